@@ -1,0 +1,50 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+RECIPE ?= pipelines/recipes/portraits.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+READY := $(VENV)/.ready
+TORCH := $(shell grep '^torch==' constraints.txt)
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train-all evaluate ui test check clean portraits portraits-report
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## Install into .venv (3.11 or 3.12; CPU torch where there is no GPU); every target does it when needed
+
+# Without a GPU the CPU build of torch comes first, so that the next line finds torch and takes no CUDA packages;
+# where that index cannot be reached, plain torch does.
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v nvidia-smi >/dev/null || $(PIP) --retries 0 --extra-index-url $(TORCH_CPU_INDEX) "$(TORCH)+cpu" \
+		|| echo "No CPU build of torch within reach: installing the plain one."
+	$(PIP) -c constraints.txt "$(TORCH)" -e ".[dev]"
+	@touch $@
+
+train-all: $(READY)  ## Train, evaluate and register the adapters of every attribute of RECIPE
+	$(BIN)/fairgen train-all $(RECIPE)
+
+evaluate: $(READY)  ## Score base against FairGen over the full prompt set; writes report/
+	$(BIN)/fairgen evaluate $(RECIPE)
+
+ui: $(READY)  ## Browse runs and registered adapters in MLflow
+	$(BIN)/fairgen ui
+
+portraits: $(READY)  ## Rebuild the embedded base model and its judge from nothing (hours)
+	$(BIN)/fairgen portraits
+
+portraits-report: $(READY)  ## Measure the embedded base model: judge, occupations, planted bias
+	$(BIN)/fairgen portraits-report
+
+test: $(READY)  ## Run the tests, the fast ones first
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint and type-check
+	$(BIN)/ruff check . && $(BIN)/mypy
+
+clean:  ## Remove what a run leaves behind (checkpoints, local MLflow store, caches); keeps .venv
+	rm -rf .fairgen .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
