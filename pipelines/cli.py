@@ -1,0 +1,137 @@
+"""The `fairgen` command: one verb a stage. Heavy imports sit inside the verbs, so that `--help`
+answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.recipe import Recipe
+    from pipelines.train_all import Outcome
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Text-to-image diffusion in the distribution you prescribe.",
+)
+recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
+app.add_typer(recipe_app, name="recipe")
+
+HOME = Path(".fairgen")
+REPORT = Path("report")
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="The YAML file that drives every stage.")
+]
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_DEFAULT = Path("pipelines/recipes/portraits.yaml")
+
+
+@app.command("train-all")
+def train_all(
+    recipe: RecipePath = _DEFAULT,
+    quick_eval: Annotated[
+        bool, typer.Option("--quick-eval/--no-eval", help="Measure before and after.")
+    ] = True,
+) -> None:
+    """Train the adapters of every attribute in parallel, evaluate and register them."""
+    from rich.console import Console
+
+    from pipelines import train_all as workflow
+
+    loaded = _load(recipe)
+    size = loaded.evaluation.quick if quick_eval else None
+    console = Console()
+    _show(workflow.train_all(loaded, size, HOME, REPORT, console), console)
+
+
+@app.command()
+def evaluate(recipe: RecipePath = _DEFAULT) -> None:
+    """Measure the trained adapters over the recipe's full prompt set; writes report/."""
+    from rich.console import Console
+
+    from pipelines import train_all as workflow
+
+    loaded = _load(recipe)
+    console = Console()
+    try:
+        _show(workflow.evaluate_trained(loaded, HOME, REPORT, console), console)
+    except ValueError as error:
+        raise _refusal(error) from error
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
+) -> None:
+    """Browse runs and registered adapters in MLflow until interrupted."""
+    from pipelines.tracking_server import serve_in_foreground
+
+    typer.echo(f"http://127.0.0.1:{port}")
+    raise typer.Exit(serve_in_foreground(HOME, port))
+
+
+@app.command(context_settings=_PASS_ON)
+def portraits(context: typer.Context) -> None:
+    """Rebuild the embedded base model and its judge from nothing; hours on two cores. Options are
+    its own.
+    """
+    from fairgen.portraits.pretrain import main
+
+    sys.argv[1:] = context.args
+    main()
+
+
+@app.command("portraits-report", context_settings=_PASS_ON)
+def portraits_report(context: typer.Context) -> None:
+    """Measure the embedded base model: its judge, its occupations, its planted bias. Options are
+    its own.
+    """
+    from fairgen.portraits.report import main
+
+    sys.argv[1:] = context.args
+    main()
+
+
+@recipe_app.command("check")
+def recipe_check(recipe: RecipePath = _DEFAULT) -> None:
+    """Load a recipe and say what it would train, or what is wrong with it."""
+    loaded = _load(recipe)
+    for attribute in loaded.attributes:
+        typer.echo(f"{attribute.name}: {', '.join(attribute.names)}")
+    typer.echo(f"{loaded.name} on {loaded.base_path}, recipe hash {loaded.recipe_hash}")
+
+
+def _load(path: Path) -> "Recipe":
+    """Return the recipe, or end the command with the reason why it cannot be used."""
+    from pipelines.recipe import load_recipe
+
+    try:
+        return load_recipe(path)
+    except ValueError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: ValueError) -> typer.Exit:
+    typer.secho(str(error), fg="red", err=True)
+    return typer.Exit(2)
+
+
+def _show(outcome: "Outcome", console: "Console") -> None:
+    """Print the tables, what was registered, and where to look."""
+    from pipelines.report import hit_rate_table_of, table_of
+
+    if outcome.evaluation is not None:
+        console.print(table_of(outcome.evaluation), hit_rate_table_of(outcome.evaluation))
+    for version in outcome.registered:
+        alias = "champion" if version.champion else "candidate"
+        console.print(f"{version.name} version {version.version}: {alias}")
+    if outcome.evaluation is not None:
+        console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
+        console.print(f"Every figure: {REPORT / 'evaluation.json'}")
+    console.print("Browse runs and registered adapters: make ui")

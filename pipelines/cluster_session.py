@@ -1,0 +1,46 @@
+"""A Ray cluster for the length of a run: the one named by RAY_ADDRESS, or a local one that stops
+with the run.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SETTINGS = {
+    "RAY_worker_niceness": "0",  # the default of 15 starves workers on a busy machine
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_AUTH_MODE": "token",  # the cluster listens on all interfaces: strangers need the token
+}
+
+
+@contextmanager
+def cluster_session() -> Iterator[None]:
+    """Join the cluster of RAY_ADDRESS, or start a local one and stop it at the end; an open session
+    is joined.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS", "local")
+    local = {"include_dashboard": False} if address == "local" else {}
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def parallel_jobs(num_workers: int, cpus_per_worker: float, gpus_per_worker: float) -> int:
+    """Return how many jobs of that size the open cluster runs at once, at least one."""
+    import ray
+
+    resources = ray.cluster_resources()
+    fits = [resources.get("CPU", 0) / (max(1, num_workers) * cpus_per_worker)]
+    if gpus_per_worker:
+        fits.append(resources.get("GPU", 0) / (max(1, num_workers) * gpus_per_worker))
+    return max(1, int(min(fits)))

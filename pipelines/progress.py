@@ -1,0 +1,110 @@
+"""One live view of all jobs: an actor that training reports to, and the terminal that watches it."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.train import Checkpoint, UserCallback
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_REFRESH_S = 0.5
+_LINE_EVERY_S = 10.0
+
+
+class Board:
+    """Holds the latest metrics of every job; lives as a Ray actor for the length of a run."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, dict[str, float]] = {}
+
+    def post(self, job: str, metrics: dict[str, float]) -> None:
+        self._latest[job] = metrics
+
+    def latest(self) -> dict[str, dict[str, float]]:
+        """Return job -> metrics; a job that has not reported is absent."""
+        return self._latest
+
+
+def open_board() -> ray.actor.ActorHandle:
+    """Return a board that takes no CPU from the jobs."""
+    return ray.remote(Board).options(num_cpus=0).remote()
+
+
+class PostToBoard(UserCallback):
+    """Posts the first worker's metrics to the board whenever all workers have reported."""
+
+    def __init__(self, board: ray.actor.ActorHandle, job: str) -> None:
+        self._board, self._job = board, job
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+    ) -> None:
+        self._board.post.remote(self._job, metrics[0])
+
+
+class ProgressView:
+    """Bars with counts and ETA in a terminal; elsewhere a plain line when a job starts, every few
+    seconds, and ends.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._printed: dict[str, tuple[float, int]] = {}
+
+    def show(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Set how far a job or stage has come."""
+        if self._console.is_terminal:
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=total, note=note)
+            self._bars.update(self._tasks[name], completed=done, total=total, note=note)
+            return
+        printed_s, printed_done = self._printed.get(name, (0.0, -1))
+        due = time.monotonic() - printed_s >= _LINE_EVERY_S or done == total
+        if done != printed_done and due:
+            self._printed[name] = (time.monotonic(), done)
+            self._console.print(f"{name}: {done}/{total} {note}".rstrip(), highlight=False)
+
+    @contextmanager
+    def open(self) -> Iterator["ProgressView"]:
+        """Draw until the end of the `with`."""
+        with self._bars:
+            yield self
+
+
+def watch(
+    board: ray.actor.ActorHandle,
+    totals: Mapping[str, int],
+    futures: Iterable[Future[Any]],
+    view: ProgressView,
+) -> None:
+    """Show the board until every future is done; `totals` maps each job to its number of updates."""
+    for name, total in totals.items():
+        view.show(name, 0, total, "waiting")
+    pending = True
+    while pending:
+        pending = bool(wait(futures, timeout=_REFRESH_S).not_done)
+        for name, metrics in ray.get(board.latest.remote()).items():
+            view.show(name, int(metrics["step"]), totals[name], f"loss {metrics['loss']:.4f}")

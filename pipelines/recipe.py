@@ -1,0 +1,266 @@
+"""One YAML file drives every stage: base model, attributes, discovery, jobs, evaluation,
+thresholds, registry.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fairgen.attributes import Attribute, adapter_name
+from fairgen.discovery import DiscoveryConfig
+from fairgen.indicator import TargetDistribution
+from fairgen.judges import Judge, JudgeConfig
+from pipelines.recipe_errors import describe
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_SAMPLED_BYTES = 1 << 20
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Concepts(_Section):
+    """What prompts ask for: concepts that train the adapters, concepts kept from them, and things
+    that are no people.
+    """
+
+    train: tuple[str, ...] = Field(min_length=1)
+    held_out: tuple[str, ...] = ()
+    no_people: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Concepts":
+        shared = sorted(set(self.train) & set(self.held_out))
+        if shared:
+            raise ValueError(
+                f"held_out: got {shared}, which train holds too; allowed are concepts outside it"
+            )
+        return self
+
+
+class JobsConfig(_Section):
+    """What one training job takes from the cluster, and how it survives."""
+
+    num_workers: int = Field(default=1, ge=0)
+    cpus_per_worker: float = Field(default=1, gt=0)
+    use_gpu: bool | Literal["auto"] = "auto"
+    gpus_per_worker: float = Field(default=1, gt=0)
+    max_failures: int = Field(default=2, ge=0)
+    checkpoint_every: int = Field(default=25, ge=1)
+
+
+class GenerationConfig(_Section):
+    """How pictures are sampled wherever a recipe paints."""
+
+    steps: int = Field(ge=1)
+    guidance_scale: float = Field(gt=0)
+    scheduler: Literal["ddim", "dpm-solver++"]
+    batch_size: int = Field(ge=1)
+
+    def pipe_options(self) -> dict[str, Any]:
+        """Return the arguments that a diffusers pipeline takes."""
+        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
+
+
+class EvaluationSize(_Section):
+    """How many pictures of which concepts are painted and judged."""
+
+    num_images: int = Field(ge=1)
+    concepts: tuple[str, ...] = Field(min_length=1)
+
+
+class EvaluationConfig(_Section):
+    """What is asked of every prompt, and how much is measured: quick inside train-all, full in
+    evaluate.
+    """
+
+    target: dict[str, Any]
+    joints: tuple[tuple[str, ...], ...] = ()
+    seed: int = 0
+    quick: EvaluationSize
+    full: EvaluationSize
+
+
+class Threshold(_Section):
+    """What an attribute's adapters must reach to be promoted to champion."""
+
+    max_fd: float = Field(ge=0, le=1.5)
+    min_hit_rate: float = Field(ge=0, le=1)
+
+
+class RegistryConfig(_Section):
+    """Under which names runs and adapters appear in MLflow."""
+
+    prefix: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    experiment: str = Field(min_length=1)
+
+
+class Recipe(_Section):
+    """Everything a run of the workflow depends on."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    base: str = Field(min_length=1)
+    judge: JudgeConfig
+    attributes: tuple[Attribute, ...] = Field(min_length=1)
+    discovery: DiscoveryConfig
+    concepts: Concepts
+    templates: tuple[str, ...] = Field(min_length=1)
+    preserve: tuple[str, ...] = ("",)
+    jobs: JobsConfig = JobsConfig()
+    generation: GenerationConfig
+    evaluation: EvaluationConfig
+    thresholds: dict[str, Threshold]
+    registry: RegistryConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        names = [attribute.name for attribute in self.attributes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"attributes: got {names}, allowed are distinct names")
+        for template in self.templates:
+            if template.count("{subject}") != 1:
+                raise ValueError(
+                    f"templates: got {template!r}, allowed are texts with one {{subject}}"
+                )
+        if unknown := sorted(set(self.thresholds) ^ set(names)):
+            raise ValueError(
+                f"thresholds: got {sorted(self.thresholds)}, allowed are exactly the attributes "
+                f"{names}; differing: {unknown}"
+            )
+        if unknown := sorted(
+            {name for joint in self.evaluation.joints for name in joint} - set(names)
+        ):
+            raise ValueError(f"evaluation.joints: got {unknown}, allowed are {names}")
+        known = {*self.concepts.train, *self.concepts.held_out}
+        for label, size in (("quick", self.evaluation.quick), ("full", self.evaluation.full)):
+            if unknown := sorted(set(size.concepts) - known):
+                raise ValueError(
+                    f"evaluation.{label}.concepts: got {unknown}, "
+                    f"allowed are those of concepts.train and concepts.held_out: {sorted(known)}"
+                )
+        try:
+            TargetDistribution.from_request(self.evaluation.target, self.attributes)
+        except ValueError as error:
+            raise ValueError(f"evaluation.target: {error}") from error
+        return self
+
+    def attribute(self, name: str) -> Attribute:
+        """Return an attribute by name. Raises ValueError that lists the allowed."""
+        for attribute in self.attributes:
+            if attribute.name == name:
+                return attribute
+        raise ValueError(
+            f"attribute: got {name!r}, allowed are {[a.name for a in self.attributes]}"
+        )
+
+    @property
+    def base_path(self) -> str:
+        """Where the base model loads from: an absolute folder, or a hub id as it stands."""
+        found = resolve_path(self.base)
+        return str(found.resolve()) if found.exists() else self.base
+
+    @cached_property
+    def recipe_hash(self) -> str:
+        """16 hex digits of all that training depends on: the settings, and the base folder's
+        content, sampled.
+        """
+        settings = self.model_dump(
+            mode="json", include={"attributes", "discovery", "templates", "preserve"}
+        )
+        settings |= {"train": self.concepts.train, "num_workers": max(1, self.jobs.num_workers)}
+        settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    def adapter_names(self, attribute: str) -> tuple[str, ...]:
+        """Return the names of an attribute's adapters, in the order of its categories."""
+        return tuple(
+            adapter_name(attribute, category) for category in self.attribute(attribute).names
+        )
+
+    def registered_name(self, attribute: str, category: str) -> str:
+        """Return the registered model's name, `fairgen-<base>-<attribute>-<category>`."""
+        return f"{self.registry.prefix}-{adapter_name(attribute, category)}"
+
+    def load_pipe(self) -> "DiffusionPipeline":
+        """Return the base model's pipeline with the recipe's scheduler, silent, on the GPU if there
+        is one.
+        """
+        import torch
+        from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
+
+        pipe = DiffusionPipeline.from_pretrained(self.base_path)
+        pipe.set_progress_bar_config(disable=True)
+        match self.generation.scheduler:
+            case "ddim":
+                pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+            case "dpm-solver++":
+                pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+        return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def load_judge(self) -> Judge:
+        """Return the judge. Raises ValueError when its weights are missing."""
+        root = Path() if self.judge.path.exists() else PROJECT_ROOT
+        return self.judge.load(root)
+
+
+def resolve_path(path: str | Path) -> Path:
+    """Return a relative path as found from the working directory or the project's root, else
+    unchanged.
+    """
+    path = Path(path)
+    if not path.is_absolute() and not path.exists() and (PROJECT_ROOT / path).exists():
+        return PROJECT_ROOT / path
+    return path
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe. Raises one ValueError that names every wrong field, the value got and what is
+    allowed.
+    """
+    path = resolve_path(path)
+    if not path.is_file():
+        shipped = sorted(str(found.relative_to(PROJECT_ROOT)) for found in _shipped())
+        raise ValueError(f"recipe: got {str(path)!r}, which is no file; shipped are {shipped}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: no valid YAML: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path}: got {type(content).__name__}, allowed is a mapping with the fields "
+            f"{list(Recipe.model_fields)}"
+        )
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {describe(error, Recipe)}") from error
+
+
+def _shipped() -> list[Path]:
+    return list((Path(__file__).parent / "recipes").glob("*.yaml"))
+
+
+def _content_digest(folder: Path) -> str:
+    """Return a digest of a model folder from each weight file's path, size and first and last MiB;
+    "" for no folder.
+    """
+    digest = hashlib.sha256()
+    files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(folder)}:{size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_SAMPLED_BYTES))
+            stream.seek(max(0, size - _SAMPLED_BYTES))
+            digest.update(stream.read(_SAMPLED_BYTES))
+    return digest.hexdigest() if files else ""

@@ -1,0 +1,45 @@
+"""Pydantic's findings as one sentence a field: its path, the value got, and what is allowed."""
+
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return every finding, joined by "; "."""
+    return "; ".join(_describe_one(dict(found), model) for found in error.errors())
+
+
+def _describe_one(found: dict[str, Any], model: type[BaseModel]) -> str:
+    location = tuple(found["loc"])
+    path = ".".join(str(part) for part in location)
+    match found["type"]:
+        case "extra_forbidden":
+            allowed = ", ".join(_fields_at(model, location[:-1]))
+            return f"{path}: got {found['input']!r} for an unknown field; allowed are {allowed}"
+        case "missing":
+            return f"{path}: got nothing, allowed is a value; it has no default"
+        case "value_error":
+            message = str(found["ctx"]["error"])
+            return f"{path}.{message}" if path else message
+    allowed = found["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{path}: got {found['input']!r}, allowed is {allowed}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the field names of the model found by following a location from `model`."""
+    here: Any = model
+    for part in location:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            here = here.model_fields[str(part)].annotation
+        else:
+            here = _element(here)
+    if get_origin(here) in (Union, UnionType):
+        here = next(option for option in get_args(here) if hasattr(option, "model_fields"))
+    return list(here.model_fields)
+
+
+def _element(annotation: Any) -> Any:
+    """Return what a tuple[X, ...] or a dict[str, X] holds."""
+    return [argument for argument in get_args(annotation) if argument is not Ellipsis][-1]

@@ -1,0 +1,293 @@
+"""MLflow: runs with their curves, and adapters as registered models. The only module that imports
+mlflow.
+"""
+
+import hashlib
+import logging
+import platform
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import mlflow.diffusers
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+
+from fairgen.adapters import Adapter, load_adapter
+from fairgen.attributes import Attribute
+from pipelines.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pipelines.evaluation import Evaluation
+    from pipelines.training_run import TrainedAttribute
+
+_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
+CANDIDATE, CHAMPION = "candidate", "champion"
+
+
+@dataclass(frozen=True)
+class RegisteredAdapter:
+    """One version of one registered model, and whether it is the champion."""
+
+    name: str
+    version: str
+    champion: bool
+
+
+def log_curve(tracking_uri: str, run_id: str, metrics: dict[str, float]) -> None:
+    """Append one point to every curve of a run, at the step that the metrics name."""
+    now_ms = int(time.time() * 1000)
+    points = [
+        Metric(name, value, now_ms, int(metrics["step"]))
+        for name, value in metrics.items()
+        if name != "step"
+    ]
+    MlflowClient(tracking_uri).log_batch(run_id, metrics=points)
+
+
+class Registry:
+    """A recipe's experiment on one tracking server.
+
+    What a recipe hash has begun is gone on with: its parent run, its child runs and its registered
+    versions are found again by their tags, so that a run started again adds nothing that is already
+    there.
+    """
+
+    def __init__(self, tracking_uri: str, recipe: Recipe) -> None:
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        mlflow.set_tracking_uri(tracking_uri)
+        self.tracking_uri = tracking_uri
+        self._recipe = recipe
+        self._client = MlflowClient(tracking_uri)
+        self._experiment_id = self._find_experiment(recipe.registry.experiment)
+
+    def _find_experiment(self, name: str) -> str:
+        if found := self._client.get_experiment_by_name(name):
+            return found.experiment_id
+        try:
+            return self._client.create_experiment(name)
+        except MlflowException:  # another process created it in between
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return found.experiment_id
+
+    def __enter__(self) -> "Registry":
+        """Open the recipe's parent run, with the recipe and the environment as artifacts."""
+        recipe = self._recipe
+        self._run_id = self._find_or_create_run(recipe.name, {"fairgen.kind": "train-all"})
+        self._client.update_run(self._run_id, status="RUNNING")
+        self._client.log_dict(self._run_id, recipe.model_dump(mode="json"), "recipe.yaml")
+        environment = {package: version(package) for package in _PACKAGES}
+        environment |= {"python": platform.python_version(), "machine": platform.platform()}
+        self._client.log_dict(self._run_id, environment, "environment.json")
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        self._client.set_terminated(self._run_id, "FAILED" if error_type else "FINISHED")
+
+    def open_job(self, attribute: str) -> str:
+        """Return the id of the child run that receives an attribute's curves, now running."""
+        run_id = self._job_run(attribute)
+        self._client.update_run(run_id, status="RUNNING")
+        settings = {"attribute": attribute, "base": self._recipe.base}
+        settings |= self._recipe.discovery.model_dump(mode="json")
+        self._client.log_batch(
+            run_id, params=[Param(name, str(value)) for name, value in settings.items()]
+        )
+        return run_id
+
+    def close_job(self, attribute: str, finished: bool) -> None:
+        """End an attribute's child run as finished or failed."""
+        self._client.set_terminated(self._job_run(attribute), "FINISHED" if finished else "FAILED")
+
+    def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
+        """Log fairness, hit rates and preservation as metrics, and the report folder as artifacts."""
+        values = {
+            f"{target} {system} fd".replace(" x ", "-"): found.fd
+            for target, systems in evaluation.fairness.items()
+            for system, found in systems.items()
+        }
+        for attribute, categories in evaluation.hit_rates["all"].items():
+            values |= {
+                f"{attribute} {name} hit_rate": row[name] for name, row in categories.items()
+            }
+        for system, kept in evaluation.preservation.items():
+            values |= {f"{system} {name}": value for name, value in kept.model_dump().items()}
+        now_ms = int(time.time() * 1000)
+        metrics = [
+            Metric(name.replace(" ", "/"), value, now_ms, 0) for name, value in values.items()
+        ]
+        self._client.log_batch(self._run_id, metrics=metrics)
+        self._client.log_artifacts(self._run_id, str(report), "report")
+        for attribute in self._recipe.attributes:
+            self._client.log_artifact(self._job_run(attribute.name), str(report / "grid.png"))
+
+    def register_adapter_set(
+        self, attribute: Attribute, trained: "TrainedAttribute", evaluation: "Evaluation | None"
+    ) -> list[RegisteredAdapter]:
+        """Register one version per category under a shared `adapter_set` tag and point the aliases
+        at them.
+
+        Every version becomes `candidate`. An evaluation that reaches the recipe's thresholds makes
+        the set `champion`; one that does not takes the alias from these versions.
+        """
+        adapters = [load_adapter(folder) for folder in trained.folders]
+        adapter_set = hashlib.sha256(
+            "".join(adapter.sha256 for adapter in adapters).encode()
+        ).hexdigest()[:16]
+        cost = {
+            "training_seconds": f"{trained.training_seconds}",
+            "denoiser_rows": f"{trained.denoiser_rows}",
+        }
+        registered = []
+        for adapter, folder in zip(adapters, trained.folders, strict=True):
+            name = self._recipe.registered_name(attribute.name, adapter.metadata.category)
+            number = self._find_version(name, adapter.sha256) or self._log_version(
+                name, adapter, folder
+            )
+            tags = {
+                "adapter_set": adapter_set,
+                **_tags_of(adapter),
+                **cost,
+                **_measured(adapter, evaluation),
+            }
+            for key, value in tags.items():
+                self._client.set_model_version_tag(name, number, key, value)
+            self._client.set_registered_model_alias(name, CANDIDATE, number)
+            if evaluation is not None:
+                self._promote(name, number, meets_thresholds(self._recipe, attribute, evaluation))
+            registered.append(RegisteredAdapter(name, number, self._champion(name) == number))
+        return registered
+
+    def load_champions(self, into: Path) -> dict[str, list[Path]]:
+        """Return attribute -> folders of its champion adapters, downloaded; only complete sets,
+        others are absent.
+        """
+        found: dict[str, list[Path]] = {}
+        for attribute in self._recipe.attributes:
+            names = [
+                self._recipe.registered_name(attribute.name, category)
+                for category in attribute.names
+            ]
+            sets = {self._champion_set(name) for name in names}
+            if len(sets) == 1 and None not in sets:
+                found[attribute.name] = [self._download_champion(name, into) for name in names]
+        return found
+
+    def _promote(self, name: str, number: str, worthy: bool) -> None:
+        if worthy:
+            self._client.set_registered_model_alias(name, CHAMPION, number)
+        elif self._champion(name) == number:
+            self._client.delete_registered_model_alias(name, CHAMPION)
+
+    def _champion(self, name: str) -> str | None:
+        """Return the champion's version number, if the model exists and has a champion."""
+        found = self._client.search_registered_models(f"name = '{name}'")
+        number = found[0].aliases.get(CHAMPION) if found else None
+        return str(number) if number else None
+
+    def _champion_set(self, name: str) -> str | None:
+        number = self._champion(name)
+        return (
+            str(self._client.get_model_version(name, number).tags["adapter_set"])
+            if number
+            else None
+        )
+
+    def _download_champion(self, name: str, into: Path) -> Path:
+        target = into / name
+        target.mkdir(parents=True, exist_ok=True)
+        return Path(
+            mlflow.diffusers.load_model(
+                f"models:/{name}@{CHAMPION}", dst_path=str(target)
+            ).adapter_path
+        )
+
+    def _job_run(self, attribute: str) -> str:
+        tags = {
+            "fairgen.kind": "train",
+            "fairgen.attribute": attribute,
+            "mlflow.parentRunId": self._run_id,
+        }
+        return self._find_or_create_run(f"{self._recipe.name}-{attribute}", tags)
+
+    def _find_or_create_run(self, name: str, tags: dict[str, str]) -> str:
+        tags = {
+            **tags,
+            "fairgen.recipe_hash": self._recipe.recipe_hash,
+            "fairgen.recipe": self._recipe.name,
+        }
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found = self._client.search_runs([self._experiment_id], query, max_results=1)
+        run = (
+            found[0]
+            if found
+            else self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+        )
+        return str(run.info.run_id)
+
+    def _find_version(self, name: str, sha256: str) -> str | None:
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        return next(
+            (str(found.version) for found in versions if found.tags.get("sha256") == sha256), None
+        )
+
+    def _log_version(self, name: str, adapter: Adapter, folder: Path) -> str:
+        info = mlflow.diffusers.log_model(
+            str(folder),
+            self._recipe.base_path,
+            name=adapter.name,
+            registered_model_name=name,
+            run_id=self._job_run(adapter.metadata.attribute),
+            pip_requirements=[
+                f"{package}=={version(package)}" for package in ("torch", "diffusers", "peft")
+            ],
+        )
+        return str(info.registered_model_version)
+
+
+def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluation") -> bool:
+    """Return whether an attribute's measured FD and every category's hit rate reach the recipe's
+    thresholds.
+    """
+    threshold = recipe.thresholds[attribute.name]
+    fair = evaluation.fairness[attribute.name]["fairgen"].fd <= threshold.max_fd
+    return fair and all(
+        evaluation.hit_rate(attribute.name, category, "all") >= threshold.min_hit_rate
+        for category in attribute.names
+    )
+
+
+def _tags_of(adapter: Adapter) -> dict[str, str]:
+    metadata = adapter.metadata
+    return {
+        "attribute": metadata.attribute,
+        "category": metadata.category,
+        "word": metadata.word,
+        "recipe_hash": metadata.recipe_hash,
+        "base_fingerprint": metadata.base_fingerprint,
+        "sha256": adapter.sha256,
+        "rank": str(metadata.rank),
+        "alpha": str(metadata.alpha),
+        "eta": str(metadata.eta),
+    }
+
+
+def _measured(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str, str]:
+    if evaluation is None:
+        return {}
+    attribute, category = adapter.metadata.attribute, adapter.metadata.category
+    row = evaluation.hit_rates["all"][attribute][category]
+    return {
+        "fd": f"{evaluation.fairness[attribute]['fairgen'].fd:.4f}",
+        "base_fd": f"{evaluation.fairness[attribute]['base'].fd:.4f}",
+        "hit_rate": f"{row[category]:.4f}",
+        "confusion": ", ".join(f"{seen} {share:.3f}" for seen, share in row.items()),
+        "recognised": f"{evaluation.preservation['fairgen'].recognised:.4f}",
+        "same_seed_ssim": f"{evaluation.preservation['fairgen'].ssim:.4f}",
+    }

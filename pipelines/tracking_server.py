@@ -1,0 +1,124 @@
+"""A local MLflow server on sqlite for the length of a run; an MLFLOW_TRACKING_URI in the
+environment goes before it.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_START_TIMEOUT_S = 120
+_STOP_TIMEOUT_S = 15
+_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+@contextmanager
+def tracking_server(store: Path) -> Iterator[str]:
+    """Yield the tracking URI: the environment's, or a server's over `store` that is stopped at the
+    end.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        yield uri
+        return
+    port = _free_port()
+    uri = f"http://127.0.0.1:{port}"
+    log = _prepared(store) / "mlflow-server.log"
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            server_command(store, port),
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+        try:
+            _wait_until_up(server, uri, log)
+            yield uri
+        finally:
+            _stop(server)
+
+
+def serve_in_foreground(store: Path, port: int) -> int:
+    """Run the server over `store` until it is interrupted; return its exit status."""
+    command = server_command(_prepared(store), port)
+    try:
+        return subprocess.run(command, env={**os.environ, **_ENVIRONMENT}, check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def server_command(store: Path, port: int) -> list[str]:
+    """Return the command line of a one-worker server that keeps runs in sqlite and artifacts beside
+    it.
+    """
+    store = store.resolve()
+    return [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{store / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(store / "artifacts"),
+    ]
+
+
+def _prepared(store: Path) -> Path:
+    store.mkdir(parents=True, exist_ok=True)
+    return store
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end the server when the run is killed before it can; only Linux has this."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], uri: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(
+                f"the MLflow server ended with status {server.returncode}; its log: {log}"
+            )
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(
+        f"the MLflow server did not answer within {_START_TIMEOUT_S} s; its log: {log}"
+    )
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its worker, which share a process group."""
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()

@@ -1,0 +1,104 @@
+"""One training job: discover the adapters of one attribute. A plain function, and its thin shell
+for Ray Train.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from fairgen.discovery import DiscoveryStats
+from pipelines.recipe import Recipe
+
+REPORT_EVERY = 5
+Metrics = dict[str, float]
+Report = Callable[[Metrics, Path | None], None]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Which attribute of which recipe is trained, and the MLflow run that its curves go to."""
+
+    recipe: Recipe
+    attribute: str
+    tracking_uri: str
+    run_id: str
+
+
+def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = None) -> None:
+    """Train all categories of the attribute, from the start or from a checkpoint folder of an
+    earlier report.
+
+    `report(metrics, folder)` is called every few updates, on every worker at the same ones;
+    `folder` holds a checkpoint, in the last report the finished adapters too, and is gone when the
+    call returns.
+    """
+    from accelerate import Accelerator
+
+    from fairgen.adapters import fingerprint, save_adapter
+    from fairgen.backbones import load_backbone
+    from fairgen.discovery import Discovery
+
+    recipe = job.recipe
+    torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    backbone = load_backbone(recipe.load_pipe())
+    base_fingerprint = fingerprint(backbone.denoiser)
+    discovery = Discovery(
+        backbone,
+        recipe.attribute(job.attribute),
+        recipe.concepts.train,
+        recipe.templates,
+        recipe.discovery,
+        preserve=recipe.preserve,
+        others=[a for a in recipe.attributes if a.name != job.attribute],
+        accelerator=accelerator,
+    )
+    state_file = f"state-{accelerator.process_index}.pt"
+    if checkpoint is not None:
+        discovery.load_state_dict(torch.load(checkpoint / state_file, weights_only=True))
+
+    with tempfile.TemporaryDirectory() as scratch:
+        while discovery.step < recipe.discovery.num_updates:
+            metrics = _metrics(discovery.update())
+            finished = discovery.step == recipe.discovery.num_updates
+            if finished or discovery.step % recipe.jobs.checkpoint_every == 0:
+                folder = Path(tempfile.mkdtemp(dir=scratch))
+                torch.save(discovery.state_dict(), folder / state_file)
+                if finished and accelerator.is_main_process:
+                    for adapter in discovery.adapters(base_fingerprint, recipe.recipe_hash):
+                        save_adapter(adapter, folder / "adapters" / adapter.name)
+                report(metrics, folder)
+            elif discovery.step % REPORT_EVERY == 0:
+                report(metrics, None)
+
+
+def ray_loop(config: dict[str, TrainingJob]) -> None:
+    """Run the job as one worker of Ray Train: its reports, its checkpoints, and rank 0's curves in
+    MLflow.
+    """
+    import ray.train
+
+    from pipelines.registry import log_curve
+
+    job = config["job"]
+    is_first = ray.train.get_context().get_world_rank() == 0
+
+    def report(metrics: Metrics, folder: Path | None) -> None:
+        if is_first:
+            log_curve(job.tracking_uri, job.run_id, metrics)
+        ray.train.report(
+            metrics, checkpoint=ray.train.Checkpoint.from_directory(folder) if folder else None
+        )
+
+    latest = ray.train.get_checkpoint()
+    with latest.as_directory() if latest else nullcontext() as folder:
+        train_attribute(job, report, Path(os.fspath(folder)) if folder else None)
+
+
+def _metrics(stats: DiscoveryStats) -> Metrics:
+    return {name: float(value) for name, value in asdict(stats).items()}

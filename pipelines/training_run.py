@@ -1,0 +1,90 @@
+"""One attribute's training as a Ray Train run that resumes by its name, and what it leaves on disk."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+from pydantic import BaseModel, ConfigDict
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from pipelines.progress import PostToBoard
+from pipelines.recipe import Recipe
+from pipelines.training_job import TrainingJob, ray_loop
+
+_CHECKPOINTS_KEPT = 2
+_MARKER = "finished.json"
+
+
+class TrainedAttribute(BaseModel):
+    """An attribute's finished adapters, and what they cost; the seconds are those of the process
+    that finished.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folders: tuple[Path, ...]
+    training_seconds: float
+    denoiser_rows: int
+
+
+def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) -> TrainedAttribute:
+    """Train one attribute on the open cluster, from its last checkpoint if an earlier run left one.
+
+    Raises ray.train.TrainingFailedError when the job failed more often than the recipe allows.
+    """
+    recipe, settings = job.recipe, job.recipe.jobs
+    gpus = gpus_per_worker(recipe)
+    started = time.monotonic()
+    result = TorchTrainer(
+        ray_loop,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=settings.num_workers,
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": settings.cpus_per_worker}
+            | ({"GPU": gpus} if gpus else {}),
+        ),
+        run_config=RunConfig(
+            name=run_name(recipe, job.attribute),
+            storage_path=str(storage),
+            callbacks=list(callbacks),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=_CHECKPOINTS_KEPT),
+        ),
+    ).fit()
+    folder = storage / run_name(recipe, job.attribute)
+    shutil.copytree(
+        Path(result.checkpoint.path) / "adapters", folder / "adapters", dirs_exist_ok=True
+    )
+    trained = TrainedAttribute(
+        folders=tuple(folder / "adapters" / name for name in recipe.adapter_names(job.attribute)),
+        training_seconds=round(time.monotonic() - started, 1),
+        denoiser_rows=int(result.metrics["denoiser_rows"]),
+    )
+    (folder / _MARKER).write_text(trained.model_dump_json(indent=2))
+    return trained
+
+
+def find_trained(recipe: Recipe, attribute: str, storage: Path) -> TrainedAttribute | None:
+    """Return what a finished run of the same recipe hash left, or None."""
+    marker = storage / run_name(recipe, attribute) / _MARKER
+    return TrainedAttribute.model_validate_json(marker.read_text()) if marker.exists() else None
+
+
+def run_name(recipe: Recipe, attribute: str) -> str:
+    """Return the name under which Ray Train finds its checkpoints again: another recipe hash is
+    another run.
+    """
+    return f"{recipe.name}-{attribute}-{recipe.recipe_hash[:8]}"
+
+
+def gpus_per_worker(recipe: Recipe) -> float:
+    """Return the share of a GPU that each worker takes; 0 without one."""
+    settings = recipe.jobs
+    wanted = (
+        bool(ray.cluster_resources().get("GPU")) if settings.use_gpu == "auto" else settings.use_gpu
+    )
+    return settings.gpus_per_worker if wanted else 0
