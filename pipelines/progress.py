@@ -1,4 +1,5 @@
-"""One live view of all jobs: an actor that training reports to, and the terminal that watches it."""
+"""One live view of all jobs: an actor that training reports to, and the terminal that watches it.
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,7 +101,8 @@ def watch(
     futures: Iterable[Future[Any]],
     view: ProgressView,
 ) -> None:
-    """Show the board until every future is done; `totals` maps each job to its number of updates."""
+    """Show the board until every future is done; `totals` maps each job to its number of updates.
+    """
     for name, total in totals.items():
         view.show(name, 0, total, "waiting")
     pending = True

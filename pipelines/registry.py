@@ -106,7 +106,8 @@ class Registry:
         self._client.set_terminated(self._job_run(attribute), "FINISHED" if finished else "FAILED")
 
     def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
-        """Log fairness, hit rates and preservation as metrics, and the report folder as artifacts."""
+        """Log fairness, hit rates and preservation as metrics, and the report folder as artifacts.
+        """
         values = {
             f"{target} {system} fd".replace(" x ", "-"): found.fd
             for target, systems in evaluation.fairness.items()

@@ -91,7 +91,8 @@ def _free_port() -> int:
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel to end the server when the run is killed before it can; only Linux has this."""
+    """Ask the kernel to end the server when the run is killed before it can; only Linux has this.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

@@ -1,4 +1,5 @@
-"""One attribute's training as a Ray Train run that resumes by its name, and what it leaves on disk."""
+"""One attribute's training as a Ray Train run that resumes by its name, and what it leaves on disk.
+"""
 
 import shutil
 import time
