@@ -40,7 +40,7 @@ def parallel_jobs(num_workers: int, cpus_per_worker: float, gpus_per_worker: flo
     import ray
 
     resources = ray.cluster_resources()
-    fits = [resources.get("CPU", 0) / (max(1, num_workers) * cpus_per_worker)]
+    fits = [resources.get("CPU", 0) / (num_workers * cpus_per_worker)]
     if gpus_per_worker:
-        fits.append(resources.get("GPU", 0) / (max(1, num_workers) * gpus_per_worker))
+        fits.append(resources.get("GPU", 0) / (num_workers * gpus_per_worker))
     return max(1, int(min(fits)))

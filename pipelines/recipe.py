@@ -51,7 +51,7 @@ class Concepts(_Section):
 class JobsConfig(_Section):
     """What one training job takes from the cluster, and how it survives."""
 
-    num_workers: int = Field(default=1, ge=0)
+    num_workers: int = Field(default=1, ge=1)
     cpus_per_worker: float = Field(default=1, gt=0)
     use_gpu: bool | Literal["auto"] = "auto"
     gpus_per_worker: float = Field(default=1, gt=0)
@@ -177,7 +177,7 @@ class Recipe(_Section):
         settings = self.model_dump(
             mode="json", include={"attributes", "discovery", "templates", "preserve"}
         )
-        settings |= {"train": self.concepts.train, "num_workers": max(1, self.jobs.num_workers)}
+        settings |= {"train": self.concepts.train, "num_workers": self.jobs.num_workers}
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -191,21 +191,25 @@ class Recipe(_Section):
         """Return the registered model's name, `fairgen-<base>-<attribute>-<category>`."""
         return f"{self.registry.prefix}-{adapter_name(attribute, category)}"
 
-    def load_pipe(self) -> "DiffusionPipeline":
-        """Return the base model's pipeline with the recipe's scheduler, silent, on the GPU if there
-        is one.
-        """
+    def load_base(self) -> "DiffusionPipeline":
+        """Return the base model's pipeline as it was saved, silent, on the GPU if there is one."""
         import torch
-        from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
+        from diffusers import DiffusionPipeline
+        from diffusers.utils import logging
 
+        logging.disable_progress_bar()
         pipe = DiffusionPipeline.from_pretrained(self.base_path)
         pipe.set_progress_bar_config(disable=True)
-        match self.generation.scheduler:
-            case "ddim":
-                pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-            case "dpm-solver++":
-                pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
         return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def load_pipe(self) -> "DiffusionPipeline":
+        """Return the base model's pipeline with the scheduler that the recipe paints with."""
+        from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+
+        pipe = self.load_base()
+        schedulers = {"ddim": DDIMScheduler, "dpm-solver++": DPMSolverMultistepScheduler}
+        pipe.scheduler = schedulers[self.generation.scheduler].from_config(pipe.scheduler.config)
+        return pipe
 
     def load_judge(self) -> Judge:
         """Return the judge. Raises ValueError when its weights are missing."""

@@ -4,6 +4,7 @@ mlflow.
 
 import hashlib
 import logging
+import os
 import platform
 import time
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ class Registry:
 
     def __init__(self, tracking_uri: str, recipe: Recipe) -> None:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         mlflow.set_tracking_uri(tracking_uri)
         self.tracking_uri = tracking_uri
         self._recipe = recipe

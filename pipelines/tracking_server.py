@@ -16,7 +16,7 @@ from pathlib import Path
 
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 15
-_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+_SERVER_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def tracking_server(store: Path) -> Iterator[str]:
     with log.open("w") as stream:
         server = subprocess.Popen(
             server_command(store, port),
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_SERVER_ENVIRONMENT},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -51,7 +51,7 @@ def serve_in_foreground(store: Path, port: int) -> int:
     """Run the server over `store` until it is interrupted; return its exit status."""
     command = server_command(_prepared(store), port)
     try:
-        return subprocess.run(command, env={**os.environ, **_ENVIRONMENT}, check=False).returncode
+        return subprocess.run(command, env={**os.environ, **_SERVER_ENVIRONMENT}, check=False).returncode
     except KeyboardInterrupt:
         return 0
 

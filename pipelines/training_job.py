@@ -46,7 +46,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     recipe = job.recipe
     torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    backbone = load_backbone(recipe.load_pipe())
+    backbone = load_backbone(recipe.load_base())
     base_fingerprint = fingerprint(backbone.denoiser)
     discovery = Discovery(
         backbone,

@@ -1,0 +1,87 @@
+"""Recipes: every shipped one loads, and a wrong one says which field, what it got and what is allowed."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.recipe import load_recipe
+from tests.pipelines.conftest import SHIPPED
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.registered_name("gender", "woman") == f"{recipe.registry.prefix}-gender-woman"
+    assert recipe.adapter_names("skin") == ("skin-light", "skin-tan", "skin-brown", "skin-dark")
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, rank"),
+        ("discovery", {"rank": 0}, "discovery.rank: got 0, allowed is greater than"),
+        ("generation", {"scheduler": "euler"}, "generation.scheduler: got 'euler', allowed is 'ddim' or"),
+        ("generation", {"steps": "many"}, "generation.steps: got 'many', allowed is"),
+        ("jobs", {"use_gpu": "always"}, "jobs.use_gpu"),
+        ("registry", {"prefix": None}, "registry.prefix: got None"),
+        ("thresholds", {"height": {"max_fd": 0.1, "min_hit_rate": 0.9}}, "allowed are exactly the attributes"),
+        ("thresholds", {"age": {"max_fd": 9, "min_hit_rate": 1}}, "thresholds.age.max_fd: got 9, allowed is less"),
+        ("concepts", {"held_out": ["doctor"]}, "concepts.held_out: got ['doctor'], which train holds too"),
+        ("evaluation", {"joints": [["gender", "height"]]}, "evaluation.joints: got ['height'], allowed are ['gender', 'age']"),
+        ("evaluation", {"quick": {"num_images": 4, "concepts": ["pope"]}}, "evaluation.quick.concepts: got ['pope']"),
+        ("evaluation", {"target": {"gender": {"woman": 0.5, "man": 0.4}}}, "evaluation.target: .*0\\.9"),
+        ("evaluation", {"target": {"gender": {"woman": 0.5, "mann": 0.5}}}, "evaluation.target: .*mann.*man"),
+        ("evaluation", {"target": {"height": "uniform"}}, "evaluation.target: .*height.*gender"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    write_recipe: Callable[..., Path], section: str, change: dict, message: str
+) -> None:
+    pattern = message if ".*" in message else re.escape(message)
+    with pytest.raises(ValueError, match=pattern):
+        load_recipe(write_recipe(**{section: change}))
+
+
+def test_templates_missing_fields_and_broken_files_are_named(write_recipe: Callable[..., Path]) -> None:
+    path = write_recipe()
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "templates": ["a photo of a doctor"]}))
+    with pytest.raises(ValueError, match=r"templates: got 'a photo of a doctor', allowed are texts with one"):
+        load_recipe(path)
+    path.write_text(yaml.safe_dump({name: part for name, part in content.items() if name != "judge"}))
+    with pytest.raises(ValueError, match="judge: got nothing"):
+        load_recipe(path)
+    path.write_text("name: [x")
+    with pytest.raises(ValueError, match="no valid YAML"):
+        load_recipe(path)
+    path.write_text("- just\n- a list")
+    with pytest.raises(ValueError, match="got list, allowed is a mapping"):
+        load_recipe(path)
+    with pytest.raises(ValueError, match=r"which is no file; shipped are .*portraits\.yaml"):
+        load_recipe("nowhere.yaml")
+
+
+def test_the_hash_follows_what_training_depends_on_and_nothing_else(
+    write_recipe: Callable[..., Path], tiny_base: Path
+) -> None:
+    first = load_recipe(write_recipe()).recipe_hash
+    assert load_recipe(write_recipe(thresholds={"gender": {"max_fd": 1, "min_hit_rate": 0}})).recipe_hash == first
+    assert load_recipe(write_recipe(jobs={"max_failures": 9})).recipe_hash == first
+    assert load_recipe(write_recipe(discovery={"eta": 1.5})).recipe_hash != first
+    assert load_recipe(write_recipe(concepts={"train": ["doctor", "nurse", "firefighter", "teacher", "judge"]})).recipe_hash != first
+    weights = next((tiny_base / "unet").glob("*.safetensors"))
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    try:
+        assert load_recipe(write_recipe()).recipe_hash != first
+    finally:
+        weights.write_bytes(before)
+
+
+def test_shipped_recipes_are_found_from_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Path(load_recipe("pipelines/recipes/portraits.yaml").base_path).is_absolute()

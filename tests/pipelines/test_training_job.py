@@ -1,0 +1,74 @@
+"""The training loop as a plain function: what it reports, and that a resumed run is the uninterrupted one."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairgen.adapters import load_adapter
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.training_job import Metrics, TrainingJob, train_attribute
+from tests.pipelines.weights import assert_same_adapters
+
+
+def job_of(recipe: Recipe) -> TrainingJob:
+    return TrainingJob(recipe, "gender", tracking_uri="", run_id="")
+
+
+class Reports:
+    """Keeps what a job reports, checkpoints copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.metrics: list[Metrics] = []
+        self.checkpoints: dict[int, Path] = {}
+        self._folder = folder
+
+    def __call__(self, metrics: Metrics, checkpoint: Path | None) -> None:
+        self.metrics.append(metrics)
+        if checkpoint is not None:
+            step = int(metrics["step"])
+            self.checkpoints[step] = Path(shutil.copytree(checkpoint, self._folder / str(step)))
+
+
+def test_reports_metrics_and_ends_with_loadable_adapters(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe())
+    reports = Reports(tmp_path / "whole")
+    train_attribute(job_of(recipe), reports)
+    assert [metrics["step"] for metrics in reports.metrics] == [2, 4, 5, 6]
+    assert all({"loss", "keep", "relative_error"} <= set(metrics) for metrics in reports.metrics)
+    assert sorted(reports.checkpoints) == [2, 4, 6]
+    assert not (reports.checkpoints[4] / "adapters").exists()
+    for name in recipe.adapter_names("gender"):
+        adapter = load_adapter(reports.checkpoints[6] / "adapters" / name)
+        assert adapter.name == name
+        assert adapter.metadata.recipe_hash == recipe.recipe_hash
+        assert all(torch.isfinite(part).all() for pair in adapter.directions.values() for part in pair)
+
+
+def test_resumed_equals_uninterrupted(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe())
+    whole, rest = Reports(tmp_path / "whole"), Reports(tmp_path / "rest")
+    train_attribute(job_of(recipe), whole)
+    train_attribute(job_of(recipe), rest, whole.checkpoints[4])
+    assert [metrics["step"] for metrics in rest.metrics] == [5, 6]
+    assert_same_adapters(whole.checkpoints[6] / "adapters", rest.checkpoints[6] / "adapters")
+
+
+def test_resuming_a_finished_checkpoint_trains_no_further(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe())
+    whole, again = Reports(tmp_path / "whole"), Reports(tmp_path / "again")
+    train_attribute(job_of(recipe), whole)
+    train_attribute(job_of(recipe), again, whole.checkpoints[6])
+    assert again.metrics == []
+
+
+def test_an_unknown_attribute_is_refused(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(write_recipe())
+    with pytest.raises(ValueError, match=r"attribute: got 'height', allowed are \['gender', 'age'\]"):
+        recipe.attribute("height")
