@@ -135,3 +135,7 @@ def _show(outcome: "Outcome", console: "Console") -> None:
         console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
         console.print(f"Every figure: {REPORT / 'evaluation.json'}")
     console.print("Browse runs and registered adapters: make ui")
+
+
+if __name__ == "__main__":
+    app()

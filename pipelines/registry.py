@@ -62,7 +62,6 @@ class Registry:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        mlflow.set_tracking_uri(tracking_uri)
         self.tracking_uri = tracking_uri
         self._recipe = recipe
         self._client = MlflowClient(tracking_uri)
@@ -82,6 +81,8 @@ class Registry:
     def __enter__(self) -> "Registry":
         """Open the recipe's parent run, with the recipe and the environment as artifacts."""
         recipe = self._recipe
+        self._uri_before = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(self.tracking_uri)
         self._run_id = self._find_or_create_run(recipe.name, {"fairgen.kind": "train-all"})
         self._client.update_run(self._run_id, status="RUNNING")
         self._client.log_dict(self._run_id, recipe.model_dump(mode="json"), "recipe.yaml")
@@ -92,6 +93,7 @@ class Registry:
 
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         self._client.set_terminated(self._run_id, "FAILED" if error_type else "FINISHED")
+        mlflow.set_tracking_uri(self._uri_before)  # mlflow keeps it in the environment, too
 
     def open_job(self, attribute: str) -> str:
         """Return the id of the child run that receives an attribute's curves, now running."""
@@ -109,8 +111,7 @@ class Registry:
         self._client.set_terminated(self._job_run(attribute), "FINISHED" if finished else "FAILED")
 
     def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
-        """Log fairness, hit rates and preservation as metrics, and the report folder as artifacts.
-        """
+        """Log fairness, hit rates and preservation as metrics, and the report folder as artifacts."""
         values = {
             f"{target} {system} fd".replace(" x ", "-"): found.fd
             for target, systems in evaluation.fairness.items()

@@ -52,7 +52,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def write_recipe(tiny_base: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes the shipped recipe with the tiny base, gender and age only, and the sections given."""
+    """Return a function that writes the shipped recipe with the tiny base, gender and age only, and
+    the sections given.
+    """
 
     def write(name: str = "tiny", **sections: dict) -> Path:
         content = yaml.safe_load((SHIPPED / "portraits.yaml").read_text())

@@ -1,4 +1,6 @@
-"""Recipes: every shipped one loads, and a wrong one says which field, what it got and what is allowed."""
+"""Recipes: every shipped one loads, and a wrong one says which field, what it got and what is
+allowed.
+"""
 
 import re
 from collections.abc import Callable
@@ -46,13 +48,19 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
         load_recipe(write_recipe(**{section: change}))
 
 
-def test_templates_missing_fields_and_broken_files_are_named(write_recipe: Callable[..., Path]) -> None:
+def test_templates_missing_fields_and_broken_files_are_named(
+    write_recipe: Callable[..., Path],
+) -> None:
     path = write_recipe()
     content = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({**content, "templates": ["a photo of a doctor"]}))
-    with pytest.raises(ValueError, match=r"templates: got 'a photo of a doctor', allowed are texts with one"):
+    with pytest.raises(
+        ValueError, match=r"templates: got 'a photo of a doctor', allowed are texts with one"
+    ):
         load_recipe(path)
-    path.write_text(yaml.safe_dump({name: part for name, part in content.items() if name != "judge"}))
+    path.write_text(
+        yaml.safe_dump({name: part for name, part in content.items() if name != "judge"})
+    )
     with pytest.raises(ValueError, match="judge: got nothing"):
         load_recipe(path)
     path.write_text("name: [x")
@@ -69,10 +77,20 @@ def test_the_hash_follows_what_training_depends_on_and_nothing_else(
     write_recipe: Callable[..., Path], tiny_base: Path
 ) -> None:
     first = load_recipe(write_recipe()).recipe_hash
-    assert load_recipe(write_recipe(thresholds={"gender": {"max_fd": 1, "min_hit_rate": 0}})).recipe_hash == first
+    assert (
+        load_recipe(
+            write_recipe(thresholds={"gender": {"max_fd": 1, "min_hit_rate": 0}})
+        ).recipe_hash
+        == first
+    )
     assert load_recipe(write_recipe(jobs={"max_failures": 9})).recipe_hash == first
     assert load_recipe(write_recipe(discovery={"eta": 1.5})).recipe_hash != first
-    assert load_recipe(write_recipe(concepts={"train": ["doctor", "nurse", "firefighter", "teacher", "judge"]})).recipe_hash != first
+    assert (
+        load_recipe(
+            write_recipe(concepts={"train": ["doctor", "nurse", "firefighter", "teacher", "judge"]})
+        ).recipe_hash
+        != first
+    )
     weights = next((tiny_base / "unet").glob("*.safetensors"))
     before = weights.read_bytes()
     weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
@@ -82,6 +100,8 @@ def test_the_hash_follows_what_training_depends_on_and_nothing_else(
         weights.write_bytes(before)
 
 
-def test_shipped_recipes_are_found_from_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_shipped_recipes_are_found_from_anywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(load_recipe("pipelines/recipes/portraits.yaml").base_path).is_absolute()

@@ -1,4 +1,6 @@
-"""The training loop as a plain function: what it reports, and that a resumed run is the uninterrupted one."""
+"""The training loop as a plain function: what it reports, and that a resumed run is the
+uninterrupted one.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -46,7 +48,9 @@ def test_reports_metrics_and_ends_with_loadable_adapters(
         adapter = load_adapter(reports.checkpoints[6] / "adapters" / name)
         assert adapter.name == name
         assert adapter.metadata.recipe_hash == recipe.recipe_hash
-        assert all(torch.isfinite(part).all() for pair in adapter.directions.values() for part in pair)
+        assert all(
+            torch.isfinite(part).all() for pair in adapter.directions.values() for part in pair
+        )
 
 
 def test_resumed_equals_uninterrupted(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
@@ -70,5 +74,7 @@ def test_resuming_a_finished_checkpoint_trains_no_further(
 
 def test_an_unknown_attribute_is_refused(write_recipe: Callable[..., Path]) -> None:
     recipe = load_recipe(write_recipe())
-    with pytest.raises(ValueError, match=r"attribute: got 'height', allowed are \['gender', 'age'\]"):
+    with pytest.raises(
+        ValueError, match=r"attribute: got 'height', allowed are \['gender', 'age'\]"
+    ):
         recipe.attribute("height")

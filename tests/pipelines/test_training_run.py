@@ -1,4 +1,6 @@
-"""Jobs on a real Ray cluster: in-process, two workers, a killed worker, a run begun by another process."""
+"""Jobs on a real Ray cluster: in-process, two workers, a killed worker, a run begun by another
+process.
+"""
 
 import shutil
 import threading
@@ -37,6 +39,7 @@ def open_job(tracking_uri: str) -> Callable[[Recipe], TrainingJob]:
 
 def train_alone(recipe: Recipe, folder: Path) -> Path:
     """Train without Ray and without a break; return the adapters' folder."""
+
     def report(metrics: dict[str, float], checkpoint: Path | None) -> None:
         if checkpoint is not None:
             shutil.copytree(checkpoint, folder, dirs_exist_ok=True)

@@ -1,0 +1,198 @@
+"""The registry on a real MLflow server: versions, aliases, complete sets, and a pipeline out of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow.diffusers
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from fairgen.adapters import Adapter, AdapterMetadata, save_adapter
+from fairgen.backbones import load_backbone
+from fairgen.scoring import Fairness
+from pipelines.evaluation import Evaluation, Preservation, SystemFairness
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.registry import Registry, log_curve
+from pipelines.training_run import TrainedAttribute
+
+pytestmark = pytest.mark.slow
+
+
+def trained(recipe: Recipe, attribute: str, folder: Path, seed: int) -> TrainedAttribute:
+    """Write random adapters of an attribute, as a training job would leave them."""
+    backbone = load_backbone(recipe.load_base())
+    modules = dict(backbone.denoiser.named_modules())
+    generator = torch.Generator().manual_seed(seed)
+    folders = []
+    for category in recipe.attribute(attribute).categories:
+        directions = {
+            path: (
+                torch.randn(1, modules[path].in_features, generator=generator),
+                torch.randn(modules[path].out_features, 1, generator=generator),
+            )
+            for path in backbone.projections("qkvo")
+        }
+        metadata = AdapterMetadata(
+            attribute=attribute, category=category.name, word=category.word,
+            base_fingerprint="0" * 12 + "-" + "0" * 12, rank=1, alpha=1, eta=2.0,
+            projections="qkvo", recipe_hash=recipe.recipe_hash,
+        )  # fmt: skip
+        adapter = Adapter(metadata, directions)
+        save_adapter(adapter, folder / adapter.name)
+        folders.append(folder / adapter.name)
+    return TrainedAttribute(folders=tuple(folders), training_seconds=12.5, denoiser_rows=480)
+
+
+def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:
+    """Return an evaluation in which FairGen reaches a given FD and hit rate everywhere."""
+
+    def fairness(value: float) -> SystemFairness:
+        prompt = Fairness(fd=value, dev_rat=value, floor=0.05, n=8, delivered={})
+        return SystemFairness(
+            fd=value, interval=(value, value), floor=0.05, dev_rat=value, n=8,
+            prompts={"doctor": prompt},
+        )  # fmt: skip
+
+    kept = Preservation(recognised=0.97, clip_t=0.3, ssim=0.9)
+    confusion = {
+        a.name: {
+            asked: {
+                seen: hit_rate if seen == asked else (1 - hit_rate) / (len(a.names) - 1)
+                for seen in a.names
+            }
+            for asked in a.names
+        }
+        for a in recipe.attributes
+    }
+    return Evaluation(
+        recipe=recipe.name, recipe_hash=recipe.recipe_hash, num_images=8,
+        trained=["doctor"], held_out=[], no_people_unchanged={},
+        fairness={a.name: {"base": fairness(0.7), "fairgen": fairness(fd)} for a in recipe.attributes},
+        hit_rates={"all": confusion}, preservation={"base": kept, "fairgen": kept},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "grid.png").write_bytes(b"png")
+    return folder
+
+
+def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
+    tracking_uri: str,
+    write_recipe: Callable[..., Path],
+    tmp_path: Path,
+    report: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = load_recipe(write_recipe("good"))
+    gender = recipe.attribute("gender")
+    adapters = trained(recipe, "gender", tmp_path / "adapters", seed=0)
+    evaluation = evaluation_of(recipe, fd=0.02, hit_rate=0.99)
+    with Registry(tracking_uri, recipe) as registry:
+        registry.open_job("gender")
+        registry.log_evaluation(evaluation, report)
+        found = registry.register_adapter_set(gender, adapters, evaluation)
+        again = registry.register_adapter_set(gender, adapters, evaluation)
+        champions = registry.load_champions(tmp_path / "champions")
+    assert [version.name for version in found] == ["good-gender-woman", "good-gender-man"]
+    assert all(version.champion and version.version == "1" for version in found)
+    assert again == found
+
+    client = MlflowClient(tracking_uri)
+    version = client.get_model_version_by_alias("good-gender-woman", "champion")
+    assert (
+        version.version
+        == client.get_model_version_by_alias("good-gender-woman", "candidate").version
+    )
+    assert version.tags["recipe_hash"] == recipe.recipe_hash
+    assert version.tags["hit_rate"] == "0.9900"
+    assert version.tags["denoiser_rows"] == "480"
+    other = client.get_model_version_by_alias("good-gender-man", "champion")
+    assert version.tags["adapter_set"] == other.tags["adapter_set"]
+    assert version.tags["sha256"] != other.tags["sha256"]
+
+    assert list(champions) == ["gender"]
+    assert [len(list(folder.glob("*.safetensors"))) for folder in champions["gender"]] == [1, 1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    pipe = mlflow.diffusers.load_model("models:/good-gender-woman@champion").load_pipeline(
+        torch_dtype=torch.float32, device="cpu"
+    )
+    assert not np.allclose(paint(pipe), paint(recipe.load_base()), atol=1e-3)
+
+
+def paint(pipe) -> np.ndarray:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe(
+        "a photo of a doctor", num_inference_steps=2, output_type="np",
+        generator=torch.Generator().manual_seed(0), guidance_scale=1.0,
+    ).images  # fmt: skip
+
+
+def test_only_thresholds_make_a_champion_and_take_it_back(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe("strict"))
+    gender = recipe.attribute("gender")
+    adapters = trained(recipe, "gender", tmp_path, seed=1)
+    good, unfair = evaluation_of(recipe, 0.02, 0.99), evaluation_of(recipe, 0.5, 0.99)
+    unheeded = evaluation_of(recipe, 0.02, 0.5)
+    with Registry(tracking_uri, recipe) as registry:
+
+        def champions(evaluation: Evaluation | None) -> list[bool]:
+            found = registry.register_adapter_set(gender, adapters, evaluation)
+            return [version.champion for version in found]
+
+        assert champions(None) == [False, False]
+        assert champions(unfair) == [False, False]
+        assert champions(unheeded) == [False, False]
+        assert registry.load_champions(tmp_path / "none") == {}
+        assert champions(good) == [True, True]
+        assert champions(None) == [True, True]
+        newer = trained(recipe, "gender", tmp_path / "newer", seed=2)
+        assert [v.champion for v in registry.register_adapter_set(gender, newer, unfair)] == [
+            False,
+            False,
+        ]
+        assert list(registry.load_champions(tmp_path / "older")) == ["gender"]
+        assert champions(unfair) == [False, False]
+
+
+def test_half_a_set_is_no_champion(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe("half"))
+    adapters = trained(recipe, "gender", tmp_path, seed=3)
+    with Registry(tracking_uri, recipe) as registry:
+        registry.register_adapter_set(
+            recipe.attribute("gender"), adapters, evaluation_of(recipe, 0.02, 0.99)
+        )
+        MlflowClient(tracking_uri).delete_registered_model_alias("half-gender-man", "champion")
+        assert registry.load_champions(tmp_path / "champions") == {}
+
+
+def test_a_run_started_again_is_the_same_run(
+    tracking_uri: str, write_recipe: Callable[..., Path]
+) -> None:
+    recipe = load_recipe(write_recipe("again"))
+    client = MlflowClient(tracking_uri)
+    with pytest.raises(KeyboardInterrupt), Registry(tracking_uri, recipe) as registry:
+        first = registry.open_job("gender")
+        log_curve(tracking_uri, first, {"step": 5.0, "loss": 0.5})
+        raise KeyboardInterrupt
+    parent = client.get_run(first).data.tags["mlflow.parentRunId"]
+    assert client.get_run(parent).info.status == "FAILED"
+    with Registry(tracking_uri, recipe) as registry:
+        assert registry.open_job("gender") == first
+        assert client.get_run(first).info.status == "RUNNING"
+        registry.close_job("gender", finished=True)
+    assert client.get_run(parent).info.status == "FINISHED"
+    assert client.get_run(first).info.status == "FINISHED"
+    assert [(p.step, p.value) for p in client.get_metric_history(first, "loss")] == [(5, 0.5)]
+    assert client.get_run(first).data.params["eta"] == str(recipe.discovery.eta)
+    names = {artifact.path for artifact in client.list_artifacts(parent)}
+    assert {"recipe.yaml", "environment.json"} <= names
