@@ -1,0 +1,1 @@
+"""Portraits: the embedded base model, a drawn and deliberately biased world of known truth."""

@@ -1,0 +1,191 @@
+"""Measure the embedded base model against its planted truth: `make portraits-report` writes figures
+and a grid.
+"""
+
+import argparse
+import json
+import logging
+import random
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from PIL import Image, ImageDraw, ImageFont
+
+from fairgen.portraits.judge import HEADS, PortraitJudge, draw_labelled
+from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, SKINS
+
+MODEL = Path(__file__).parent / "model"
+WORDS: dict[str, dict[str, str]] = {
+    "gender": {"woman": "female", "man": "male"},
+    "skin": {name: f"{name}-skinned" for name in SKINS},
+    "age": {"young": "young", "old": "old"},
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How every picture of the report is sampled."""
+
+    num_steps: int
+    guidance_scale: float
+    num_images: int
+    num_per_word: int
+
+
+@cache
+def _studio() -> tuple[StableDiffusionPipeline, PortraitJudge]:
+    """Load the pipeline and the judge once a process."""
+    torch.set_num_threads(1)
+    pipe = StableDiffusionPipeline.from_pretrained(MODEL, torch_dtype=torch.float32)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe, PortraitJudge(MODEL)
+
+
+def paint(prompt: str, count: int, sampling: Sampling, seed: int) -> list[Image.Image]:
+    """Return `count` pictures of a prompt with the seeds seed, seed + 1, ..."""
+    pipe, _ = _studio()
+    images: list[Image.Image] = []
+    for start in range(0, count, 25):
+        seeds = range(seed + start, seed + min(start + 25, count))
+        images += pipe(
+            prompt,
+            num_images_per_prompt=len(seeds),
+            num_inference_steps=sampling.num_steps,
+            guidance_scale=sampling.guidance_scale,
+            generator=[torch.Generator().manual_seed(value) for value in seeds],
+        ).images
+    return images
+
+
+def study(occupation: str, sampling: Sampling) -> tuple[dict, list[Image.Image]]:
+    """Return one occupation's figures and its first eight pictures."""
+    _, judge = _studio()
+    article = "an" if occupation[0] in "aeiou" else "a"
+    started = time.monotonic()
+    images = paint(f"a photo of {article} {occupation}", sampling.num_images, sampling, seed=0)
+    seconds = time.monotonic() - started
+    seen = {name: table.argmax(1).tolist() for name, table in judge.perceive(images).items()}
+    measured = {
+        name: {value: seen[name].count(index) / len(images) for index, value in enumerate(values)}
+        for name, values in ATTRIBUTES.items()
+    }
+    planted = {name: POPULATION[occupation].probabilities(name) for name in ATTRIBUTES}
+    obeyed = {}
+    for name, words in WORDS.items():
+        for category, word in words.items():
+            start = "an" if word[0] in "aeiou" else "a"
+            named = paint(
+                f"a photo of {start} {word} {occupation}",
+                sampling.num_per_word,
+                sampling,
+                seed=10_000,
+            )
+            hits = judge.perceive(named)[name].argmax(1) == HEADS[name].index(category)
+            obeyed[f"{name}-{category}"] = hits.float().mean().item()
+    figures = {
+        "recognised": seen["concept"].count(HEADS["concept"].index(occupation)) / len(images),
+        "planted": planted,
+        "measured": measured,
+        "obeyed": obeyed,
+        "images_per_second": len(images) / seconds,
+    }
+    return figures, images[:8]
+
+
+def judge_accuracy(count: int = 4000, seed: int = 99) -> dict[str, float]:
+    """Return the judge's accuracy per head on drawings it has never seen."""
+    _, judge = _studio()
+    images, truth = draw_labelled(count, random.Random(seed))
+    accuracy = {}
+    with torch.inference_mode():
+        logits: dict[str, list[torch.Tensor]] = {name: [] for name in HEADS}
+        for start in range(0, count, 200):
+            for name, values in judge.network(images[start : start + 200]).items():
+                logits[name].append(values.argmax(1))
+    for name in HEADS:
+        known = truth[name] >= 0
+        accuracy[name] = (
+            (torch.cat(logits[name])[known] == truth[name][known]).float().mean().item()
+        )
+    return accuracy
+
+
+def summarise(figures: dict[str, dict]) -> dict:
+    """Return the means over occupations that the README quotes."""
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    gaps = {
+        name: mean(
+            [
+                abs(found["measured"][name][value] - found["planted"][name][value])
+                for found in figures.values()
+                for value in values
+            ]
+        )
+        for name, values in ATTRIBUTES.items()
+    }
+    words = [f"{name}-{category}" for name, categories in WORDS.items() for category in categories]
+    return {
+        "recognised": mean([found["recognised"] for found in figures.values()]),
+        "recognised_least": min(figures, key=lambda name: figures[name]["recognised"]),
+        "obeyed": {
+            word: mean([found["obeyed"][word] for found in figures.values()]) for word in words
+        },
+        "gap_to_planted": gaps,
+        "images_per_second_per_process": mean(
+            [found["images_per_second"] for found in figures.values()]
+        ),
+    }
+
+
+def grid(pictures: dict[str, list[Image.Image]], side_px: int = 80) -> Image.Image:
+    """Return one row an occupation, two occupations a line."""
+    block, rows = 110 + 8 * (side_px + 2), (len(pictures) + 1) // 2
+    sheet = Image.new("RGB", (2 * block, rows * (side_px + 2)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for index, (occupation, images) in enumerate(pictures.items()):
+        left, top = (index % 2) * block, (index // 2) * (side_px + 2)
+        pen.text((left + 6, top + side_px / 2 - 8), occupation, fill="black", font=font)
+        for column, image in enumerate(images):
+            bigger = image.resize((side_px, side_px), Image.Resampling.LANCZOS)
+            sheet.paste(bigger, (left + 110 + column * (side_px + 2), top))
+    return sheet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/portraits"))
+    parser.add_argument("--num-images", type=int, default=100)
+    parser.add_argument("--num-per-word", type=int, default=10)
+    parser.add_argument("--num-steps", type=int, default=12)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sampling = Sampling(
+        arguments.num_steps, arguments.guidance_scale, arguments.num_images, arguments.num_per_word
+    )
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(study, OCCUPATIONS, [sampling] * len(OCCUPATIONS)))
+    figures = {name: result[0] for name, result in zip(OCCUPATIONS, found, strict=True)}
+    summary = {"judge_accuracy": judge_accuracy(), **summarise(figures)}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    report = {"sampling": vars(sampling), "summary": summary, "occupations": figures}
+    (arguments.out / "portraits.json").write_text(json.dumps(report, indent=2) + "\n")
+    grid({name: result[1] for name, result in zip(OCCUPATIONS, found, strict=True)}).save(
+        arguments.out / "grid.png"
+    )
+    logging.getLogger(__name__).info("%s", json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    main()

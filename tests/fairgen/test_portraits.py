@@ -1,0 +1,78 @@
+"""The drawn world keeps its planted population, and every portrait is drawn with every category."""
+
+import random
+from itertools import product
+
+import numpy as np
+import pytest
+
+from fairgen.portraits.clip import build_tokenizer
+from fairgen.portraits.drawing import SIZE_PX, draw
+from fairgen.portraits.world import (
+    AGES,
+    ATTRIBUTES,
+    CONCEPTS,
+    GENDERS,
+    GLASSES,
+    OCCUPATIONS,
+    POPULATION,
+    SKINS,
+    Portrait,
+    caption,
+    sample_portrait,
+)
+
+
+def test_the_world_has_24_occupations_whose_tables_are_distributions() -> None:
+    assert len(OCCUPATIONS) == 24
+    for stereotype in POPULATION.values():
+        for attribute in ATTRIBUTES:
+            assert sum(stereotype.probabilities(attribute).values()) == pytest.approx(1)
+
+
+def test_an_unknown_attribute_names_the_allowed() -> None:
+    with pytest.raises(ValueError, match="got 'height', allowed are gender"):
+        POPULATION["doctor"].probabilities("height")
+
+
+def test_everybody_can_be_drawn_in_every_occupation() -> None:
+    rng = random.Random(0)
+    for concept, gender, skin, age, glasses in product(
+        CONCEPTS[:25], GENDERS, SKINS, AGES, GLASSES
+    ):
+        picture = np.asarray(draw(Portrait(concept, gender, skin, age, glasses), rng))
+        assert picture.shape == (SIZE_PX, SIZE_PX, 3) and picture.std() > 20
+
+
+@pytest.mark.parametrize("attribute", list(ATTRIBUTES))
+def test_each_attribute_changes_the_picture(attribute: str) -> None:
+    first = {name: values[0] for name, values in ATTRIBUTES.items()}
+    other = {**first, attribute: ATTRIBUTES[attribute][-1]}
+    one, two = (
+        np.asarray(draw(Portrait("doctor", **who), random.Random(3)), float)
+        for who in (first, other)
+    )
+    assert np.abs(one - two).mean() > 0.5
+
+
+def test_sampled_doctors_follow_the_planted_table() -> None:
+    rng = random.Random(0)
+    doctors = [sample_portrait(rng, "doctor") for _ in range(4000)]
+    share = sum(doctor.gender == "woman" for doctor in doctors) / len(doctors)
+    assert share == pytest.approx(POPULATION["doctor"].woman, abs=0.02)
+
+
+def test_captions_name_each_attribute_in_about_a_third_of_the_pictures() -> None:
+    rng = random.Random(0)
+    captions = [caption(sample_portrait(rng, "nurse"), rng) for _ in range(3000)]
+    named = sum("male" in text.replace("female", "male").split() for text in captions) / len(
+        captions
+    )
+    assert named == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_the_tokenizer_knows_every_caption() -> None:
+    rng, tokenizer = random.Random(0), build_tokenizer()
+    captions = {caption(sample_portrait(rng), rng) for _ in range(2000)}
+    assert all(tokenizer.unk_token_id not in tokenizer(text).input_ids for text in captions)
+    assert tokenizer.unk_token_id in tokenizer("a photo of a dragon").input_ids
