@@ -1,0 +1,1 @@
+"""FairGen: text-to-image diffusion in the distribution that you prescribe."""

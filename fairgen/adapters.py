@@ -1,0 +1,163 @@
+"""Adapters on disk: a diffusers LoRA folder whose safetensors say what they are, where from, and
+that they are whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fairgen.attributes import adapter_name
+
+WEIGHTS = "pytorch_lora_weights.safetensors"
+_SAMPLED_VALUES = 16
+
+
+class AdapterMetadata(BaseModel):
+    """What an adapter is: kept inside its safetensors file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attribute: str
+    category: str
+    word: str
+    base_fingerprint: str
+    rank: int = Field(ge=1)
+    alpha: int = Field(ge=1)
+    eta: float
+    projections: str
+    recipe_hash: str
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One category's directions: projection -> (A: r x in, B: out x r); alpha equals rank, so
+    nothing is scaled.
+    """
+
+    metadata: AdapterMetadata
+    directions: dict[str, tuple[Tensor, Tensor]]
+
+    @property
+    def name(self) -> str:
+        return adapter_name(self.metadata.attribute, self.metadata.category)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the weights: names, shapes and fp32 values."""
+        return _digest(
+            (f"{path}.{i}", tensor)
+            for path, pair in sorted(self.directions.items())
+            for i, tensor in enumerate(pair)
+        )
+
+
+def save_adapter(adapter: Adapter, folder: Path) -> Path:
+    """Write a folder that plain diffusers reads with `pipe.load_lora_weights(folder)`; return the
+    weights' path.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path, (down, up) in adapter.directions.items():
+        tensors[f"unet.{path}.lora_A.weight"] = down.float().contiguous()
+        tensors[f"unet.{path}.lora_B.weight"] = up.float().contiguous()
+    metadata = adapter.metadata
+    lora = {
+        "r": metadata.rank,
+        "lora_alpha": metadata.alpha,
+        "target_modules": sorted(adapter.directions),
+    }
+    header = {
+        "format": "pt",
+        "lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in lora.items()}),
+        "fairgen": metadata.model_dump_json(),
+        "fairgen_sha256": adapter.sha256,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (WEIGHTS + ".partial")
+    save_file(tensors, partial, metadata=header)
+    partial.replace(folder / WEIGHTS)
+    return folder / WEIGHTS
+
+
+def load_adapter(folder: Path, base_fingerprint: str | None = None) -> Adapter:
+    """Read an adapter's folder. Raises ValueError for a missing, foreign, corrupted file or another
+    base model's.
+
+    `base_fingerprint` is that of the denoiser it shall run on; None reads without that check.
+    """
+    file = folder / WEIGHTS
+    if not file.is_file():
+        pickles = [
+            p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+        ]
+        if pickles:
+            raise ValueError(
+                f"{folder}: got {pickles}, pickles are never read; allowed is {WEIGHTS}"
+            )
+        raise ValueError(f"{folder}: holds no {WEIGHTS}")
+    try:
+        with safe_open(file, framework="pt") as stored:
+            header = stored.metadata() or {}
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file}: corrupted, no readable safetensors: {error}") from error
+    if "fairgen" not in header:
+        raise ValueError(f"{file}: no FairGen adapter, its metadata names no attribute")
+    try:
+        metadata = AdapterMetadata.model_validate_json(header["fairgen"])
+    except ValidationError as error:
+        raise ValueError(f"{file}: corrupted metadata: {error}") from error
+    paths = sorted(
+        {
+            key.removeprefix("unet.").removesuffix(".lora_A.weight")
+            for key in tensors
+            if ".lora_A." in key
+        }
+    )
+    directions = {
+        path: (tensors[f"unet.{path}.lora_A.weight"], tensors[f"unet.{path}.lora_B.weight"])
+        for path in paths
+    }
+    adapter = Adapter(metadata, directions)
+    if adapter.sha256 != header.get("fairgen_sha256"):
+        raise ValueError(
+            f"{file}: corrupted, the weights' checksum is {adapter.sha256[:12]}, "
+            f"its metadata says {header.get('fairgen_sha256', '')[:12]!r}"
+        )
+    if base_fingerprint is not None and metadata.base_fingerprint != base_fingerprint:
+        raise ValueError(
+            f"{file}: trained on base {metadata.base_fingerprint}, this base is {base_fingerprint}"
+        )
+    return adapter
+
+
+def fingerprint(denoiser: nn.Module) -> str:
+    """Return "<structure>-<weights>", 12 hex digits each: names and shapes, and a sample of values
+    rounded to fp16.
+
+    Equal for the same model whether loaded in fp32 or fp16; a fine-tuned sibling shares the first
+    half only.
+    """
+    parameters = sorted(
+        (name, p.detach()) for name, p in denoiser.named_parameters() if ".lora_" not in name
+    )
+    parameters = [(name.replace(".base_layer", ""), p) for name, p in parameters]
+    structure = hashlib.sha256(
+        json.dumps([(name, list(p.shape)) for name, p in parameters]).encode()
+    )
+    sampled = ((name, p.flatten()[:_SAMPLED_VALUES].cpu().half()) for name, p in parameters)
+    return f"{structure.hexdigest()[:12]}-{_digest(sampled)[:12]}"
+
+
+def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name}{list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

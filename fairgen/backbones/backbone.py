@@ -1,0 +1,49 @@
+"""What the method needs of a diffusion model, whatever its family: encode, denoise, and which
+projections adapt.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor, nn
+
+
+class Backbone(Protocol):
+    """A frozen base model."""
+
+    pipe: DiffusionPipeline
+    denoiser: nn.Module
+    default_guidance_scale: float
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return prompt embeddings, N x L x D."""
+
+    def denoise(self, x_t: Tensor, t_N: Tensor, context: Tensor) -> Tensor:
+        """Return the model's prediction for latents N x C x h x w at time steps N."""
+
+    def projections(self, which: str) -> list[str]:
+        """Return the dotted names of the adapted linear layers: "qkvo" for all four, "kv" for keys
+        and values.
+        """
+
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Return C, h, w of the model's native size."""
+
+
+def load_backbone(pipe: DiffusionPipeline) -> Backbone:
+    """Return the family's backbone around a loaded pipeline. Raises ValueError that lists the
+    families.
+    """
+    from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
+
+    families = (StableDiffusionBackbone,)
+    for family in families:
+        if isinstance(pipe, family.pipelines):
+            return family(pipe)
+    known = sorted(cls.__name__ for family in families for cls in family.pipelines)
+    raise ValueError(f"base: got a {type(pipe).__name__}, allowed are {known}")

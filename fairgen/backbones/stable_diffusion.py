@@ -1,0 +1,49 @@
+"""Stable Diffusion 1.x and 2.x: UNet2DConditionModel with one text encoder, epsilon or velocity
+prediction.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+
+class StableDiffusionBackbone:
+    """Directions sit on the UNet's cross-attention: attn2.to_q, to_k, to_v, to_out.0, as in the
+    paper.
+    """
+
+    pipelines = (StableDiffusionPipeline,)
+    default_guidance_scale = 7.5
+
+    def __init__(self, pipe: StableDiffusionPipeline) -> None:
+        self.pipe = pipe
+        self.denoiser: nn.Module = pipe.unet.eval().requires_grad_(False)
+        pipe.text_encoder.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipe.unet.device
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return the text encoder's last hidden states, N x L x D."""
+        return self.pipe.encode_prompt(
+            list(prompts), self.device, 1, do_classifier_free_guidance=False
+        )[0]
+
+    def denoise(self, x_t: Tensor, t_N: Tensor, context: Tensor) -> Tensor:
+        """Return the UNet's prediction, N x C x h x w."""
+        return self.denoiser(x_t, t_N, encoder_hidden_states=context).sample
+
+    def projections(self, which: str) -> list[str]:
+        """Return the cross-attention projections named by letters of "qkvo"."""
+        layers = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
+        suffixes = tuple(layers[letter] for letter in which)
+        return [name for name, module in self.denoiser.named_modules() if name.endswith(suffixes)]
+
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Return C, h, w at the UNet's native size."""
+        side = self.pipe.unet.config.sample_size
+        return self.pipe.unet.config.in_channels, side, side

@@ -1,0 +1,187 @@
+"""The adapter bank: every loaded adapter stacked on the denoiser, gated per row of the batch.
+
+For a projection W (out x in) with K adapters of ranks r_k stacked to A (R x in) and B (out x R),
+and gates G (N x K) expanded over ranks to g (N x R), the projection computes, in one pass,
+
+y = W x + ((x A^T) * g[:, None, :]) B^T
+
+which is the indicator multiplied by the set of adapters (arXiv 2412.18810). The line is a forward
+hook on the projection, so a LoRA loaded through diffusers later wraps it without a conflict.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
+Directions = Mapping[str, tuple[Tensor, Tensor]]
+
+
+class AdapterBank(nn.Module):
+    """Holds the stacked directions; inside `gated(G)` each row of the denoiser's batch mixes them
+    by its gates.
+    """
+
+    def __init__(self, denoiser: nn.Module, projections: Sequence[str]) -> None:
+        super().__init__()
+        self.projections = tuple(projections)
+        self._layers = {path: _linear(denoiser, path) for path in projections}
+        self._ranks: dict[str, int] = {}
+        self._gates: Tensor | None = None
+        self.A = nn.ParameterDict()
+        self.B = nn.ParameterDict()
+        for path, layer in self._layers.items():
+            empty = layer.weight.new_zeros
+            self.A[_key(path)] = nn.Parameter(empty(0, layer.in_features), requires_grad=False)
+            self.B[_key(path)] = nn.Parameter(empty(layer.out_features, 0), requires_grad=False)
+        self._handles = [
+            layer.register_forward_hook(self._hook(_key(path)))
+            for path, layer in self._layers.items()
+        ]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the loaded adapters: the order of the columns of the gates."""
+        return tuple(self._ranks)
+
+    def add(self, name: str, directions: Directions) -> None:
+        """Load an adapter: projection -> (A: r x in, B: out x r). Raises ValueError on a wrong path
+        or shape.
+        """
+        self._check_new(name)
+        if set(directions) != set(self.projections):
+            odd = sorted(set(directions) ^ set(self.projections))
+            raise ValueError(
+                f"directions of {name!r}: got other projections than the bank's, such as {odd[:3]}"
+            )
+        ranks = {down.shape[0] for down, _ in directions.values()}
+        if len(ranks) != 1:
+            raise ValueError(
+                f"directions of {name!r}: got ranks {sorted(ranks)}, allowed is one rank"
+            )
+        for path, (down, up) in directions.items():
+            layer = self._layers[path]
+            if down.shape[1] != layer.in_features or up.shape != (
+                layer.out_features,
+                down.shape[0],
+            ):
+                raise ValueError(
+                    f"directions of {name!r} on {path}: "
+                    f"got A {tuple(down.shape)} and B {tuple(up.shape)}, "
+                    f"allowed are r x {layer.in_features} and {layer.out_features} x r"
+                )
+        self._append(name, directions, requires_grad=False)
+
+    def add_trainable(self, name: str, rank: int, generator: torch.Generator) -> None:
+        """Append a fresh adapter whose effect is zero: A uniform as in a linear layer, B zero; all
+        train from now on.
+        """
+        self._check_new(name)
+        directions = {}
+        for path, layer in self._layers.items():
+            bound = 1 / math.sqrt(layer.in_features)
+            down = torch.rand(rank, layer.in_features, generator=generator) * 2 * bound - bound
+            directions[path] = (down, torch.zeros(layer.out_features, rank))
+        self._append(name, directions, requires_grad=True)
+
+    def remove(self, name: str) -> None:
+        """Unload an adapter. Raises ValueError that lists the loaded."""
+        columns = self._columns(name)
+        keep = torch.ones(sum(self._ranks.values()), dtype=torch.bool)
+        keep[columns] = False
+        for path in self.projections:
+            key = _key(path)
+            self.A[key] = nn.Parameter(self.A[key].data[keep], self.A[key].requires_grad)
+            self.B[key] = nn.Parameter(self.B[key].data[:, keep], self.B[key].requires_grad)
+        del self._ranks[name]
+
+    def directions(self, name: str) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return a copy of an adapter's directions: projection -> (A: r x in, B: out x r)."""
+        columns = self._columns(name)
+        return {
+            path: (
+                self.A[_key(path)].detach()[columns].clone(),
+                self.B[_key(path)].detach()[:, columns].clone(),
+            )
+            for path in self.projections
+        }
+
+    @contextmanager
+    def gated(self, gates_NK: Tensor) -> Iterator[None]:
+        """Gate the adapters row by row inside the `with`: N rows of the denoiser's batch, K loaded
+        adapters.
+        """
+        if self._gates is not None:
+            raise ValueError("gates: already inside a `with bank.gated(...)`")
+        if gates_NK.ndim != 2 or gates_NK.shape[1] != len(self._ranks):
+            raise ValueError(
+                f"gates: got shape {tuple(gates_NK.shape)}, "
+                f"allowed is rows x {len(self._ranks)} adapters {self.names}"
+            )
+        ranks = torch.tensor(list(self._ranks.values()), dtype=torch.long)
+        self._gates = gates_NK.repeat_interleave(ranks.to(gates_NK.device), dim=1)
+        try:
+            yield
+        finally:
+            self._gates = None
+
+    def close(self) -> None:
+        """Take the bank off the denoiser."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, key: str) -> Hook:
+        def add_gated_directions(
+            layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+        ) -> Tensor | None:
+            if self._gates is None or not self._ranks:
+                return None
+            x, gates_NR = inputs[0], self._gates
+            if x.shape[0] != gates_NR.shape[0]:
+                raise ValueError(
+                    f"gates: got {gates_NR.shape[0]} rows, the denoiser's batch has {x.shape[0]}"
+                )
+            gates = gates_NR.to(x.dtype)[:, None, :] if x.ndim == 3 else gates_NR.to(x.dtype)
+            return output + ((x @ self.A[key].to(x.dtype).T) * gates) @ self.B[key].to(x.dtype).T
+
+        return add_gated_directions
+
+    def _append(self, name: str, directions: Directions, requires_grad: bool) -> None:
+        for path, (down, up) in directions.items():
+            key, weight = _key(path), self._layers[path].weight
+            down, up = down.to(weight.device, weight.dtype), up.to(weight.device, weight.dtype)
+            self.A[key] = nn.Parameter(torch.cat([self.A[key].data, down]), requires_grad)
+            self.B[key] = nn.Parameter(torch.cat([self.B[key].data, up], dim=1), requires_grad)
+        self._ranks[name] = next(iter(directions.values()))[0].shape[0]
+
+    def _check_new(self, name: str) -> None:
+        if name in self._ranks:
+            raise ValueError(
+                f"name: got {name!r}, which is loaded already; loaded are {list(self._ranks)}"
+            )
+
+    def _columns(self, name: str) -> list[int]:
+        if name not in self._ranks:
+            raise ValueError(f"name: got {name!r}, loaded are {list(self._ranks)}")
+        start = 0
+        for other, rank in self._ranks.items():
+            if other == name:
+                return list(range(start, start + rank))
+            start += rank
+        raise AssertionError(name)
+
+
+def _linear(denoiser: nn.Module, path: str) -> nn.Linear:
+    layer = denoiser.get_submodule(path)
+    if not isinstance(layer, nn.Linear):
+        kind = type(layer).__name__
+        raise ValueError(f"projections: got {path!r}, a {kind}, allowed are nn.Linear")
+    return layer
+
+
+def _key(path: str) -> str:
+    """Parameter names hold no dots."""
+    return path.replace(".", "/")

@@ -1,0 +1,314 @@
+"""Discovery: learn one adapter per category from what the frozen model already knows, on its own
+trajectories.
+
+Legend: k category, g neutral prompt, d_k the same prompt naming the category, p preservation
+prompt, eta strength.
+
+target_k(x_t) = eps(x_t, g) + eta * (eps(x_t, d_k) - eps(x_t, g)) L_k = || eps_k(x_t, g) -
+target_k(x_t) ||^2 + lambda_keep || eps_k(x_t, p) - eps(x_t, p) ||^2
+
+eps stands for whatever the denoiser predicts (noise or velocity; the composition is linear in
+both). x_t is self-discovered: the adapted model denoises from noise to t. Source: arXiv 2412.18810,
+method section. Here every state of every trajectory trains: the gradient's own prediction, under
+guidance, takes the row to its next state.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fairgen.adapters import Adapter, AdapterMetadata
+from fairgen.attributes import Attribute, adapter_name, render
+from fairgen.backbones import Backbone
+from fairgen.bank import AdapterBank
+from fairgen.sampler import Ddim
+
+
+class DiscoveryConfig(BaseModel):
+    """How adapters are learnt; the same for every attribute of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    eta: float = Field(default=2.0, gt=0)
+    rank: int = Field(default=1, ge=1)
+    num_updates: int = Field(default=150, ge=1)
+    num_rows: int = Field(default=24, ge=2)
+    num_steps: int = Field(default=12, ge=2)
+    guidance_scale: float = Field(default=2.0, ge=1)
+    learning_rate: float = Field(default=1e-2, gt=0)
+    warmup: int = Field(default=10, ge=0)
+    keep_weight: float = Field(default=1.0, ge=0)
+    orth_weight: float = Field(default=0.0, ge=0)
+    mix_attributes: float = Field(default=0.5, ge=0, le=1)
+    projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DiscoveryStats:
+    """One update's losses, and what training has cost so far in rows through the denoiser."""
+
+    step: int
+    loss: float
+    keep: float
+    orth: float
+    relative_error: float
+    gradient_rows: int
+    denoiser_rows: int
+
+
+@dataclass
+class Row:
+    """One trajectory in flight."""
+
+    category: int
+    neutral: str
+    named: str
+    place: int
+
+
+class Objective(nn.Module):
+    """The differentiable part: adapted predictions against fixed targets. Data parallelism wraps
+    this module.
+    """
+
+    def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
+        super().__init__()
+        self.bank = bank
+        self._backbone = (backbone,)
+
+    def forward(self, x: Tensor, t_N: Tensor, context: Tensor, gates: Tensor) -> Tensor:
+        """Return the adapted model's prediction for every row."""
+        with self.bank.gated(gates):
+            return self._backbone[0].denoise(x, t_N, context)
+
+
+class Discovery:
+    """Trains all categories of one attribute in one batch; can be stopped after any update and go
+    on elsewhere.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        attribute: Attribute,
+        concepts: Sequence[str],
+        templates: Sequence[str],
+        config: DiscoveryConfig,
+        *,
+        preserve: Sequence[str] = ("",),
+        others: Sequence[Attribute] = (),
+        orthogonal_to: Sequence[Adapter] = (),
+        accelerator: Accelerator | None = None,
+    ) -> None:
+        self.backbone, self.attribute, self.config = backbone, attribute, config
+        self._concepts, self._templates, self._others = (
+            tuple(concepts),
+            tuple(templates),
+            tuple(others),
+        )
+        self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
+        self._accelerator = accelerator or Accelerator(cpu=backbone.device.type == "cpu")
+        index = self._accelerator.process_index
+        self._rng = random.Random(config.seed * 1000 + index)
+        self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
+        self._ddim = Ddim(backbone.pipe.scheduler, config.num_steps)
+        self._contexts: dict[str, Tensor] = {}
+        self.bank = AdapterBank(backbone.denoiser, backbone.projections(config.projections))
+        start = torch.Generator().manual_seed(config.seed)
+        for category in attribute.names:
+            self.bank.add_trainable(adapter_name(attribute.name, category), config.rank, start)
+        optimizer = torch.optim.AdamW(
+            self.bank.parameters(), lr=config.learning_rate, weight_decay=0.0
+        )
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        self._objective, self._optimizer = self._accelerator.prepare(
+            Objective(backbone, self.bank), optimizer
+        )
+        self.step = self.gradient_rows = self.denoiser_rows = 0
+        self._rows = [self._new_row(i) for i in range(config.num_rows)]
+        shape = (config.num_rows, *backbone.latent_shape())
+        self._x = torch.randn(shape, generator=self._noise).to(backbone.device)
+        self._spread_out()
+
+    def update(self) -> DiscoveryStats:
+        """Take one optimiser step on every row's present state, then move every row along."""
+        config, N = self.config, self.config.num_rows
+        num_keep = max(1, N // 3)
+        keep_rows = self._rng.sample(range(N), num_keep)
+        keep_prompts = [
+            self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "" for _ in keep_rows
+        ]
+        place = torch.tensor([row.place for row in self._rows])
+        t = self._ddim.timesteps[place].to(self._x.device)
+        neutral = self._context([row.neutral for row in self._rows])
+        kept = self._context(keep_prompts)
+        named, empty = self._context([row.named for row in self._rows]), self._context([""] * N)
+        with torch.no_grad():
+            frozen = self.backbone.denoise(
+                torch.cat([self._x, self._x, self._x, self._x[keep_rows]]),
+                torch.cat([t, t, t, t[keep_rows]]),
+                torch.cat([neutral, named, empty, kept]),
+            )
+        eps_g, eps_d, eps_empty, eps_keep = frozen.split([N, N, N, num_keep])
+        target = eps_g + config.eta * (eps_d - eps_g)
+
+        gates = torch.eye(len(self.attribute.names))[[row.category for row in self._rows]].to(
+            self._x
+        )
+        adapted = self._objective(
+            torch.cat([self._x, self._x[keep_rows]]),
+            torch.cat([t, t[keep_rows]]),
+            torch.cat([neutral, kept]),
+            torch.cat([gates, gates[keep_rows]]),
+        )
+        eps_k, eps_kept = adapted.split([N, num_keep])
+        loss = functional.mse_loss(eps_k, target)
+        keep = functional.mse_loss(eps_kept, eps_keep)
+        orth = self.orthogonality() if config.orth_weight else torch.zeros(())
+        self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
+        nn.utils.clip_grad_norm_(self.bank.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._schedule.step()
+        self.step += 1
+        workers = self._accelerator.num_processes
+        self.gradient_rows += N * workers
+        self.denoiser_rows += (4 * N + 2 * num_keep) * workers
+        self._advance(eps_empty + config.guidance_scale * (eps_k.detach() - eps_empty), place)
+        error = (eps_k.detach() - target).square().sum() / (target - eps_g).square().sum().clamp(
+            min=1e-12
+        )
+        return DiscoveryStats(
+            self.step,
+            loss.item(),
+            keep.item(),
+            orth.item(),
+            error.sqrt().item(),
+            self.gradient_rows,
+            self.denoiser_rows,
+        )
+
+    def adapters(self, fingerprint: str, recipe_hash: str) -> list[Adapter]:
+        """Return one adapter per category as it stands now."""
+        found = []
+        for category in self.attribute.categories:
+            metadata = AdapterMetadata(
+                attribute=self.attribute.name,
+                category=category.name,
+                word=category.word,
+                base_fingerprint=fingerprint,
+                rank=self.config.rank,
+                alpha=self.config.rank,
+                eta=self.config.eta,
+                projections=self.config.projections,
+                recipe_hash=recipe_hash,
+            )
+            directions = self.bank.directions(adapter_name(self.attribute.name, category.name))
+            found.append(
+                Adapter(metadata, {path: (a.cpu(), b.cpu()) for path, (a, b) in directions.items()})
+            )
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next update depends on: tensors, numbers and strings only."""
+        version, internal, gauss = self._rng.getstate()
+        return {
+            "bank": self.bank.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "x": self._x,
+            "noise": self._noise.get_state(),
+            "rng": [version, list(internal), gauss],
+            "rows": [vars(row) for row in self._rows],
+            "counts": [self.step, self.gradient_rows, self.denoiser_rows],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken."""
+        self.bank.load_state_dict(state["bank"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._x = state["x"].to(self.backbone.device)
+        self._noise.set_state(state["noise"])
+        version, internal, gauss = state["rng"]
+        self._rng.setstate((version, tuple(internal), gauss))
+        self._rows = [Row(**row) for row in state["rows"]]
+        self.step, self.gradient_rows, self.denoiser_rows = state["counts"]
+
+    @torch.no_grad()
+    def _spread_out(self) -> None:
+        """Denoise the first rows to evenly spread places, so that every batch holds every noise
+        level.
+        """
+        N, num_steps = len(self._rows), self._ddim.num_steps
+        wanted = [index * num_steps // N for index in range(N)]
+        for place in range(num_steps - 1):
+            moving = [index for index in range(N) if wanted[index] > place]
+            if not moving:
+                return
+            x = self._x[moving]
+            t = self._ddim.timesteps[[place] * len(moving)].to(x.device)
+            context = self._context(
+                [self._rows[index].neutral for index in moving] + [""] * len(moving)
+            )
+            eps_g, eps_empty = self.backbone.denoise(
+                torch.cat([x, x]), torch.cat([t, t]), context
+            ).chunk(2)
+            guided = eps_empty + self.config.guidance_scale * (eps_g - eps_empty)
+            self._x[moving] = self._ddim.step(
+                guided, x, torch.tensor([place] * len(moving), device=x.device)
+            )
+            self.denoiser_rows += 2 * len(moving)
+            for index in moving:
+                self._rows[index].place = place + 1
+
+    def _advance(self, guided: Tensor, place: Tensor) -> None:
+        self._x = self._ddim.step(guided, self._x, place.to(self._x.device))
+        for index, row in enumerate(self._rows):
+            row.place += 1
+            if row.place == self._ddim.num_steps:
+                self._rows[index] = self._new_row(row.category + 1)
+                self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
+
+    def _new_row(self, category: int) -> Row:
+        category %= len(self.attribute.names)
+        template, concept = self._rng.choice(self._templates), self._rng.choice(self._concepts)
+        words = []
+        for other in self._others:
+            if self._rng.random() < self.config.mix_attributes / len(self._others):
+                words.append(self._rng.choice(other.categories).word)
+        named = [*words, self.attribute.categories[category].word]
+        return Row(
+            category, render(template, concept, words), render(template, concept, named), place=0
+        )
+
+    def _rate(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, self.config.warmup))
+        return warm * (
+            0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.num_updates)))
+        )
+
+    def _context(self, prompts: Sequence[str]) -> Tensor:
+        fresh = sorted(set(prompts) - self._contexts.keys())
+        if fresh:
+            self._contexts.update(zip(fresh, self.backbone.encode(fresh), strict=True))
+        return torch.stack([self._contexts[prompt] for prompt in prompts])
+
+    def orthogonality(self) -> Tensor:
+        """Return the sum over layers of squared cosines with the directions of `orthogonal_to`."""
+        total = torch.zeros((), device=self._x.device)
+        for adapter in self._orthogonal_to:
+            for path, (_, up) in adapter.directions.items():
+                ours = functional.normalize(self.bank.B[path.replace(".", "/")], dim=0, eps=1e-8)
+                theirs = functional.normalize(up.to(ours), dim=0, eps=1e-8)
+                total = total + (ours.T @ theirs).square().sum()
+        return total

@@ -1,0 +1,245 @@
+"""The distribution indicator: from a prescribed distribution to one gate vector per image.
+
+The paper draws one category per prompt call by a coin (arXiv 2412.18810); here each image has its
+own, and the counts are the exact quota. The coin stays available as method "iid".
+"""
+
+import math
+import random
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from fairgen.attributes import Attribute, adapter_name
+
+Assignment = Literal["quota", "iid"]
+_TOLERANCE = 1e-6
+
+
+class TargetDistribution(BaseModel):
+    """A pmf over joint cells: one category name per attribute in every cell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attributes: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    probabilities: tuple[float, ...]
+
+    @classmethod
+    def from_request(
+        cls, fairness: Mapping[str, object], attributes: Sequence[Attribute]
+    ) -> "TargetDistribution":
+        """Return the target of a request: pmfs or "uniform" per attribute, as a product, or
+        {"joint": table}.
+
+        A joint table's keys name one category per attribute, comma-separated: {"woman,light": 0.5,
+        ...}. Raises ValueError that names the field, what was got and what is allowed.
+        """
+        known = {attribute.name: attribute for attribute in attributes}
+        if not fairness:
+            raise ValueError(f"fairness: got nothing, allowed are {sorted(known)} or 'joint'")
+        if "joint" in fairness:
+            if len(fairness) > 1:
+                raise ValueError(f"fairness: got {sorted(fairness)}, 'joint' stands alone")
+            return cls._from_table(fairness["joint"], known)
+        if unknown := sorted(set(fairness) - known.keys()):
+            raise ValueError(f"fairness: got {unknown}, allowed are {sorted(known)} or 'joint'")
+        pmfs = [_pmf(name, value, known[name].names) for name, value in fairness.items()]
+        cells = tuple(product(*(pmf for pmf in pmfs)))
+        probabilities = tuple(
+            math.prod(pmf[category] for pmf, category in zip(pmfs, cell, strict=True))
+            for cell in cells
+        )
+        return cls(attributes=tuple(fairness), cells=cells, probabilities=probabilities)
+
+    @classmethod
+    def _from_table(cls, table: object, known: Mapping[str, Attribute]) -> "TargetDistribution":
+        if not isinstance(table, Mapping) or not table:
+            raise ValueError(
+                f"joint: got {table!r}, allowed is a table such as {{'woman,light': 0.5, ...}}"
+            )
+        cells = [tuple(part.strip() for part in str(key).split(",")) for key in table]
+        owner = {
+            category: name for name, attribute in known.items() for category in attribute.names
+        }
+        if unknown := sorted({part for cell in cells for part in cell} - owner.keys()):
+            raise ValueError(f"joint: got {unknown}, allowed are {sorted(owner)}")
+        names = tuple(owner[part] for part in cells[0])
+        for cell in cells:
+            if tuple(owner[part] for part in cell) != names or len(set(names)) != len(names):
+                raise ValueError(
+                    f"joint: got cell {','.join(cell)!r}, "
+                    f"allowed are cells of {list(names)} in this order"
+                )
+        if len(set(cells)) != len(cells):
+            raise ValueError("joint: got a cell twice, allowed is each cell once")
+        pmf = _pmf("joint", table, tuple(table))
+        given = dict(zip(cells, pmf.values(), strict=True))
+        every = tuple(product(*(known[name].names for name in names)))
+        return cls(
+            attributes=names,
+            cells=every,
+            probabilities=tuple(given.get(cell, 0.0) for cell in every),
+        )
+
+    def marginalised(self, attributes: Sequence[str]) -> "TargetDistribution":
+        """Return the distribution over some of the attributes, in the given order."""
+        if unknown := sorted(set(attributes) - set(self.attributes)):
+            raise ValueError(f"attributes: got {unknown}, allowed are {list(self.attributes)}")
+        places = [self.attributes.index(name) for name in attributes]
+        sums: dict[tuple[str, ...], float] = {}
+        for cell, probability in zip(self.cells, self.probabilities, strict=True):
+            kept = tuple(cell[place] for place in places)
+            sums[kept] = sums.get(kept, 0.0) + probability
+        return TargetDistribution(
+            attributes=tuple(attributes), cells=tuple(sums), probabilities=tuple(sums.values())
+        )
+
+    def marginal(self, attribute: str) -> dict[str, float]:
+        """Return one attribute's pmf by category name."""
+        one = self.marginalised((attribute,))
+        return {
+            cell[0]: probability
+            for cell, probability in zip(one.cells, one.probabilities, strict=True)
+        }
+
+
+def _pmf(field: str, value: object, names: Sequence[str]) -> dict[str, float]:
+    """Return a checked pmf over all names; "uniform" is short for equal shares, a name left out has
+    none.
+    """
+    if value == "uniform":
+        return dict.fromkeys(names, 1 / len(names))
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"{field}: got {value!r}, allowed are 'uniform' or a table over {list(names)}"
+        )
+    if unknown := sorted(set(map(str, value)) - set(names)):
+        raise ValueError(f"{field}: got {unknown}, allowed are {list(names)}")
+    shares: dict[str, float] = {}
+    for name in names:
+        share = value.get(name, 0.0)
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"{field}.{name}: got {share!r}, allowed are shares from 0 to 1")
+        shares[name] = float(share)
+    total = sum(shares.values())
+    if abs(total - 1) > _TOLERANCE:
+        raise ValueError(f"{field}: got shares that sum to {total:g}, allowed is a sum of 1")
+    return {name: share / total for name, share in shares.items()}
+
+
+def quota(target: TargetDistribution, num_images: int, rng: random.Random) -> list[int]:
+    """Return how many images each cell gets: the largest remainders get one more, so all are within
+    one image.
+
+    Equal remainders go first where the marginals lack most, then by lot: 100 images over 16 equal
+    cells are 50 women.
+    """
+    wanted = [num_images * probability for probability in target.probabilities]
+    counts = [math.floor(share + _TOLERANCE) for share in wanted]
+    open_cells = [index for index, share in enumerate(wanted) if share - counts[index] > _TOLERANCE]
+    while sum(counts) < num_images:
+        best = max(
+            open_cells,
+            key=lambda i: (
+                round(wanted[i] - counts[i], 6),
+                round(_lack(target, counts, num_images, i), 6),
+                rng.random(),
+            ),
+        )
+        counts[best] += 1
+        open_cells.remove(best)
+    return counts
+
+
+def _lack(target: TargetDistribution, counts: Sequence[int], num_images: int, index: int) -> float:
+    """Return how many images the marginals of a cell's categories still miss, summed over the
+    attributes.
+    """
+    missing = 0.0
+    for place, category in enumerate(target.cells[index]):
+        for cell, count, probability in zip(
+            target.cells, counts, target.probabilities, strict=True
+        ):
+            if cell[place] == category:
+                missing += num_images * probability - count
+    return missing
+
+
+class Indicator:
+    """Assigns each image of a request its joint cell, and turns cells into gates."""
+
+    def assign(
+        self, target: TargetDistribution, num_images: int, seed: int, method: Assignment = "quota"
+    ) -> list[int]:
+        """Return one cell index per image: the exact quota, shuffled, or independent draws for
+        "iid".
+        """
+        rng = random.Random(seed)
+        if method == "iid":
+            return rng.choices(range(len(target.cells)), weights=target.probabilities, k=num_images)
+        counts = quota(target, num_images, rng)
+        cells = [index for index, count in enumerate(counts) for _ in range(count)]
+        rng.shuffle(cells)
+        return cells
+
+    def gates(
+        self, target: TargetDistribution, cells: Sequence[int], names: Sequence[str]
+    ) -> Tensor:
+        """Return gates, N images x K adapters, in the order of `names`; 1 switches a category on.
+
+        Raises ValueError when a category that the target can ask for has no adapter.
+        """
+        column = {name: place for place, name in enumerate(names)}
+        gates_NK = torch.zeros(len(cells), len(names))
+        for row, index in enumerate(cells):
+            for attribute, category in zip(target.attributes, target.cells[index], strict=True):
+                name = adapter_name(attribute, category)
+                if name not in column:
+                    raise ValueError(
+                        f"fairness: got {name!r}, which has no adapter; loaded are {sorted(column)}"
+                    )
+                gates_NK[row, column[name]] = 1.0
+        return gates_NK
+
+
+class Ledger:
+    """Remembers what each stream of requests was given, so that every prefix stays within one image
+    per cell.
+
+    Cells follow one another by Tijdeman's chairman assignment (Discrete Mathematics 32, 1980):
+    after m images every cell of probability p has been given more than m p - 1 and fewer than m p +
+    1.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._given: dict[Hashable, list[int]] = {}
+        self._rng = random.Random(seed)
+
+    def assign(self, stream: Hashable, target: TargetDistribution, num_images: int) -> list[int]:
+        """Return the stream's next cell indices; a stream is one prompt under one target."""
+        counts = self._given.setdefault((stream, target), [0] * len(target.cells))
+        return [self._next(target, counts) for _ in range(num_images)]
+
+    def _next(self, target: TargetDistribution, counts: list[int]) -> int:
+        possible = [
+            index for index, probability in enumerate(target.probabilities) if probability > 0
+        ]
+        total = sum(counts) + 1
+        slack = 1 / (2 * len(possible) - 2) if len(possible) > 1 else 0.0
+        due = {index: total * target.probabilities[index] - counts[index] for index in possible}
+        eligible = [index for index in possible if due[index] >= slack - 1e-9] or possible
+        chosen = min(
+            eligible,
+            key=lambda i: (
+                round((1 - slack - due[i]) / target.probabilities[i], 6),
+                -round(_lack(target, counts, total, i), 6),
+                self._rng.random(),
+            ),
+        )
+        counts[chosen] += 1
+        return chosen

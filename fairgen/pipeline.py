@@ -1,0 +1,151 @@
+"""The library's front door: any diffusers pipeline, its pictures in the prescribed distribution."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from fairgen.adapters import Adapter, fingerprint, load_adapter
+from fairgen.attributes import Attribute, Category
+from fairgen.backbones import load_backbone
+from fairgen.bank import AdapterBank
+from fairgen.indicator import Assignment, Indicator, TargetDistribution
+
+Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
+
+
+class ImageRecord(BaseModel):
+    """Where a picture comes from: its seed, its category per attribute, and the adapters that were
+    on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    seed: int
+    categories: dict[str, str]
+    probability: float
+    adapters: dict[str, str]
+
+
+@dataclass(frozen=True)
+class FairGenOutput:
+    """Pictures and one record for each."""
+
+    images: list[Image.Image]
+    records: list[ImageRecord]
+
+
+class FairGenPipeline:
+    """Wraps a diffusers pipeline; with fairness off it is that pipeline, pixel by pixel."""
+
+    def __init__(self, pipe: DiffusionPipeline, adapters: Sequence[Adapter | Path | str]) -> None:
+        """Load the adapters into a bank on the pipe's denoiser. Raises ValueError for one of
+        another base model.
+        """
+        self.pipe = pipe
+        self._backbone = load_backbone(pipe)
+        base = fingerprint(self._backbone.denoiser) if adapters else ""
+        self.adapters = [
+            given if isinstance(given, Adapter) else load_adapter(Path(given), base)
+            for given in adapters
+        ]
+        projections = list(self.adapters[0].directions) if self.adapters else []
+        self.bank = AdapterBank(self._backbone.denoiser, projections)
+        for adapter in self.adapters:
+            self.bank.add(adapter.name, adapter.directions)
+        self.indicator = Indicator()
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The attributes whose adapters are loaded."""
+        found: dict[str, list[Category]] = {}
+        for adapter in self.adapters:
+            metadata = adapter.metadata
+            found.setdefault(metadata.attribute, []).append(
+                Category(name=metadata.category, word=metadata.word)
+            )
+        return tuple(
+            Attribute(name=name, categories=tuple(values)) for name, values in found.items()
+        )
+
+    def __call__(
+        self,
+        prompt: str,
+        num_images: int = 1,
+        fairness: Fairness = None,
+        *,
+        seed: int = 0,
+        assignment: Assignment = "quota",
+        batch_size: int = 16,
+        **pipe_options: Any,
+    ) -> FairGenOutput:
+        """Return `num_images` pictures with the seeds seed, seed + 1, ...; `fairness` None means
+        uniform over all loaded.
+
+        `pipe_options` go to the wrapped pipeline as they are.
+        """
+        seeds = list(range(seed, seed + num_images))
+        if fairness == "off" or (fairness is None and not self.adapters):
+            gates = torch.zeros(num_images, len(self.bank.names))
+            records = [
+                ImageRecord(prompt=prompt, seed=s, categories={}, probability=1.0, adapters={})
+                for s in seeds
+            ]
+        else:
+            target = self._target(fairness)
+            cells = self.indicator.assign(target, num_images, seed, assignment)
+            gates = self.indicator.gates(target, cells, self.bank.names)
+            records = [
+                self._record(prompt, s, target, cell) for s, cell in zip(seeds, cells, strict=True)
+            ]
+        images: list[Image.Image] = []
+        for start in range(0, num_images, batch_size):
+            part = slice(start, start + batch_size)
+            images += self._paint(prompt, seeds[part], gates[part], pipe_options)
+        return FairGenOutput(images, records)
+
+    def _target(
+        self, fairness: Mapping[str, object] | TargetDistribution | None
+    ) -> TargetDistribution:
+        if isinstance(fairness, TargetDistribution):
+            return fairness
+        wanted = fairness or {attribute.name: "uniform" for attribute in self.attributes}
+        return TargetDistribution.from_request(wanted, self.attributes)
+
+    def _paint(
+        self,
+        prompt: str,
+        seeds: Sequence[int],
+        gates: torch.Tensor,
+        pipe_options: Mapping[str, Any],
+    ) -> list[Image.Image]:
+        """Run the pipe on one batch; the unconditional half of its rows stays bare."""
+        device = self._backbone.device
+        guided = pipe_options.get("guidance_scale", self._backbone.default_guidance_scale) > 1
+        rows = torch.cat([torch.zeros_like(gates), gates]) if guided else gates
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        with self.bank.gated(rows.to(device)):
+            return self.pipe(
+                prompt, num_images_per_prompt=len(seeds), generator=generators, **pipe_options
+            ).images
+
+    def _record(self, prompt: str, seed: int, target: TargetDistribution, cell: int) -> ImageRecord:
+        categories = dict(zip(target.attributes, target.cells[cell], strict=True))
+        on = {
+            adapter.name: adapter.sha256[:12]
+            for adapter in self.adapters
+            if categories.get(adapter.metadata.attribute) == adapter.metadata.category
+        }
+        return ImageRecord(
+            prompt=prompt,
+            seed=seed,
+            categories=categories,
+            probability=target.probabilities[cell],
+            adapters=on,
+        )

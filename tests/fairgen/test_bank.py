@@ -1,0 +1,138 @@
+"""Any mix of adapters per row equals one row at a time, and zero gates are the bare model."""
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from fairgen.backbones import load_backbone
+from fairgen.bank import AdapterBank
+
+
+def random_directions(bank: AdapterBank, rank: int, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return directions large enough to see, for every projection of the bank."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = {}
+    for path in bank.projections:
+        layer = bank._layers[path]
+        down = torch.randn(rank, layer.in_features, generator=generator)
+        directions[path] = (down, torch.randn(layer.out_features, rank, generator=generator))
+    return directions
+
+
+@pytest.fixture
+def bank(pipe: StableDiffusionPipeline) -> AdapterBank:
+    backbone = load_backbone(pipe)
+    bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
+    for seed, (name, rank) in enumerate([("gender-woman", 1), ("gender-man", 1), ("age-old", 3)]):
+        bank.add(name, random_directions(bank, rank, seed))
+    return bank
+
+
+def denoise(pipe: StableDiffusionPipeline, rows: slice | list[int] | None = None) -> Tensor:
+    generator = torch.Generator().manual_seed(7)
+    x, context = (
+        torch.randn(4, 4, 8, 8, generator=generator),
+        torch.randn(4, 16, 16, generator=generator),
+    )
+    t = torch.tensor([10, 300, 600, 990])
+    rows = slice(None) if rows is None else rows
+    with torch.no_grad():
+        return pipe.unet(x[rows], t[rows], encoder_hidden_states=context[rows]).sample
+
+
+MIXED = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.5, 0, 1], [0, 0, 0]])
+
+
+def test_a_mixed_batch_equals_one_row_at_a_time(
+    bank: AdapterBank, pipe: StableDiffusionPipeline
+) -> None:
+    with bank.gated(MIXED):
+        together = denoise(pipe)
+    for row in range(4):
+        with bank.gated(MIXED[row : row + 1]):
+            alone = denoise(pipe, [row])
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_each_adapter_changes_its_own_rows_only(
+    bank: AdapterBank, pipe: StableDiffusionPipeline
+) -> None:
+    bare = denoise(pipe)
+    with bank.gated(MIXED):
+        gated = denoise(pipe)
+    changed = (bare - gated).abs().amax(dim=(1, 2, 3)) > 1e-3
+    assert changed.tolist() == [True, True, True, False]
+
+
+def test_zero_gates_and_no_gates_are_the_bare_model_exactly(pipe: StableDiffusionPipeline) -> None:
+    bare = denoise(pipe)
+    backbone = load_backbone(pipe)
+    bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
+    bank.add("gender-woman", random_directions(bank, 2, 0))
+    assert torch.equal(denoise(pipe), bare)
+    with bank.gated(torch.zeros(4, 1)):
+        assert torch.equal(denoise(pipe), bare)
+
+
+def test_a_fresh_trainable_adapter_has_no_effect_but_a_gradient(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    backbone = load_backbone(pipe)
+    bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
+    bare = denoise(pipe)
+    bank.add_trainable("gender-woman", 1, torch.Generator().manual_seed(0))
+    with bank.gated(torch.ones(4, 1)):
+        torch.testing.assert_close(denoise(pipe), bare)
+        x = torch.randn(4, 4, 8, 8)
+        pipe.unet(
+            x, torch.tensor(5), encoder_hidden_states=torch.randn(4, 16, 16)
+        ).sample.sum().backward()
+    assert all(parameter.grad is not None for parameter in bank.parameters())
+    assert all(parameter.grad is None for parameter in pipe.unet.parameters())
+
+
+def test_removing_an_adapter_leaves_the_others_as_they_were(
+    bank: AdapterBank, pipe: StableDiffusionPipeline
+) -> None:
+    with bank.gated(MIXED[2:3]):
+        before = denoise(pipe, [2])
+    bank.remove("gender-man")
+    assert bank.names == ("gender-woman", "age-old")
+    with bank.gated(torch.tensor([[0.5, 1.0]])):
+        torch.testing.assert_close(denoise(pipe, [2]), before)
+
+
+def test_directions_come_back_as_they_went_in(bank: AdapterBank) -> None:
+    wanted = random_directions(bank, 3, 2)
+    for path, (down, up) in bank.directions("age-old").items():
+        assert torch.equal(down, wanted[path][0]) and torch.equal(up, wanted[path][1])
+
+
+def test_closing_takes_the_bank_off(bank: AdapterBank, pipe: StableDiffusionPipeline) -> None:
+    bare = denoise(pipe)
+    bank.close()
+    with bank.gated(torch.ones(4, 3)):
+        assert torch.equal(denoise(pipe), bare)
+
+
+def test_errors_name_what_was_got_and_what_is_allowed(
+    bank: AdapterBank, pipe: StableDiffusionPipeline
+) -> None:
+    shape = r"gates: got shape \(4, 2\), allowed is rows x 3"
+    with pytest.raises(ValueError, match=shape), bank.gated(torch.zeros(4, 2)):
+        pass
+    rows = "gates: got 2 rows, the denoiser's batch has 4"
+    with pytest.raises(ValueError, match=rows), bank.gated(torch.ones(2, 3)):
+        denoise(pipe)
+    inside = "already inside"
+    with pytest.raises(ValueError, match=inside), bank.gated(MIXED), bank.gated(MIXED):
+        pass
+    with pytest.raises(ValueError, match="'age-old', which is loaded already"):
+        bank.add("age-old", random_directions(bank, 1, 0))
+    with pytest.raises(ValueError, match="got 'age-young', loaded are"):
+        bank.remove("age-young")
+    with pytest.raises(ValueError, match="other projections than the bank's"):
+        bank.add("age-young", {})
+    with pytest.raises(ValueError, match=r"a Conv2d, allowed are nn\.Linear"):
+        AdapterBank(pipe.unet, ["conv_in"])

@@ -1,0 +1,127 @@
+"""Discovery lowers its error, keeps what it shall, and resumes to the same weights."""
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from pydantic import ValidationError
+
+from fairgen.adapters import fingerprint
+from fairgen.backbones import load_backbone
+from fairgen.discovery import Discovery, DiscoveryConfig
+from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
+
+CONFIG = DiscoveryConfig(num_updates=30, num_rows=8, num_steps=4, learning_rate=0.05, warmup=1)
+CONCEPTS, TEMPLATES = (
+    ("doctor", "nurse", "pilot"),
+    ("a photo of {subject}", "a portrait of {subject}"),
+)
+
+
+def discovery(pipe: StableDiffusionPipeline, config: DiscoveryConfig = CONFIG) -> Discovery:
+    return Discovery(
+        load_backbone(pipe), GENDER, CONCEPTS, TEMPLATES, config,
+        preserve=("", "a photo of a car"), others=(SKIN, AGE),
+    )  # fmt: skip
+
+
+def test_the_error_falls_to_a_fraction_of_the_direction(any_pipe: StableDiffusionPipeline) -> None:
+    config = CONFIG.model_copy(update={"rank": 4, "num_updates": 40, "learning_rate": 0.02})
+    found = discovery(any_pipe, config)
+    errors = [found.update().relative_error for _ in range(config.num_updates)]
+    assert errors[0] == pytest.approx(1, abs=1e-3)  # nothing learnt: all of the direction misses
+    assert sum(errors[-5:]) / 5 < 0.6
+
+
+def test_the_base_model_is_untouched(pipe: StableDiffusionPipeline) -> None:
+    before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    found = discovery(pipe)
+    for _ in range(3):
+        found.update()
+    assert all(torch.equal(before[name], value) for name, value in pipe.unet.state_dict().items())
+
+
+def test_row_evaluations_per_gradient_row_are_few_and_true(pipe: StableDiffusionPipeline) -> None:
+    rows = 0
+    forward = pipe.unet.forward
+
+    def counted(sample: torch.Tensor, *args: object, **kwargs: object) -> object:
+        nonlocal rows
+        rows += sample.shape[0]
+        return forward(sample, *args, **kwargs)
+
+    pipe.unet.forward = counted
+    found = discovery(pipe)
+    stats = [found.update() for _ in range(10)][-1]
+    assert stats.denoiser_rows == rows
+    assert stats.gradient_rows == 10 * CONFIG.num_rows
+    assert stats.denoiser_rows / stats.gradient_rows <= 8
+
+
+def test_every_category_and_noise_level_is_in_every_batch(pipe: StableDiffusionPipeline) -> None:
+    found = discovery(pipe)
+    for _ in range(6):
+        assert {row.category for row in found._rows} == {0, 1}
+        assert {row.place for row in found._rows} == set(range(CONFIG.num_steps))
+        found.update()
+
+
+@pytest.mark.parametrize("cut", [1, 7])
+def test_resumed_training_ends_in_the_same_weights(cut: int) -> None:
+    config = CONFIG.model_copy(update={"num_updates": 10})
+    whole = discovery(tiny_pipeline(), config)
+    for _ in range(10):
+        expected = whole.update()
+    first = discovery(tiny_pipeline(), config)
+    for _ in range(cut):
+        first.update()
+    second = discovery(tiny_pipeline(), config)
+    second.load_state_dict(first.state_dict())
+    while second.step < 10:
+        stats = second.update()
+    assert stats == expected
+    for name, value in whole.bank.state_dict().items():
+        torch.testing.assert_close(second.bank.state_dict()[name], value, atol=1e-6, rtol=1e-6)
+
+
+def test_preservation_holds_the_empty_prompt(pipe: StableDiffusionPipeline) -> None:
+    def drift(weight: float) -> float:
+        found = discovery(tiny_pipeline(), CONFIG.model_copy(update={"keep_weight": weight}))
+        return sum(found.update().keep for _ in range(CONFIG.num_updates)) / CONFIG.num_updates
+
+    assert drift(10.0) < 0.5 * drift(0.0)
+
+
+def test_orthogonality_turns_directions_away_from_another_attribute() -> None:
+    pipe = tiny_pipeline()
+    age = Discovery(load_backbone(pipe), AGE, CONCEPTS, TEMPLATES, CONFIG)
+    for _ in range(10):
+        age.update()
+    known = age.adapters(fingerprint(pipe.unet), "0123")
+
+    def overlap(weight: float) -> float:
+        config = CONFIG.model_copy(update={"orth_weight": weight, "num_updates": 20})
+        found = Discovery(
+            load_backbone(tiny_pipeline()), GENDER, CONCEPTS, TEMPLATES, config, orthogonal_to=known
+        )
+        for _ in range(20):
+            found.update()
+        return found.orthogonality().item()
+
+    assert overlap(0.1) < 0.5 * overlap(0.0)
+
+
+def test_adapters_carry_what_they_are(pipe: StableDiffusionPipeline) -> None:
+    found = discovery(pipe)
+    found.update()
+    woman, man = found.adapters("abc-def", "0123")
+    assert (woman.name, man.name) == ("gender-woman", "gender-man")
+    assert woman.metadata.word == "female" and woman.metadata.base_fingerprint == "abc-def"
+    assert woman.sha256 != man.sha256
+    assert all(down.shape[0] == 1 for down, _ in woman.directions.values())
+
+
+def test_a_wrong_setting_names_the_field() -> None:
+    with pytest.raises(ValidationError, match="eta"):
+        DiscoveryConfig(eta=-1)
+    with pytest.raises(ValidationError, match="steps_total"):
+        DiscoveryConfig(steps_total=3)

@@ -1,0 +1,163 @@
+"""Quotas are exact, prefixes stay within one image, joint tables hold."""
+
+import random
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairgen.indicator import Indicator, Ledger, TargetDistribution, quota
+from tests.tiny import AGE, ATTRIBUTES, GENDER, SKIN
+
+
+def target_of(*weights: float) -> TargetDistribution:
+    total = sum(weights)
+    return TargetDistribution(
+        attributes=("thing",),
+        cells=tuple((f"c{index}",) for index in range(len(weights))),
+        probabilities=tuple(weight / total for weight in weights),
+    )
+
+
+targets = st.lists(st.floats(0.01, 1), min_size=1, max_size=8).map(lambda ws: target_of(*ws))
+
+
+@given(target=targets, num_images=st.integers(0, 200), seed=st.integers(0, 99))
+def test_a_quota_is_exact_and_within_one_image(
+    target: TargetDistribution, num_images: int, seed: int
+) -> None:
+    counts = quota(target, num_images, random.Random(seed))
+    assert sum(counts) == num_images
+    for count, probability in zip(counts, target.probabilities, strict=True):
+        assert abs(count - num_images * probability) < 1
+
+
+def test_half_and_half_is_half_and_half() -> None:
+    target = TargetDistribution.from_request({"gender": "uniform"}, ATTRIBUTES)
+    assert quota(target, 100, random.Random(0)) == [50, 50]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_joint_quotas_keep_the_marginals(seed: int) -> None:
+    target = TargetDistribution.from_request(
+        {"gender": "uniform", "skin": "uniform", "age": "uniform"}, ATTRIBUTES
+    )
+    counts = quota(target, 100, random.Random(seed))
+    for place, each in ((0, 50), (1, 25), (2, 50)):
+        shares: Counter[str] = Counter()
+        for cell, count in zip(target.cells, counts, strict=True):
+            shares[cell[place]] += count
+        assert set(shares.values()) == {each}
+
+
+def test_ties_are_broken_by_lot_and_the_lot_is_seeded() -> None:
+    target = target_of(1, 1, 1)
+    winners = [quota(target, 1, random.Random(seed)).index(1) for seed in range(60)]
+    assert set(winners) == {0, 1, 2}
+    assert winners == [quota(target, 1, random.Random(seed)).index(1) for seed in range(60)]
+
+
+@given(target=targets, sizes=st.lists(st.integers(1, 9), max_size=30), seed=st.integers(0, 99))
+def test_any_prefix_of_the_traffic_is_within_one_image(
+    target: TargetDistribution, sizes: list[int], seed: int
+) -> None:
+    ledger, given_out = Ledger(seed), Counter[int]()
+    total = 0
+    for size in sizes:
+        for cell in ledger.assign("a doctor", target, size):
+            given_out[cell] += 1
+            total += 1
+            for index, probability in enumerate(target.probabilities):
+                assert abs(given_out[index] - total * probability) < 1 + 1e-6
+
+
+@given(weights=st.lists(st.integers(1, 20), min_size=1, max_size=8), seed=st.integers(0, 99))
+def test_a_hundred_single_requests_give_what_one_of_a_hundred_gives(
+    weights: list[int], seed: int
+) -> None:
+    parts = [100 * weight // sum(weights) for weight in weights]
+    parts[0] += 100 - sum(parts)
+    target = target_of(*parts)
+    ledger = Ledger(seed)
+    singles = Counter(cell for _ in range(100) for cell in ledger.assign("x", target, 1))
+    together = Counter(Indicator().assign(target, 100, seed))
+    assert singles == together == Counter({i: part for i, part in enumerate(parts) if part})
+
+
+def test_streams_are_kept_apart() -> None:
+    target, ledger = target_of(1, 1), Ledger()
+    first = ledger.assign("a doctor", target, 1)
+    ledger.assign("a nurse", target, 3)
+    assert sorted(first + ledger.assign("a doctor", target, 1)) == [0, 1]
+
+
+def test_the_coin_is_reproducible_and_not_exact() -> None:
+    target, indicator = target_of(1, 1), Indicator()
+    draws = [indicator.assign(target, 100, seed, "iid") for seed in range(20)]
+    assert draws == [indicator.assign(target, 100, seed, "iid") for seed in range(20)]
+    assert len({sum(cells) for cells in draws}) > 5
+
+
+def test_assignments_are_shuffled_and_seeded() -> None:
+    target, indicator = target_of(1, 1), Indicator()
+    orders = {tuple(indicator.assign(target, 10, seed)) for seed in range(10)}
+    assert len(orders) > 5 and all(sum(order) == 5 for order in orders)
+
+
+def test_gates_switch_on_the_cell_of_each_image() -> None:
+    target = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
+    names = ("age-old", "age-young", "gender-man", "gender-woman", "glasses-with")
+    cell = target.cells.index(("man", "old"))
+    gates = Indicator().gates(target, [cell, cell], names)
+    assert torch.equal(gates, torch.tensor([[1.0, 0, 1, 0, 0]] * 2))
+    with pytest.raises(ValueError, match="'age-old', which has no adapter"):
+        Indicator().gates(target, [cell], names[1:])
+
+
+def test_products_and_marginals() -> None:
+    target = TargetDistribution.from_request(
+        {"gender": {"woman": 0.25, "man": 0.75}, "skin": "uniform"}, ATTRIBUTES
+    )
+    assert len(target.cells) == 8 and sum(target.probabilities) == pytest.approx(1)
+    assert target.marginal("gender") == pytest.approx({"woman": 0.25, "man": 0.75})
+    swapped = target.marginalised(("skin", "gender"))
+    assert swapped.cells[0] == ("light", "woman")
+    with pytest.raises(ValueError, match=r"got \['age'\], allowed are"):
+        target.marginal("age")
+
+
+def test_a_joint_table_may_leave_cells_out() -> None:
+    target = TargetDistribution.from_request(
+        {"joint": {"woman,old": 0.5, "man, young": 0.5}}, ATTRIBUTES
+    )
+    assert target.attributes == ("gender", "age")
+    counts = dict(zip(target.cells, quota(target, 10, random.Random(0)), strict=True))
+    assert counts == {
+        ("woman", "old"): 5, ("man", "young"): 5, ("woman", "young"): 0, ("man", "old"): 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fairness", "message"),
+    [
+        ({}, "got nothing, allowed are"),
+        ({"height": "uniform"}, r"got \['height'\], allowed are \['age', 'gender', 'skin'\]"),
+        ({"gender": {"woman": 0.5, "child": 0.5}}, r"gender: got \['child'\], allowed are"),
+        ({"gender": {"woman": 0.7, "man": 0.7}}, r"gender: got shares that sum to 1\.4"),
+        ({"gender": {"woman": -0.5, "man": 1.5}}, r"gender\.woman: got -0\.5, allowed are shares"),
+        ({"gender": {"woman": float("nan"), "man": 1}}, r"gender\.woman: got nan"),
+        ({"gender": {"woman": True, "man": 0}}, r"gender\.woman: got True"),
+        ({"gender": "equal"}, "gender: got 'equal', allowed are 'uniform' or a table"),
+        ({"joint": {"woman,light": 1.0}, "age": "uniform"}, "'joint' stands alone"),
+        ({"joint": {}}, "joint: got {}, allowed is a table"),
+        ({"joint": {"woman,light": 0.5, "light,woman": 0.5}}, "allowed are cells of"),
+        ({"joint": {"woman,man": 1.0}}, "allowed are cells of"),
+        ({"joint": {"woman,green": 1.0}}, r"joint: got \['green'\]"),
+        ({"joint": {"woman,light": 0.5, "woman, light": 0.5}}, "got a cell twice"),
+    ],
+)
+def test_a_wrong_request_names_the_field(fairness: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TargetDistribution.from_request(fairness, (GENDER, SKIN, AGE))

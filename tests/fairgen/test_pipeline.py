@@ -1,0 +1,99 @@
+"""Fairness off is plain diffusers; on is the prescribed distribution, with its provenance."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+from fairgen.adapters import save_adapter
+from fairgen.pipeline import FairGenPipeline
+from tests.fairgen.test_adapters import make_adapter
+from tests.tiny import tiny_pipeline
+
+OPTIONS = {"num_inference_steps": 3, "guidance_scale": 3.0}
+
+
+def fair_pipeline(pipe: StableDiffusionPipeline) -> FairGenPipeline:
+    woman = make_adapter(pipe)
+    man = make_adapter(pipe, category="man", word="male")
+    flipped = {path: (down, -up) for path, (down, up) in man.directions.items()}
+    return FairGenPipeline(pipe, [woman, type(man)(man.metadata, flipped)])
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+def test_fairness_off_is_plain_diffusers_pixel_by_pixel(guidance_scale: float) -> None:
+    plain = tiny_pipeline()
+    expected = plain(
+        "a doctor", num_images_per_prompt=4, num_inference_steps=3, guidance_scale=guidance_scale,
+        generator=[torch.Generator().manual_seed(seed) for seed in range(4)],
+    ).images  # fmt: skip
+    fair = fair_pipeline(tiny_pipeline())
+    found = fair("a doctor", 4, "off", num_inference_steps=3, guidance_scale=guidance_scale).images
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_pictures_follow_their_records() -> None:
+    fair = fair_pipeline(tiny_pipeline())
+    output = fair("a doctor", 6, {"gender": "uniform"}, seed=5, **OPTIONS)
+    assert Counter(record.categories["gender"] for record in output.records) == {
+        "woman": 3,
+        "man": 3,
+    }
+    for image, record in zip(output.images, output.records, strict=True):
+        only = {record.categories["gender"]: 1.0}
+        again = fair("a doctor", 1, {"gender": only}, seed=record.seed, **OPTIONS).images[0]
+        difference = np.asarray(image, float) - np.asarray(again, float)
+        assert np.abs(difference).max() <= 1  # one grey level: a batch rounds otherwise than a row
+
+
+def test_provenance_is_complete() -> None:
+    fair = fair_pipeline(tiny_pipeline())
+    record = fair(
+        "a nurse", 1, {"gender": {"woman": 0.75, "man": 0.25}}, seed=9, **OPTIONS
+    ).records[0]
+    assert (record.prompt, record.seed, record.probability) == ("a nurse", 9, 0.75)
+    assert record.categories == {"gender": "woman"}
+    assert record.adapters == {"gender-woman": fair.adapters[0].sha256[:12]}
+
+
+def test_the_unconditional_rows_stay_bare_under_guidance(pipe: StableDiffusionPipeline) -> None:
+    fair, seen = fair_pipeline(pipe), []
+    hooked = pipe.unet.get_submodule(fair.bank.projections[0])
+    hooked.register_forward_hook(lambda layer, inputs, output: seen.append(fair.bank._gates))
+    fair("a doctor", 2, {"gender": {"woman": 1.0}}, **OPTIONS)
+    for gates in seen:
+        assert gates.shape[0] == 4 and not gates[:2].any() and gates[2:].any(dim=1).all()
+
+
+def test_batches_do_not_change_the_pictures(pipe: StableDiffusionPipeline) -> None:
+    fair = fair_pipeline(pipe)
+    whole = fair("a doctor", 5, batch_size=8, **OPTIONS)
+    parts = fair("a doctor", 5, batch_size=2, **OPTIONS)
+    assert whole.records == parts.records
+    for one, other in zip(whole.images, parts.images, strict=True):
+        assert np.abs(np.asarray(one, float) - np.asarray(other, float)).max() <= 1
+
+
+def test_another_scheduler_serves_as_well(pipe: StableDiffusionPipeline) -> None:
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    output = fair_pipeline(pipe)("a doctor", 2, **OPTIONS)
+    assert len(output.images) == 2
+
+
+def test_adapters_load_from_folders_and_another_base_is_refused(
+    pipe: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    save_adapter(make_adapter(pipe), tmp_path)
+    assert FairGenPipeline(pipe, [tmp_path]).bank.names == ("gender-woman",)
+    with pytest.raises(ValueError, match="trained on base"):
+        FairGenPipeline(tiny_pipeline(seed=1), [str(tmp_path)])
+
+
+def test_a_category_without_adapter_is_refused(pipe: StableDiffusionPipeline) -> None:
+    fair = fair_pipeline(pipe)
+    with pytest.raises(ValueError, match=r"got \['age'\], allowed are \['gender'\]"):
+        fair("a doctor", 1, {"age": "uniform"}, **OPTIONS)
