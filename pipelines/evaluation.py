@@ -1,0 +1,133 @@
+"""The result of an evaluation: what `evaluation.json` holds, and how it follows from the scored
+prompts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from fairgen.attributes import Attribute
+from fairgen.indicator import TargetDistribution
+from pydantic import BaseModel, ConfigDict
+
+from fairgen.metrics import bootstrap_interval
+from fairgen.scoring import Fairness, PromptScore, fairness_of, hit_rates
+from pipelines.recipe import Recipe
+
+
+class SystemFairness(BaseModel):
+    """One system's fairness under one target: the mean of per-prompt FD, its interval over prompts,
+    and the floor.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fd: float
+    interval: tuple[float, float]
+    floor: float
+    dev_rat: float
+    n: int
+    prompts: dict[str, Fairness]
+
+
+class Preservation(BaseModel):
+    """What the adapters left as it was, in means over all pictures of one system."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recognised: float
+    clip_t: float
+    ssim: float
+
+
+class Evaluation(BaseModel):
+    """Base against FairGen, i.i.d. and by quota, on one prompt set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    recipe_hash: str
+    num_images: int
+    trained: list[str]
+    held_out: list[str]
+    fairness: dict[str, dict[str, SystemFairness]]
+    hit_rates: dict[str, dict[str, dict[str, dict[str, float]]]]
+    preservation: dict[str, Preservation]
+    no_people_unchanged: dict[str, bool]
+
+    def hit_rate(self, attribute: str, category: str, group: str) -> float:
+        """Return the share of pictures asked for a category in which the judge saw it; group:
+        trained, held_out, all.
+        """
+        return self.hit_rates[group][attribute][category][category]
+
+
+def targets_of(recipe: Recipe) -> dict[str, TargetDistribution]:
+    """Return the recipe's target by name: each attribute's marginal, and the joint of each named
+    group.
+    """
+    joint = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
+    groups: list[tuple[str, ...]] = [(attribute.name,) for attribute in recipe.attributes]
+    groups += [tuple(group) for group in recipe.evaluation.joints]
+    return {" x ".join(group): joint.marginalised(group) for group in groups}
+
+
+def summarise(
+    recipe: Recipe, scores: Sequence[PromptScore], no_people: Mapping[str, bool]
+) -> Evaluation:
+    """Return the evaluation that follows from the scored prompts of every system."""
+    attributes = {attribute.name: attribute for attribute in recipe.attributes}
+    systems = list(dict.fromkeys(score.system for score in scores))
+    by_system = {
+        system: [score for score in scores if score.system == system] for system in systems
+    }
+    fairgen = by_system["fairgen"]
+    groups = {
+        "trained": [score for score in fairgen if score.concept in recipe.concepts.train],
+        "held_out": [score for score in fairgen if score.concept in recipe.concepts.held_out],
+        "all": fairgen,
+    }
+    return Evaluation(
+        recipe=recipe.name,
+        recipe_hash=recipe.recipe_hash,
+        num_images=scores[0].num_images,
+        trained=[score.concept for score in groups["trained"]],
+        held_out=[score.concept for score in groups["held_out"]],
+        fairness={
+            name: {system: _fairness(by_system[system], target, attributes) for system in systems}
+            for name, target in targets_of(recipe).items()
+        },
+        hit_rates={
+            group: {name: hit_rates(members, attribute) for name, attribute in attributes.items()}
+            for group, members in groups.items()
+            if members
+        },
+        preservation={system: _preservation(by_system[system]) for system in systems},
+        no_people_unchanged=dict(no_people),
+    )
+
+
+def _fairness(
+    scores: Sequence[PromptScore], target: TargetDistribution, attributes: Mapping[str, Attribute]
+) -> SystemFairness:
+    prompts = {score.concept: fairness_of(score, target, attributes) for score in scores}
+    values = [found.fd for found in prompts.values()]
+    return SystemFairness(
+        fd=_mean(values),
+        interval=bootstrap_interval(values),
+        floor=_mean(found.floor for found in prompts.values()),
+        dev_rat=_mean(found.dev_rat for found in prompts.values()),
+        n=scores[0].num_images,
+        prompts=prompts,
+    )
+
+
+def _preservation(scores: Sequence[PromptScore]) -> Preservation:
+    return Preservation(
+        recognised=_mean(float(value) for score in scores for value in score.recognised),
+        clip_t=_mean(value for score in scores for value in score.clip_t),
+        ssim=_mean(value for score in scores for value in score.ssim),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return sum(known) / len(known)
