@@ -48,9 +48,7 @@ def adapter_name(attribute: str, category: str) -> str:
 
 
 def render(template: str, concept: str, words: Sequence[str] = ()) -> str:
-    """Return a template with its {subject} filled: article, words, concept ("an old female
-    doctor").
-    """
+    """Fill a template's {subject} with article, words and concept: "an old female doctor"."""
     phrase = " ".join((*words, concept))
     article = "an" if phrase[0].lower() in "aeiou" else "a"
     return template.replace("{subject}", f"{article} {phrase}")

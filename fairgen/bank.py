@@ -3,10 +3,11 @@
 For a projection W (out x in) with K adapters of ranks r_k stacked to A (R x in) and B (out x R),
 and gates G (N x K) expanded over ranks to g (N x R), the projection computes, in one pass,
 
-y = W x + ((x A^T) * g[:, None, :]) B^T
+    y = W x + ((x A^T) * g[:, None, :]) B^T
 
 which is the indicator multiplied by the set of adapters (arXiv 2412.18810). The line is a forward
-hook on the projection, so a LoRA loaded through diffusers later wraps it without a conflict.
+hook on the linear layer itself, so a LoRA of diffusers or PEFT works beside it, loaded before or
+after.
 """
 
 import math
@@ -21,8 +22,9 @@ Directions = Mapping[str, tuple[Tensor, Tensor]]
 
 
 class AdapterBank(nn.Module):
-    """Holds the stacked directions; inside `gated(G)` each row of the denoiser's batch mixes them
-    by its gates.
+    """Holds the stacked directions; inside `gated(G)` each row mixes them by its gates.
+
+    The bank is no part of the denoiser: its parameters are its own, the denoiser's stay untouched.
     """
 
     def __init__(self, denoiser: nn.Module, projections: Sequence[str]) -> None:
@@ -47,9 +49,10 @@ class AdapterBank(nn.Module):
         """Names of the loaded adapters: the order of the columns of the gates."""
         return tuple(self._ranks)
 
-    def add(self, name: str, directions: Directions) -> None:
-        """Load an adapter: projection -> (A: r x in, B: out x r). Raises ValueError on a wrong path
-        or shape.
+    def add(self, name: str, directions: Directions, scale: float = 1.0) -> None:
+        """Load an adapter, projection -> (A: r x in, B: out x r), with `scale` folded into B.
+
+        Raises ValueError on a name that is loaded, a wrong projection or a wrong shape.
         """
         self._check_new(name)
         if set(directions) != set(self.projections):
@@ -73,18 +76,24 @@ class AdapterBank(nn.Module):
                     f"got A {tuple(down.shape)} and B {tuple(up.shape)}, "
                     f"allowed are r x {layer.in_features} and {layer.out_features} x r"
                 )
-        self._append(name, directions, requires_grad=False)
+        fitted = {}
+        for path, (down, up) in directions.items():
+            weight = self._layers[path].weight
+            fitted[path] = (down.to(weight), (scale * up).to(weight))
+        self._append(name, fitted, requires_grad=False)
 
     def add_trainable(self, name: str, rank: int, generator: torch.Generator) -> None:
-        """Append a fresh adapter whose effect is zero: A uniform as in a linear layer, B zero; all
-        train from now on.
+        """Append a fresh adapter without effect, A uniform and B zero; all adapters now train.
+
+        Its directions are fp32 whatever the denoiser's precision, so that small steps are not lost.
         """
         self._check_new(name)
         directions = {}
         for path, layer in self._layers.items():
-            bound = 1 / math.sqrt(layer.in_features)
+            bound, device = 1 / math.sqrt(layer.in_features), layer.weight.device
             down = torch.rand(rank, layer.in_features, generator=generator) * 2 * bound - bound
-            directions[path] = (down, torch.zeros(layer.out_features, rank))
+            up = torch.zeros(layer.out_features, rank, device=device)
+            directions[path] = (down.to(device), up)
         self._append(name, directions, requires_grad=True)
 
     def remove(self, name: str) -> None:
@@ -111,8 +120,10 @@ class AdapterBank(nn.Module):
 
     @contextmanager
     def gated(self, gates_NK: Tensor) -> Iterator[None]:
-        """Gate the adapters row by row inside the `with`: N rows of the denoiser's batch, K loaded
-        adapters.
+        """Gate the adapters row by row inside the `with`: N rows of the batch, K loaded adapters.
+
+        Raises ValueError for another number of columns or a `with` inside a `with`; the denoiser
+        raises it for another number of rows.
         """
         if self._gates is not None:
             raise ValueError("gates: already inside a `with bank.gated(...)`")
@@ -144,15 +155,14 @@ class AdapterBank(nn.Module):
                 raise ValueError(
                     f"gates: got {gates_NR.shape[0]} rows, the denoiser's batch has {x.shape[0]}"
                 )
-            gates = gates_NR.to(x.dtype)[:, None, :] if x.ndim == 3 else gates_NR.to(x.dtype)
-            return output + ((x @ self.A[key].to(x.dtype).T) * gates) @ self.B[key].to(x.dtype).T
+            gates = gates_NR.to(x)[:, None, :] if x.ndim == 3 else gates_NR.to(x)
+            return output + ((x @ self.A[key].to(x).T) * gates) @ self.B[key].to(x).T
 
         return add_gated_directions
 
     def _append(self, name: str, directions: Directions, requires_grad: bool) -> None:
         for path, (down, up) in directions.items():
-            key, weight = _key(path), self._layers[path].weight
-            down, up = down.to(weight.device, weight.dtype), up.to(weight.device, weight.dtype)
+            key = _key(path)
             self.A[key] = nn.Parameter(torch.cat([self.A[key].data, down]), requires_grad)
             self.B[key] = nn.Parameter(torch.cat([self.B[key].data, up], dim=1), requires_grad)
         self._ranks[name] = next(iter(directions.values()))[0].shape[0]
@@ -176,6 +186,7 @@ class AdapterBank(nn.Module):
 
 def _linear(denoiser: nn.Module, path: str) -> nn.Linear:
     layer = denoiser.get_submodule(path)
+    layer = getattr(layer, "base_layer", layer)  # a LoRA that was loaded earlier wraps it
     if not isinstance(layer, nn.Linear):
         kind = type(layer).__name__
         raise ValueError(f"projections: got {path!r}, a {kind}, allowed are nn.Linear")

@@ -1,11 +1,10 @@
-"""Discovery: learn one adapter per category from what the frozen model already knows, on its own
-trajectories.
+"""Discovery: learn an adapter per category from what the frozen model knows, on its own paths.
 
 Legend: k category, g neutral prompt, d_k the same prompt naming the category, p preservation
 prompt, eta strength.
 
-target_k(x_t) = eps(x_t, g) + eta * (eps(x_t, d_k) - eps(x_t, g)) L_k = || eps_k(x_t, g) -
-target_k(x_t) ||^2 + lambda_keep || eps_k(x_t, p) - eps(x_t, p) ||^2
+    target_k(x_t) = eps(x_t, g) + eta * (eps(x_t, d_k) - eps(x_t, g))
+    L_k = || eps_k(x_t, g) - target_k(x_t) ||^2 + lambda_keep || eps_k(x_t, p) - eps(x_t, p) ||^2
 
 eps stands for whatever the denoiser predicts (noise or velocity; the composition is linear in
 both). x_t is self-discovered: the adapted model denoises from noise to t. Source: arXiv 2412.18810,
@@ -76,9 +75,7 @@ class Row:
 
 
 class Objective(nn.Module):
-    """The differentiable part: adapted predictions against fixed targets. Data parallelism wraps
-    this module.
-    """
+    """The part that takes gradients, the adapted prediction: what data parallelism wraps."""
 
     def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
         super().__init__()
@@ -86,15 +83,13 @@ class Objective(nn.Module):
         self._backbone = (backbone,)
 
     def forward(self, x: Tensor, t_N: Tensor, context: Tensor, gates: Tensor) -> Tensor:
-        """Return the adapted model's prediction for every row."""
+        """Return the adapted model's prediction for every row, N x C x h x w."""
         with self.bank.gated(gates):
             return self._backbone[0].denoise(x, t_N, context)
 
 
 class Discovery:
-    """Trains all categories of one attribute in one batch; can be stopped after any update and go
-    on elsewhere.
-    """
+    """Trains all categories of one attribute in one batch; can stop and go on after any update."""
 
     def __init__(
         self,
@@ -142,11 +137,12 @@ class Discovery:
     def update(self) -> DiscoveryStats:
         """Take one optimiser step on every row's present state, then move every row along."""
         config, N = self.config, self.config.num_rows
-        num_keep = max(1, N // 3)
-        keep_rows = self._rng.sample(range(N), num_keep)
+        keep_rows = self._rng.sample(range(N), max(1, N // 3))
         keep_prompts = [
             self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "" for _ in keep_rows
         ]
+        asked = [i for i, prompt in enumerate(keep_prompts) if prompt]  # "" is predicted anyway
+        asked_rows = [keep_rows[i] for i in asked]
         place = torch.tensor([row.place for row in self._rows])
         t = self._ddim.timesteps[place].to(self._x.device)
         neutral = self._context([row.neutral for row in self._rows])
@@ -154,11 +150,13 @@ class Discovery:
         named, empty = self._context([row.named for row in self._rows]), self._context([""] * N)
         with torch.no_grad():
             frozen = self.backbone.denoise(
-                torch.cat([self._x, self._x, self._x, self._x[keep_rows]]),
-                torch.cat([t, t, t, t[keep_rows]]),
-                torch.cat([neutral, named, empty, kept]),
+                torch.cat([self._x, self._x, self._x, self._x[asked_rows]]),
+                torch.cat([t, t, t, t[asked_rows]]),
+                torch.cat([neutral, named, empty, kept[asked]]),
             )
-        eps_g, eps_d, eps_empty, eps_keep = frozen.split([N, N, N, num_keep])
+        eps_g, eps_d, eps_empty, eps_asked = frozen.split([N, N, N, len(asked)])
+        eps_keep = eps_empty[keep_rows]
+        eps_keep[asked] = eps_asked
         target = eps_g + config.eta * (eps_d - eps_g)
 
         gates = torch.eye(len(self.attribute.names))[[row.category for row in self._rows]].to(
@@ -170,7 +168,7 @@ class Discovery:
             torch.cat([neutral, kept]),
             torch.cat([gates, gates[keep_rows]]),
         )
-        eps_k, eps_kept = adapted.split([N, num_keep])
+        eps_k, eps_kept = adapted.split([N, len(keep_rows)])
         loss = functional.mse_loss(eps_k, target)
         keep = functional.mse_loss(eps_kept, eps_keep)
         orth = self.orthogonality() if config.orth_weight else torch.zeros(())
@@ -182,7 +180,7 @@ class Discovery:
         self.step += 1
         workers = self._accelerator.num_processes
         self.gradient_rows += N * workers
-        self.denoiser_rows += (4 * N + 2 * num_keep) * workers
+        self.denoiser_rows += (4 * N + len(keep_rows) + len(asked)) * workers
         self._advance(eps_empty + config.guidance_scale * (eps_k.detach() - eps_empty), place)
         error = (eps_k.detach() - target).square().sum() / (target - eps_g).square().sum().clamp(
             min=1e-12
@@ -246,9 +244,7 @@ class Discovery:
 
     @torch.no_grad()
     def _spread_out(self) -> None:
-        """Denoise the first rows to evenly spread places, so that every batch holds every noise
-        level.
-        """
+        """Denoise the first rows to evenly spread places: every batch holds every noise level."""
         N, num_steps = len(self._rows), self._ddim.num_steps
         wanted = [index * num_steps // N for index in range(N)]
         for place in range(num_steps - 1):
@@ -267,7 +263,7 @@ class Discovery:
             self._x[moving] = self._ddim.step(
                 guided, x, torch.tensor([place] * len(moving), device=x.device)
             )
-            self.denoiser_rows += 2 * len(moving)
+            self.denoiser_rows += 2 * len(moving) * self._accelerator.num_processes
             for index in moving:
                 self._rows[index].place = place + 1
 
@@ -298,9 +294,14 @@ class Discovery:
         )
 
     def _context(self, prompts: Sequence[str]) -> Tensor:
-        fresh = sorted(set(prompts) - self._contexts.keys())
-        if fresh:
-            self._contexts.update(zip(fresh, self.backbone.encode(fresh), strict=True))
+        """Return embeddings, N x L x D, each prompt encoded once.
+
+        And each on its own: encoded beside others it would differ in the last bits, and a resumed
+        run, which meets them in other company, would not end in the same weights.
+        """
+        for prompt in prompts:
+            if prompt not in self._contexts:
+                self._contexts[prompt] = self.backbone.encode([prompt])[0]
         return torch.stack([self._contexts[prompt] for prompt in prompts])
 
     def orthogonality(self) -> Tensor:

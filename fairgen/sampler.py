@@ -8,9 +8,7 @@ from torch import Tensor
 
 
 class Ddim:
-    """The DDIM time steps of a base model's noise schedule, and its step for rows at different
-    places in them.
-    """
+    """The DDIM time steps of a base model's noise schedule, and a step for rows anywhere on it."""
 
     def __init__(self, scheduler: SchedulerMixin, num_steps: int) -> None:
         """Take noise schedule, spacing and prediction type from the base model's own scheduler."""
@@ -32,8 +30,10 @@ class Ddim:
     def step(self, prediction: Tensor, x_t: Tensor, place_N: Tensor) -> Tensor:
         """Return each row one step less noisy; `place_N` is the row's index into `timesteps`.
 
-        x_next = sqrt(a_next) x_0 + sqrt(1 - a_next) eps, with x_0 and eps from the prediction (eta
-        = 0).
+            x_next = sqrt(a_next) x_0 + sqrt(1 - a_next) eps
+
+        with x_0 and eps from the prediction, and no fresh noise: DDIM, arXiv 2010.02502, equation
+        12 with sigma = 0. Raises ValueError for a prediction type other than noise or velocity.
         """
         shape = (-1,) + (1,) * (x_t.ndim - 1)
         alpha = self._alpha.to(x_t)[place_N].view(shape)

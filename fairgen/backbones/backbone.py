@@ -1,6 +1,4 @@
-"""What the method needs of a diffusion model, whatever its family: encode, denoise, and which
-projections adapt.
-"""
+"""What the method needs of a diffusion model of any family: encode, denoise, what to adapt."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,9 +7,11 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
+from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
+
 
 class Backbone(Protocol):
-    """A frozen base model."""
+    """A frozen base model: no parameter of it takes a gradient, and it is in eval mode."""
 
     pipe: DiffusionPipeline
     denoiser: nn.Module
@@ -24,23 +24,20 @@ class Backbone(Protocol):
         """Return prompt embeddings, N x L x D."""
 
     def denoise(self, x_t: Tensor, t_N: Tensor, context: Tensor) -> Tensor:
-        """Return the model's prediction for latents N x C x h x w at time steps N."""
+        """Return the model's prediction for latents N x C x h x w at time steps N.
+
+        The model runs in its own precision; the prediction comes back in that of `x_t`.
+        """
 
     def projections(self, which: str) -> list[str]:
-        """Return the dotted names of the adapted linear layers: "qkvo" for all four, "kv" for keys
-        and values.
-        """
+        """Return the dotted names of the adapted layers: "qkvo" all four, "kv" keys and values."""
 
     def latent_shape(self) -> tuple[int, int, int]:
         """Return C, h, w of the model's native size."""
 
 
 def load_backbone(pipe: DiffusionPipeline) -> Backbone:
-    """Return the family's backbone around a loaded pipeline. Raises ValueError that lists the
-    families.
-    """
-    from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
-
+    """Return the family's backbone around a pipeline. Raises ValueError that lists the families."""
     families = (StableDiffusionBackbone,)
     for family in families:
         if isinstance(pipe, family.pipelines):

@@ -1,6 +1,4 @@
-"""Stable Diffusion 1.x and 2.x: UNet2DConditionModel with one text encoder, epsilon or velocity
-prediction.
-"""
+"""Stable Diffusion 1.x and 2.x: a UNet with one text encoder, epsilon or velocity prediction."""
 
 from collections.abc import Sequence
 
@@ -10,8 +8,9 @@ from torch import Tensor, nn
 
 
 class StableDiffusionBackbone:
-    """Directions sit on the UNet's cross-attention: attn2.to_q, to_k, to_v, to_out.0, as in the
-    paper.
+    """Directions sit on the UNet's cross-attention: attn2.to_q, to_k, to_v and to_out.0.
+
+    These are the projections of the paper (arXiv 2412.18810) and of its official code.
     """
 
     pipelines = (StableDiffusionPipeline,)
@@ -34,8 +33,10 @@ class StableDiffusionBackbone:
         )[0]
 
     def denoise(self, x_t: Tensor, t_N: Tensor, context: Tensor) -> Tensor:
-        """Return the UNet's prediction, N x C x h x w."""
-        return self.denoiser(x_t, t_N, encoder_hidden_states=context).sample
+        """Return the UNet's prediction, N x C x h x w, in the precision of `x_t`."""
+        dtype = self.pipe.unet.dtype
+        prediction = self.denoiser(x_t.to(dtype), t_N, encoder_hidden_states=context.to(dtype))
+        return prediction.sample.to(x_t.dtype)
 
     def projections(self, which: str) -> list[str]:
         """Return the cross-attention projections named by letters of "qkvo"."""

@@ -1,12 +1,16 @@
 """Any mix of adapters per row equals one row at a time, and zero gates are the bare model."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
+from fairgen.adapters import save_adapter
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
+from tests.fairgen.test_adapters import make_adapter
 
 
 def random_directions(bank: AdapterBank, rank: int, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
@@ -107,6 +111,57 @@ def test_directions_come_back_as_they_went_in(bank: AdapterBank) -> None:
     wanted = random_directions(bank, 3, 2)
     for path, (down, up) in bank.directions("age-old").items():
         assert torch.equal(down, wanted[path][0]) and torch.equal(up, wanted[path][1])
+
+
+def test_a_scale_is_folded_into_the_directions(bank: AdapterBank) -> None:
+    directions = random_directions(bank, 2, 9)
+    bank.add("age-young", directions, scale=0.5)
+    for path, (down, up) in bank.directions("age-young").items():
+        assert torch.equal(down, directions[path][0]) and torch.equal(up, 0.5 * directions[path][1])
+
+
+def test_trainable_directions_are_full_precision_on_a_half_precision_model(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    unet = pipe.unet.to(torch.bfloat16)
+    bank = AdapterBank(unet, load_backbone(pipe).projections("qkvo"))
+    bank.add("gender-woman", random_directions(bank, 1, 0))
+    assert {parameter.dtype for parameter in bank.parameters()} == {torch.bfloat16}
+    bank.add_trainable("gender-man", 1, torch.Generator().manual_seed(0))
+    assert {parameter.dtype for parameter in bank.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("lora_first", [True, False])
+def test_a_lora_of_diffusers_works_beside_the_bank(
+    pipe: StableDiffusionPipeline, tmp_path: Path, lora_first: bool
+) -> None:
+    lora, ours = make_adapter(pipe), make_adapter(pipe, rank=1)
+    ours = {path: (down, 0.5 * up) for path, (down, up) in ours.directions.items()}
+    save_adapter(lora, tmp_path)
+
+    def load_lora() -> None:
+        pipe.load_lora_weights(tmp_path)
+
+    def load_bank() -> AdapterBank:
+        bank = AdapterBank(pipe.unet, list(ours))
+        bank.add("ours", ours)
+        return bank
+
+    if lora_first:
+        load_lora()
+        bank = load_bank()
+    else:
+        bank = load_bank()
+        load_lora()
+    with bank.gated(torch.ones(4, 1)):
+        both = denoise(pipe)
+    bank.close()
+    pipe.unload_lora_weights()
+    sum_of_both = AdapterBank(pipe.unet, list(ours))
+    sum_of_both.add("lora", lora.directions)
+    sum_of_both.add("ours", ours)
+    with sum_of_both.gated(torch.ones(4, 2)):
+        torch.testing.assert_close(both, denoise(pipe), atol=1e-4, rtol=1e-4)
 
 
 def test_closing_takes_the_bank_off(bank: AdapterBank, pipe: StableDiffusionPipeline) -> None:

@@ -83,6 +83,25 @@ def test_resumed_training_ends_in_the_same_weights(cut: int) -> None:
         torch.testing.assert_close(second.bank.state_dict()[name], value, atol=1e-6, rtol=1e-6)
 
 
+def test_a_half_precision_base_trains_full_precision_directions() -> None:
+    config = CONFIG.model_copy(update={"rank": 4, "num_updates": 40, "learning_rate": 0.02})
+    found = discovery(tiny_pipeline().to(torch.bfloat16), config)
+    errors = [found.update().relative_error for _ in range(config.num_updates)]
+    assert sum(errors[-5:]) / 5 < 0.7
+    assert {parameter.dtype for parameter in found.bank.parameters()} == {torch.float32}
+
+
+def test_a_prompt_is_encoded_once_whatever_the_company(pipe: StableDiffusionPipeline) -> None:
+    found, asked = discovery(pipe), []
+    encode = found.backbone.encode
+    found.backbone.encode = lambda prompts: asked.extend(prompts) or encode(prompts)
+    for _ in range(10):
+        found.update()
+    assert asked and len(asked) == len(set(asked))
+    for prompt in asked:
+        assert torch.equal(found._context([prompt])[0], encode([prompt])[0])
+
+
 def test_preservation_holds_the_empty_prompt(pipe: StableDiffusionPipeline) -> None:
     def drift(weight: float) -> float:
         found = discovery(tiny_pipeline(), CONFIG.model_copy(update={"keep_weight": weight}))
