@@ -1,6 +1,4 @@
-"""Adapters on disk: a diffusers LoRA folder whose safetensors say what they are, where from, and
-that they are whole.
-"""
+"""Adapters on disk: a diffusers LoRA folder that says what it is and is checked when read."""
 
 import hashlib
 import json
@@ -8,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -20,7 +18,10 @@ _SAMPLED_VALUES = 16
 
 
 class AdapterMetadata(BaseModel):
-    """What an adapter is: kept inside its safetensors file."""
+    """What an adapter is: kept inside its safetensors file.
+
+    Alpha equals rank, since tools differ in where they read alpha: then all draw the same strength.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,12 +35,16 @@ class AdapterMetadata(BaseModel):
     projections: str
     recipe_hash: str
 
+    @model_validator(mode="after")
+    def _unscaled(self) -> "AdapterMetadata":
+        if self.alpha != self.rank:
+            raise ValueError(f"alpha: got {self.alpha}, allowed is the rank, {self.rank}")
+        return self
+
 
 @dataclass(frozen=True)
 class Adapter:
-    """One category's directions: projection -> (A: r x in, B: out x r); alpha equals rank, so
-    nothing is scaled.
-    """
+    """One category's directions: projection -> (A: r x in, B: out x r)."""
 
     metadata: AdapterMetadata
     directions: dict[str, tuple[Tensor, Tensor]]
@@ -57,10 +62,19 @@ class Adapter:
             for i, tensor in enumerate(pair)
         )
 
+    def check_base(self, base_fingerprint: str) -> None:
+        """Raise ValueError unless the adapter was trained on the base of this fingerprint."""
+        if self.metadata.base_fingerprint != base_fingerprint:
+            raise ValueError(
+                f"{self.name}: trained on base {self.metadata.base_fingerprint}, "
+                f"this base is {base_fingerprint}"
+            )
+
 
 def save_adapter(adapter: Adapter, folder: Path) -> Path:
-    """Write a folder that plain diffusers reads with `pipe.load_lora_weights(folder)`; return the
-    weights' path.
+    """Write the folder that plain `pipe.load_lora_weights(folder)` reads; return the weights' path.
+
+    The file appears whole or not at all.
     """
     tensors: dict[str, Tensor] = {}
     for path, (down, up) in adapter.directions.items():
@@ -86,10 +100,9 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
 
 
 def load_adapter(folder: Path, base_fingerprint: str | None = None) -> Adapter:
-    """Read an adapter's folder. Raises ValueError for a missing, foreign, corrupted file or another
-    base model's.
+    """Read an adapter's folder; `base_fingerprint` is that of the denoiser it shall run on, if any.
 
-    `base_fingerprint` is that of the denoiser it shall run on; None reads without that check.
+    Raises ValueError for a missing, foreign or corrupted file, a pickle, or another base model's.
     """
     file = folder / WEIGHTS
     if not file.is_file():
@@ -113,13 +126,10 @@ def load_adapter(folder: Path, base_fingerprint: str | None = None) -> Adapter:
         metadata = AdapterMetadata.model_validate_json(header["fairgen"])
     except ValidationError as error:
         raise ValueError(f"{file}: corrupted metadata: {error}") from error
-    paths = sorted(
-        {
-            key.removeprefix("unet.").removesuffix(".lora_A.weight")
-            for key in tensors
-            if ".lora_A." in key
-        }
-    )
+    paths = sorted({key.removeprefix("unet.").rsplit(".lora_", 1)[0] for key in tensors})
+    expected = {f"unet.{path}.lora_{side}.weight" for path in paths for side in "AB"}
+    if odd := sorted(expected ^ set(tensors)):
+        raise ValueError(f"{file}: corrupted, {odd[0]} is missing or stands alone")
     directions = {
         path: (tensors[f"unet.{path}.lora_A.weight"], tensors[f"unet.{path}.lora_B.weight"])
         for path in paths
@@ -130,19 +140,16 @@ def load_adapter(folder: Path, base_fingerprint: str | None = None) -> Adapter:
             f"{file}: corrupted, the weights' checksum is {adapter.sha256[:12]}, "
             f"its metadata says {header.get('fairgen_sha256', '')[:12]!r}"
         )
-    if base_fingerprint is not None and metadata.base_fingerprint != base_fingerprint:
-        raise ValueError(
-            f"{file}: trained on base {metadata.base_fingerprint}, this base is {base_fingerprint}"
-        )
+    if base_fingerprint is not None:
+        adapter.check_base(base_fingerprint)
     return adapter
 
 
 def fingerprint(denoiser: nn.Module) -> str:
-    """Return "<structure>-<weights>", 12 hex digits each: names and shapes, and a sample of values
-    rounded to fp16.
+    """Return "<structure>-<weights>", 12 hex digits each: names and shapes, and sampled values.
 
-    Equal for the same model whether loaded in fp32 or fp16; a fine-tuned sibling shares the first
-    half only.
+    Values are rounded to fp16: equal for the same model whether loaded in fp32 or fp16, with or
+    without a LoRA on it. A fine-tuned sibling shares the first half only.
     """
     parameters = sorted(
         (name, p.detach()) for name, p in denoiser.named_parameters() if ".lora_" not in name

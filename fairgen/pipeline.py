@@ -20,8 +20,9 @@ Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
 
 
 class ImageRecord(BaseModel):
-    """Where a picture comes from: its seed, its category per attribute, and the adapters that were
-    on.
+    """Where a picture comes from: its seed, its categories, how likely they were, what was on.
+
+    `adapters` holds the first 12 hex digits of the weights' sha256 of each adapter by its name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,16 +46,18 @@ class FairGenPipeline:
     """Wraps a diffusers pipeline; with fairness off it is that pipeline, pixel by pixel."""
 
     def __init__(self, pipe: DiffusionPipeline, adapters: Sequence[Adapter | Path | str]) -> None:
-        """Load the adapters into a bank on the pipe's denoiser. Raises ValueError for one of
-        another base model.
+        """Load the adapters into a bank on the pipe's denoiser.
+
+        Raises ValueError for an adapter of another base model, or a file that cannot be trusted.
         """
         self.pipe = pipe
         self._backbone = load_backbone(pipe)
         base = fingerprint(self._backbone.denoiser) if adapters else ""
         self.adapters = [
-            given if isinstance(given, Adapter) else load_adapter(Path(given), base)
-            for given in adapters
+            given if isinstance(given, Adapter) else load_adapter(Path(given)) for given in adapters
         ]
+        for adapter in self.adapters:
+            adapter.check_base(base)
         projections = list(self.adapters[0].directions) if self.adapters else []
         self.bank = AdapterBank(self._backbone.denoiser, projections)
         for adapter in self.adapters:
@@ -63,13 +66,19 @@ class FairGenPipeline:
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
-        """The attributes whose adapters are loaded."""
+        """The attributes whose adapters are loaded. Raises ValueError for a lone category."""
         found: dict[str, list[Category]] = {}
         for adapter in self.adapters:
             metadata = adapter.metadata
             found.setdefault(metadata.attribute, []).append(
                 Category(name=metadata.category, word=metadata.word)
             )
+        for name, categories in found.items():
+            if len(categories) == 1:
+                raise ValueError(
+                    f"adapters: got {categories[0].name!r} alone of {name}, "
+                    "allowed are two or more categories of an attribute"
+                )
         return tuple(
             Attribute(name=name, categories=tuple(values)) for name, values in found.items()
         )
@@ -85,10 +94,10 @@ class FairGenPipeline:
         batch_size: int = 16,
         **pipe_options: Any,
     ) -> FairGenOutput:
-        """Return `num_images` pictures with the seeds seed, seed + 1, ...; `fairness` None means
-        uniform over all loaded.
+        """Return `num_images` pictures with the seeds seed, seed + 1, ... and their records.
 
-        `pipe_options` go to the wrapped pipeline as they are.
+        `fairness` None means uniform over all loaded attributes. `pipe_options` go to the wrapped
+        pipeline as they are. Raises ValueError for a request that the adapters cannot meet.
         """
         seeds = list(range(seed, seed + num_images))
         if fairness == "off" or (fairness is None and not self.adapters):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -125,6 +126,25 @@ def test_swapped_metadata_and_foreign_files_are_refused(
     save_file(tensors, file)
     with pytest.raises(ValueError, match="no FairGen adapter"):
         load_adapter(tmp_path)
+
+
+def test_half_a_pair_of_directions_is_refused(
+    pipe: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    file = save_adapter(make_adapter(pipe), tmp_path)
+    with safe_open(file, framework="pt") as stored:
+        header = stored.metadata()
+        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    lost = next(key for key in tensors if "lora_B" in key)
+    del tensors[lost]
+    save_file(tensors, file, metadata=header)
+    with pytest.raises(ValueError, match=f"corrupted, {lost} is missing or stands alone"):
+        load_adapter(tmp_path)
+
+
+def test_an_alpha_that_scales_is_refused(pipe: StableDiffusionPipeline) -> None:
+    with pytest.raises(ValidationError, match="alpha: got 4, allowed is the rank, 2"):
+        make_adapter(pipe, rank=2, alpha=4)
 
 
 def test_a_pickle_is_never_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from fairgen.adapters import save_adapter
 from fairgen.pipeline import FairGenPipeline
 from tests.fairgen.test_adapters import make_adapter
-from tests.tiny import tiny_pipeline
+from tests.tiny import AGE, GENDER, tiny_pipeline
 
 OPTIONS = {"num_inference_steps": 3, "guidance_scale": 3.0}
 
@@ -91,6 +91,37 @@ def test_adapters_load_from_folders_and_another_base_is_refused(
     assert FairGenPipeline(pipe, [tmp_path]).bank.names == ("gender-woman",)
     with pytest.raises(ValueError, match="trained on base"):
         FairGenPipeline(tiny_pipeline(seed=1), [str(tmp_path)])
+
+
+def test_an_adapter_in_memory_is_checked_against_the_base_too(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    with pytest.raises(ValueError, match="gender-woman: trained on base"):
+        FairGenPipeline(tiny_pipeline(seed=1), [make_adapter(pipe)])
+
+
+def test_a_lone_category_cannot_be_balanced(pipe: StableDiffusionPipeline) -> None:
+    fair = FairGenPipeline(pipe, [make_adapter(pipe)])
+    with pytest.raises(ValueError, match="got 'woman' alone of gender, allowed are two or more"):
+        fair("a doctor", 1, **OPTIONS)
+
+
+def test_a_joint_table_is_delivered_to_the_image(pipe: StableDiffusionPipeline) -> None:
+    adapters = [
+        make_adapter(pipe, attribute=attribute.name, category=category.name, word=category.word)
+        for attribute in (GENDER, AGE)
+        for category in attribute.categories
+    ]
+    fair = FairGenPipeline(pipe, adapters)
+    joint = {"woman,old": 0.5, "man,young": 0.25, "man,old": 0.25}
+    records = fair("a doctor", 8, {"joint": joint}, seed=3, **OPTIONS).records
+    assert Counter((r.categories["gender"], r.categories["age"]) for r in records) == {
+        ("woman", "old"): 4,
+        ("man", "young"): 2,
+        ("man", "old"): 2,
+    }
+    for record in records:
+        assert set(record.adapters) == {f"{name}-{c}" for name, c in record.categories.items()}
 
 
 def test_a_category_without_adapter_is_refused(pipe: StableDiffusionPipeline) -> None:
