@@ -6,12 +6,13 @@ own, and the counts are the exact quota. The coin stays available as method "iid
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
 from fairgen.attributes import Attribute, adapter_name
@@ -21,7 +22,10 @@ _TOLERANCE = 1e-6
 
 
 class TargetDistribution(BaseModel):
-    """A pmf over joint cells: one category name per attribute in every cell."""
+    """A pmf over joint cells: one category name per attribute in every cell.
+
+    Raises ValueError unless there is one probability a cell and they are shares that sum to 1.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,15 +33,31 @@ class TargetDistribution(BaseModel):
     cells: tuple[tuple[str, ...], ...]
     probabilities: tuple[float, ...]
 
+    @model_validator(mode="after")
+    def _is_a_pmf(self) -> "TargetDistribution":
+        if len(self.probabilities) != len(self.cells):
+            raise ValueError(
+                f"probabilities: got {len(self.probabilities)}, "
+                f"allowed is one for each of {len(self.cells)} cells"
+            )
+        for cell in self.cells:
+            if len(cell) != len(self.attributes):
+                raise ValueError(f"cells: got {cell}, allowed is one category of {self.attributes}")
+        total = sum(self.probabilities)
+        if not all(share >= 0 for share in self.probabilities) or abs(total - 1) > _TOLERANCE:
+            raise ValueError(
+                f"probabilities: got {self.probabilities}, allowed are shares that sum to 1"
+            )
+        return self
+
     @classmethod
     def from_request(
         cls, fairness: Mapping[str, object], attributes: Sequence[Attribute]
     ) -> "TargetDistribution":
-        """Return the target of a request: pmfs or "uniform" per attribute, as a product, or
-        {"joint": table}.
+        """Return the target of a request: a product of pmfs or "uniform", or {"joint": table}.
 
-        A joint table's keys name one category per attribute, comma-separated: {"woman,light": 0.5,
-        ...}. Raises ValueError that names the field, what was got and what is allowed.
+        A joint table's keys name one category per attribute, as in {"woman,light": 0.5, ...}.
+        Raises ValueError that names the field, what was got and what is allowed.
         """
         known = {attribute.name: attribute for attribute in attributes}
         if not fairness:
@@ -63,11 +83,19 @@ class TargetDistribution(BaseModel):
                 f"joint: got {table!r}, allowed is a table such as {{'woman,light': 0.5, ...}}"
             )
         cells = [tuple(part.strip() for part in str(key).split(",")) for key in table]
-        owner = {
-            category: name for name, attribute in known.items() for category in attribute.names
-        }
-        if unknown := sorted({part for cell in cells for part in cell} - owner.keys()):
-            raise ValueError(f"joint: got {unknown}, allowed are {sorted(owner)}")
+        owners: dict[str, list[str]] = defaultdict(list)
+        for attribute in known.values():
+            for category in attribute.names:
+                owners[category].append(attribute.name)
+        used = {part for cell in cells for part in cell}
+        if unknown := sorted(used - owners.keys()):
+            raise ValueError(f"joint: got {unknown}, allowed are {sorted(owners)}")
+        if shared := sorted(part for part in used if len(owners[part]) > 1):
+            raise ValueError(
+                f"joint: got {shared[0]!r}, which {' and '.join(owners[shared[0]])} share; "
+                "allowed are categories of one attribute only"
+            )
+        owner = {part: owners[part][0] for part in used}
         names = tuple(owner[part] for part in cells[0])
         for cell in cells:
             if tuple(owner[part] for part in cell) != names or len(set(names)) != len(names):
@@ -109,9 +137,7 @@ class TargetDistribution(BaseModel):
 
 
 def _pmf(field: str, value: object, names: Sequence[str]) -> dict[str, float]:
-    """Return a checked pmf over all names; "uniform" is short for equal shares, a name left out has
-    none.
-    """
+    """Return a checked pmf over all names; "uniform" is equal shares, a name left out has none."""
     if value == "uniform":
         return dict.fromkeys(names, 1 / len(names))
     if not isinstance(value, Mapping):
@@ -133,41 +159,46 @@ def _pmf(field: str, value: object, names: Sequence[str]) -> dict[str, float]:
 
 
 def quota(target: TargetDistribution, num_images: int, rng: random.Random) -> list[int]:
-    """Return how many images each cell gets: the largest remainders get one more, so all are within
-    one image.
+    """Return how many images each cell gets: within one of its share, largest remainders first.
 
     Equal remainders go first where the marginals lack most, then by lot: 100 images over 16 equal
     cells are 50 women.
     """
     wanted = [num_images * probability for probability in target.probabilities]
     counts = [math.floor(share + _TOLERANCE) for share in wanted]
+    lacks = _Lacks(target, num_images, counts)
     open_cells = [index for index, share in enumerate(wanted) if share - counts[index] > _TOLERANCE]
-    while sum(counts) < num_images:
+    for _ in range(num_images - sum(counts)):
         best = max(
             open_cells,
-            key=lambda i: (
-                round(wanted[i] - counts[i], 6),
-                round(_lack(target, counts, num_images, i), 6),
-                rng.random(),
-            ),
+            key=lambda i: (round(wanted[i] - counts[i], 6), round(lacks.of(i), 6), rng.random()),
         )
         counts[best] += 1
+        lacks.fill(best)
         open_cells.remove(best)
     return counts
 
 
-def _lack(target: TargetDistribution, counts: Sequence[int], num_images: int, index: int) -> float:
-    """Return how many images the marginals of a cell's categories still miss, summed over the
-    attributes.
-    """
-    missing = 0.0
-    for place, category in enumerate(target.cells[index]):
+class _Lacks:
+    """How many images each category of each attribute still misses, given the counts of cells."""
+
+    def __init__(self, target: TargetDistribution, num_images: int, counts: Sequence[int]) -> None:
+        self._cells = target.cells
+        self._missing: dict[tuple[int, str], float] = defaultdict(float)
         for cell, count, probability in zip(
             target.cells, counts, target.probabilities, strict=True
         ):
-            if cell[place] == category:
-                missing += num_images * probability - count
-    return missing
+            for key in enumerate(cell):
+                self._missing[key] += num_images * probability - count
+
+    def of(self, index: int) -> float:
+        """Return what the categories of one cell miss, summed over the attributes."""
+        return sum(self._missing[key] for key in enumerate(self._cells[index]))
+
+    def fill(self, index: int) -> None:
+        """Count one more image in a cell."""
+        for key in enumerate(self._cells[index]):
+            self._missing[key] -= 1
 
 
 class Indicator:
@@ -176,9 +207,7 @@ class Indicator:
     def assign(
         self, target: TargetDistribution, num_images: int, seed: int, method: Assignment = "quota"
     ) -> list[int]:
-        """Return one cell index per image: the exact quota, shuffled, or independent draws for
-        "iid".
-        """
+        """Return one cell index per image: the exact quota, shuffled; for "iid" a draw for each."""
         rng = random.Random(seed)
         if method == "iid":
             return rng.choices(range(len(target.cells)), weights=target.probabilities, k=num_images)
@@ -208,8 +237,7 @@ class Indicator:
 
 
 class Ledger:
-    """Remembers what each stream of requests was given, so that every prefix stays within one image
-    per cell.
+    """Remembers what each stream of requests was given: any prefix is within one image in any cell.
 
     Cells follow one another by Tijdeman's chairman assignment (Discrete Mathematics 32, 1980):
     after m images every cell of probability p has been given more than m p - 1 and fewer than m p +
@@ -231,13 +259,14 @@ class Ledger:
         ]
         total = sum(counts) + 1
         slack = 1 / (2 * len(possible) - 2) if len(possible) > 1 else 0.0
+        lacks = _Lacks(target, total, counts)
         due = {index: total * target.probabilities[index] - counts[index] for index in possible}
         eligible = [index for index in possible if due[index] >= slack - 1e-9] or possible
         chosen = min(
             eligible,
             key=lambda i: (
                 round((1 - slack - due[i]) / target.probabilities[i], 6),
-                -round(_lack(target, counts, total, i), 6),
+                -round(lacks.of(i), 6),
                 self._rng.random(),
             ),
         )

@@ -1,13 +1,16 @@
 """Quotas are exact, prefixes stay within one image, joint tables hold."""
 
 import random
+import time
 from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from fairgen.attributes import Attribute, Category
 from fairgen.indicator import Indicator, Ledger, TargetDistribution, quota
 from tests.tiny import AGE, ATTRIBUTES, GENDER, SKIN
 
@@ -126,6 +129,48 @@ def test_products_and_marginals() -> None:
     assert swapped.cells[0] == ("light", "woman")
     with pytest.raises(ValueError, match=r"got \['age'\], allowed are"):
         target.marginal("age")
+
+
+def test_a_category_that_two_attributes_share_is_ambiguous_in_a_joint_table() -> None:
+    yes_no = (Category(name="yes", word="with"), Category(name="no", word="without"))
+    attributes = [Attribute(name=name, categories=yes_no) for name in ("glasses", "beard")]
+    with pytest.raises(ValueError, match="joint: got 'yes', which glasses and beard share"):
+        TargetDistribution.from_request({"joint": {"yes": 1.0}}, attributes)
+    product_of = {"glasses": "uniform", "beard": "uniform"}
+    assert len(TargetDistribution.from_request(product_of, attributes).cells) == 4
+
+
+@pytest.mark.parametrize(
+    ("cells", "probabilities", "message"),
+    [
+        ((("a",), ("b",)), (1.0,), "probabilities: got 1, allowed is one for each of 2 cells"),
+        ((("a",), ("b",)), (0.5, 0.4), "allowed are shares that sum to 1"),
+        ((("a",), ("b",)), (1.5, -0.5), "allowed are shares that sum to 1"),
+        ((("a",), ("b",)), (float("nan"), 0.5), "allowed are shares that sum to 1"),
+        ((("a", "c"),), (1.0,), "cells: got"),
+    ],
+)
+def test_a_target_is_a_pmf_or_refused(
+    cells: tuple[tuple[str, ...], ...], probabilities: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TargetDistribution(attributes=("thing",), cells=cells, probabilities=probabilities)
+
+
+def test_a_thousand_cells_are_assigned_in_a_moment() -> None:
+    categories = tuple(Category(name=f"c{index}", word="some") for index in range(4))
+    attributes = [Attribute(name=f"a{index}", categories=categories) for index in range(5)]
+    target = TargetDistribution.from_request({a.name: "uniform" for a in attributes}, attributes)
+    start = time.process_time()
+    counts = quota(target, 100, random.Random(0))
+    Ledger().assign("a doctor", target, 20)
+    assert time.process_time() - start < 2
+    for place in range(5):
+        shares = [
+            sum(count for cell, count in zip(target.cells, counts, strict=True) if cell[place] == c)
+            for c in attributes[place].names
+        ]
+        assert max(shares) - min(shares) <= 1
 
 
 def test_a_joint_table_may_leave_cells_out() -> None:
