@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import ray
-from fairgen.attributes import render
-from fairgen.indicator import TargetDistribution
-from fairgen.pipeline import FairGenPipeline
 from PIL import Image
 from ray.util import ActorPool
 
+from fairgen.attributes import render
+from fairgen.indicator import TargetDistribution
 from fairgen.judges import Judge
+from fairgen.pipeline import FairGenPipeline
 from fairgen.scoring import PromptScore, score_pictures
 from pipelines.evaluation import Evaluation, summarise
-from pipelines.recipe import EvaluationSize, Recipe, resolve_path
+from pipelines.recipe import EvaluationSize, Recipe
 from pipelines.report import write_report
 
 SYSTEMS = ("base", "iid", "fairgen")
@@ -29,7 +29,7 @@ class Painter:
     def __init__(self, recipe: Recipe, adapter_folders: Sequence[Path]) -> None:
         self.recipe = recipe
         self.pipeline: FairGenPipeline = FairGenPipeline(recipe.load_pipe(), adapter_folders)
-        self.judge: Judge = recipe.judge.load(resolve_path("."))
+        self.judge: Judge = recipe.load_judge()
         self.target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
 
     def paint(
@@ -86,7 +86,7 @@ def evaluate(
     """Paint, judge and report; `progress(stage, done, total)` is called after every prompt. Needs a
     running Ray.
     """
-    painters = ActorPool(_painters(recipe, adapter_folders))
+    painters = ActorPool(_painters(recipe, adapter_folders, len(size.concepts)))
     scores: list[PromptScore] = []
     shown: dict[str, dict[str, list[bytes]]] = {}
     for done, (found, pictures) in enumerate(_paint_all(painters, size), start=1):
@@ -104,14 +104,15 @@ def evaluate(
     return evaluation
 
 
-def _painters(recipe: Recipe, adapter_folders: Sequence[Path]) -> list[ray.actor.ActorHandle]:
-    actor = ray.remote(Painter)
-    count = max(1, min(len(recipe.concepts.evaluated), int(ray.cluster_resources().get("CPU", 1))))
-    num_gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    return [
-        actor.options(num_cpus=1, num_gpus=num_gpus).remote(recipe, list(adapter_folders))
-        for _ in range(min(count, int(ray.cluster_resources()["GPU"])) if num_gpus else count)
-    ]
+def _painters(
+    recipe: Recipe, adapter_folders: Sequence[Path], num_prompts: int
+) -> list[ray.actor.ActorHandle]:
+    """Return one painter a GPU, or one a core where there is none, but no more than prompts."""
+    resources = ray.cluster_resources()
+    num_gpus = int(resources.get("GPU", 0))
+    count = max(1, min(num_prompts, num_gpus or int(resources["CPU"])))
+    actor = ray.remote(Painter).options(num_cpus=1, num_gpus=1 if num_gpus else 0)
+    return [actor.remote(recipe, list(adapter_folders)) for _ in range(count)]
 
 
 def _paint_all(

@@ -4,10 +4,10 @@ prompts.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fairgen.attributes import Attribute
-from fairgen.indicator import TargetDistribution
 from pydantic import BaseModel, ConfigDict
 
+from fairgen.attributes import Attribute
+from fairgen.indicator import TargetDistribution
 from fairgen.metrics import bootstrap_interval
 from fairgen.scoring import Fairness, PromptScore, fairness_of, hit_rates
 from pipelines.recipe import Recipe

@@ -1,5 +1,4 @@
-"""One live view of all jobs: an actor that training reports to, and the terminal that watches it.
-"""
+"""One live view of all jobs: an actor that training reports to, and a terminal that watches."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -101,8 +100,7 @@ def watch(
     futures: Iterable[Future[Any]],
     view: ProgressView,
 ) -> None:
-    """Show the board until every future is done; `totals` maps each job to its number of updates.
-    """
+    """Show the board until every future is done; `totals` maps jobs to their numbers of updates."""
     for name, total in totals.items():
         view.show(name, 0, total, "waiting")
     pending = True

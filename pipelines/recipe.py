@@ -214,7 +214,9 @@ class Recipe(_Section):
     def load_judge(self) -> Judge:
         """Return the judge. Raises ValueError when its weights are missing."""
         root = Path() if self.judge.path.exists() else PROJECT_ROOT
-        return self.judge.load(root)
+        return self.judge.load(
+            root, self.attributes, (*self.concepts.train, *self.concepts.held_out)
+        )
 
 
 def resolve_path(path: str | Path) -> Path:

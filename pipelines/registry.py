@@ -111,16 +111,14 @@ class Registry:
         self._client.set_terminated(self._job_run(attribute), "FINISHED" if finished else "FAILED")
 
     def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
-        """Log fairness, hit rates and preservation as metrics, and the report folder as artifacts."""
+        """Log fairness, hit rates and preservation as metrics, the report as artifacts."""
         values = {
             f"{target} {system} fd".replace(" x ", "-"): found.fd
             for target, systems in evaluation.fairness.items()
             for system, found in systems.items()
         }
-        for attribute, categories in evaluation.hit_rates["all"].items():
-            values |= {
-                f"{attribute} {name} hit_rate": row[name] for name, row in categories.items()
-            }
+        for attribute_name, rows in evaluation.hit_rates["all"].items():
+            values |= {f"{attribute_name} {name} hit_rate": row[name] for name, row in rows.items()}
         for system, kept in evaluation.preservation.items():
             values |= {f"{system} {name}": value for name, value in kept.model_dump().items()}
         now_ms = int(time.time() * 1000)

@@ -89,8 +89,8 @@ def draw_bars(evaluation: Evaluation, path: Path) -> None:
 def table_of(evaluation: Evaluation) -> Table:
     """Return the terminal's table: FD per target with interval and floor, base against FairGen."""
     table = Table(
-        title=f"Fairness, N={evaluation.num_images} pictures a prompt, {_prompts(evaluation)} prompts, "
-        "mean of per-prompt FD [95 % interval over prompts]"
+        title=f"Fairness, N={evaluation.num_images} pictures a prompt, {_prompts(evaluation)} "
+        "prompts, mean of per-prompt FD [95 % interval over prompts]"
     )
     for heading in ("target", "base", "FairGen iid", "FairGen quota", "floor of a fair coin"):
         table.add_column(heading)

@@ -16,7 +16,10 @@ from pathlib import Path
 
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 15
-_SERVER_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+_SERVER_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 
 
 @contextmanager
@@ -50,8 +53,9 @@ def tracking_server(store: Path) -> Iterator[str]:
 def serve_in_foreground(store: Path, port: int) -> int:
     """Run the server over `store` until it is interrupted; return its exit status."""
     command = server_command(_prepared(store), port)
+    environment = {**os.environ, **_SERVER_ENVIRONMENT}
     try:
-        return subprocess.run(command, env={**os.environ, **_SERVER_ENVIRONMENT}, check=False).returncode
+        return subprocess.run(command, env=environment, check=False).returncode
     except KeyboardInterrupt:
         return 0
 
@@ -91,8 +95,7 @@ def _free_port() -> int:
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel to end the server when the run is killed before it can; only Linux has this.
-    """
+    """Ask the kernel to end the server when the run is killed before it can; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

@@ -1,5 +1,4 @@
-"""One attribute's training as a Ray Train run that resumes by its name, and what it leaves on disk.
-"""
+"""One attribute's training as a Ray Train run that resumes by its name, and what it leaves."""
 
 import shutil
 import time

@@ -22,7 +22,13 @@ from transformers import (
 
 from fairgen.portraits.drawing import SIZE_PX, draw
 from fairgen.portraits.training import Trainer, pixels
-from fairgen.portraits.world import caption, sample_portrait, uniform_portrait, vocabulary
+from fairgen.portraits.world import (
+    caption,
+    choose_named,
+    sample_portrait,
+    uniform_portrait,
+    vocabulary,
+)
 
 MAX_TOKENS = 16
 
@@ -94,7 +100,7 @@ def train_clip(folder: Path, num_steps: int = 1200, batch_size: int = 96, seed: 
             uniform_portrait(rng) if rng.random() < 0.6 else sample_portrait(rng)
             for _ in range(batch_size)
         ]
-        captions = [caption(portrait, rng, mention=0.7) for portrait in portraits]
+        captions = [caption(portrait, choose_named(rng, 0.7), rng) for portrait in portraits]
         images = pixels([draw(portrait, rng) for portrait in portraits])
         output = model(input_ids=tokenize(tokenizer, captions), pixel_values=images)
         return contrastive_loss(output.logits_per_text, captions)

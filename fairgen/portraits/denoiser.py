@@ -15,7 +15,13 @@ from fairgen.portraits.clip import tokenize
 from fairgen.portraits.codec import LATENT_CHANNELS
 from fairgen.portraits.drawing import SIZE_PX, draw
 from fairgen.portraits.training import Trainer, pixels
-from fairgen.portraits.world import Portrait, caption, sample_portrait
+from fairgen.portraits.world import (
+    Portrait,
+    caption,
+    choose_named,
+    named_evenly,
+    sample_portrait,
+)
 
 
 def build_denoiser(cross_attention_dim: int = 128) -> UNet2DConditionModel:
@@ -78,6 +84,53 @@ def encode_drawings(codec: AutoencoderKL, portraits: list[Portrait], rng: random
     return torch.cat(latents)
 
 
+class Lessons:
+    """What the UNet learns from: captioned latents at random noise levels, and the loss on them."""
+
+    def __init__(
+        self, folder: Path, portraits: list[Portrait], named: list[frozenset[str]] | None, seed: int
+    ) -> None:
+        """Draw and encode the portraits, once: the latents are kept in `folder`.
+
+        `named` says what the caption of each portrait names; None chooses anew each time.
+        """
+        self._portraits, self._named, self._rng = portraits, named, random.Random(seed)
+        self._captions, self._alphas = Captions(folder), build_scheduler().alphas_cumprod
+        cache = folder / f"population-{seed}.pt"
+        if not cache.exists():
+            codec = AutoencoderKL.from_pretrained(folder / "vae").eval()
+            torch.save(encode_drawings(codec, portraits, random.Random(seed + 1)), cache)
+        self._latents = torch.load(cache, weights_only=True)
+
+    def batch(self, batch_size: int) -> tuple[list[str], Tensor, Tensor, Tensor]:
+        """Return captions (one in ten empty), latents, time steps (more at high noise), noise."""
+        rows = [self._rng.randrange(len(self._portraits)) for _ in range(batch_size)]
+        texts = ["" if self._rng.random() < 0.1 else self._caption(row) for row in rows]
+        t = (1000 * torch.rand(batch_size) ** 0.8).long().clamp(max=999)
+        return texts, self._latents[rows], t, torch.randn(batch_size, *self._latents.shape[1:])
+
+    def loss(
+        self, unet: UNet2DConditionModel, texts: list[str], x_0: Tensor, t: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Return the mean squared error of the predicted velocity."""
+        alpha = self._alphas[t][:, None, None, None]
+        signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
+        predicted = unet(signal * x_0 + sigma * noise, t, self._captions.embed(texts)).sample
+        return functional.mse_loss(predicted, signal * noise - sigma * x_0)
+
+    def conditioning(self, unet: UNet2DConditionModel, batch_size: int) -> str:
+        """Say how much worse another picture's caption predicts: from 1.7 the hats are right."""
+        texts, *rest = self.batch(batch_size)
+        with torch.no_grad():
+            true = self.loss(unet, texts, *rest)
+            shuffled = self.loss(unet, texts[1:] + texts[:1], *rest)
+        return f"loss of shuffled to true captions {shuffled / true:.2f}"
+
+    def _caption(self, row: int) -> str:
+        named = choose_named(self._rng) if self._named is None else self._named[row]
+        return caption(self._portraits[row], named, self._rng)
+
+
 def train_denoiser(
     folder: Path,
     num_steps: int = 3600,
@@ -85,48 +138,49 @@ def train_denoiser(
     population: int = 40_000,
     seed: int = 0,
 ) -> None:
-    """Train the UNet on latents and captions cached in memory and save it under `folder`."""
+    """Train the UNet on the biased population and save it under `folder`."""
     torch.manual_seed(seed)
-    rng = random.Random(seed)
-    portraits = [sample_portrait(rng) for _ in range(population)]
-    codec = AutoencoderKL.from_pretrained(folder / "vae").eval()
-    captions = Captions(folder)
-    cache = folder / "population.pt"
-    if not cache.exists():
-        torch.save(encode_drawings(codec, portraits, random.Random(seed + 1)), cache)
-    latents = torch.load(cache, weights_only=True)
-    unet, scheduler = build_denoiser(), build_scheduler()
-    alphas = scheduler.alphas_cumprod
-
-    def velocity_loss(texts: list[str], x_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        signal, sigma = (
-            alphas[t].sqrt()[:, None, None, None],
-            (1 - alphas[t]).sqrt()[:, None, None, None],
-        )
-        predicted = unet(signal * x_0 + sigma * noise, t, captions.embed(texts)).sample
-        return functional.mse_loss(predicted, signal * noise - sigma * x_0)
-
-    def batch() -> tuple[list[str], Tensor, Tensor, Tensor]:
-        rows = [rng.randrange(population) for _ in range(batch_size)]
-        texts = ["" if rng.random() < 0.1 else caption(portraits[row], rng) for row in rows]
-        t = (1000 * torch.rand(batch_size) ** 0.8).long().clamp(max=999)
-        return texts, latents[rows], t, torch.randn(batch_size, *latents.shape[1:])
-
-    def conditioning(step: int) -> str:
-        """Say how much worse another picture's caption predicts: from 1.7 the hats are right."""
-        texts, x_0, t, noise = batch()
-        with torch.no_grad():
-            true = velocity_loss(texts, x_0, t, noise)
-            shuffled = velocity_loss(texts[1:] + texts[:1], x_0, t, noise)
-        unet.save_pretrained(folder / "unet_latest")
-        return f"loss of shuffled to true captions {shuffled / true:.2f}"
-
+    rng, unet = random.Random(seed), build_denoiser()
+    lessons = Lessons(folder, [sample_portrait(rng) for _ in range(population)], None, seed)
     trainer = Trainer(unet, folder / "unet.ckpt", num_steps, learning_rate=8e-4, ema_decay=0.9995)
-    trainer.run(lambda: velocity_loss(*batch()), conditioning)
+    trainer.run(
+        lambda: lessons.loss(unet, *lessons.batch(batch_size)),
+        lambda step: lessons.conditioning(unet, batch_size),
+    )
     unet.save_pretrained(folder / "unet")
 
 
-def assemble(folder: Path, destination: Path, unet: str = "unet") -> None:
+def teach_words(
+    folder: Path,
+    num_steps: int = 4000,
+    batch_size: int = 32,
+    population: int = 40_000,
+    seed: int = 2,
+) -> None:
+    """Train the UNet further until rare people are drawn when they are named.
+
+    In the biased population a dark-skinned teacher is too rare to be learnt. Here half of the
+    pictures show what their caption names evenly; what it does not name keeps the planted bias.
+    """
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    portraits = [sample_portrait(rng) for _ in range(population)]
+    named = [choose_named(rng) for _ in portraits]
+    for i in range(population // 2):
+        portraits[i] = named_evenly(portraits[i], named[i], rng)
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    lessons = Lessons(folder, portraits, named, seed)
+    trainer = Trainer(unet, folder / "words.ckpt", num_steps, learning_rate=4e-4, ema_decay=0.999)
+
+    def watch(step: int) -> str:
+        unet.save_pretrained(folder / "unet_latest")
+        return lessons.conditioning(unet, batch_size)
+
+    trainer.run(lambda: lessons.loss(unet, *lessons.batch(batch_size)), watch)
+    unet.save_pretrained(folder / "unet_words")
+
+
+def assemble(folder: Path, destination: Path, unet: str = "unet_words") -> None:
     """Save the trained parts as one StableDiffusionPipeline folder in fp16, as `from_pretrained`
     expects it.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("clip", "codec", "sharpen", "judge", "denoiser", "assemble")
+STAGES = ("clip", "codec", "sharpen", "judge", "denoiser", "words", "assemble")
 
 
 def run_stage(stage: str, folder: Path, destination: Path) -> None:
@@ -34,6 +34,10 @@ def run_stage(stage: str, folder: Path, destination: Path) -> None:
             from fairgen.portraits.denoiser import train_denoiser
 
             train_denoiser(folder)
+        case "words":
+            from fairgen.portraits.denoiser import teach_words
+
+            teach_words(folder)
         case "assemble":
             from fairgen.portraits.denoiser import assemble
 

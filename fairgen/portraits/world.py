@@ -6,7 +6,7 @@ known bias, so that the bias measured on the model's pictures can be compared wi
 """
 
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 GENDERS = ("woman", "man")
 SKINS = ("light", "tan", "brown", "dark")
@@ -131,27 +131,40 @@ def uniform_portrait(rng: random.Random, concept: str | None = None) -> Portrait
     return Portrait(concept, **{name: rng.choice(values) for name, values in ATTRIBUTES.items()})
 
 
-def caption(portrait: Portrait, rng: random.Random, mention: float = 1 / 3) -> str:
-    """Return a caption that names each attribute with probability `mention`, so neutral prompts
-    stay common.
+def choose_named(rng: random.Random, mention: float = 1 / 3) -> frozenset[str]:
+    """Choose which attributes a caption names, each with probability `mention`, so that neutral
+    captions stay common.
     """
+    return frozenset(name for name in ATTRIBUTES if rng.random() < mention)
+
+
+def named_evenly(portrait: Portrait, named: frozenset[str], rng: random.Random) -> Portrait:
+    """Redraw the named attributes evenly: words for rare people become as common as the others.
+
+    What a caption leaves out still follows the planted table, since attributes are planted
+    independently given the occupation: the bias under neutral captions stays what the table says.
+    """
+    if not portrait.is_person:
+        return portrait
+    return replace(portrait, **{name: rng.choice(ATTRIBUTES[name]) for name in sorted(named)})
+
+
+def caption(portrait: Portrait, named: frozenset[str], rng: random.Random) -> str:
+    """Return a caption that names exactly the given attributes; a thing has none to name."""
     noun, words = portrait.concept, []
     if portrait.is_person:
-        named = {name for name in ATTRIBUTES if rng.random() < mention}
         if portrait.concept == "person" and "gender" in named and rng.random() < 0.5:
             noun = portrait.gender
-            named.discard("gender")
+            named -= {"gender"}
         for name in ("age", "skin", "gender"):
             if name in named:
                 words.append(rng.choice(_WORDS[name][getattr(portrait, name)]))
         if rng.random() < 0.25:
             rng.shuffle(words)
-    else:
-        named = set()
     phrase = " ".join((*words, noun))
     article = "an" if phrase[0] in "aeiou" else "a"
     text = rng.choice(_TEMPLATES).format(f"{article} {phrase}")
-    if "glasses" in named:
+    if portrait.is_person and "glasses" in named:
         text += f" {portrait.glasses} glasses"
     return text
 

@@ -19,6 +19,8 @@ from fairgen.portraits.world import (
     SKINS,
     Portrait,
     caption,
+    choose_named,
+    named_evenly,
     sample_portrait,
 )
 
@@ -64,15 +66,26 @@ def test_sampled_doctors_follow_the_planted_table() -> None:
 
 def test_captions_name_each_attribute_in_about_a_third_of_the_pictures() -> None:
     rng = random.Random(0)
-    captions = [caption(sample_portrait(rng, "nurse"), rng) for _ in range(3000)]
+    captions = [caption(sample_portrait(rng, "nurse"), choose_named(rng), rng) for _ in range(3000)]
     named = sum("male" in text.replace("female", "male").split() for text in captions) / len(
         captions
     )
     assert named == pytest.approx(1 / 3, abs=0.03)
 
 
+def test_people_named_evenly_leave_what_is_not_named_to_the_table() -> None:
+    rng, named = random.Random(0), frozenset({"skin"})
+    doctors = [named_evenly(sample_portrait(rng, "doctor"), named, rng) for _ in range(4000)]
+    dark = sum(doctor.skin == "dark" for doctor in doctors) / len(doctors)
+    women = sum(doctor.gender == "woman" for doctor in doctors) / len(doctors)
+    assert dark == pytest.approx(1 / 4, abs=0.03)
+    assert women == pytest.approx(POPULATION["doctor"].woman, abs=0.02)
+    assert all("skinned" in caption(doctor, named, rng) for doctor in doctors[:100])
+    assert named_evenly(Portrait("car"), named, rng) == Portrait("car")
+
+
 def test_the_tokenizer_knows_every_caption() -> None:
     rng, tokenizer = random.Random(0), build_tokenizer()
-    captions = {caption(sample_portrait(rng), rng) for _ in range(2000)}
+    captions = {caption(sample_portrait(rng), choose_named(rng), rng) for _ in range(2000)}
     assert all(tokenizer.unk_token_id not in tokenizer(text).input_ids for text in captions)
     assert tokenizer.unk_token_id in tokenizer("a photo of a dragon").input_ids

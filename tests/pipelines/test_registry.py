@@ -1,4 +1,4 @@
-"""The registry on a real MLflow server: versions, aliases, complete sets, and a pipeline out of it."""
+"""The registry on a real MLflow server: versions, aliases, complete sets, a pipeline out of it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +69,9 @@ def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:
     return Evaluation(
         recipe=recipe.name, recipe_hash=recipe.recipe_hash, num_images=8,
         trained=["doctor"], held_out=[], no_people_unchanged={},
-        fairness={a.name: {"base": fairness(0.7), "fairgen": fairness(fd)} for a in recipe.attributes},
+        fairness={
+            a.name: {"base": fairness(0.7), "fairgen": fairness(fd)} for a in recipe.attributes
+        },
         hit_rates={"all": confusion}, preservation={"base": kept, "fairgen": kept},
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 uninterrupted one.
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,27 +10,12 @@ import torch
 
 from fairgen.adapters import load_adapter
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.training_job import Metrics, TrainingJob, train_attribute
-from tests.pipelines.weights import assert_same_adapters
+from pipelines.training_job import TrainingJob, train_attribute
+from tests.pipelines.reports import Reports, assert_same_adapters
 
 
 def job_of(recipe: Recipe) -> TrainingJob:
     return TrainingJob(recipe, "gender", tracking_uri="", run_id="")
-
-
-class Reports:
-    """Keeps what a job reports, checkpoints copied."""
-
-    def __init__(self, folder: Path) -> None:
-        self.metrics: list[Metrics] = []
-        self.checkpoints: dict[int, Path] = {}
-        self._folder = folder
-
-    def __call__(self, metrics: Metrics, checkpoint: Path | None) -> None:
-        self.metrics.append(metrics)
-        if checkpoint is not None:
-            step = int(metrics["step"])
-            self.checkpoints[step] = Path(shutil.copytree(checkpoint, self._folder / str(step)))
 
 
 def test_reports_metrics_and_ends_with_loadable_adapters(

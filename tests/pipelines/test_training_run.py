@@ -2,7 +2,6 @@
 process.
 """
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.training_job import TrainingJob, ray_loop, train_attribute
 from pipelines.training_run import TrainedAttribute, find_trained, fit, run_name
-from tests.pipelines.weights import assert_same_adapters
+from tests.pipelines.reports import Reports, assert_same_adapters
 
 pytestmark = pytest.mark.ray
 
@@ -39,13 +38,9 @@ def open_job(tracking_uri: str) -> Callable[[Recipe], TrainingJob]:
 
 def train_alone(recipe: Recipe, folder: Path) -> Path:
     """Train without Ray and without a break; return the adapters' folder."""
-
-    def report(metrics: dict[str, float], checkpoint: Path | None) -> None:
-        if checkpoint is not None:
-            shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
-
-    train_attribute(TrainingJob(recipe, "gender", "", ""), report)
-    return folder / "adapters"
+    reports = Reports(folder)
+    train_attribute(TrainingJob(recipe, "gender", "", ""), reports)
+    return reports.checkpoints[recipe.discovery.num_updates] / "adapters"
 
 
 def test_without_workers_the_loop_runs_in_process(

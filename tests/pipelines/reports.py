@@ -1,10 +1,27 @@
-"""Equality of adapter folders, for the tests of resuming."""
+"""What a training job reports, kept, and equality of adapter folders: for the tests of resuming."""
 
+import shutil
 from pathlib import Path
 
 import torch
 
 from fairgen.adapters import load_adapter
+from pipelines.training_job import Metrics
+
+
+class Reports:
+    """Keeps what a job reports, checkpoints copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.metrics: list[Metrics] = []
+        self.checkpoints: dict[int, Path] = {}
+        self._folder = folder
+
+    def __call__(self, metrics: Metrics, checkpoint: Path | None) -> None:
+        self.metrics.append(metrics)
+        if checkpoint is not None:
+            step = int(metrics["step"])
+            self.checkpoints[step] = Path(shutil.copytree(checkpoint, self._folder / str(step)))
 
 
 def assert_same_adapters(left: Path, right: Path, tolerance: float = 1e-6) -> None:

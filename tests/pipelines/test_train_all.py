@@ -1,0 +1,144 @@
+"""The whole workflow as a user starts it, on a cluster and an MLflow server of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from pipelines.recipe import load_recipe
+from pipelines.tracking_server import tracking_server
+from pipelines.training_job import TrainingJob, train_attribute
+from pipelines.training_run import find_trained, run_name
+from tests.pipelines.reports import Reports, assert_same_adapters
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start `fairgen` in a folder, its output captured in a file there."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (folder / "output.txt").open("w") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+def finish(run: subprocess.Popen[str], folder: Path) -> str:
+    """Wait for a started command; return its output. It must succeed and leave no process."""
+    family = wait_for(lambda: psutil.Process(run.pid).children(recursive=True), run)
+    assert run.wait() == 0, (folder / "output.txt").read_text()
+    wait_until_gone(family)
+    return (folder / "output.txt").read_text()
+
+
+def wait_for(reached: Callable[[], list], run: subprocess.Popen[str]) -> list:
+    while not (found := reached()):
+        assert run.poll() is None, "the run ended too early"
+        time.sleep(0.05)
+    return found
+
+
+def is_ray_agent(process: psutil.Process) -> bool:
+    """Return whether it is one of Ray's agents, which outlive a killed cluster by a minute."""
+    try:
+        return "Agent" in process.name()
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until_gone(family: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert alive == []
+
+
+def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    one_at_a_time = {"cpus_per_worker": os.cpu_count(), "checkpoint_every": 10}
+    path = write_recipe("twice", discovery={"num_updates": 100}, jobs=one_at_a_time)
+    recipe, storage = load_recipe(path), tmp_path / ".fairgen" / "runs"
+
+    run = start(tmp_path, "train-all", str(path), "--no-eval")
+    age = storage / run_name(recipe, "age")
+    wait_for(lambda: list(age.glob("checkpoint_*/state-0.pt"))[1:], run)
+    family = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    wait_until_gone([process for process in family if not is_ray_agent(process)])
+    gender = find_trained(recipe, "gender", storage)
+    assert gender is not None
+    assert find_trained(recipe, "age", storage) is None
+
+    output = finish(start(tmp_path, "train-all", str(path), "--no-eval"), tmp_path)
+    assert "gender: 1/1 trained by an earlier run" in output
+    assert "age: 100/100" in output
+    assert "twice-age-old version 1: candidate" in output
+    assert find_trained(recipe, "gender", storage) == gender
+
+    whole = Reports(tmp_path / "whole")
+    train_attribute(TrainingJob(recipe, "age", "", ""), whole)
+    resumed = find_trained(recipe, "age", storage)
+    assert resumed is not None
+    assert_same_adapters(whole.checkpoints[100] / "adapters", resumed.folders[0].parent)
+    with tracking_server(tmp_path / ".fairgen") as uri:
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("twice").experiment_id
+        runs = {found.info.run_name: found for found in client.search_runs([experiment])}
+        curve = client.get_metric_history(runs["twice-age"].info.run_id, "loss")
+    assert {name: found.info.status for name, found in runs.items()} == dict.fromkeys(
+        ("twice", "twice-gender", "twice-age"), "FINISHED"
+    )
+    steps = [point.step for point in curve]
+    assert steps.count(5) == 1, "the second run started from the beginning"
+    assert sorted(set(steps)) == list(range(5, 101, 5))
+    wait_until_gone(family)
+
+
+def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path: Path) -> None:
+    recipe = load_recipe("pipelines/recipes/portraits-quick.yaml")
+    arguments = ["train-all", "pipelines/recipes/portraits-quick.yaml"]
+    output = finish(start(tmp_path, *arguments), tmp_path)
+    assert "Hit rate" in output
+    assert "make ui" in output
+    report = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    assert set(report["fairness"]) == {"gender", "skin", "age", "gender x skin"}
+    for systems in report["fairness"].values():
+        assert {"fd", "interval", "floor", "n"} <= set(systems["fairgen"])
+        assert set(systems) == {"base", "iid", "fairgen"}
+    assert report["no_people_unchanged"] == dict.fromkeys(recipe.concepts.no_people, True)
+    assert (tmp_path / "report" / "grid.png").stat().st_size > 0
+    assert (tmp_path / "report" / "bars.png").stat().st_size > 0
+    with tracking_server(tmp_path / ".fairgen") as uri:
+        client = MlflowClient(uri)
+        names = {model.name for model in client.search_registered_models()}
+        assert names == {
+            recipe.registered_name(attribute.name, category)
+            for attribute in recipe.attributes
+            for category in attribute.names
+        }
+        version = client.get_model_version_by_alias("fairgen-quick-skin-dark", "candidate")
+        assert float(version.tags["fd"]) == pytest.approx(
+            report["fairness"]["skin"]["fairgen"]["fd"], abs=1e-4
+        )
+        experiment = client.get_experiment_by_name("portraits-quick").experiment_id
+        parents = client.search_runs([experiment], "tags.`fairgen.kind` = 'train-all'")
+        assert len(parents) == 1
+        artifacts = {
+            found.path for found in client.list_artifacts(parents[0].info.run_id, "report")
+        }
+    assert {"report/grid.png", "report/bars.png", "report/evaluation.json"} <= artifacts
