@@ -26,11 +26,10 @@ from fairgen.pipeline import FairGenOutput
 class PromptScore(BaseModel):
     """Everything counted on one prompt's pictures by one system; lists run over the pictures.
 
-    `seen` and `asked` hold category indices per attribute (`asked` is empty where nothing was
-    asked), `soft` the mean
-    class probabilities, `recognised` whether the judge names the prompt's concept, `clip_t` the
-    cosine with the
-    prompt, `ssim` the similarity with the base model's picture of the same seed.
+    `seen` and `asked` hold category indices per attribute, those that only the judge knows
+    included (`asked` is empty where nothing was asked), `soft` the mean class probabilities,
+    `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt,
+    `ssim` the similarity with the base model's picture of the same seed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,16 +57,18 @@ def score_pictures(
     """Judge one prompt's pictures; `reference` are the base model's pictures of the same seeds."""
     perceived = judge.perceive(output.images)
     concept_index = judge.heads["concept"].index(concept)
+    classes = {name: values for name, values in judge.heads.items() if name != "concept"}
+    classes |= {attribute.name: attribute.names for attribute in attributes}
     seen, soft, asked = {}, {}, {}
-    for attribute in attributes:
-        columns = [judge.heads[attribute.name].index(name) for name in attribute.names]
-        probabilities = perceived[attribute.name][:, columns]
-        seen[attribute.name] = probabilities.argmax(1).tolist()
-        soft[attribute.name] = probabilities.mean(0).tolist()
-        asked[attribute.name] = [
-            attribute.names.index(record.categories[attribute.name])
+    for head, names in classes.items():
+        columns = [judge.heads[head].index(name) for name in names]
+        probabilities = perceived[head][:, columns]
+        seen[head] = probabilities.argmax(1).tolist()
+        soft[head] = probabilities.mean(0).tolist()
+        asked[head] = [
+            names.index(record.categories[head])
             for record in output.records
-            if attribute.name in record.categories
+            if head in record.categories
         ]
     return PromptScore(
         system=system,
@@ -125,6 +126,16 @@ def fairness_of(
         delivered={
             ",".join(cell): float(share) for cell, share in zip(target.cells, shares, strict=True)
         },
+    )
+
+
+def drift(score: PromptScore, base: PromptScore, head: str) -> float:
+    """Return how far an attribute's distribution moved from the base model's: the distance of the
+    class shares, 0 for none.
+    """
+    num_classes = len(base.soft[head])
+    return fairness_discrepancy(
+        class_shares(base.seen[head], num_classes), class_shares(score.seen[head], num_classes)
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
 from fairgen.metrics import bootstrap_interval
-from fairgen.scoring import Fairness, PromptScore, fairness_of, hit_rates
+from fairgen.scoring import Fairness, PromptScore, drift, fairness_of, hit_rates
 from pipelines.recipe import Recipe
 
 
@@ -29,13 +29,23 @@ class SystemFairness(BaseModel):
 
 
 class Preservation(BaseModel):
-    """What the adapters left as it was, in means over all pictures of one system."""
+    """What the adapters left as it was, in means over all pictures of one system.
+
+    `drift` is, for each attribute that the target does not ask but the judge sees, the mean over
+    prompts of the distance between its distribution and the base model's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recognised: float
     clip_t: float
     ssim: float
+    drift: dict[str, float]
+
+    def figures(self) -> dict[str, float]:
+        """Return every figure by name: "recognised", "drift glasses" and so on."""
+        figures = {"recognised": self.recognised, "clip_t": self.clip_t, "ssim": self.ssim}
+        return figures | {f"drift {name}": value for name, value in self.drift.items()}
 
 
 class Evaluation(BaseModel):
@@ -80,6 +90,7 @@ def summarise(
         system: [score for score in scores if score.system == system] for system in systems
     }
     fairgen = by_system["fairgen"]
+    unasked = [name for name in scores[0].seen if not any(s.asked[name] for s in scores)]
     groups = {
         "trained": [score for score in fairgen if score.concept in recipe.concepts.train],
         "held_out": [score for score in fairgen if score.concept in recipe.concepts.held_out],
@@ -100,7 +111,10 @@ def summarise(
             for group, members in groups.items()
             if members
         },
-        preservation={system: _preservation(by_system[system]) for system in systems},
+        preservation={
+            system: _preservation(by_system[system], by_system["base"], unasked)
+            for system in systems
+        },
         no_people_unchanged=dict(no_people),
     )
 
@@ -120,8 +134,15 @@ def _fairness(
     )
 
 
-def _preservation(scores: Sequence[PromptScore]) -> Preservation:
+def _preservation(
+    scores: Sequence[PromptScore], base: Sequence[PromptScore], unasked: Sequence[str]
+) -> Preservation:
+    before = {score.concept: score for score in base}
     return Preservation(
+        drift={
+            name: _mean(drift(score, before[score.concept], name) for score in scores)
+            for name in unasked
+        },
         recognised=_mean(float(value) for score in scores for value in score.recognised),
         clip_t=_mean(value for score in scores for value in score.clip_t),
         ssim=_mean(value for score in scores for value in score.ssim),

@@ -198,7 +198,7 @@ class Recipe(_Section):
         from diffusers.utils import logging
 
         logging.disable_progress_bar()
-        pipe = DiffusionPipeline.from_pretrained(self.base_path)
+        pipe = DiffusionPipeline.from_pretrained(self.base_path, dtype=torch.float32)
         pipe.set_progress_bar_config(disable=True)
         return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -120,7 +120,7 @@ class Registry:
         for attribute_name, rows in evaluation.hit_rates["all"].items():
             values |= {f"{attribute_name} {name} hit_rate": row[name] for name, row in rows.items()}
         for system, kept in evaluation.preservation.items():
-            values |= {f"{system} {name}": value for name, value in kept.model_dump().items()}
+            values |= {f"{system} {name}": value for name, value in kept.figures().items()}
         now_ms = int(time.time() * 1000)
         metrics = [
             Metric(name.replace(" ", "/"), value, now_ms, 0) for name, value in values.items()

@@ -101,13 +101,11 @@ def table_of(evaluation: Evaluation) -> Table:
         ]
         table.add_row(name, *cells, f"{systems['fairgen'].floor:.3f}")
     table.add_section()
-    for label, field in (
-        ("concept recognised", "recognised"),
-        ("CLIP-T", "clip_t"),
-        ("same-seed SSIM", "ssim"),
-    ):
-        values = [getattr(evaluation.preservation[s], field) for s in ("base", "iid", "fairgen")]
-        table.add_row(label, *(f"{value:.3f}" for value in values), "")
+    figures = [evaluation.preservation[system].figures() for system in ("base", "iid", "fairgen")]
+    labels = {"recognised": "concept recognised", "clip_t": "CLIP-T", "ssim": "same-seed SSIM"}
+    for name in figures[0]:
+        values = (f"{found[name]:.3f}" for found in figures)
+        table.add_row(labels.get(name, name), *values, "")
     return table
 
 

@@ -60,7 +60,9 @@ class Captions:
     """Caption embeddings by the frozen text tower, each distinct caption encoded once."""
 
     def __init__(self, folder: Path) -> None:
-        self.encoder = CLIPTextModel.from_pretrained(folder / "text_encoder").eval()
+        self.encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", dtype=torch.float32
+        ).eval()
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "clip")
         self._known: dict[str, Tensor] = {}
 
@@ -168,7 +170,7 @@ def teach_words(
     named = [choose_named(rng) for _ in portraits]
     for i in range(population // 2):
         portraits[i] = named_evenly(portraits[i], named[i], rng)
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32)
     lessons = Lessons(folder, portraits, named, seed)
     trainer = Trainer(unet, folder / "words.ckpt", num_steps, learning_rate=4e-4, ema_decay=0.999)
 

@@ -42,7 +42,7 @@ class Sampling:
 def _studio() -> tuple[StableDiffusionPipeline, PortraitJudge]:
     """Load the pipeline and the judge once a process."""
     torch.set_num_threads(1)
-    pipe = StableDiffusionPipeline.from_pretrained(MODEL, torch_dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained(MODEL, dtype=torch.float32)
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     return pipe, PortraitJudge(MODEL)

@@ -55,7 +55,7 @@ def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:
             prompts={"doctor": prompt},
         )  # fmt: skip
 
-    kept = Preservation(recognised=0.97, clip_t=0.3, ssim=0.9)
+    kept = Preservation(recognised=0.97, clip_t=0.3, ssim=0.9, drift={"glasses": 0.02})
     confusion = {
         a.name: {
             asked: {

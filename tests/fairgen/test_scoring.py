@@ -1,0 +1,90 @@
+"""Scores of one prompt against counts made by hand, with a judge that reads colours."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from PIL import Image
+
+from fairgen.indicator import TargetDistribution
+from fairgen.pipeline import FairGenOutput, ImageRecord
+from fairgen.scoring import PromptScore, cells_seen, drift, fairness_of, hit_rates, score_pictures
+from tests.tiny import AGE, ATTRIBUTES, GENDER
+
+BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
+
+
+class ColourJudge:
+    """Sees a woman where red is on, an old person where green is, glasses where blue is."""
+
+    heads = {
+        "glasses": ("without", "with"),
+        "gender": ("man", "woman"),  # another order than the attribute's
+        "age": ("young", "old"),
+        "concept": ("doctor", "nurse"),
+    }
+
+    def perceive(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+        lit = torch.tensor([[float(value > 0) for value in i.getpixel((0, 0))] for i in images])
+        sure = {
+            head: torch.stack([1 - lit[:, place], lit[:, place]], 1)
+            for head, place in (("gender", 0), ("age", 1), ("glasses", 2))
+        }
+        return sure | {"concept": torch.tensor([[0.9, 0.1]]).expand(len(images), 2)}
+
+    def alignment(self, images: Sequence[Image.Image], prompt: str) -> torch.Tensor:
+        return torch.full((len(images),), 0.25)
+
+
+def score(colours: str, asked: str = "") -> PromptScore:
+    """Score one picture a word; "rg" is a picture with red and green on, "-" a dark one."""
+    images = [
+        Image.new("RGB", (16, 16), tuple(255 if c in word else 0 for c in "rgb"))
+        for word in colours.split()
+    ]
+    names = {"w": "woman", "m": "man"}
+    records = [
+        ImageRecord(
+            prompt="a doctor", seed=i, probability=0.5, adapters={},
+            categories={"gender": names[asked[i]]} if asked else {},
+        )
+        for i in range(len(images))
+    ]  # fmt: skip
+    return score_pictures(
+        "fairgen", "doctor", "a doctor", FairGenOutput(images, records), images, (GENDER, AGE),
+        ColourJudge(),
+    )  # fmt: skip
+
+
+def test_what_is_seen_is_counted_in_the_attributes_own_order() -> None:
+    found = score("r - rg g", asked="wmwm")
+    assert found.seen["gender"] == [0, 1, 0, 1]
+    assert found.seen["age"] == [0, 0, 1, 1]
+    assert found.asked == {"gender": [0, 1, 0, 1], "age": [], "glasses": []}
+    assert found.soft["gender"] == [0.5, 0.5]
+    assert found.recognised == [True] * 4 and found.clip_t == [0.25] * 4
+    assert found.ssim == pytest.approx([1] * 4, abs=1e-4)
+
+
+def test_joint_cells_and_their_discrepancy() -> None:
+    target = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
+    found = score("r r r g")
+    seen = [target.cells[index] for index in cells_seen(found, target, BY_NAME)]
+    assert seen == [("woman", "young")] * 3 + [("man", "old")]
+    fairness = fairness_of(found, target, BY_NAME)
+    assert fairness.fd == pytest.approx((0.5**2 + 2 * 0.25**2) ** 0.5)
+    assert fairness.n == 4 and fairness.delivered["woman,young"] == 0.75
+    even = fairness_of(score("r - rg g"), target, BY_NAME)
+    assert even.fd == 0 < even.floor
+
+
+def test_hit_rates_are_rows_of_what_was_asked() -> None:
+    pooled = hit_rates([score("r -", asked="ww"), score("- -", asked="mw"), score("r r")], GENDER)
+    assert pooled["woman"] == pytest.approx({"woman": 1 / 3, "man": 2 / 3})
+    assert pooled["man"] == {"woman": 0, "man": 1}
+
+
+def test_drift_is_the_distance_from_the_base_model() -> None:
+    base = score("r r r b")
+    assert drift(score("b r r r"), base, "glasses") == 0
+    assert drift(score("b b b b"), base, "glasses") == pytest.approx(0.75 * 2**0.5)
