@@ -5,9 +5,10 @@ and gates G (N x K) expanded over ranks to g (N x R), the projection computes, i
 
     y = W x + ((x A^T) * g[:, None, :]) B^T
 
-which is the indicator multiplied by the set of adapters (arXiv 2412.18810). The line is a forward
-hook on the linear layer itself, so a LoRA of diffusers or PEFT works beside it, loaded before or
-after.
+which is the indicator multiplied by the set of adapters (arXiv 2412.18810). Only directions that a
+row has switched on are multiplied, gathered once for a whole `with`: the cost follows how many
+adapters a picture uses, not how many are loaded. The line is a forward hook on the linear layer
+itself, so a LoRA of diffusers or PEFT works beside it, loaded before or after.
 """
 
 import math
@@ -32,7 +33,7 @@ class AdapterBank(nn.Module):
         self.projections = tuple(projections)
         self._layers = {path: _linear(denoiser, path) for path in projections}
         self._ranks: dict[str, int] = {}
-        self._gates: Tensor | None = None
+        self._mix: _Mix | None = None
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         for path, layer in self._layers.items():
@@ -125,7 +126,7 @@ class AdapterBank(nn.Module):
         Raises ValueError for another number of columns or a `with` inside a `with`; the denoiser
         raises it for another number of rows.
         """
-        if self._gates is not None:
+        if self._mix is not None:
             raise ValueError("gates: already inside a `with bank.gated(...)`")
         if gates_NK.ndim != 2 or gates_NK.shape[1] != len(self._ranks):
             raise ValueError(
@@ -133,11 +134,11 @@ class AdapterBank(nn.Module):
                 f"allowed is rows x {len(self._ranks)} adapters {self.names}"
             )
         ranks = torch.tensor(list(self._ranks.values()), dtype=torch.long)
-        self._gates = gates_NK.repeat_interleave(ranks.to(gates_NK.device), dim=1)
+        self._mix = _Mix(gates_NK.repeat_interleave(ranks.to(gates_NK.device), dim=1))
         try:
             yield
         finally:
-            self._gates = None
+            self._mix = None
 
     def close(self) -> None:
         """Take the bank off the denoiser."""
@@ -148,15 +149,21 @@ class AdapterBank(nn.Module):
         def add_gated_directions(
             layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
         ) -> Tensor | None:
-            if self._gates is None or not self._ranks:
+            if self._mix is None:
                 return None
-            x, gates_NR = inputs[0], self._gates
-            if x.shape[0] != gates_NR.shape[0]:
+            x = inputs[0]
+            if x.shape[0] != self._mix.num_rows:
                 raise ValueError(
-                    f"gates: got {gates_NR.shape[0]} rows, the denoiser's batch has {x.shape[0]}"
+                    f"gates: got {self._mix.num_rows} rows, the denoiser's batch has {x.shape[0]}"
                 )
-            gates = gates_NR.to(x)[:, None, :] if x.ndim == 3 else gates_NR.to(x)
-            return output + ((x @ self.A[key].to(x).T) * gates) @ self.B[key].to(x).T
+            if self._mix.num_active == 0:
+                return None
+            A_NIr, B_NrO = self._mix.gathered(key, self.A[key], self.B[key], x.dtype)
+            if x.ndim == 2:
+                return torch.baddbmm(output[:, None], x[:, None] @ A_NIr, B_NrO)[:, 0]
+            if self._mix.num_active == 1:  # an outer product, for which matmul is slow
+                return output.addcmul_(torch.bmm(x, A_NIr), B_NrO)
+            return output.baddbmm_(torch.bmm(x, A_NIr), B_NrO)
 
         return add_gated_directions
 
@@ -182,6 +189,32 @@ class AdapterBank(nn.Module):
                 return list(range(start, start + rank))
             start += rank
         raise AssertionError(name)
+
+
+class _Mix:
+    """Each row's switched-on directions, gathered per projection and kept for the next step.
+
+    r is the most directions that one row has on; a row with fewer is filled up with zeros.
+    """
+
+    def __init__(self, gates_NR: Tensor) -> None:
+        self.num_rows = gates_NR.shape[0]
+        active_NR = gates_NR != 0
+        self.num_active = int(active_NR.sum(1).max()) if active_NR.any() else 0
+        order = active_NR.int().argsort(dim=1, descending=True, stable=True)
+        self._places_Nr = order[:, : self.num_active]
+        self._gates_Nr = gates_NR.gather(1, self._places_Nr)
+        self._gathered: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def gathered(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return A, N x in x r, and B with the gates folded in, N x r x out."""
+        if key in self._gathered:
+            return self._gathered[key]
+        places, gates = self._places_Nr.to(A.device), self._gates_Nr.to(B)[..., None]
+        found = A[places].mT.to(dtype).contiguous(), (B.mT[places] * gates).to(dtype)
+        if not A.requires_grad:  # what trains is gathered anew: the next pass may want a gradient
+            self._gathered[key] = found
+        return found
 
 
 def _linear(denoiser: nn.Module, path: str) -> nn.Linear:

@@ -47,6 +47,7 @@ class DiscoveryConfig(BaseModel):
     keep_weight: float = Field(default=1.0, ge=0)
     orth_weight: float = Field(default=0.0, ge=0)
     mix_attributes: float = Field(default=0.5, ge=0, le=1)
+    oppose: float = Field(default=0.5, ge=0, le=1)
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
     seed: int = 0
 
@@ -283,6 +284,9 @@ class Discovery:
             if self._rng.random() < self.config.mix_attributes / len(self._others):
                 words.append(self._rng.choice(other.categories).word)
         named = [*words, self.attribute.categories[category].word]
+        if self._rng.random() < self.config.oppose:
+            others = [c.word for c in self.attribute.categories if c.word != named[-1]]
+            words.append(self._rng.choice(others))
         return Row(
             category, render(template, concept, words), render(template, concept, named), place=0
         )

@@ -66,6 +66,20 @@ def evaluate(recipe: RecipePath = _DEFAULT) -> None:
 
 
 @app.command()
+def bench(
+    recipe: RecipePath = _DEFAULT,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",
+) -> None:
+    """Measure what gating costs on the recipe's base model, as ratios in one run."""
+    from rich.console import Console
+
+    from pipelines import bench as benchmark
+
+    Console().print(benchmark.table_of(benchmark.bench(_load(recipe), out)))
+    typer.echo(f"Every figure: {out}")
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
 ) -> None:

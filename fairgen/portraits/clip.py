@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +18,7 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     PreTrainedTokenizerFast,
 )
 
@@ -31,6 +33,7 @@ from fairgen.portraits.world import (
 )
 
 MAX_TOKENS = 16
+_TEXT_PROJECTION = "text_projection.safetensors"
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -127,21 +130,40 @@ def contrastive_loss(logits_NN: Tensor, captions: list[str]) -> Tensor:
     ) / 2
 
 
+def save_towers(clip: CLIPModel, folder: Path) -> None:
+    """Save, in fp16, what the base model's own text encoder lacks to be a CLIP: the image tower and
+    the text projection.
+    """
+    config = clip.config.vision_config
+    config.projection_dim = clip.config.projection_dim
+    images = CLIPVisionModelWithProjection(config)
+    images.vision_model.load_state_dict(clip.vision_model.state_dict())
+    images.visual_projection.load_state_dict(clip.visual_projection.state_dict())
+    images.half().save_pretrained(folder)
+    projection = clip.text_projection.weight.detach().half().contiguous()
+    save_file({"weight": projection}, folder / _TEXT_PROJECTION)
+
+
 class PortraitClip:
     """Scores how well pictures match captions, and gives features, by the tiny CLIP."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model = CLIPModel.from_pretrained(folder).eval()
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    def __init__(self, model: Path) -> None:
+        """Take the text tower from the base model's `text_encoder`, the rest from its `clip`."""
+        full = torch.float32
+        self._images = CLIPVisionModelWithProjection.from_pretrained(
+            model / "clip", dtype=full
+        ).eval()
+        self._text = CLIPTextModel.from_pretrained(model / "text_encoder", dtype=full).eval()
+        self._projection = load_file(model / "clip" / _TEXT_PROJECTION)["weight"].float()
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(model / "tokenizer")
 
     @torch.inference_mode()
     def image_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return unit image features, N x 128."""
-        output = self.model.vision_model(pixel_values=pixels(images))
-        return functional.normalize(self.model.visual_projection(output.pooler_output), dim=-1)
+        return functional.normalize(self._images(pixel_values=pixels(images)).image_embeds, dim=-1)
 
     @torch.inference_mode()
     def text_features(self, captions: list[str]) -> Tensor:
         """Return unit text features, N x 128."""
-        output = self.model.text_model(input_ids=tokenize(self.tokenizer, captions))
-        return functional.normalize(self.model.text_projection(output.pooler_output), dim=-1)
+        pooled = self._text(input_ids=tokenize(self._tokenizer, captions)).pooler_output
+        return functional.normalize(pooled @ self._projection.T, dim=-1)

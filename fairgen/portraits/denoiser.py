@@ -2,6 +2,7 @@
 drawings.
 """
 
+import json
 import random
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTextModel, PreTrainedTokenizerFast
 
-from fairgen.portraits.clip import tokenize
+from fairgen.portraits.clip import save_towers, tokenize
 from fairgen.portraits.codec import LATENT_CHANNELS
 from fairgen.portraits.drawing import SIZE_PX, draw
 from fairgen.portraits.training import Trainer, pixels
@@ -198,6 +199,10 @@ def assemble(folder: Path, destination: Path, unet: str = "unet_words") -> None:
         requires_safety_checker=False,
     )
     pipe.to(torch.float16).save_pretrained(destination, safe_serialization=True)
-    clip = CLIPModel.from_pretrained(folder / "clip").half()
-    clip.save_pretrained(destination / "clip")
-    PreTrainedTokenizerFast.from_pretrained(folder / "clip").save_pretrained(destination / "clip")
+    save_towers(CLIPModel.from_pretrained(folder / "clip"), destination / "clip")
+    for file in destination.glob("*/config.json"):
+        config = json.loads(file.read_text())
+        config.pop("_name_or_path", None)
+        if "dtype" in config:  # transformers loads in the precision that it names
+            config["dtype"] = "float32"
+        file.write_text(json.dumps(config, indent=2) + "\n")

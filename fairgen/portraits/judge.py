@@ -58,7 +58,7 @@ class PortraitJudge:
         self.network = PortraitNetwork()
         self.network.load_state_dict(load_file(folder / "judge.safetensors"))
         self.network.float().eval()
-        self.clip = PortraitClip(folder / "clip")
+        self.clip = PortraitClip(folder)
 
     @torch.inference_mode()
     def perceive(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:

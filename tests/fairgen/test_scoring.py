@@ -1,6 +1,7 @@
 """Scores of one prompt against counts made by hand, with a judge that reads colours."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
 class ColourJudge:
     """Sees a woman where red is on, an old person where green is, glasses where blue is."""
 
-    heads = {
+    heads: ClassVar = {
         "glasses": ("without", "with"),
         "gender": ("man", "woman"),  # another order than the attribute's
         "age": ("young", "old"),

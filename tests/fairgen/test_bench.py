@@ -1,0 +1,33 @@
+"""The benchmark compares ways that compute the same."""
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from fairgen.backbones import load_backbone
+from fairgen.bench import bank_figures, paired_ratio
+
+
+def test_a_slow_turn_slows_neither_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, turns = [0.0], [0]
+    monkeypatch.setattr("fairgen.bench.time.perf_counter", lambda: now[0])
+
+    def takes(seconds: float) -> None:
+        turns[0] += 1
+        now[0] += seconds * (7 if turns[0] % 6 == 4 else 1)  # one round in three is spoilt
+
+    assert paired_ratio(lambda: takes(3.0), lambda: takes(2.0), rounds=9) == pytest.approx(1.5)
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
+def test_every_figure_is_measured_and_the_base_stays_bare(pipe: StableDiffusionPipeline) -> None:
+    backbone = load_backbone(pipe)
+    before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    figures = bank_figures(backbone, num_rows=3, rounds=1)
+    assert set(figures) == {
+        "bank_overhead", "bank_64_over_2", "peft_over_bank", "switching_over_bank",
+    }  # fmt: skip
+    assert all(value > 0 for value in figures.values())
+    after = pipe.unet.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
