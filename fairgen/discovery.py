@@ -28,7 +28,7 @@ from fairgen.adapters import Adapter, AdapterMetadata
 from fairgen.attributes import Attribute, adapter_name, render
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
-from fairgen.sampler import Ddim
+from fairgen.sampler import ddim
 
 
 class DiscoveryConfig(BaseModel):
@@ -116,7 +116,7 @@ class Discovery:
         index = self._accelerator.process_index
         self._rng = random.Random(config.seed * 1000 + index)
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
-        self._ddim = Ddim(backbone.pipe.scheduler, config.num_steps)
+        self._ddim = ddim(backbone.pipe.scheduler, config.num_steps)
         self._contexts: dict[str, Tensor] = {}
         self.bank = AdapterBank(backbone.denoiser, backbone.projections(config.projections))
         start = torch.Generator().manual_seed(config.seed)
@@ -261,15 +261,13 @@ class Discovery:
                 torch.cat([x, x]), torch.cat([t, t]), context
             ).chunk(2)
             guided = eps_empty + self.config.guidance_scale * (eps_g - eps_empty)
-            self._x[moving] = self._ddim.step(
-                guided, x, torch.tensor([place] * len(moving), device=x.device)
-            )
+            self._x[moving], _ = self._ddim.step(guided, x, x, torch.tensor([place] * len(moving)))
             self.denoiser_rows += 2 * len(moving) * self._accelerator.num_processes
             for index in moving:
                 self._rows[index].place = place + 1
 
     def _advance(self, guided: Tensor, place: Tensor) -> None:
-        self._x = self._ddim.step(guided, self._x, place.to(self._x.device))
+        self._x, _ = self._ddim.step(guided, self._x, self._x, place)
         for index, row in enumerate(self._rows):
             row.place += 1
             if row.place == self._ddim.num_steps:

@@ -10,7 +10,9 @@ from fairgen.backbones import load_backbone
 from fairgen.discovery import Discovery, DiscoveryConfig
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
 
-CONFIG = DiscoveryConfig(num_updates=30, num_rows=8, num_steps=4, learning_rate=0.05, warmup=1)
+CONFIG = DiscoveryConfig(
+    num_updates=30, num_rows=8, num_steps=4, learning_rate=0.05, warmup=1, oppose=0.0
+)
 CONCEPTS, TEMPLATES = (
     ("doctor", "nurse", "pilot"),
     ("a photo of {subject}", "a portrait of {subject}"),
@@ -25,7 +27,9 @@ def discovery(pipe: StableDiffusionPipeline, config: DiscoveryConfig = CONFIG) -
 
 
 def test_the_error_falls_to_a_fraction_of_the_direction(any_pipe: StableDiffusionPipeline) -> None:
-    config = CONFIG.model_copy(update={"rank": 4, "num_updates": 40, "learning_rate": 0.02})
+    config = CONFIG.model_copy(
+        update={"rank": 8, "num_rows": 24, "num_updates": 60, "learning_rate": 0.03}
+    )
     found = discovery(any_pipe, config)
     errors = [found.update().relative_error for _ in range(config.num_updates)]
     assert errors[0] == pytest.approx(1, abs=1e-3)  # nothing learnt: all of the direction misses
