@@ -12,7 +12,7 @@ itself, so a LoRA of diffusers or PEFT works beside it, loaded before or after.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,7 @@ class AdapterBank(nn.Module):
         self.projections = tuple(projections)
         self._layers = {path: _linear(denoiser, path) for path in projections}
         self._ranks: dict[str, int] = {}
-        self._mix: _Mix | None = None
+        self._mix: Mix | None = None
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         for path, layer in self._layers.items():
@@ -119,22 +119,32 @@ class AdapterBank(nn.Module):
             for path in self.projections
         }
 
-    @contextmanager
-    def gated(self, gates_NK: Tensor) -> Iterator[None]:
-        """Gate the adapters row by row inside the `with`: N rows of the batch, K loaded adapters.
+    def mix(self, gates_NK: Tensor, projections: Collection[str] | None = None) -> "Mix":
+        """Return what N rows have switched on of K loaded adapters, for any number of `with`s.
 
-        Raises ValueError for another number of columns or a `with` inside a `with`; the denoiser
-        raises it for another number of rows.
+        `projections` leaves the others of the bank alone. Raises ValueError for another number of
+        columns.
         """
-        if self._mix is not None:
-            raise ValueError("gates: already inside a `with bank.gated(...)`")
         if gates_NK.ndim != 2 or gates_NK.shape[1] != len(self._ranks):
             raise ValueError(
                 f"gates: got shape {tuple(gates_NK.shape)}, "
                 f"allowed is rows x {len(self._ranks)} adapters {self.names}"
             )
         ranks = torch.tensor(list(self._ranks.values()), dtype=torch.long)
-        self._mix = _Mix(gates_NK.repeat_interleave(ranks.to(gates_NK.device), dim=1))
+        wanted = self.projections if projections is None else projections
+        gates_NR = gates_NK.repeat_interleave(ranks.to(gates_NK.device), dim=1)
+        return Mix(gates_NR, {_key(path) for path in wanted})
+
+    @contextmanager
+    def gated(self, gates: "Tensor | Mix") -> Iterator[None]:
+        """Gate the adapters row by row inside the `with`: gates, N rows x K adapters, or their mix.
+
+        Raises ValueError for another number of columns or a `with` inside a `with`; the denoiser
+        raises it for another number of rows.
+        """
+        if self._mix is not None:
+            raise ValueError("gates: already inside a `with bank.gated(...)`")
+        self._mix = gates if isinstance(gates, Mix) else self.mix(gates)
         try:
             yield
         finally:
@@ -149,7 +159,7 @@ class AdapterBank(nn.Module):
         def add_gated_directions(
             layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
         ) -> Tensor | None:
-            if self._mix is None:
+            if self._mix is None or key not in self._mix.keys:
                 return None
             x = inputs[0]
             if x.shape[0] != self._mix.num_rows:
@@ -159,11 +169,15 @@ class AdapterBank(nn.Module):
             if self._mix.num_active == 0:
                 return None
             A_NIr, B_NrO = self._mix.gathered(key, self.A[key], self.B[key], x.dtype)
-            if x.ndim == 2:
-                return torch.baddbmm(output[:, None], x[:, None] @ A_NIr, B_NrO)[:, 0]
+            flat = x.ndim == 2
+            x, y = (x[:, None], output[:, None]) if flat else (x, output)
+            rows = self._mix.rows  # those without adapters at either end are passed over
+            share = torch.bmm(x[rows], A_NIr)
             if self._mix.num_active == 1:  # an outer product, for which matmul is slow
-                return output.addcmul_(torch.bmm(x, A_NIr), B_NrO)
-            return output.baddbmm_(torch.bmm(x, A_NIr), B_NrO)
+                y[rows].addcmul_(share, B_NrO)
+            else:
+                y[rows].baddbmm_(share, B_NrO)
+            return output
 
         return add_gated_directions
 
@@ -191,19 +205,21 @@ class AdapterBank(nn.Module):
         raise AssertionError(name)
 
 
-class _Mix:
+class Mix:
     """Each row's switched-on directions, gathered per projection and kept for the next step.
 
     r is the most directions that one row has on; a row with fewer is filled up with zeros.
     """
 
-    def __init__(self, gates_NR: Tensor) -> None:
-        self.num_rows = gates_NR.shape[0]
+    def __init__(self, gates_NR: Tensor, keys: Collection[str]) -> None:
+        self.num_rows, self.keys = gates_NR.shape[0], keys
         active_NR = gates_NR != 0
-        self.num_active = int(active_NR.sum(1).max()) if active_NR.any() else 0
-        order = active_NR.int().argsort(dim=1, descending=True, stable=True)
+        on = active_NR.any(dim=1).nonzero().flatten().tolist()
+        self.rows = slice(on[0], on[-1] + 1) if on else slice(0, 0)
+        self.num_active = int(active_NR.sum(1).max()) if on else 0
+        order = active_NR[self.rows].int().argsort(dim=1, descending=True, stable=True)
         self._places_Nr = order[:, : self.num_active]
-        self._gates_Nr = gates_NR.gather(1, self._places_Nr)
+        self._gates_Nr = gates_NR[self.rows].gather(1, self._places_Nr)
         self._gathered: dict[str, tuple[Tensor, Tensor]] = {}
 
     def gathered(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

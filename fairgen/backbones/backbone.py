@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 from diffusers import DiffusionPipeline
+from PIL import Image
 from torch import Tensor, nn
 
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
@@ -32,8 +33,17 @@ class Backbone(Protocol):
     def projections(self, which: str) -> list[str]:
         """Return the dotted names of the adapted layers: "qkvo" all four, "kv" keys and values."""
 
-    def latent_shape(self) -> tuple[int, int, int]:
-        """Return C, h, w of the model's native size."""
+    def prompt_projections(self) -> list[str]:
+        """Return the layers that read nothing but the prompt's embedding, at each step the same."""
+
+    def latent_shape(self, width_px: int = 0, height_px: int = 0) -> tuple[int, int, int]:
+        """Return C, h, w for a picture's size, or of the model's native one.
+
+        Raises ValueError for a size that the model cannot paint.
+        """
+
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Return the pictures of clean latents, N x C x h x w."""
 
 
 def load_backbone(pipe: DiffusionPipeline) -> Backbone:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 from torch import Tensor, nn
 
 
@@ -44,7 +45,26 @@ class StableDiffusionBackbone:
         suffixes = tuple(layers[letter] for letter in which)
         return [name for name, module in self.denoiser.named_modules() if name.endswith(suffixes)]
 
-    def latent_shape(self) -> tuple[int, int, int]:
-        """Return C, h, w at the UNet's native size."""
-        side = self.pipe.unet.config.sample_size
-        return self.pipe.unet.config.in_channels, side, side
+    def prompt_projections(self) -> list[str]:
+        """Return cross-attention's to_k and to_v; none where the UNet projects the prompt first."""
+        return [] if self.denoiser.encoder_hid_proj is not None else self.projections("kv")
+
+    def latent_shape(self, width_px: int = 0, height_px: int = 0) -> tuple[int, int, int]:
+        """Return C, h, w; a side is a multiple of what the UNet halves and the codec reduces."""
+        config = self.pipe.unet.config
+        reduction = self.pipe.vae_scale_factor
+        unit = reduction * 2 ** (len(config.block_out_channels) - 1)
+        if bool(width_px) != bool(height_px) or width_px % unit or height_px % unit:
+            raise ValueError(
+                f"size: got {width_px}x{height_px}, allowed are multiples of {unit} pixels"
+            )
+        native = config.sample_size
+        width, height = width_px // reduction or native, height_px // reduction or native
+        return config.in_channels, height, width
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Return the pictures of clean latents, N x C x h x w."""
+        vae = self.pipe.vae
+        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+        return self.pipe.image_processor.postprocess(pixels.float(), output_type="pil")

@@ -1,0 +1,368 @@
+"""The engine: rows join and leave between denoising steps; one forward serves all of a shape.
+
+A row is one picture on its way: its own latents, prompt, gates, guidance, seed, solver and place in
+it. The engine knows rows, not requests: whoever asked for a picture, with whatever prompt, adapters
+or number of steps, it shares every forward pass with the others.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fairgen.adapters import Adapter
+from fairgen.backbones import Backbone
+from fairgen.bank import AdapterBank, Mix
+from fairgen.key_values import KeyValueCache, KeyValues
+from fairgen.sampler import Solver, advance, solver_of
+
+log = logging.getLogger(__name__)
+_PROMPTS_KEPT = 1024
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size."""
+
+    prompt: str
+    seed: int
+    gates: Mapping[str, float] = field(default_factory=dict)
+    num_steps: int = 20
+    guidance_scale: float = 7.5
+    negative_prompt: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    preview_every: int = 0
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A request's pictures in the engine. Compared by identity."""
+
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A finished picture, or a preview of one that stands at `step` of its steps."""
+
+    ticket: Ticket
+    index: int
+    image: Image.Image
+    step: int
+    final: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A picture that could not be painted; the others of its ticket go on."""
+
+    ticket: Ticket
+    index: int
+    error: Exception
+
+
+Event = Painted | Failed
+
+
+@dataclass
+class Row:
+    """One picture on its way. `x` and `foreseen` are C x h x w, in fp32."""
+
+    ticket: Ticket
+    index: int
+    picture: Picture
+    solver: Solver
+    x: Tensor
+    foreseen: Tensor
+    context: Tensor
+    negative: Tensor
+    key_values: KeyValues
+    negative_key_values: KeyValues
+    place: int = 0
+
+    @property
+    def guided(self) -> bool:
+        return self.picture.guidance_scale > 1
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What a set of rows brings to every step, kept as long as the rows stay together."""
+
+    rows: tuple[Row, ...]
+    guided: list[int]
+    guidance: Tensor
+    contexts: Tensor
+    key_values: KeyValues
+    mix: Mix
+
+
+class Engine:
+    """Paints pictures in a shared batch of at most `max_rows` denoiser rows.
+
+    A guided picture takes two rows, one of them unconditional, which stays bare. One thread calls
+    `step`; `submit`, `cancel` and `pending` may be called from any.
+    """
+
+    def __init__(self, backbone: Backbone, max_rows: int = 32) -> None:
+        if max_rows < 2:
+            raise ValueError(f"max_rows: got {max_rows}, allowed are 2 or more")
+        self.backbone, self.max_rows = backbone, max_rows
+        self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
+        prompt_only = set(backbone.prompt_projections())
+        self._cache = KeyValueCache(backbone.denoiser, self.bank, sorted(prompt_only))
+        self._every_step = [path for path in self.bank.projections if path not in prompt_only]
+        self._waiting: deque[tuple[Ticket, deque[int]]] = deque()
+        self._rows: list[Row] = []
+        self._retiring: set[str] = set()
+        self._cancelled: set[Ticket] = set()
+        self._contexts: dict[str, Tensor] = {}
+        self._batches: dict[tuple[int, ...], _Batch] = {}
+        self._lock = threading.Lock()
+        self.steps_taken = self.rows_stepped = 0
+
+    def load(self, name: str, adapter: Adapter) -> None:
+        """Load an adapter under a name; call it between steps.
+
+        Raises ValueError for a name that is loaded or an adapter that does not fit.
+        """
+        self.bank.add(name, self._on_bank(adapter))
+
+    def retire(self, names: Sequence[str]) -> None:
+        """Unload adapters as soon as no picture in the engine uses them any more."""
+        with self._lock:
+            self._retiring |= set(names)
+
+    def submit(self, pictures: Sequence[Picture]) -> Ticket:
+        """Queue a request's pictures. Raises ValueError for an adapter, size or steps not had."""
+        for picture in pictures:
+            self.check(picture)
+        ticket = Ticket(tuple(pictures))
+        with self._lock:
+            self._waiting.append((ticket, deque(range(len(pictures)))))
+        return ticket
+
+    def check(self, picture: Picture) -> None:
+        """Raise ValueError, with what is allowed, for a picture that cannot be painted."""
+        if missing := sorted(set(picture.gates) - set(self.bank.names)):
+            raise ValueError(f"gates: got {missing}, loaded are {list(self.bank.names)}")
+        if picture.num_steps < 1:
+            raise ValueError(f"num_steps: got {picture.num_steps}, allowed are 1 or more")
+        self.backbone.latent_shape(picture.width_px, picture.height_px)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Drop a request: its rows are free at the next step."""
+        with self._lock:
+            self._cancelled.add(ticket)
+
+    @property
+    def pending(self) -> int:
+        """How many pictures wait or are on their way."""
+        with self._lock:
+            return len(self._rows) + sum(len(left) for _, left in self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait for rows."""
+        with self._lock:
+            return sum(len(left) for _, left in self._waiting)
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        """Take one denoising step with every row; return what was finished, foreseen or failed."""
+        events: list[Event] = list(self._change_rows())
+        shapes: dict[torch.Size, list[Row]] = {}
+        for row in self._rows:
+            shapes.setdefault(row.x.shape, []).append(row)
+        for rows in shapes.values():
+            events += self._advance(rows)
+        gone = {(event.ticket, event.index) for event in events if not _is_preview(event)}
+        with self._lock:
+            self._rows = [row for row in self._rows if (row.ticket, row.index) not in gone]
+        return events
+
+    def run(self) -> Iterator[Event]:
+        """Step until nothing is pending, yielding events as they come."""
+        while self.pending:
+            yield from self.step()
+
+    def _change_rows(self) -> list[Event]:
+        """Free cancelled rows, unload what retires, and admit pictures in turn, one a request."""
+        with self._lock:
+            cancelled, self._cancelled = self._cancelled, set()
+            self._waiting = deque(entry for entry in self._waiting if entry[0] not in cancelled)
+            self._rows = [row for row in self._rows if row.ticket not in cancelled]
+            used = {name for row in self._rows for name in row.picture.gates}
+            for ticket, left in self._waiting:
+                used |= {name for index in left for name in ticket.pictures[index].gates}
+            for name in sorted(self._retiring - used):
+                self.bank.remove(name)
+                self._batches.clear()
+            self._retiring &= used
+            free = self.max_rows - sum(1 + row.guided for row in self._rows)
+            admitted: list[tuple[Ticket, int]] = []
+            while self._waiting:
+                ticket, left = self._waiting[0]
+                free -= 1 + (ticket.pictures[left[0]].guidance_scale > 1)
+                if free < 0:
+                    break
+                admitted.append((ticket, left.popleft()))
+                self._waiting.rotate(-1)
+                if not left:
+                    self._waiting.pop()
+        failed: list[Event] = []
+        for ticket, index in admitted:
+            try:
+                row = self._begin(ticket, index)
+            except Exception as error:  # this picture's own trouble: it fails alone
+                log.exception("a picture could not be begun")
+                failed.append(Failed(ticket, index, error))
+                continue
+            with self._lock:
+                self._rows.append(row)
+        return failed
+
+    def _begin(self, ticket: Ticket, index: int) -> Row:
+        picture = ticket.pictures[index]
+        shape = self.backbone.latent_shape(picture.width_px, picture.height_px)
+        solver = solver_of(self.backbone.pipe.scheduler, picture.num_steps)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(picture.seed))
+        x = noise.to(self.backbone.device)
+        context, negative = self._context(picture.prompt), self._context(picture.negative_prompt)
+        gates = self._gates([picture])
+        named, bare = self._cache.compute(
+            torch.stack([context, negative]), torch.cat([gates, torch.zeros_like(gates)])
+        )
+        return Row(
+            ticket, index, picture, solver, x, torch.zeros_like(x), context, negative, named, bare
+        )
+
+    def _advance(self, rows: list[Row]) -> list[Event]:
+        """Take one step with rows of one shape; where it fails, each on its own."""
+        try:
+            prediction = self._predict(self._batch_of(rows))
+        except Exception as error:
+            self._batches.clear()
+            if len(rows) == 1:
+                log.exception("a picture could not be denoised")
+                return [Failed(rows[0].ticket, rows[0].index, error)]
+            return [event for row in rows for event in self._advance([row])]
+        table = torch.stack([row.solver.table[row.place] for row in rows])
+        x, foreseen = torch.stack([row.x for row in rows]), torch.stack([r.foreseen for r in rows])
+        x, foreseen = advance(table, prediction, x, foreseen)
+        for row, state, clean in zip(rows, x, foreseen, strict=True):
+            row.x, row.foreseen, row.place = state, clean, row.place + 1
+        self.steps_taken += 1
+        self.rows_stepped += len(rows)
+        done = [row for row in rows if row.place == row.solver.num_steps]
+        shown = [row for row in rows if row not in done and _wants_preview(row)]
+        return self._develop(done, final=True) + self._develop(shown, final=False)
+
+    def _predict(self, batch: _Batch) -> Tensor:
+        """Return every row's guided prediction, N x C x h x w: one forward for all."""
+        rows, guided = batch.rows, batch.guided
+        x = torch.stack([row.x for row in rows])
+        t = torch.stack([row.solver.timesteps[row.place] for row in rows]).to(x.device)
+        with self.bank.gated(batch.mix), self._cache.answering(batch.key_values):
+            prediction = self.backbone.denoise(
+                torch.cat([x, x[guided]]), torch.cat([t, t[guided]]), batch.contexts
+            )
+        named, bare = prediction[: len(rows)], prediction[len(rows) :]
+        if guided:
+            named = named.clone()
+            named[guided] = bare + batch.guidance * (named[guided] - bare)
+        return named
+
+    def _batch_of(self, rows: list[Row]) -> _Batch:
+        key = tuple(id(row) for row in rows)
+        if key not in self._batches:
+            guided = [place for place, row in enumerate(rows) if row.guided]
+            scales = torch.tensor([rows[place].picture.guidance_scale for place in guided])
+            gates = self._gates([row.picture for row in rows])
+            self._batches = {
+                k: b for k, b in self._batches.items() if b.rows[0].x.shape != rows[0].x.shape
+            }
+            self._batches[key] = _Batch(
+                rows=tuple(rows),
+                guided=guided,
+                guidance=scales.to(rows[0].x).view(-1, *(1,) * rows[0].x.ndim),
+                contexts=torch.stack(
+                    [row.context for row in rows] + [rows[place].negative for place in guided]
+                ),
+                key_values=self._cache.stack(
+                    [row.key_values for row in rows]
+                    + [rows[place].negative_key_values for place in guided]
+                ),
+                mix=self.bank.mix(
+                    torch.cat([gates, gates.new_zeros(len(guided), gates.shape[1])]),
+                    self._every_step,
+                ),
+            )
+        return self._batches[key]
+
+    def _develop(self, rows: list[Row], final: bool) -> list[Event]:
+        """Decode the rows' clean pictures together; where that fails, each on its own."""
+        if not rows:
+            return []
+        events: list[Event] = []
+        sound = [row for row in rows if row.foreseen.isfinite().all()]
+        for row in rows:
+            if row not in sound:
+                error = ValueError(f"prompt: got {row.picture.prompt!r}, which ends in no number")
+                events.append(Failed(row.ticket, row.index, error))
+        if not sound:
+            return events
+        latents = torch.stack([row.x if final else row.foreseen for row in sound])
+        try:
+            images = self.backbone.decode(latents)
+        except Exception as error:
+            log.exception("pictures could not be decoded")
+            if len(sound) == 1:
+                return [*events, Failed(sound[0].ticket, sound[0].index, error)]
+            return events + [event for row in sound for event in self._develop([row], final)]
+        return events + [
+            Painted(row.ticket, row.index, image, row.place, final)
+            for row, image in zip(sound, images, strict=True)
+        ]
+
+    def _gates(self, pictures: Sequence[Picture]) -> Tensor:
+        """Return N x K gates in the order of the bank's adapters."""
+        names = self.bank.names
+        return torch.tensor([[p.gates.get(name, 0.0) for name in names] for p in pictures]).view(
+            len(pictures), len(names)
+        )
+
+    def _context(self, prompt: str) -> Tensor:
+        """Return a prompt's embedding, L x D, encoded on its own and kept for the next request."""
+        if prompt not in self._contexts:
+            if len(self._contexts) >= _PROMPTS_KEPT:
+                del self._contexts[next(iter(self._contexts))]
+            self._contexts[prompt] = self.backbone.encode([prompt])[0]
+        return self._contexts[prompt]
+
+    def _on_bank(self, adapter: Adapter) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return directions for every projection of the bank; those it lacks are zero."""
+        found = dict(adapter.directions)
+        for path in set(self.bank.projections) - found.keys():
+            layer = self.backbone.denoiser.get_submodule(path)
+            assert isinstance(layer, torch.nn.Linear)
+            found[path] = (
+                torch.zeros(adapter.metadata.rank, layer.in_features),
+                torch.zeros(layer.out_features, adapter.metadata.rank),
+            )
+        return found
+
+
+def _wants_preview(row: Row) -> bool:
+    every = row.picture.preview_every
+    return every > 0 and row.place % every == 0
+
+
+def _is_preview(event: Event) -> bool:
+    return isinstance(event, Painted) and not event.final

@@ -1,0 +1,56 @@
+"""Cross-attention's keys and values: they depend on the prompt and the gates, not on the step.
+
+So they are computed once for a picture. While it is being denoised, the layers that would compute
+them answer with what is known.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from fairgen.bank import AdapterBank
+
+KeyValues = dict[str, Tensor]
+
+
+class KeyValueCache:
+    """Computes the outputs of the layers that read the prompt only, and lets them repeat these."""
+
+    def __init__(self, denoiser: nn.Module, bank: AdapterBank, paths: Sequence[str]) -> None:
+        """`paths` name layers whose input is the prompt's embedding as the denoiser is given it."""
+        self.paths = tuple(paths)
+        self._layers = {path: denoiser.get_submodule(path) for path in paths}
+        self._bank = bank
+
+    @torch.inference_mode()
+    def compute(self, context: Tensor, gates_NK: Tensor) -> list[KeyValues]:
+        """Return each row's outputs, layer -> L x out, for embeddings N x L x D."""
+        if not self.paths:
+            return [{} for _ in context]
+        with self._bank.gated(self._bank.mix(gates_NK, self.paths)):
+            outputs = {
+                path: layer(context.to(next(layer.parameters())))
+                for path, layer in self._layers.items()
+            }
+        return [{path: out[row] for path, out in outputs.items()} for row in range(len(context))]
+
+    def stack(self, rows: Sequence[KeyValues]) -> KeyValues:
+        """Return the outputs for a batch of rows, layer -> N x L x out."""
+        return {path: torch.stack([row[path] for row in rows]) for path in self.paths}
+
+    @contextmanager
+    def answering(self, stacked: Mapping[str, Tensor]) -> Iterator[None]:
+        """Let the layers repeat these outputs inside the `with`, whatever they are given."""
+        for path, layer in self._layers.items():
+            layer.forward = _constant(stacked[path])
+        try:
+            yield
+        finally:
+            for layer in self._layers.values():
+                del layer.forward  # the class's own is there again
+
+
+def _constant(value: Tensor) -> Callable[..., Tensor]:
+    return lambda *_, **__: value
