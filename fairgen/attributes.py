@@ -1,28 +1,40 @@
 """What may be balanced: attributes, their categories, and the words that name them in a prompt."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Mentions = tuple[Annotated[str, Field(min_length=1)], ...]
 _SLUG = r"^[a-z][a-z0-9_]*$"
 
 
 class Category(BaseModel):
-    """One value of an attribute, and the adjective that names it in a prompt."""
+    """One value of an attribute: the adjective that names it, and other words that mention it.
+
+    `word` is what adapters learn from; `mentions` ("woman", "lady", "bearded") only tell the prompt
+    gate that a user has asked for the category.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=_SLUG)
     word: str = Field(min_length=1)
+    mentions: Mentions = ()
 
 
 class Attribute(BaseModel):
-    """What is balanced, as two or more categories chosen and worded by the operator."""
+    """What is balanced, as two or more categories chosen and worded by the operator.
+
+    `mentions` are words that speak of the attribute without naming one of its categories: a
+    nationality speaks of how somebody may look, and is no skin tone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=_SLUG)
     categories: tuple[Category, ...] = Field(min_length=2)
+    mentions: Mentions = ()
 
     @model_validator(mode="after")
     def _distinct(self) -> "Attribute":

@@ -175,7 +175,9 @@ class Recipe(_Section):
         content, sampled.
         """
         settings = self.model_dump(
-            mode="json", include={"attributes", "discovery", "templates", "preserve"}
+            mode="json",
+            include={"attributes", "discovery", "templates", "preserve"},
+            exclude={"attributes": {"__all__": {"categories": {"__all__": {"mentions"}}}}},
         )
         settings |= {"train": self.concepts.train, "num_workers": self.jobs.num_workers}
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
