@@ -27,7 +27,10 @@ _PROMPTS_KEPT = 1024
 
 @dataclass(frozen=True)
 class Picture:
-    """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size."""
+    """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
+
+    `preview_at` names the steps after which the picture that is foreseen is shown.
+    """
 
     prompt: str
     seed: int
@@ -37,7 +40,7 @@ class Picture:
     negative_prompt: str = ""
     width_px: int = 0
     height_px: int = 0
-    preview_every: int = 0
+    preview_at: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
@@ -138,6 +141,11 @@ class Engine:
         """Unload adapters as soon as no picture in the engine uses them any more."""
         with self._lock:
             self._retiring |= set(names)
+
+    def retain(self, names: Sequence[str]) -> None:
+        """Keep adapters that were to be retired."""
+        with self._lock:
+            self._retiring -= set(names)
 
     def submit(self, pictures: Sequence[Picture]) -> Ticket:
         """Queue a request's pictures. Raises ValueError for an adapter, size or steps not had."""
@@ -360,8 +368,7 @@ class Engine:
 
 
 def _wants_preview(row: Row) -> bool:
-    every = row.picture.preview_every
-    return every > 0 and row.place % every == 0
+    return row.place in row.picture.preview_at
 
 
 def _is_preview(event: Event) -> bool:

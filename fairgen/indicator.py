@@ -6,7 +6,7 @@ own, and the counts are the exact quota. The coin stays available as method "iid
 
 import math
 import random
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from typing import Literal
@@ -241,19 +241,35 @@ class Ledger:
 
     Cells follow one another by Tijdeman's chairman assignment (Discrete Mathematics 32, 1980):
     after m images every cell of probability p has been given more than m p - 1 and fewer than m p +
-    1.
+    1. A stream's cells do not depend on how its images are spread over requests, nor on other
+    streams. Past `max_streams` the one that was quiet longest is forgotten.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self._given: dict[Hashable, list[int]] = {}
-        self._rng = random.Random(seed)
+    def __init__(self, seed: int = 0, max_streams: int = 100_000) -> None:
+        self._seed, self._max_streams = seed, max_streams
+        self._streams: OrderedDict[tuple[Hashable, TargetDistribution], _Stream] = OrderedDict()
 
     def assign(self, stream: Hashable, target: TargetDistribution, num_images: int) -> list[int]:
         """Return the stream's next cell indices; a stream is one prompt under one target."""
-        counts = self._given.setdefault((stream, target), [0] * len(target.cells))
-        return [self._next(target, counts) for _ in range(num_images)]
+        key = (stream, target)
+        if key not in self._streams:
+            self._streams[key] = _Stream(target, random.Random(f"{self._seed} {key!r}"))
+            if len(self._streams) > self._max_streams:
+                self._streams.popitem(last=False)
+        self._streams.move_to_end(key)
+        return [self._streams[key].next() for _ in range(num_images)]
 
-    def _next(self, target: TargetDistribution, counts: list[int]) -> int:
+
+class _Stream:
+    """The cells that one prompt has been given under one target."""
+
+    def __init__(self, target: TargetDistribution, rng: random.Random) -> None:
+        self._target, self._rng = target, rng
+        self._counts = [0] * len(target.cells)
+
+    def next(self) -> int:
+        """Return the next image's cell."""
+        target, counts = self._target, self._counts
         possible = [
             index for index, probability in enumerate(target.probabilities) if probability > 0
         ]

@@ -194,7 +194,7 @@ def test_a_failed_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_previews_come_closer_to_the_picture() -> None:
     engine = open_engine(tiny_pipeline())
-    engine.submit([replace(MIXED[0], num_steps=8, preview_every=2)])
+    engine.submit([replace(MIXED[0], num_steps=8, preview_at=(2, 4, 6))])
     events = [event for event in engine.run() if isinstance(event, Painted)]
     assert [(e.step, e.final) for e in events] == [(2, False), (4, False), (6, False), (8, True)]
     last = pixels(events[-1].image)

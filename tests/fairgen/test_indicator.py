@@ -206,3 +206,22 @@ def test_a_joint_table_may_leave_cells_out() -> None:
 def test_a_wrong_request_names_the_field(fairness: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TargetDistribution.from_request(fairness, (GENDER, SKIN, AGE))
+
+
+def test_a_stream_does_not_depend_on_how_it_is_cut_nor_on_others() -> None:
+    target = TargetDistribution.from_request({"gender": "uniform", "skin": "uniform"}, ATTRIBUTES)
+    whole = Ledger().assign("a doctor", target, 100)
+    ledger, single = Ledger(), []
+    for _ in range(100):
+        single += ledger.assign("a doctor", target, 1)
+        ledger.assign("a nurse", target, 3)
+    assert single == whole
+
+
+def test_the_ledger_forgets_the_stream_that_was_quiet_longest() -> None:
+    target = TargetDistribution.from_request({"gender": {"woman": 0.5, "man": 0.5}}, ATTRIBUTES)
+    ledger = Ledger(max_streams=2)
+    first = [ledger.assign(name, target, 1) for name in ("a", "b", "a", "c", "a")]
+    assert first[0] != first[2], "a was remembered"
+    again = ledger.assign("b", target, 1)  # forgotten when c came: it begins anew
+    assert again == first[1]
