@@ -3,14 +3,15 @@ with the run.
 """
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _SETTINGS = {
     "RAY_worker_niceness": "0",  # the default of 15 starves workers on a busy machine
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_AUTH_MODE": "token",  # the cluster listens on all interfaces: strangers need the token
 }
 
 
@@ -27,12 +28,24 @@ def cluster_session() -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS", "local")
+    if address == "local":
+        _provide_token()
     local = {"include_dashboard": False} if address == "local" else {}
     ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _provide_token() -> None:
+    """Give a local cluster a token for its life: it listens on all interfaces.
+
+    Ray asks for one unless RAY_AUTH_MODE says otherwise; a user's own token goes before ours.
+    """
+    own = "RAY_AUTH_TOKEN_PATH" in os.environ or (Path.home() / ".ray" / "auth_token").exists()
+    if not own:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def parallel_jobs(num_workers: int, cpus_per_worker: float, gpus_per_worker: float) -> int:

@@ -113,6 +113,7 @@ class Recipe(_Section):
     judge: JudgeConfig
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     discovery: DiscoveryConfig
+    overrides: dict[str, dict[str, Any]] = {}
     concepts: Concepts
     templates: tuple[str, ...] = Field(min_length=1)
     preserve: tuple[str, ...] = ("",)
@@ -127,6 +128,13 @@ class Recipe(_Section):
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) != len(names):
             raise ValueError(f"attributes: got {names}, allowed are distinct names")
+        if unknown := sorted(set(self.overrides) - set(names)):
+            raise ValueError(f"overrides: got {unknown}, allowed are {names}")
+        for name, values in self.overrides.items():
+            try:
+                DiscoveryConfig.model_validate(self.discovery.model_dump() | values)
+            except ValidationError as error:
+                raise ValueError(f"overrides.{name}.{describe(error, DiscoveryConfig)}") from error
         for template in self.templates:
             if template.count("{subject}") != 1:
                 raise ValueError(
@@ -163,6 +171,11 @@ class Recipe(_Section):
             f"attribute: got {name!r}, allowed are {[a.name for a in self.attributes]}"
         )
 
+    def discovery_of(self, attribute: str) -> DiscoveryConfig:
+        """Return how an attribute's adapters are learnt: the recipe's way, with its overrides."""
+        values = self.discovery.model_dump() | self.overrides.get(attribute, {})
+        return DiscoveryConfig.model_validate(values)
+
     @property
     def base_path(self) -> str:
         """Where the base model loads from: an absolute folder, or a hub id as it stands."""
@@ -176,8 +189,12 @@ class Recipe(_Section):
         """
         settings = self.model_dump(
             mode="json",
-            include={"attributes", "discovery", "templates", "preserve"},
-            exclude={"attributes": {"__all__": {"categories": {"__all__": {"mentions"}}}}},
+            include={"attributes", "discovery", "overrides", "templates", "preserve"},
+            exclude={
+                "attributes": {
+                    "__all__": {"mentions": True, "categories": {"__all__": {"mentions"}}}
+                }
+            },
         )
         settings |= {"train": self.concepts.train, "num_workers": self.jobs.num_workers}
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}

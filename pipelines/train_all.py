@@ -101,7 +101,8 @@ def train_attributes(
         for name in names:
             job = TrainingJob(recipe, name, registry.tracking_uri, registry.open_job(name))
             futures[name] = executor.submit(fit, job, storage, [PostToBoard(board, name)])
-        watch(board, dict.fromkeys(names, recipe.discovery.num_updates), futures.values(), view)
+        totals = {name: recipe.discovery_of(name).num_updates for name in names}
+        watch(board, totals, futures.values(), view)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         ray.kill(board)

@@ -43,7 +43,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     from fairgen.backbones import load_backbone
     from fairgen.discovery import Discovery
 
-    recipe = job.recipe
+    recipe, config = job.recipe, job.recipe.discovery_of(job.attribute)
     torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     backbone = load_backbone(recipe.load_base())
@@ -53,7 +53,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         recipe.attribute(job.attribute),
         recipe.concepts.train,
         recipe.templates,
-        recipe.discovery,
+        config,
         preserve=recipe.preserve,
         others=[a for a in recipe.attributes if a.name != job.attribute],
         accelerator=accelerator,
@@ -63,9 +63,9 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         discovery.load_state_dict(torch.load(checkpoint / state_file, weights_only=True))
 
     with tempfile.TemporaryDirectory() as scratch:
-        while discovery.step < recipe.discovery.num_updates:
+        while discovery.step < config.num_updates:
             metrics = _metrics(discovery.update())
-            finished = discovery.step == recipe.discovery.num_updates
+            finished = discovery.step == config.num_updates
             if finished or discovery.step % recipe.jobs.checkpoint_every == 0:
                 folder = Path(tempfile.mkdtemp(dir=scratch))
                 torch.save(discovery.state_dict(), folder / state_file)

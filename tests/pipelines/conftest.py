@@ -1,5 +1,6 @@
 """One Ray cluster and one MLflow server a session, and a recipe on a tiny random base model."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,17 +51,18 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def write_recipe(tiny_base: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes the shipped recipe with the tiny base, gender and age only, and
-    the sections given.
+@pytest.fixture(scope="session")
+def make_recipe(tiny_base: Path) -> Callable[..., Path]:
+    """Return a function that writes, into a folder, the shipped recipe with the tiny base, gender
+    and age only, and the sections given.
     """
 
-    def write(name: str = "tiny", **sections: dict) -> Path:
+    def write(folder: Path, name: str = "tiny", **sections: dict) -> Path:
         content = yaml.safe_load((SHIPPED / "portraits.yaml").read_text())
         content |= {"name": name, "base": str(tiny_base), "preserve": [""]}
         content["attributes"] = [a for a in content["attributes"] if a["name"] != "skin"]
         content["thresholds"].pop("skin")
+        content.pop("overrides", None)
         content["evaluation"] |= {"target": {"gender": "uniform", "age": "uniform"}, "joints": []}
         content["concepts"] = {"train": ["doctor", "nurse", "firefighter", "teacher"]}
         content["discovery"] |= {"num_updates": 6, "num_rows": 4}
@@ -68,9 +70,15 @@ def write_recipe(tiny_base: Path, tmp_path: Path) -> Callable[..., Path]:
         content["registry"] = {"prefix": name, "experiment": name}
         content["evaluation"]["full"] = content["evaluation"]["quick"]
         for section, values in sections.items():
-            content[section] = content[section] | values
-        path = tmp_path / f"{name}.yaml"
+            content[section] = content.get(section, {}) | values
+        path = folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))
         return path
 
     return write
+
+
+@pytest.fixture
+def write_recipe(make_recipe: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Return `make_recipe` into the test's own folder."""
+    return functools.partial(make_recipe, tmp_path)

@@ -26,6 +26,9 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
     [
         ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, rank"),
         ("discovery", {"rank": 0}, "discovery.rank: got 0, allowed is greater than"),
+        ("overrides", {"height": {"eta": 1.0}}, "overrides: got ['height'], allowed are ['gender', 'age']"),
+        ("overrides", {"age": {"eta": 0}}, "overrides.age.eta: got 0, allowed is greater than"),
+        ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
         ("generation", {"scheduler": "euler"}, "generation.scheduler: got 'euler', allowed is 'ddim' or"),
         ("generation", {"steps": "many"}, "generation.steps: got 'many', allowed is"),
         ("jobs", {"use_gpu": "always"}, "jobs.use_gpu"),
@@ -71,6 +74,14 @@ def test_templates_missing_fields_and_broken_files_are_named(
         load_recipe(path)
     with pytest.raises(ValueError, match=r"which is no file; shipped are .*portraits\.yaml"):
         load_recipe("nowhere.yaml")
+
+
+def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., Path]) -> None:
+    plain = load_recipe(write_recipe())
+    recipe = load_recipe(write_recipe(overrides={"age": {"eta": 1.25}}))
+    assert recipe.discovery_of("age").eta == 1.25
+    assert recipe.discovery_of("gender") == recipe.discovery == plain.discovery
+    assert recipe.recipe_hash != plain.recipe_hash
 
 
 def test_the_hash_follows_what_training_depends_on_and_nothing_else(

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start `fairgen` in a folder, its output captured in a file there."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("RAY_AUTH_MODE")  # the session's cluster is open, a user's has a token
     with (folder / "output.txt").open("w") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli", *arguments],
