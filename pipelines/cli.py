@@ -80,6 +80,102 @@ def bench(
 
 
 @app.command()
+def serve(
+    recipe: RecipePath = _DEFAULT,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
+    replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
+    max_rows: Annotated[int, typer.Option(help="Denoiser rows a replica.", min=2)] = 32,
+) -> None:
+    """Serve the registry's champions behind the OpenAI Images API until interrupted."""
+    from rich.console import Console
+
+    from pipelines.serve.run import serve_until_interrupted
+    from pipelines.serve.settings import ServeSettings
+
+    _load(recipe)
+    settings = ServeSettings(
+        recipe=recipe.resolve() if recipe.exists() else recipe,
+        max_replicas=replicas,
+        max_rows=max_rows,
+    )
+    serve_until_interrupted(settings, HOME, host, port, Console())
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to paint.")],
+    recipe: Annotated[Path, typer.Option(help="The YAML file that names model and registry.")] = (
+        _DEFAULT
+    ),
+    num_images: Annotated[int, typer.Option("-n", "--num-images", min=1)] = 8,
+    fairness: Annotated[
+        list[str] | None,
+        typer.Option(help="off, ATTRIBUTE=uniform or ATTRIBUTE=CATEGORY:SHARE,...; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The first picture's seed.", min=0)] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
+) -> None:
+    """Paint with the registry's champions into a folder, without a server."""
+    from rich.console import Console
+
+    from pipelines import generate as painting
+    from pipelines.serve.schemas import ImageRequest
+
+    loaded, console = _load(recipe), Console()
+    try:
+        request = ImageRequest(
+            prompt=prompt,
+            n=num_images,
+            seed=seed,
+            fairness=painting.parse_fairness(fairness or []),
+        )
+        records = painting.generate(loaded, request, HOME, out, console)
+    except ValueError as error:
+        raise _refusal(error) from error
+    for attribute, counts in painting.tally(records).items():
+        shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        console.print(f"{attribute}: {shares}")
+    console.print(f"{len(records)} pictures, records.json and grid.png: {out}")
+
+
+@app.command()
+def adapters(recipe: RecipePath = _DEFAULT) -> None:
+    """Show the registered adapters of a recipe, their aliases and what was measured."""
+    from rich.console import Console
+
+    from pipelines.registry import Registry
+    from pipelines.report import registry_table_of
+    from pipelines.tracking_server import tracking_server
+
+    loaded = _load(recipe)
+    with tracking_server(HOME) as uri:
+        Console().print(registry_table_of(Registry(uri, loaded).versions()))
+
+
+@app.command()
+def promote(
+    attribute: Annotated[str, typer.Argument(help="The attribute, such as gender.")],
+    adapter_set: Annotated[
+        str | None, typer.Option(help="The set to promote; the candidates' when left out.")
+    ] = None,
+    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = _DEFAULT,
+    force: Annotated[bool, typer.Option(help="Also below the recipe's thresholds.")] = False,
+) -> None:
+    """Make a complete adapter set champion; refused below the recipe's thresholds."""
+    from pipelines.registry import Registry
+    from pipelines.tracking_server import tracking_server
+
+    loaded = _load(recipe)
+    try:
+        with tracking_server(HOME) as uri:
+            for version in Registry(uri, loaded).promote(attribute, adapter_set, force):
+                typer.echo(f"{version.name} version {version.version}: champion")
+    except ValueError as error:
+        raise _refusal(error) from error
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
 ) -> None:

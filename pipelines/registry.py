@@ -8,15 +8,18 @@ import os
 import platform
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
+import mlflow.artifacts
 import mlflow.diffusers
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 
 from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import Attribute
@@ -37,6 +40,35 @@ class RegisteredAdapter:
     name: str
     version: str
     champion: bool
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """One version with its aliases and tags."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version of one registered model that is served, and what its tags say of it."""
+
+    name: str
+    version: str
+    adapter_set: str
+    sha256: str
+    hit_rate: float | None
+
+
+@dataclass(frozen=True)
+class ChampionSet:
+    """The champions of all categories of an attribute, trained together."""
+
+    adapter_set: str
+    members: dict[str, Champion]
 
 
 def log_curve(tracking_uri: str, run_id: str, metrics: dict[str, float]) -> None:
@@ -65,9 +97,10 @@ class Registry:
         self.tracking_uri = tracking_uri
         self._recipe = recipe
         self._client = MlflowClient(tracking_uri)
-        self._experiment_id = self._find_experiment(recipe.registry.experiment)
 
-    def _find_experiment(self, name: str) -> str:
+    @cached_property
+    def _experiment_id(self) -> str:
+        name = self._recipe.registry.experiment
         if found := self._client.get_experiment_by_name(name):
             return found.experiment_id
         try:
@@ -100,7 +133,7 @@ class Registry:
         run_id = self._job_run(attribute)
         self._client.update_run(run_id, status="RUNNING")
         settings = {"attribute": attribute, "base": self._recipe.base}
-        settings |= self._recipe.discovery.model_dump(mode="json")
+        settings |= self._recipe.discovery_of(attribute).model_dump(mode="json")
         self._client.log_batch(
             run_id, params=[Param(name, str(value)) for name, value in settings.items()]
         )
@@ -167,20 +200,98 @@ class Registry:
             registered.append(RegisteredAdapter(name, number, self._champion(name) == number))
         return registered
 
-    def load_champions(self, into: Path) -> dict[str, list[Path]]:
-        """Return attribute -> folders of its champion adapters, downloaded; only complete sets,
-        others are absent.
-        """
-        found: dict[str, list[Path]] = {}
+    def champions(self) -> dict[str, ChampionSet]:
+        """Return attribute -> its champions; only complete sets that were trained together."""
+        found: dict[str, ChampionSet] = {}
         for attribute in self._recipe.attributes:
-            names = [
-                self._recipe.registered_name(attribute.name, category)
+            members = {
+                category: self._champion_of(attribute.name, category)
                 for category in attribute.names
-            ]
-            sets = {self._champion_set(name) for name in names}
-            if len(sets) == 1 and None not in sets:
-                found[attribute.name] = [self._download_champion(name, into) for name in names]
+            }
+            complete = {c: member for c, member in members.items() if member is not None}
+            sets = {member.adapter_set for member in complete.values()}
+            if len(complete) == len(members) and len(sets) == 1:
+                found[attribute.name] = ChampionSet(sets.pop(), complete)
         return found
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return every version of every adapter of the recipe, by name, newest first."""
+        found = []
+        for attribute in self._recipe.attributes:
+            for category in attribute.names:
+                name = self._recipe.registered_name(attribute.name, category)
+                models = self._client.search_registered_models(f"name = '{name}'")
+                aliases = models[0].aliases if models else {}
+                for stored in self._client.search_model_versions(f"name = '{name}'"):
+                    held = tuple(sorted(a for a, n in aliases.items() if n == stored.version))
+                    found.append(
+                        RegisteredVersion(name, str(stored.version), held, dict(stored.tags))
+                    )
+        return found
+
+    def promote(
+        self, attribute: str, adapter_set: str | None, force: bool
+    ) -> list[RegisteredAdapter]:
+        """Make a set champion, the candidates' when None; return its versions.
+
+        Raises ValueError for an unknown attribute, a set that is not complete, or one that was not
+        measured to reach the recipe's thresholds, unless forced.
+        """
+        names = [
+            self._recipe.registered_name(attribute, category)
+            for category in self._recipe.attribute(attribute).names
+        ]
+        versions = [found for found in self.versions() if found.name in names]
+        if adapter_set is None:
+            candidates = {v.tags["adapter_set"] for v in versions if CANDIDATE in v.aliases}
+            if len(candidates) != 1:
+                raise ValueError(f"{attribute}: got candidates of sets {sorted(candidates)}, "
+                                 "allowed is one; name the set")  # fmt: skip
+            adapter_set = candidates.pop()
+        chosen = {v.name: v for v in versions if v.tags["adapter_set"] == adapter_set}
+        if missing := sorted(set(names) - chosen.keys()):
+            known = sorted({v.tags["adapter_set"] for v in versions})
+            raise ValueError(
+                f"adapter_set: got {adapter_set!r}, which lacks {missing}; registered are {known}"
+            )
+        threshold = self._recipe.thresholds[attribute]
+        for found in chosen.values():
+            fd, hit_rate = (found.tags.get(key, "unmeasured") for key in ("fd", "hit_rate"))
+            good = fd != "unmeasured" and (
+                float(fd) <= threshold.max_fd and float(hit_rate) >= threshold.min_hit_rate
+            )
+            if not (good or force):
+                raise ValueError(
+                    f"{found.name} version {found.version}: got fd {fd} and hit rate "
+                    f"{hit_rate}, allowed are at most {threshold.max_fd} and at least "
+                    f"{threshold.min_hit_rate}"
+                )
+        for name in names:
+            self._client.set_registered_model_alias(name, CHAMPION, chosen[name].version)
+        return [RegisteredAdapter(name, chosen[name].version, True) for name in names]
+
+    def download(self, champion: "Champion", into: Path) -> Path:
+        """Return the folder of one version's adapter, downloaded below `into`."""
+        target = into / champion.name / champion.version
+        target.mkdir(parents=True, exist_ok=True)
+        stored = f"models:/{champion.name}/{champion.version}"
+        model = Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=stored,
+                dst_path=str(target),
+                tracking_uri=self.tracking_uri,
+                registry_uri=self.tracking_uri,
+            )
+        )
+        return model / Model.load(str(model)).flavors["diffusers"]["adapter_weights"]
+
+    def _champion_of(self, attribute: str, category: str) -> "Champion | None":
+        name = self._recipe.registered_name(attribute, category)
+        if (number := self._champion(name)) is None:
+            return None
+        tags = self._client.get_model_version(name, number).tags
+        hit_rate = float(tags["hit_rate"]) if "hit_rate" in tags else None
+        return Champion(name, number, tags["adapter_set"], tags["sha256"], hit_rate)
 
     def _promote(self, name: str, number: str, worthy: bool) -> None:
         if worthy:
@@ -193,23 +304,6 @@ class Registry:
         found = self._client.search_registered_models(f"name = '{name}'")
         number = found[0].aliases.get(CHAMPION) if found else None
         return str(number) if number else None
-
-    def _champion_set(self, name: str) -> str | None:
-        number = self._champion(name)
-        return (
-            str(self._client.get_model_version(name, number).tags["adapter_set"])
-            if number
-            else None
-        )
-
-    def _download_champion(self, name: str, into: Path) -> Path:
-        target = into / name
-        target.mkdir(parents=True, exist_ok=True)
-        return Path(
-            mlflow.diffusers.load_model(
-                f"models:/{name}@{CHAMPION}", dst_path=str(target)
-            ).adapter_path
-        )
 
     def _job_run(self, attribute: str) -> str:
         tags = {

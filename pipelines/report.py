@@ -5,11 +5,15 @@ delivered.
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
 from pipelines.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from pipelines.registry import RegisteredVersion
 
 _LABELS = {"base": "indicator off", "fairgen": "indicator on"}
 
@@ -121,6 +125,25 @@ def hit_rate_table_of(evaluation: Evaluation) -> Table:
                 f"{attribute} {category}",
                 *(f"{evaluation.hit_rate(attribute, category, group):.3f}" for group in groups),
             )
+    return table
+
+
+def registry_table_of(versions: Sequence["RegisteredVersion"]) -> Table:
+    """Return the table of registered adapters."""
+    table = Table(title="Registered adapters")
+    for heading in ("adapter", "version", "aliases", "set", "FD", "hit rate", "sha256"):
+        table.add_column(heading)
+    for found in versions:
+        tags = found.tags
+        table.add_row(
+            found.name,
+            found.version,
+            ", ".join(found.aliases),
+            tags["adapter_set"],
+            tags.get("fd", "unmeasured"),
+            tags.get("hit_rate", "unmeasured"),
+            tags["sha256"][:12],
+        )
     return table
 
 

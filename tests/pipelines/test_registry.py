@@ -9,7 +9,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from fairgen.adapters import Adapter, AdapterMetadata, save_adapter
+from fairgen.adapters import Adapter, AdapterMetadata, load_adapter, save_adapter
 from fairgen.backbones import load_backbone
 from fairgen.scoring import Fairness
 from pipelines.evaluation import Evaluation, Preservation, SystemFairness
@@ -100,7 +100,11 @@ def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
         registry.log_evaluation(evaluation, report)
         found = registry.register_adapter_set(gender, adapters, evaluation)
         again = registry.register_adapter_set(gender, adapters, evaluation)
-        champions = registry.load_champions(tmp_path / "champions")
+        champions = registry.champions()["gender"]
+        folders = {
+            category: registry.download(champion, tmp_path / "champions")
+            for category, champion in champions.members.items()
+        }
     assert [version.name for version in found] == ["good-gender-woman", "good-gender-man"]
     assert all(version.champion and version.version == "1" for version in found)
     assert again == found
@@ -118,8 +122,13 @@ def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
     assert version.tags["adapter_set"] == other.tags["adapter_set"]
     assert version.tags["sha256"] != other.tags["sha256"]
 
-    assert list(champions) == ["gender"]
-    assert [len(list(folder.glob("*.safetensors"))) for folder in champions["gender"]] == [1, 1]
+    assert {c: member.version for c, member in champions.members.items()} == {
+        "woman": "1",
+        "man": "1",
+    }
+    assert champions.members["woman"].hit_rate == 0.99
+    for category, folder in folders.items():
+        assert load_adapter(folder).sha256 == champions.members[category].sha256
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     pipe = mlflow.diffusers.load_model("models:/good-gender-woman@champion").load_pipeline(
         torch_dtype=torch.float32, device="cpu"
@@ -152,7 +161,7 @@ def test_only_thresholds_make_a_champion_and_take_it_back(
         assert champions(None) == [False, False]
         assert champions(unfair) == [False, False]
         assert champions(unheeded) == [False, False]
-        assert registry.load_champions(tmp_path / "none") == {}
+        assert registry.champions() == {}
         assert champions(good) == [True, True]
         assert champions(None) == [True, True]
         newer = trained(recipe, "gender", tmp_path / "newer", seed=2)
@@ -160,7 +169,7 @@ def test_only_thresholds_make_a_champion_and_take_it_back(
             False,
             False,
         ]
-        assert list(registry.load_champions(tmp_path / "older")) == ["gender"]
+        assert list(registry.champions()) == ["gender"]
         assert champions(unfair) == [False, False]
 
 
@@ -174,7 +183,7 @@ def test_half_a_set_is_no_champion(
             recipe.attribute("gender"), adapters, evaluation_of(recipe, 0.02, 0.99)
         )
         MlflowClient(tracking_uri).delete_registered_model_alias("half-gender-man", "champion")
-        assert registry.load_champions(tmp_path / "champions") == {}
+        assert registry.champions() == {}
 
 
 def test_a_run_started_again_is_the_same_run(

@@ -1,0 +1,120 @@
+"""`fairgen generate`: pictures in the prescribed distribution into a folder, without a server."""
+
+import asyncio
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipelines.recipe import Recipe
+from pipelines.serve.generator import GeneratorService
+from pipelines.serve.indicator import IndicatorService
+from pipelines.serve.orders import orders_of
+from pipelines.serve.schemas import Fairness, ImageRequest, Provenance
+from pipelines.serve.settings import ServeSettings
+from pipelines.tracking_server import tracking_server
+
+
+def parse_fairness(given: list[str]) -> Fairness | None:
+    """Return the fairness that "gender=uniform", "skin=light:0.25,dark:0.75" or "off" mean.
+
+    Raises ValueError for another form.
+    """
+    if not given:
+        return None
+    if given == ["off"]:
+        return "off"
+    fairness: dict[str, object] = {}
+    for item in given:
+        attribute, equals, value = item.partition("=")
+        if not equals or not attribute or not value:
+            raise ValueError(
+                f"fairness: got {item!r}, allowed are 'off', ATTRIBUTE=uniform and "
+                "ATTRIBUTE=CATEGORY:SHARE,..."
+            )
+        fairness[attribute] = value if value == "uniform" else _table(item, value)
+    return fairness
+
+
+def _table(item: str, value: str) -> dict[str, float]:
+    shares = {}
+    for part in value.split(","):
+        category, colon, share = part.partition(":")
+        try:
+            shares[category] = float(share)
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise ValueError(f"fairness: got {part!r} in {item!r}, allowed is CATEGORY:SHARE")
+    return shares
+
+
+def generate(
+    recipe: Recipe, request: ImageRequest, home: Path, out: Path, console: Console
+) -> list[Provenance]:
+    """Paint with the champions of the registry under `home` and write files, records and a grid.
+
+    Raises ValueError for a target that the champions cannot meet.
+    """
+    with tracking_server(home) as tracking_uri:
+        settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+        service = GeneratorService(settings, recipe)
+    try:
+        indicator = IndicatorService(recipe.attributes, None)
+        assignment = indicator.assign(
+            request.prompt, request.n, request.fairness, list(service.served)
+        )
+        orders = orders_of(request, assignment, recipe.generation)
+        files = asyncio.run(_paint(service, recipe, orders, console))
+    finally:
+        service.close()
+    out.mkdir(parents=True, exist_ok=True)
+    suffix = request.output_format
+    for index, (content, _) in sorted(files.items()):
+        (out / f"{index:03d}.{suffix}").write_bytes(content)
+    records = [record for _, (_, record) in sorted(files.items())]
+    (out / "records.json").write_text(
+        json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n"
+    )
+    _grid([content for _, (content, _) in sorted(files.items())]).save(out / "grid.png")
+    return records
+
+
+async def _paint(
+    service: GeneratorService, recipe: Recipe, orders: list, console: Console
+) -> dict[int, tuple[bytes, Provenance]]:
+    files: dict[int, tuple[bytes, Provenance]] = {}
+    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("pictures", total=len(orders))
+        async for delivery in service.paint(orders, recipe.registry.prefix):
+            if delivery.provenance is None:
+                raise RuntimeError(f"picture {delivery.index}: {delivery.error}")
+            files[delivery.index] = delivery.content, delivery.provenance
+            progress.update(task, completed=len(files))
+    return files
+
+
+def _grid(files: list[bytes]) -> Image.Image:
+    """Return the pictures side by side, eight a row."""
+    images = [Image.open(io.BytesIO(content)).convert("RGB") for content in files]
+    width, height = images[0].size
+    columns = min(8, len(images))
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (width + 2), rows * (height + 2)), "white")
+    for place, image in enumerate(images):
+        sheet.paste(image, ((place % columns) * (width + 2), (place // columns) * (height + 2)))
+    return sheet
+
+
+def tally(records: list[Provenance]) -> dict[str, Counter[str]]:
+    """Return how many pictures were asked for each category, by attribute."""
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        for attribute, category in record.categories.items():
+            found.setdefault(attribute, Counter())[category] += 1
+    return found

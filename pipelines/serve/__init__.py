@@ -1,0 +1,50 @@
+"""The endpoint as a Ray Serve application: `pipelines.serve:build`."""
+
+from typing import TYPE_CHECKING
+
+from pipelines.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+_DRAIN_MARGIN_S = 20.0
+__all__ = ["ServeSettings", "build"]
+
+
+def build(args: ServeSettings) -> "Application":
+    """Return gateway -> indicator -> generator, bound and ready to run."""
+    from ray import serve
+
+    from pipelines.serve.deployments import Gateway, Generator, Indicator
+
+    scaling = (
+        {"num_replicas": args.min_replicas}
+        if args.min_replicas == args.max_replicas
+        else {
+            "autoscaling_config": {
+                "min_replicas": args.min_replicas,
+                "max_replicas": args.max_replicas,
+                "target_ongoing_requests": args.max_rows,
+            }
+        }
+    )
+    common = {
+        "max_ongoing_requests": 1024,
+        "graceful_shutdown_timeout_s": args.limits.timeout_s + _DRAIN_MARGIN_S,
+    }
+    heavy = {"num_cpus": args.cpus_per_replica, "num_gpus": args.gpus_per_replica}
+    small = {"num_cpus": 0.1}
+    generator = serve.deployment(
+        Generator,
+        **scaling,
+        **common,
+        ray_actor_options=heavy,
+        max_queued_requests=args.limits.queued_images,
+        user_config={"look": 0},
+    ).bind(args)
+    indicator = serve.deployment(Indicator, num_replicas=1, **common, ray_actor_options=small).bind(
+        args
+    )
+    return serve.deployment(
+        serve.ingress()(Gateway), num_replicas=1, **common, ray_actor_options=small
+    ).bind(args, indicator, generator)

@@ -1,0 +1,139 @@
+"""The services as Ray Serve deployments, composed by handles; plain classes until `build`."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from pipelines.recipe import load_recipe
+from pipelines.serve.errors import RequestError
+from pipelines.serve.gateway import create_app
+from pipelines.serve.generator import GeneratorService
+from pipelines.serve.indicator import Assignment, IndicatorService
+from pipelines.serve.metrics import GatewayMetrics, GeneratorMetrics
+from pipelines.serve.orders import Delivery, Order
+from pipelines.serve.schemas import AttributeInfo, ImageRequest
+from pipelines.serve.settings import ServeSettings
+
+log = logging.getLogger("ray.serve")
+_LOST = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
+_ATTEMPTS = 8
+_ATTRIBUTES_FRESH_S = 1.0
+
+
+class Indicator:
+    """One small replica, since the ledger is one."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._service = IndicatorService(load_recipe(settings.recipe).attributes, settings.fairness)
+
+    async def assign(
+        self, prompt: str, num_images: int, fairness: Any, served: list[str]
+    ) -> Assignment:
+        """Return what each picture of a request shows."""
+        return self._service.assign(prompt, num_images, fairness, served)
+
+
+class Generator:
+    """An engine a replica; requests of all callers share its forward passes."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._service = GeneratorService(settings, load_recipe(settings.recipe))
+        self._metrics = GeneratorMetrics(self._service)
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Look the champions up now: any change of `user_config` asks for it."""
+        if hasattr(self, "_service"):
+            self._service.look_now()
+
+    async def paint(self, orders: list[Order], model: str) -> AsyncIterator[Delivery]:
+        """Yield previews and finished pictures."""
+        async for delivery in self._service.paint(orders, model):
+            self._metrics.count(delivery)
+            yield delivery
+
+    async def attributes(self) -> list[AttributeInfo]:
+        """Return what is served now."""
+        return self._service.attributes()
+
+    async def check_health(self) -> None:
+        """Raise when the engine's thread has ended: Serve then replaces the replica."""
+        self._service.check_alive()
+
+
+class Gateway:
+    """The HTTP application in front of the two; it retries pictures that a replica lost."""
+
+    def __init__(
+        self, settings: ServeSettings, indicator: DeploymentHandle, generator: DeploymentHandle
+    ) -> None:
+        self._settings, self._recipe = settings, load_recipe(settings.recipe)
+        self._indicator, self._generator = indicator, generator
+        self._metrics = GatewayMetrics()
+        self._attributes: tuple[float, list[AttributeInfo]] | None = None
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self, self._settings, self._recipe)
+
+    async def assign(self, request: ImageRequest) -> Assignment:
+        """Ask the indicator."""
+        served = [attribute.name for attribute in await self.attributes()]
+        return await _retried(
+            lambda: self._indicator.assign.remote(
+                request.prompt, request.n, request.fairness, served
+            )
+        )
+
+    async def attributes(self) -> list[AttributeInfo]:
+        """Return what the generator serves, asked at most once a second."""
+        now = time.monotonic()
+        if self._attributes is None or now - self._attributes[0] > _ATTRIBUTES_FRESH_S:
+            found = await _retried(lambda: self._generator.attributes.remote())
+            self._attributes = now, found
+        return self._attributes[1]
+
+    async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:
+        """Yield deliveries; pictures lost with their replica are ordered again, same seed."""
+        left = {order.index: order for order in orders}
+        painter = self._generator.options(stream=True)
+        for attempt in range(_ATTEMPTS):
+            try:
+                async for delivery in painter.paint.remote(list(left.values()), model):
+                    if delivery.provenance is not None or delivery.error is not None:
+                        del left[delivery.index]
+                        self._metrics.count(delivery)
+                    yield delivery
+                return
+            except BackPressureError as error:
+                raise RequestError(
+                    429, "too many requests are waiting", code="overloaded", retry_after_s=2
+                ) from error
+            except _LOST as error:
+                log.warning("%d pictures are lost and ordered again: %s", len(left), type(error))
+                await asyncio.sleep(min(5.0, 0.25 * 2**attempt))
+        raise RequestError(503, "no generator is up", code="unavailable", retry_after_s=5)
+
+    async def metrics(self) -> str:
+        """Return the gateway's figures in Prometheus form; Ray exports every replica's."""
+        return self._metrics.render()
+
+
+async def _retried(ask: Any) -> Any:
+    """Return a call's answer, asking again while its replica is lost or replaced."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await ask()
+        except BackPressureError as error:
+            raise RequestError(
+                429, "too many requests are waiting", code="overloaded", retry_after_s=2
+            ) from error
+        except _LOST as error:
+            log.warning("a replica is lost, asking again: %s", type(error))
+            await asyncio.sleep(min(5.0, 0.25 * 2**attempt))
+    raise RequestError(503, "a part of the service is down", code="unavailable", retry_after_s=5)

@@ -1,0 +1,59 @@
+"""OpenAI error objects: every refusal has a status, a type, and the field that it is about."""
+
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "invalid_request_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "server_error",
+}
+
+
+class RequestError(Exception):
+    """A request that is refused: `param` names the field, the message says what is allowed."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross a process border whole."""
+        return type(self), (self.status, self.message, self.param, self.code, self.retry_after_s)
+
+    def body(self) -> dict[str, Any]:
+        """Return the error object."""
+        error = {
+            "message": self.message,
+            "type": _TYPES.get(self.status, "server_error"),
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": error}
+
+    def response(self) -> JSONResponse:
+        """Return the error as an HTTP response."""
+        headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s else None
+        return JSONResponse(self.body(), status_code=self.status, headers=headers)
+
+
+def refused_field(error: ValueError) -> RequestError:
+    """Return a 400 from the method's own errors, which begin with the field: "gates: got ..."."""
+    message = str(error)
+    field, separator, _ = message.partition(":")
+    param = field if separator and field.replace("_", "").replace(".", "").isalnum() else None
+    return RequestError(400, message, param=param, code="invalid_value")

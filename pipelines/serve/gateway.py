@@ -1,0 +1,314 @@
+"""The gateway: OpenAI's Images API over HTTP, in front of the indicator and the generator.
+
+`create_app(backend, settings)` knows nothing of Ray: the same app is tested in-process.
+"""
+
+import asyncio
+import base64
+import hmac
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from pipelines.recipe import Recipe
+from pipelines.serve.errors import RequestError, refused_field
+from pipelines.serve.indicator import Assignment
+from pipelines.serve.orders import Delivery, Order, orders_of
+from pipelines.serve.schemas import (
+    AttributeInfo,
+    CompletedImage,
+    ImageData,
+    ImageFrame,
+    ImageRequest,
+    ImageResponse,
+    PartialImage,
+)
+from pipelines.serve.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+_PAGE = Path(__file__).parent / "page.html"
+_OPEN = {"/health", "/", "/docs", "/openapi.json"}
+
+
+class Backend(Protocol):
+    """What the gateway stands in front of."""
+
+    async def assign(self, request: ImageRequest) -> Assignment: ...
+
+    def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]: ...
+
+    async def attributes(self) -> list[AttributeInfo]: ...
+
+    async def metrics(self) -> str: ...
+
+
+def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
+    """Return the HTTP application."""
+    app = FastAPI(title="FairGen", description="Text-to-image in the distribution you prescribe.")
+    desk = _Desk(backend, settings, recipe)
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Any) -> Response:
+        try:
+            desk.check_key(request)
+            await desk.check_size(request)
+        except RequestError as error:
+            return error.response()
+        return await call_next(request)
+
+    @app.exception_handler(RequestError)
+    async def refuse(_: Request, error: RequestError) -> Response:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_body(_: Request, error: RequestValidationError) -> Response:
+        return _first_finding(error.errors()).response()
+
+    @app.exception_handler(HTTPException)
+    async def refuse_path(_: Request, error: HTTPException) -> Response:
+        return RequestError(error.status_code, str(error.detail)).response()
+
+    @app.exception_handler(Exception)
+    async def fail(_: Request, error: Exception) -> Response:
+        log.exception("a request failed", exc_info=error)
+        return RequestError(500, "internal error").response()
+
+    @app.post("/v1/images/generations", response_model=ImageResponse)
+    async def generate(request: ImageRequest) -> Response:
+        orders = await desk.orders(request)
+        if request.stream:
+            events = await _begun(desk.stream(request, orders))
+            return StreamingResponse(events, media_type="text/event-stream")
+        answer = await desk.answer(request, orders)
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    @app.get("/v1/models")
+    async def models() -> JSONResponse:
+        data = [
+            {"id": name, "object": "model", "created": desk.started, "owned_by": "fairgen"}
+            for name in desk.models
+        ]
+        return JSONResponse({"object": "list", "data": data})
+
+    @app.get("/v1/models/{model}")
+    async def model(model: str) -> JSONResponse:
+        desk.check_model(model)
+        return JSONResponse(
+            {"id": model, "object": "model", "created": desk.started, "owned_by": "fairgen"}
+        )
+
+    @app.get("/v1/attributes")
+    async def attributes() -> list[AttributeInfo]:
+        return await backend.attributes()
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        served = await backend.attributes()
+        return {"status": "ok", "model": recipe.name, "attributes": [a.name for a in served]}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(await backend.metrics(), media_type="text/plain; version=0.0.4")
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_PAGE, media_type="text/html")
+
+    return app
+
+
+class _Desk:
+    """Checks requests, turns them into orders, and packs what comes back."""
+
+    def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
+        self._backend, self._settings, self._recipe = backend, settings, recipe
+        self._keys = [k for k in os.environ.get(settings.api_keys_env, "").split(",") if k]
+        self._in_flight = 0
+        self.started = int(time.time())
+        self.models = (recipe.registry.prefix, f"{recipe.registry.prefix}-base")
+
+    def check_key(self, request: Request) -> None:
+        """Raise 401 when keys are configured and the request brings none of them."""
+        if not self._keys or request.url.path in _OPEN:
+            return
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if not any([hmac.compare_digest(given, key.encode()) for key in self._keys]):
+            raise RequestError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+    async def check_size(self, request: Request) -> None:
+        """Raise 413 for a body that is too large, however it is announced."""
+        allowed, size = self._settings.limits.body_bytes, 0
+        announced = request.headers.get("content-length", "0")
+        if announced.isdigit() and int(announced) > allowed:
+            raise RequestError(413, f"body: got {announced} bytes, allowed are {allowed}")
+        chunks = []
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > allowed:
+                raise RequestError(413, f"body: got over {allowed} bytes, allowed are {allowed}")
+            chunks.append(chunk)
+        request._body = b"".join(chunks)
+
+    def check_model(self, model: str | None) -> str:
+        """Return the model that is meant. Raises 404 that lists the known."""
+        if model is None:
+            return self.models[0]
+        if model not in self.models:
+            raise RequestError(
+                404,
+                f"model: got {model!r}, allowed are {list(self.models)}",
+                param="model",
+                code="model_not_found",
+            )
+        return model
+
+    def check_limits(self, request: ImageRequest) -> None:
+        """Raise 400 for what is larger than the operator allows, 429 when too much is queued."""
+        limits = self._settings.limits
+        width, height = request.sides_px
+        for field, got, allowed in (
+            ("n", request.n, limits.num_images),
+            ("size", max(width, height), limits.side_px),
+            ("num_inference_steps", request.num_inference_steps or 1, limits.num_steps),
+            ("guidance_scale", request.guidance_scale or 1, limits.guidance_scale),
+            ("prompt", len(request.prompt), limits.prompt_chars),
+            ("negative_prompt", len(request.negative_prompt), limits.prompt_chars),
+        ):
+            if got > allowed:
+                message = f"{field}: got {got}, allowed are at most {allowed}"
+                raise RequestError(400, message, param=field, code="too_large")
+        if self._in_flight + request.n > limits.queued_images:
+            message = f"{self._in_flight} images are waiting, allowed are {limits.queued_images}"
+            raise RequestError(429, message, code="overloaded", retry_after_s=2)
+
+    async def orders(self, request: ImageRequest) -> list[Order]:
+        """Return one order an image. Raises RequestError for what cannot be met."""
+        model = self.check_model(request.model)
+        self.check_limits(request)
+        if model == self.models[1]:
+            request = request.model_copy(update={"fairness": "off"})
+        try:
+            assignment = await self._backend.assign(request)
+        except ValueError as error:
+            raise refused_field(error) from error
+        return orders_of(request, assignment, self._recipe.generation)
+
+    async def deliveries(
+        self, request: ImageRequest, orders: Sequence[Order]
+    ) -> AsyncIterator[Delivery]:
+        """Yield deliveries within the time limit. Raises 408 after it."""
+        self._in_flight += len(orders)
+        painting = self._backend.paint(orders, self.check_model(request.model))
+        try:
+            async with asyncio.timeout(self._settings.limits.timeout_s):
+                async for delivery in painting:
+                    if delivery.error is not None:
+                        raise RequestError(500, "a picture could not be painted", code="failed")
+                    yield delivery
+        except TimeoutError as error:
+            limit = self._settings.limits.timeout_s
+            raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
+        finally:
+            self._in_flight -= len(orders)
+            await painting.aclose()  # type: ignore[attr-defined]
+
+    async def answer(self, request: ImageRequest, orders: Sequence[Order]) -> ImageResponse:
+        """Return the whole response when every picture is there."""
+        data: dict[int, ImageData] = {}
+        size = ""
+        async for delivery in self.deliveries(request, orders):
+            if delivery.provenance is not None:
+                size = delivery.size
+                data[delivery.index] = ImageData(
+                    b64_json=_base64(delivery), provenance=delivery.provenance
+                )
+        return ImageResponse(
+            created=int(time.time()),
+            data=[data[index] for index in sorted(data)],
+            output_format=request.output_format,
+            size=size,
+        )
+
+    async def stream(self, request: ImageRequest, orders: Sequence[Order]) -> AsyncIterator[str]:
+        """Yield server-sent events: partial images, then each finished one.
+
+        A refusal after the first event is an event of its own; before it, an HTTP status.
+        """
+        begun = False
+        try:
+            async for delivery in self.deliveries(request, orders):
+                frame = ImageFrame(
+                    index=delivery.index,
+                    b64_json=_base64(delivery),
+                    created_at=int(time.time()),
+                    output_format=request.output_format,
+                    size=delivery.size,
+                )
+                event: PartialImage | CompletedImage
+                if delivery.provenance is None:
+                    event = PartialImage(**frame.model_dump(), partial_image_index=delivery.partial)
+                else:
+                    event = CompletedImage(**frame.model_dump(), provenance=delivery.provenance)
+                yield _event(event.type, event)
+                begun = True
+        except Exception as error:
+            if not begun:
+                raise
+            if not isinstance(error, RequestError):
+                log.exception("a stream failed")
+                error = RequestError(500, "internal error")
+            yield f"event: error\ndata: {json.dumps(error.body())}\n\n"
+
+
+async def _begun(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Return the events once there is a first: what is refused at once gets its HTTP status."""
+    first = await anext(events)
+
+    async def whole() -> AsyncIterator[str]:
+        yield first
+        async for event in events:
+            yield event
+
+    return whole()
+
+
+def _base64(delivery: Delivery) -> str:
+    return base64.b64encode(delivery.content).decode()
+
+
+def _event(name: str, content: BaseModel) -> str:
+    return f"event: {name}\ndata: {content.model_dump_json()}\n\n"
+
+
+def _first_finding(findings: Sequence[Any]) -> RequestError:
+    """Return a 400 that names the first wrong field, the value got and what is allowed."""
+    found = findings[0]
+    path = ".".join(str(part) for part in found["loc"] if part != "body")
+    got = repr(found["input"])[:80]
+    if found["type"] == "json_invalid":
+        return RequestError(400, "body: got no valid JSON", code="invalid_json")
+    if path.startswith("fairness"):
+        allowed = "'off', 'uniform' or a table per attribute, or {'joint': table}"
+        message = f"fairness: got {got}, allowed are {allowed}"
+        return RequestError(400, message, param="fairness", code="invalid_value")
+    if found["type"] == "extra_forbidden":
+        allowed = ", ".join(ImageRequest.model_fields)
+        return RequestError(
+            400, f"{path}: unknown field; allowed are {allowed}", param=path, code="unknown_field"
+        )
+    message = found["msg"].removeprefix("Value error, ")
+    if not message.startswith("got "):
+        message = f"got {got}: {message}"
+    return RequestError(
+        400, f"{path or 'body'}: {message}", param=path or None, code="invalid_value"
+    )

@@ -1,0 +1,71 @@
+"""What goes from the gateway to the generator and back: one order a picture, and its deliveries."""
+
+import random
+from dataclasses import dataclass
+
+from fairgen.gate import GateDecision
+from pipelines.recipe import GenerationConfig
+from pipelines.serve.indicator import Assignment
+from pipelines.serve.schemas import ImageRequest, OutputFormat, Provenance
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture of a request, with everything that its making depends on."""
+
+    index: int
+    prompt: str
+    negative_prompt: str
+    seed: int
+    categories: dict[str, str]
+    probability: float
+    gate: GateDecision | None
+    num_steps: int
+    guidance_scale: float
+    width_px: int
+    height_px: int
+    preview_at: tuple[int, ...]
+    output_format: OutputFormat
+    output_compression: int | None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A picture's file, finished or (`provenance` is None) on its way; or why there is none."""
+
+    index: int
+    content: bytes
+    partial: int = 0
+    provenance: Provenance | None = None
+    size: str = ""
+    error: str | None = None
+
+
+def orders_of(
+    request: ImageRequest, assignment: Assignment, generation: GenerationConfig
+) -> list[Order]:
+    """Return one order a picture: seeds follow the request's, or one drawn by the system."""
+    seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
+    width, height = request.sides_px
+    num_steps = request.num_inference_steps or generation.steps
+    parts = request.partial_images + 1
+    places = {num_steps * part // parts for part in range(1, parts)} - {0} if request.stream else {}
+    return [
+        Order(
+            index=index,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            seed=seed + index,
+            categories=assigned.categories,
+            probability=assigned.probability,
+            gate=assignment.gate,
+            num_steps=num_steps,
+            guidance_scale=request.guidance_scale or generation.guidance_scale,
+            width_px=width,
+            height_px=height,
+            preview_at=tuple(sorted(places)),
+            output_format=request.output_format,
+            output_compression=request.output_compression,
+        )
+        for index, assigned in enumerate(assignment.pictures)
+    ]

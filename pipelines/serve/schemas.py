@@ -1,0 +1,154 @@
+"""What goes over the wire: the OpenAI Images schema, with fairness added to it."""
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fairgen.gate import GateDecision
+
+_SIZE = re.compile(r"^([1-9]\d{0,4})x([1-9]\d{0,4})$")
+_SEED_LIMIT = 2**63
+Fairness = dict[str, Any] | Literal["off"]
+OutputFormat = Literal["png", "webp", "jpeg"]
+
+
+class ImageRequest(BaseModel):
+    """`POST /v1/images/generations`. Fields of OpenAI's that change nothing here are accepted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(min_length=1)
+    model: str | None = None
+    n: int = Field(default=1, ge=1)
+    size: str | None = None
+    response_format: Literal["b64_json"] | None = None
+    output_format: OutputFormat = "png"
+    output_compression: int | None = Field(default=None, ge=0, le=100)
+    stream: bool = False
+    partial_images: int = Field(default=0, ge=0, le=3)
+
+    seed: int | None = Field(default=None, ge=0, lt=_SEED_LIMIT)
+    num_inference_steps: int | None = Field(default=None, ge=1)
+    guidance_scale: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    negative_prompt: str = ""
+    fairness: Fairness | None = Field(
+        default=None,
+        description='A pmf or "uniform" per attribute, or {"joint": table}, or "off".',
+    )
+
+    background: Literal["opaque", "auto"] | None = None
+    moderation: Literal["low", "auto"] | None = None
+    quality: str | None = None
+    style: str | None = None
+    user: str | None = None
+
+    @field_validator("size")
+    @classmethod
+    def _is_a_size(cls, size: str | None) -> str | None:
+        if size is not None and size != "auto" and not _SIZE.match(size):
+            raise ValueError(f"got {size!r}, allowed are 'auto' and WIDTHxHEIGHT")
+        return size
+
+    @property
+    def sides_px(self) -> tuple[int, int]:
+        """Width and height; 0, 0 for the model's native size."""
+        match = _SIZE.match(self.size or "")
+        return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
+class AdapterUsed(BaseModel):
+    """Which version of which registered adapter was on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Provenance(BaseModel):
+    """Where a picture comes from; the same record is in its file's text chunks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    prompt: str
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    categories: dict[str, str]
+    probability: float
+    adapters: tuple[AdapterUsed, ...]
+    gate: GateDecision | None
+
+
+class ImageData(BaseModel):
+    """One picture of a response."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    b64_json: str
+    revised_prompt: str | None = None
+    provenance: Provenance
+
+
+class ImageResponse(BaseModel):
+    """The answer to a request that does not stream."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    created: int
+    data: list[ImageData]
+    background: Literal["opaque"] = "opaque"
+    output_format: OutputFormat
+    size: str
+
+
+class ImageFrame(BaseModel):
+    """What server-sent events of a picture have in common; `index` is its place in the request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    index: int
+    b64_json: str
+    created_at: int
+    background: Literal["opaque"] = "opaque"
+    output_format: OutputFormat
+    quality: Literal["auto"] = "auto"
+    size: str
+
+
+class PartialImage(ImageFrame):
+    """A picture on its way."""
+
+    type: Literal["image_generation.partial_image"] = "image_generation.partial_image"
+    partial_image_index: int
+
+
+class CompletedImage(ImageFrame):
+    """A finished picture."""
+
+    type: Literal["image_generation.completed"] = "image_generation.completed"
+    provenance: Provenance
+
+
+class CategoryInfo(BaseModel):
+    """A category that can be asked for: its words, its adapter, and how often the adapter hits."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    word: str
+    adapter: AdapterUsed
+    hit_rate: float | None
+
+
+class AttributeInfo(BaseModel):
+    """An attribute whose adapters are being served."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    adapter_set: str
+    categories: list[CategoryInfo]

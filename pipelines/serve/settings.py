@@ -1,0 +1,43 @@
+"""What an operator sets of the endpoint: one frozen object, from flags, YAML or a Serve config."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Limits(BaseModel):
+    """The largest request that is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_images: int = Field(default=64, ge=1)
+    side_px: int = Field(default=2048, ge=8)
+    num_steps: int = Field(default=100, ge=1)
+    guidance_scale: float = Field(default=30.0, ge=1)
+    prompt_chars: int = Field(default=2000, ge=1)
+    body_bytes: int = Field(default=65_536, ge=1024)
+    queued_images: int = Field(default=512, ge=1)
+    timeout_s: float = Field(default=300.0, gt=0)
+
+
+class ServeSettings(BaseModel):
+    """The endpoint of one recipe: its base model, its attributes, its registry.
+
+    `fairness` is what a request without its own gets. `tracking_uri` is the MLflow server that
+    names the champions; without one the endpoint paints with the base model only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Path = Path("pipelines/recipes/portraits.yaml")
+    tracking_uri: str | None = None
+    fairness: dict[str, Any] | Literal["off"] | None = None
+    poll_s: float = Field(default=10.0, gt=0)
+    max_rows: int = Field(default=32, ge=2)
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=1, ge=1)
+    cpus_per_replica: float = Field(default=1.0, gt=0)
+    gpus_per_replica: float = Field(default=0.0, ge=0)
+    api_keys_env: str = "FAIRGEN_API_KEYS"
+    limits: Limits = Limits()

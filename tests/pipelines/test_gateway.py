@@ -1,0 +1,288 @@
+"""The endpoint over HTTP, in this process: OpenAI's client works, bad input gets its reason."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
+
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.serve.files import read_provenance
+from pipelines.serve.gateway import create_app
+from pipelines.serve.settings import Limits, ServeSettings
+from tests.pipelines.in_process import InProcess, listening, register_champions
+
+pytestmark = pytest.mark.slow
+
+LIMITS = Limits(num_images=16, side_px=64, num_steps=20, prompt_chars=80, body_bytes=2048)
+OPTIONS: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 2.0}
+
+
+@dataclass
+class Endpoint:
+    """A served recipe and a client for it."""
+
+    address: str
+    recipe: Recipe
+    backend: InProcess
+
+    @property
+    def client(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0)
+
+    def generate(self, prompt: str = "a photo of a doctor", n: int = 1, **extra: Any) -> list[Any]:
+        """Return the pictures of a request made by the official client."""
+        return self.client.images.generate(prompt=prompt, n=n, extra_body=OPTIONS | extra).data
+
+    def post(self, body: bytes) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Return status, JSON and headers of a raw request."""
+        request = urllib.request.Request(
+            f"{self.address}/v1/images/generations", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.load(answer), dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error), dict(error.headers)
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.address + path, timeout=60) as answer:
+            return answer.read().decode()
+
+
+def open_endpoint(recipe: Recipe, **settings: Any) -> Iterator[Endpoint]:
+    chosen = ServeSettings(poll_s=3600, limits=LIMITS).model_copy(update=settings)
+    backend = InProcess(chosen, recipe)
+    with listening(create_app(backend, chosen, recipe)) as address:
+        yield Endpoint(address, recipe, backend)
+    backend.generator.close()
+
+
+@pytest.fixture(scope="module")
+def served_recipe(
+    tracking_uri: str, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory,
+    make_recipe: Callable[..., Path],
+) -> Recipe:  # fmt: skip
+    folder = tmp_path_factory.mktemp("served")
+    recipe = load_recipe(make_recipe(folder, "served"))
+    register_champions(tracking_uri, recipe, folder / "first", seed=1)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def endpoint(tracking_uri: str, served_recipe: Recipe) -> Iterator[Endpoint]:
+    yield from open_endpoint(served_recipe, tracking_uri=tracking_uri)
+
+
+def test_the_official_client_gets_pictures_in_the_prescribed_distribution(
+    endpoint: Endpoint,
+) -> None:
+    pictures = endpoint.generate(n=8, fairness={"gender": "uniform", "age": {"old": 1.0}}, seed=5)
+    records = [picture.provenance for picture in pictures]
+    assert Counter(record["categories"]["gender"] for record in records) == {"woman": 4, "man": 4}
+    assert {record["categories"]["age"] for record in records} == {"old"}
+    assert [record["seed"] for record in records] == list(range(5, 13))
+    for picture in pictures:
+        content = base64.b64decode(picture.b64_json)
+        assert content.startswith(b"\x89PNG")
+        inside = read_provenance(content)
+        assert inside is not None and inside.model_dump(mode="json") == picture.provenance
+        assert {adapter["version"] for adapter in picture.provenance["adapters"]} == {"1"}
+        assert picture.provenance["probability"] == 0.5
+        assert picture.provenance["gate"]["person"] == "doctor"
+
+
+def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
+    seen = Counter(
+        endpoint.generate("a photo of a pilot", fairness={"gender": "uniform"})[0].provenance[
+            "categories"
+        ]["gender"]
+        for _ in range(6)
+    )
+    assert seen == {"woman": 3, "man": 3}
+
+
+def test_without_fairness_the_default_is_uniform_and_off_is_the_base(endpoint: Endpoint) -> None:
+    categories = [p.provenance["categories"] for p in endpoint.generate("a chef", n=4)]
+    assert Counter(c["gender"] for c in categories) == {"woman": 2, "man": 2}
+    assert Counter(c["age"] for c in categories) == {"young": 2, "old": 2}
+    off = endpoint.generate("a chef", seed=3, fairness="off")[0]
+    base = endpoint.client.images.generate(
+        model="served-base", prompt="a chef", extra_body=OPTIONS | {"seed": 3}
+    ).data[0]
+    assert off.provenance["categories"] == {} == base.provenance["categories"]
+    assert off.provenance["adapters"] == []
+    pixels = [base64.b64decode(picture.b64_json) for picture in (off, base)]
+    assert read_provenance(pixels[0]) is not None
+
+
+def test_the_same_seed_is_the_same_picture(endpoint: Endpoint) -> None:
+    ask = {"seed": 11, "fairness": {"gender": {"woman": 1.0}}}
+    first, again = (endpoint.generate("a judge", **ask)[0].b64_json for _ in range(2))
+    assert first == again
+
+
+def test_what_the_prompt_names_is_left_alone_and_said(endpoint: Endpoint) -> None:
+    named = endpoint.generate("a photo of a female doctor", n=2)
+    for picture in named:
+        assert set(picture.provenance["categories"]) == {"age"}
+        gate = picture.provenance["gate"]["attributes"]["gender"]
+        assert (gate["act"], gate["reason"], gate["named"]) == (False, "named", ["woman"])
+    thing = endpoint.generate("a photo of a car")[0].provenance
+    assert thing["categories"] == {} and thing["gate"]["attributes"]["age"]["reason"] == "no people"
+
+
+def test_pictures_stream_from_partial_to_completed(endpoint: Endpoint) -> None:
+    events = list(
+        endpoint.client.images.generate(
+            prompt="a nurse", n=2, stream=True, partial_images=2,
+            extra_body=OPTIONS | {"num_inference_steps": 6},
+        )
+    )  # fmt: skip
+    kinds = Counter(event.type for event in events)
+    assert kinds == {"image_generation.partial_image": 4, "image_generation.completed": 2}
+    for index in (0, 1):
+        own = [event for event in events if event.index == index]
+        assert [e.partial_image_index for e in own[:-1]] == [0, 1]
+        assert own[-1].type == "image_generation.completed" and own[-1].provenance["seed"] >= 0
+
+
+@pytest.mark.parametrize("output_format", ["webp", "jpeg"])
+def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: str) -> None:
+    answer = endpoint.client.images.generate(
+        prompt="a nurse", output_format=output_format, output_compression=80, extra_body=OPTIONS
+    )
+    assert answer.output_format == output_format and answer.size == "16x16"
+    inside = read_provenance(base64.b64decode(answer.data[0].b64_json))
+    assert inside is not None and inside.prompt == "a nurse"
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"n": 0}, "n", "greater than or equal to 1"),
+        ({"n": 17}, "n", "got 17, allowed are at most 16"),
+        ({"prompt": ""}, "prompt", "at least 1 character"),
+        ({"prompt": "x" * 81}, "prompt", "allowed are at most 80"),
+        ({"prompt": 7}, "prompt", "valid string"),
+        ({"size": "huge"}, "size", "allowed are 'auto' and WIDTHxHEIGHT"),
+        ({"size": "17x16"}, "size", "size: got 17x16, allowed are multiples of 4"),
+        ({"size": "128x128"}, "size", "got 128, allowed are at most 64"),
+        ({"num_inference_steps": 21}, "num_inference_steps", "allowed are at most 20"),
+        ({"guidance_scale": 0.5}, "guidance_scale", "greater than or equal to 1"),
+        ({"response_format": "url"}, "response_format", "b64_json"),
+        ({"seed": -1}, "seed", "greater than or equal to 0"),
+        ({"etta": 1}, "etta", "unknown field; allowed are prompt"),
+        ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', 'uniform' or a table"),
+        ({"fairness": {"height": "uniform"}}, "fairness", "got ['height'], allowed are ['age', 'g"),
+        ({"fairness": {"gender": {"woman": 0.7}}}, "gender", "sum to 0.7, allowed is a sum of 1"),
+        ({"fairness": {"gender": {"child": 1}}}, "gender", "got ['child'], allowed are ['woman'"),
+        ({"fairness": {"joint": {"woman,old": 2}}}, None, "allowed are shares"),
+        ({"fairness": {}}, "fairness", "got nothing"),
+    ],
+)
+def test_bad_input_is_a_400_that_names_the_field(
+    endpoint: Endpoint, change: dict[str, Any], param: str | None, message: str
+) -> None:
+    body = {"prompt": "a doctor"} | OPTIONS | change
+    status, answer, _ = endpoint.post(json.dumps(body).encode())
+    error = answer["error"]
+    assert status == 400 and error["type"] == "invalid_request_error"
+    assert message in error["message"]
+    assert error["param"] == param
+
+
+def test_the_clients_own_exceptions_come_out(endpoint: Endpoint) -> None:
+    with pytest.raises(BadRequestError, match="allowed are at most 16"):
+        endpoint.generate(n=17)
+    with pytest.raises(NotFoundError, match=r"allowed are \['served', 'served-base'\]"):
+        endpoint.client.images.generate(prompt="a doctor", model="dall-e-3")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"prompt": "a"} x'])
+def test_what_is_no_json_object_is_refused(endpoint: Endpoint, body: bytes) -> None:
+    status, answer, _ = endpoint.post(body)
+    assert status == 400 and answer["error"]["message"]
+
+
+def test_a_body_over_the_limit_is_a_413(endpoint: Endpoint) -> None:
+    status, answer, _ = endpoint.post(json.dumps({"prompt": "x" * 3000}).encode())
+    assert status == 413 and "allowed are 2048" in answer["error"]["message"]
+
+
+def test_unknown_paths_and_methods_are_error_objects(endpoint: Endpoint) -> None:
+    for path, status in (("/v2/images", 404), ("/v1/images/generations", 405)):
+        with pytest.raises(urllib.error.HTTPError) as found:
+            endpoint.get(path)
+        assert found.value.code == status and "error" in json.load(found.value)
+
+
+def test_models_attributes_health_metrics_and_docs(endpoint: Endpoint) -> None:
+    assert [m.id for m in endpoint.client.models.list()] == ["served", "served-base"]
+    attributes = json.loads(endpoint.get("/v1/attributes"))
+    assert [a["name"] for a in attributes] == ["gender", "age"]
+    woman = attributes[0]["categories"][0]
+    assert (woman["name"], woman["adapter"]["version"], woman["hit_rate"]) == ("woman", "1", 0.97)
+    assert json.loads(endpoint.get("/health"))["status"] == "ok"
+    endpoint.generate("a judge", fairness={"gender": {"man": 1.0}})
+    assert 'fairgen_images_total{attribute="gender",category="man"}' in endpoint.get("/metrics")
+    schema = json.loads(endpoint.get("/openapi.json"))
+    assert "/v1/images/generations" in schema["paths"]
+    assert "<html" in endpoint.get("/").lower()
+
+
+def test_with_api_keys_only_their_holders_are_served(
+    served_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIRGEN_API_KEYS", "first-key,second-key")
+    for endpoint in open_endpoint(served_recipe):
+        for key in ("first-key", "second-key"):
+            client = OpenAI(base_url=f"{endpoint.address}/v1", api_key=key, max_retries=0)
+            assert client.images.generate(prompt="a doctor", extra_body=OPTIONS).data
+        with pytest.raises(AuthenticationError, match="API key is missing or wrong"):
+            endpoint.generate()
+        assert json.loads(endpoint.get("/health"))["status"] == "ok"
+
+
+def test_overload_is_a_429_that_says_when_to_come_back(served_recipe: Recipe) -> None:
+    limits = LIMITS.model_copy(update={"queued_images": 2})
+    for endpoint in open_endpoint(served_recipe, limits=limits):
+        status, answer, headers = endpoint.post(b'{"prompt": "a doctor", "n": 3}')
+        assert status == 429 and answer["error"]["type"] == "rate_limit_error"
+        assert int(headers["retry-after"]) > 0
+
+
+def test_a_request_that_takes_too_long_is_a_408_and_frees_its_rows(served_recipe: Recipe) -> None:
+    limits = LIMITS.model_copy(update={"timeout_s": 0.05})
+    for endpoint in open_endpoint(served_recipe, limits=limits):
+        body = {"prompt": "a doctor", "n": 16, "num_inference_steps": 20}
+        status, answer, _ = endpoint.post(json.dumps(body).encode())
+        assert status == 408 and answer["error"]["type"] == "timeout_error"
+        engine = endpoint.backend.generator.engine
+        for _ in range(200):
+            if not engine.pending:
+                break
+            endpoint.get("/health")
+        assert engine.pending == 0
+
+
+def test_without_a_registry_the_base_model_is_served(served_recipe: Recipe) -> None:
+    for endpoint in open_endpoint(served_recipe):
+        assert json.loads(endpoint.get("/v1/attributes")) == []
+        assert endpoint.generate()[0].provenance["categories"] == {}
+        status, answer, _ = endpoint.post(
+            b'{"prompt": "a doctor", "fairness": {"gender": "uniform"}}'
+        )
+        assert status == 400 and "allowed are []" in answer["error"]["message"]
+
+
+def test_a_registry_that_is_down_does_not_stop_serving(served_recipe: Recipe) -> None:
+    for endpoint in open_endpoint(served_recipe, tracking_uri="http://127.0.0.1:9"):
+        assert endpoint.generate()[0].provenance["adapters"] == []

@@ -1,0 +1,101 @@
+"""The graph on a real cluster: mixed requests, a champion that changes and a replica that dies."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from openai import OpenAI
+from ray import serve
+
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.serve import ServeSettings, build
+from tests.pipelines.in_process import register_champions
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+PORT = 8123
+OPTIONS: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
+
+
+@pytest.fixture(scope="module")
+def recipe(make_recipe: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    return load_recipe(make_recipe(tmp_path_factory.mktemp("graph"), "graph"))
+
+
+@pytest.fixture(scope="module")
+def client(
+    cluster: None, tracking_uri: str, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpenAI]:
+    folder = tmp_path_factory.mktemp("graph-adapters")
+    register_champions(tracking_uri, recipe, folder, seed=1)
+    path = next(iter(tmp_path_factory.getbasetemp().glob("graph*/graph.yaml")))
+    settings = ServeSettings(recipe=path, tracking_uri=tracking_uri, poll_s=0.5)
+    serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+    serve.run(build(settings), name="graph", route_prefix="/")
+    yield OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0)
+    serve.shutdown()
+
+
+def paint(client: OpenAI, prompt: str, **extra: Any) -> dict[str, Any]:
+    """Return the provenance of one picture."""
+    return client.images.generate(prompt=prompt, extra_body=OPTIONS | extra).data[0].provenance
+
+
+def generator_pid() -> int:
+    """Return the process of the only generator replica."""
+    (found,) = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if "ServeReplica:graph:Generator" in " ".join(process.info["cmdline"] or ())
+    ]
+    return found
+
+
+def under_load(client: OpenAI, count: int, change: Callable[[], None]) -> list[dict[str, Any]]:
+    """Return the records of `count` requests from eight callers; `change` happens meanwhile."""
+    prompts = ["a doctor", "a nurse", "a judge", "a chef"]
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(paint, client, prompts[i % 4], seed=i) for i in range(count)]
+        while sum(future.done() for future in running) < count // 10:
+            time.sleep(0.05)
+        change()
+        return [future.result() for future in running]  # a failed request raises here
+
+
+def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        records = list(pool.map(lambda i: paint(client, "a pilot", seed=i), range(24)))
+    cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
+    assert set(cells.values()) == {6}
+
+
+def test_a_new_champion_goes_live_under_load_without_a_failed_request(
+    client: OpenAI, tracking_uri: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    def promote() -> None:
+        register_champions(tracking_uri, recipe, tmp_path, seed=2)
+
+    records = under_load(client, 200, promote)
+    deadline = time.monotonic() + 60
+    while {a["version"] for a in paint(client, "a farmer")["adapters"]} != {"2"}:
+        assert time.monotonic() < deadline, "the new champion is not served"
+    versions = Counter(a["version"] for record in records for a in record["adapters"])
+    assert versions["1"] > 0 and set(versions) <= {"1", "2"}
+    for record in records:
+        gender, age = (a["version"] for a in record["adapters"])
+        assert {gender, age} <= {"1", "2"}
+
+
+def test_a_killed_replica_loses_no_request_and_comes_back(client: OpenAI) -> None:
+    before = generator_pid()
+    records = under_load(client, 60, lambda: os.kill(before, signal.SIGKILL))
+    assert len(records) == 60 and len({record["seed"] for record in records}) == 60
+    assert generator_pid() != before
+    assert paint(client, "a farmer")["categories"]
