@@ -83,18 +83,27 @@ class AdapterBank(nn.Module):
             fitted[path] = (down.to(weight), (scale * up).to(weight))
         self._append(name, fitted, requires_grad=False)
 
-    def add_trainable(self, name: str, rank: int, generator: torch.Generator) -> None:
-        """Append a fresh adapter without effect, A uniform and B zero; all adapters now train.
+    def add_trainable(
+        self,
+        name: str,
+        rank: int,
+        generator: torch.Generator,
+        start: Directions | None = None,
+    ) -> None:
+        """Append an adapter that trains from `start`, or without effect: A uniform and B zero.
 
-        Its directions are fp32 whatever the denoiser's precision, so that small steps are not lost.
+        All adapters of the bank now train. The directions are fp32 whatever the denoiser's
+        precision, so that small steps are not lost.
         """
         self._check_new(name)
         directions = {}
         for path, layer in self._layers.items():
             bound, device = 1 / math.sqrt(layer.in_features), layer.weight.device
             down = torch.rand(rank, layer.in_features, generator=generator) * 2 * bound - bound
-            up = torch.zeros(layer.out_features, rank, device=device)
-            directions[path] = (down.to(device), up)
+            up = torch.zeros(layer.out_features, rank)
+            if start is not None:
+                down, up = start[path]
+            directions[path] = (down.float().to(device), up.float().to(device))
         self._append(name, directions, requires_grad=True)
 
     def remove(self, name: str) -> None:

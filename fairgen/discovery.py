@@ -10,6 +10,10 @@ eps stands for whatever the denoiser predicts (noise or velocity; the compositio
 both). x_t is self-discovered: the adapted model denoises from noise to t. Source: arXiv 2412.18810,
 method section. Here every state of every trajectory trains: the gradient's own prediction, under
 guidance, takes the row to its next state.
+
+Directions that are right alone can be wrong together. So adapters may be learnt on in company: the
+frozen adapters of other attributes are on in a share of the rows, where g and d_k name their
+categories in words for the frozen model, and the adapted model sees neither word.
 """
 
 import math
@@ -48,6 +52,7 @@ class DiscoveryConfig(BaseModel):
     orth_weight: float = Field(default=0.0, ge=0)
     mix_attributes: float = Field(default=0.5, ge=0, le=1)
     oppose: float = Field(default=0.5, ge=0, le=1)
+    company_share: float = Field(default=0.7, ge=0, le=1)
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
     seed: int = 0
 
@@ -67,26 +72,31 @@ class DiscoveryStats:
 
 @dataclass
 class Row:
-    """One trajectory in flight."""
+    """One trajectory in flight: what the adapted model is told, and the frozen one's g and d_k."""
 
     category: int
+    told: str
     neutral: str
     named: str
+    company: list[str]
     place: int
 
 
 class Objective(nn.Module):
     """The part that takes gradients, the adapted prediction: what data parallelism wraps."""
 
-    def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
+    def __init__(self, backbone: Backbone, bank: AdapterBank, company: AdapterBank) -> None:
         super().__init__()
         self.bank = bank
-        self._backbone = (backbone,)
+        self._frozen = backbone, company
 
-    def forward(self, x: Tensor, t_N: Tensor, context: Tensor, gates: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, t_N: Tensor, context: Tensor, gates: Tensor, company_gates: Tensor
+    ) -> Tensor:
         """Return the adapted model's prediction for every row, N x C x h x w."""
-        with self.bank.gated(gates):
-            return self._backbone[0].denoise(x, t_N, context)
+        backbone, company = self._frozen
+        with self.bank.gated(gates), company.gated(company_gates):
+            return backbone.denoise(x, t_N, context)
 
 
 class Discovery:
@@ -103,6 +113,8 @@ class Discovery:
         preserve: Sequence[str] = ("",),
         others: Sequence[Attribute] = (),
         orthogonal_to: Sequence[Adapter] = (),
+        start: Sequence[Adapter] = (),
+        company: Sequence[Adapter] = (),
         accelerator: Accelerator | None = None,
     ) -> None:
         self.backbone, self.attribute, self.config = backbone, attribute, config
@@ -119,15 +131,25 @@ class Discovery:
         self._ddim = ddim(backbone.pipe.scheduler, config.num_steps)
         self._contexts: dict[str, Tensor] = {}
         self.bank = AdapterBank(backbone.denoiser, backbone.projections(config.projections))
-        start = torch.Generator().manual_seed(config.seed)
+        fresh = torch.Generator().manual_seed(config.seed)
+        known = {adapter.name: adapter.directions for adapter in start}
         for category in attribute.names:
-            self.bank.add_trainable(adapter_name(attribute.name, category), config.rank, start)
+            name = adapter_name(attribute.name, category)
+            self.bank.add_trainable(name, config.rank, fresh, known.get(name))
+        self._company = AdapterBank(
+            backbone.denoiser, list(company[0].directions) if company else []
+        )
+        self._company_of: dict[str, list[str]] = {}
+        for adapter in company:
+            self._company.add(adapter.name, adapter.directions)
+            of_attribute = self._company_of.setdefault(adapter.metadata.attribute, [])
+            of_attribute.append(adapter.metadata.category)
         optimizer = torch.optim.AdamW(
             self.bank.parameters(), lr=config.learning_rate, weight_decay=0.0
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         self._objective, self._optimizer = self._accelerator.prepare(
-            Objective(backbone, self.bank), optimizer
+            Objective(backbone, self.bank, self._company), optimizer
         )
         self.step = self.gradient_rows = self.denoiser_rows = 0
         self._rows = [self._new_row(i) for i in range(config.num_rows)]
@@ -147,6 +169,7 @@ class Discovery:
         place = torch.tensor([row.place for row in self._rows])
         t = self._ddim.timesteps[place].to(self._x.device)
         neutral = self._context([row.neutral for row in self._rows])
+        told = self._context([row.told for row in self._rows])
         kept = self._context(keep_prompts)
         named, empty = self._context([row.named for row in self._rows]), self._context([""] * N)
         with torch.no_grad():
@@ -166,8 +189,9 @@ class Discovery:
         adapted = self._objective(
             torch.cat([self._x, self._x[keep_rows]]),
             torch.cat([t, t[keep_rows]]),
-            torch.cat([neutral, kept]),
+            torch.cat([told, kept]),
             torch.cat([gates, gates[keep_rows]]),
+            self._company_gates(len(keep_rows)),
         )
         eps_k, eps_kept = adapted.split([N, len(keep_rows)])
         loss = functional.mse_loss(eps_k, target)
@@ -255,7 +279,7 @@ class Discovery:
             x = self._x[moving]
             t = self._ddim.timesteps[[place] * len(moving)].to(x.device)
             context = self._context(
-                [self._rows[index].neutral for index in moving] + [""] * len(moving)
+                [self._rows[index].told for index in moving] + [""] * len(moving)
             )
             eps_g, eps_empty = self.backbone.denoise(
                 torch.cat([x, x]), torch.cat([t, t]), context
@@ -277,17 +301,46 @@ class Discovery:
     def _new_row(self, category: int) -> Row:
         category %= len(self.attribute.names)
         template, concept = self._rng.choice(self._templates), self._rng.choice(self._concepts)
+        own = self.attribute.categories[category].word
+        if self._company_of and self._rng.random() < self.config.company_share:
+            return self._row_in_company(category, own, template, concept)
         words = []
         for other in self._others:
             if self._rng.random() < self.config.mix_attributes / len(self._others):
                 words.append(self._rng.choice(other.categories).word)
-        named = [*words, self.attribute.categories[category].word]
+        named = render(template, concept, [*words, own])
         if self._rng.random() < self.config.oppose:
-            others = [c.word for c in self.attribute.categories if c.word != named[-1]]
-            words.append(self._rng.choice(others))
+            words.append(
+                self._rng.choice([c.word for c in self.attribute.categories if c.word != own])
+            )
+        neutral = render(template, concept, words)
+        return Row(category, neutral, neutral, named, [], place=0)
+
+    def _row_in_company(self, category: int, own: str, template: str, concept: str) -> Row:
+        """Return a row in which adapters of the other attributes are on, all or some of them."""
+        words, company = [], []
+        for other in self._others:
+            if other.name in self._company_of and self._rng.random() < 0.8:
+                chosen = other.category(self._rng.choice(self._company_of[other.name]))
+                words.append(chosen.word)
+                company.append(adapter_name(other.name, chosen.name))
         return Row(
-            category, render(template, concept, words), render(template, concept, named), place=0
+            category,
+            render(template, concept),
+            render(template, concept, words),
+            render(template, concept, [*words, own]),
+            company,
+            place=0,
         )
+
+    def _company_gates(self, num_kept: int) -> Tensor:
+        """Return the gates of the company, N rows x its adapters, zero for the kept prompts."""
+        names = self._company.names
+        gates = torch.zeros(len(self._rows) + num_kept, len(names))
+        for index, row in enumerate(self._rows):
+            for name in row.company:
+                gates[index, names.index(name)] = 1.0
+        return gates
 
     def _rate(self, step: int) -> float:
         warm = min(1.0, (step + 1) / max(1, self.config.warmup))

@@ -114,6 +114,7 @@ class Recipe(_Section):
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     discovery: DiscoveryConfig
     overrides: dict[str, dict[str, Any]] = {}
+    in_company: dict[str, Any] | None = None
     concepts: Concepts
     templates: tuple[str, ...] = Field(min_length=1)
     preserve: tuple[str, ...] = ("",)
@@ -130,11 +131,12 @@ class Recipe(_Section):
             raise ValueError(f"attributes: got {names}, allowed are distinct names")
         if unknown := sorted(set(self.overrides) - set(names)):
             raise ValueError(f"overrides: got {unknown}, allowed are {names}")
-        for name, values in self.overrides.items():
+        changes = {f"overrides.{name}": values for name, values in self.overrides.items()}
+        for field, values in (changes | {"in_company": self.in_company or {}}).items():
             try:
                 DiscoveryConfig.model_validate(self.discovery.model_dump() | values)
             except ValidationError as error:
-                raise ValueError(f"overrides.{name}.{describe(error, DiscoveryConfig)}") from error
+                raise ValueError(f"{field}.{describe(error, DiscoveryConfig)}") from error
         for template in self.templates:
             if template.count("{subject}") != 1:
                 raise ValueError(
@@ -171,10 +173,17 @@ class Recipe(_Section):
             f"attribute: got {name!r}, allowed are {[a.name for a in self.attributes]}"
         )
 
-    def discovery_of(self, attribute: str) -> DiscoveryConfig:
+    @property
+    def num_rounds(self) -> int:
+        """Two when the attributes' adapters learn on in each other's company, otherwise one."""
+        return 2 if self.in_company is not None and len(self.attributes) > 1 else 1
+
+    def discovery_of(self, attribute: str, in_company: bool = False) -> DiscoveryConfig:
         """Return how an attribute's adapters are learnt: the recipe's way, with its overrides."""
         values = self.discovery.model_dump() | self.overrides.get(attribute, {})
-        return DiscoveryConfig.model_validate(values)
+        return DiscoveryConfig.model_validate(
+            values | ((self.in_company or {}) if in_company else {})
+        )
 
     @property
     def base_path(self) -> str:
@@ -189,7 +198,7 @@ class Recipe(_Section):
         """
         settings = self.model_dump(
             mode="json",
-            include={"attributes", "discovery", "overrides", "templates", "preserve"},
+            include={"attributes", "discovery", "overrides", "in_company", "templates", "preserve"},
             exclude={
                 "attributes": {
                     "__all__": {"mentions": True, "categories": {"__all__": {"mentions"}}}

@@ -5,9 +5,9 @@ skipped by the next, what it had begun goes on from its last checkpoint; both ar
 recipe's hash.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
@@ -21,7 +21,13 @@ from pipelines.recipe import EvaluationSize, Recipe
 from pipelines.registry import RegisteredAdapter, Registry
 from pipelines.tracking_server import tracking_server
 from pipelines.training_job import TrainingJob
-from pipelines.training_run import TrainedAttribute, find_trained, fit, gpus_per_worker
+from pipelines.training_run import (
+    TrainedAttribute,
+    find_finished,
+    find_trained,
+    fit,
+    gpus_per_worker,
+)
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,8 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
 
     Raises ValueError when an attribute's training has not finished under `home`.
     """
-    found = {a.name: find_trained(recipe, a.name, _storage(home)) for a in recipe.attributes}
-    trained = {name: adapters for name, adapters in found.items() if adapters is not None}
-    if missing := sorted(set(found) - set(trained)):
+    trained = _finished(recipe, home)
+    if missing := sorted({a.name for a in recipe.attributes} - set(trained)):
         raise ValueError(
             f"attributes: got no finished training of {missing} for hash {recipe.recipe_hash} "
             f"under {_storage(home)}; allowed are recipes that train-all has finished"
@@ -80,42 +85,81 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
 def train_attributes(
     recipe: Recipe, registry: Registry, home: Path, view: ProgressView
 ) -> dict[str, TrainedAttribute]:
-    """Run one training job per unfinished attribute, as many at once as the cluster holds."""
-    storage = _storage(home)
+    """Run one training job per attribute, then, where the recipe wants it, one in company."""
+    run_ids = {a.name: registry.open_job(a.name) for a in recipe.attributes}
+    jobs = [TrainingJob(recipe, name, registry.tracking_uri, id) for name, id in run_ids.items()]
+    try:
+        trained = _train_round(jobs, home, view)
+        if recipe.num_rounds == 2:
+            _train_round([_in_company(job, trained) for job in jobs], home, view)
+    finally:
+        finished = _finished(recipe, home)
+        for name in run_ids:
+            registry.close_job(name, finished=name in finished)
+    return finished
+
+
+def _finished(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]:
+    found = {a.name: find_finished(recipe, a.name, _storage(home)) for a in recipe.attributes}
+    return {name: trained for name, trained in found.items() if trained is not None}
+
+
+def _in_company(job: TrainingJob, trained: Mapping[str, TrainedAttribute]) -> TrainingJob:
+    """Return the job of the second round, which begins with what the first has trained."""
+    company = [
+        folder
+        for name, found in trained.items()
+        if name != job.attribute
+        for folder in found.folders
+    ]
+    return replace(job, start=trained[job.attribute].folders, company=tuple(company))
+
+
+def _train_round(
+    jobs: Sequence[TrainingJob], home: Path, view: ProgressView
+) -> dict[str, TrainedAttribute]:
+    """Run the unfinished of a round's jobs, as many at once as the cluster holds.
+
+    Raises RuntimeError that names the attributes whose job failed.
+    """
+    recipe, storage = jobs[0].recipe, _storage(home)
+    in_company = bool(jobs[0].company)
     trained: dict[str, TrainedAttribute] = {}
-    for attribute in recipe.attributes:
-        if found := find_trained(recipe, attribute.name, storage):
-            trained[attribute.name] = found
-            view.show(attribute.name, 1, 1, "trained by an earlier run")
-    names = [attribute.name for attribute in recipe.attributes if attribute.name not in trained]
-    if not names:
+    for job in jobs:
+        if found := find_trained(recipe, job.attribute, storage, in_company):
+            trained[job.attribute] = found
+            view.show(_label(job), 1, 1, "trained by an earlier run")
+    left = [job for job in jobs if job.attribute not in trained]
+    if not left:
         return trained
 
     board = open_board()
-    jobs = recipe.jobs
+    settings = recipe.jobs
     executor = ThreadPoolExecutor(
-        parallel_jobs(jobs.num_workers, jobs.cpus_per_worker, gpus_per_worker(recipe))
+        parallel_jobs(settings.num_workers, settings.cpus_per_worker, gpus_per_worker(recipe))
     )
     futures: dict[str, Future[TrainedAttribute]] = {}
     try:
-        for name in names:
-            job = TrainingJob(recipe, name, registry.tracking_uri, registry.open_job(name))
-            futures[name] = executor.submit(fit, job, storage, [PostToBoard(board, name)])
-        totals = {name: recipe.discovery_of(name).num_updates for name in names}
+        for job in left:
+            poster = PostToBoard(board, _label(job))
+            futures[job.attribute] = executor.submit(fit, job, storage, [poster])
+        totals = {_label(job): job.discovery.num_updates for job in left}
         watch(board, totals, futures.values(), view)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         ray.kill(board)
 
     failed = {name: error for name, future in futures.items() if (error := future.exception())}
-    for name in names:
-        registry.close_job(name, name not in failed)
     if failed:
         causes = "\n".join(f"{name}: {error}" for name, error in failed.items())
         raise RuntimeError(
             f"training failed for {sorted(failed)}; the same command goes on from there\n{causes}"
         )
     return trained | {name: future.result() for name, future in futures.items()}
+
+
+def _label(job: TrainingJob) -> str:
+    return f"{job.attribute} in company" if job.company else job.attribute
 
 
 def _measure_and_register(

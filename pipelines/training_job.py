@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from fairgen.discovery import DiscoveryStats
+from fairgen.discovery import DiscoveryConfig, DiscoveryStats
 from pipelines.recipe import Recipe
 
 REPORT_EVERY = 5
@@ -21,12 +21,27 @@ Report = Callable[[Metrics, Path | None], None]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Which attribute of which recipe is trained, and the MLflow run that its curves go to."""
+    """Which attribute of which recipe is trained, and the MLflow run that its curves go to.
+
+    In the second round `start` holds its own adapters of the first, `company` those of the others.
+    """
 
     recipe: Recipe
     attribute: str
     tracking_uri: str
     run_id: str
+    start: tuple[Path, ...] = ()
+    company: tuple[Path, ...] = ()
+
+    @property
+    def discovery(self) -> DiscoveryConfig:
+        """How the adapters are learnt in this round."""
+        return self.recipe.discovery_of(self.attribute, in_company=bool(self.company))
+
+    @property
+    def steps_before(self) -> int:
+        """The updates of the round before, which the curves go on from."""
+        return self.recipe.discovery_of(self.attribute).num_updates if self.company else 0
 
 
 def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = None) -> None:
@@ -39,11 +54,11 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     """
     from accelerate import Accelerator
 
-    from fairgen.adapters import fingerprint, save_adapter
+    from fairgen.adapters import fingerprint, load_adapter, save_adapter
     from fairgen.backbones import load_backbone
     from fairgen.discovery import Discovery
 
-    recipe, config = job.recipe, job.recipe.discovery_of(job.attribute)
+    recipe, config = job.recipe, job.discovery
     torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     backbone = load_backbone(recipe.load_base())
@@ -56,6 +71,8 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         config,
         preserve=recipe.preserve,
         others=[a for a in recipe.attributes if a.name != job.attribute],
+        start=[load_adapter(folder, base_fingerprint) for folder in job.start],
+        company=[load_adapter(folder, base_fingerprint) for folder in job.company],
         accelerator=accelerator,
     )
     state_file = f"state-{accelerator.process_index}.pt"
@@ -90,7 +107,8 @@ def ray_loop(config: dict[str, TrainingJob]) -> None:
 
     def report(metrics: Metrics, folder: Path | None) -> None:
         if is_first:
-            log_curve(job.tracking_uri, job.run_id, metrics)
+            step = metrics["step"] + job.steps_before
+            log_curve(job.tracking_uri, job.run_id, metrics | {"step": step})
         ray.train.report(
             metrics, checkpoint=ray.train.Checkpoint.from_directory(folder) if folder else None
         )

@@ -37,6 +37,7 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
     """
     recipe, settings = job.recipe, job.recipe.jobs
     gpus = gpus_per_worker(recipe)
+    name = run_name(recipe, job.attribute, in_company=bool(job.company))
     started = time.monotonic()
     result = TorchTrainer(
         ray_loop,
@@ -48,14 +49,14 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
             | ({"GPU": gpus} if gpus else {}),
         ),
         run_config=RunConfig(
-            name=run_name(recipe, job.attribute),
+            name=name,
             storage_path=str(storage),
             callbacks=list(callbacks),
             failure_config=FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=_CHECKPOINTS_KEPT),
         ),
     ).fit()
-    folder = storage / run_name(recipe, job.attribute)
+    folder = storage / name
     shutil.copytree(
         Path(result.checkpoint.path) / "adapters", folder / "adapters", dirs_exist_ok=True
     )
@@ -68,17 +69,34 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
     return trained
 
 
-def find_trained(recipe: Recipe, attribute: str, storage: Path) -> TrainedAttribute | None:
-    """Return what a finished run of the same recipe hash left, or None."""
-    marker = storage / run_name(recipe, attribute) / _MARKER
+def find_trained(
+    recipe: Recipe, attribute: str, storage: Path, in_company: bool = False
+) -> TrainedAttribute | None:
+    """Return what a finished run of the same recipe hash and round left, or None."""
+    marker = storage / run_name(recipe, attribute, in_company) / _MARKER
     return TrainedAttribute.model_validate_json(marker.read_text()) if marker.exists() else None
 
 
-def run_name(recipe: Recipe, attribute: str) -> str:
+def find_finished(recipe: Recipe, attribute: str, storage: Path) -> TrainedAttribute | None:
+    """Return the adapters of the recipe's last round, with the cost of all its rounds, or None."""
+    first = find_trained(recipe, attribute, storage)
+    if recipe.num_rounds == 1 or first is None:
+        return first
+    last = find_trained(recipe, attribute, storage, in_company=True)
+    return last and last.model_copy(
+        update={
+            "training_seconds": round(first.training_seconds + last.training_seconds, 1),
+            "denoiser_rows": first.denoiser_rows + last.denoiser_rows,
+        }
+    )
+
+
+def run_name(recipe: Recipe, attribute: str, in_company: bool = False) -> str:
     """Return the name under which Ray Train finds its checkpoints again: another recipe hash is
     another run.
     """
-    return f"{recipe.name}-{attribute}-{recipe.recipe_hash[:8]}"
+    name = f"{recipe.name}-{attribute}-{recipe.recipe_hash[:8]}"
+    return f"{name}-in-company" if in_company else name
 
 
 def gpus_per_worker(recipe: Recipe) -> float:

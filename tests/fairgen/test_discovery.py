@@ -87,6 +87,55 @@ def test_resumed_training_ends_in_the_same_weights(cut: int) -> None:
         torch.testing.assert_close(second.bank.state_dict()[name], value, atol=1e-6, rtol=1e-6)
 
 
+def in_company(config: DiscoveryConfig) -> Discovery:
+    """Return gender's second round, on from adapters of a first, in the company of age's."""
+    gender, age = (
+        discovery(tiny_pipeline()),
+        Discovery(load_backbone(tiny_pipeline()), AGE, CONCEPTS, TEMPLATES, CONFIG),
+    )
+    for _ in range(5):
+        gender.update()
+        age.update()
+    return Discovery(
+        load_backbone(tiny_pipeline()), GENDER, CONCEPTS, TEMPLATES, config, others=(SKIN, AGE),
+        start=gender.adapters("0" * 12, "0123"), company=age.adapters("0" * 12, "0123"),
+    )  # fmt: skip
+
+
+def test_company_is_named_to_the_frozen_model_only_and_stays_as_it_was() -> None:
+    found = in_company(CONFIG.model_copy(update={"company_share": 1.0}))
+    before = {name: found._company.directions(name) for name in found._company.names}
+    seen = []
+    for _ in range(8):
+        seen += [row for row in found._rows if row.company]
+        found.update()
+    assert seen
+    for row in seen:
+        (name,) = row.company
+        word = AGE.category(name.removeprefix("age-")).word
+        assert word in row.neutral and word in row.named and word not in row.told
+    for name, directions in before.items():
+        for path, (down, up) in found._company.directions(name).items():
+            assert torch.equal(down, directions[path][0]) and torch.equal(up, directions[path][1])
+
+
+def test_a_second_round_begins_where_the_first_ended_and_resumes_the_same() -> None:
+    config = CONFIG.model_copy(update={"num_updates": 8})
+    whole, first, second = (in_company(config) for _ in range(3))
+    start = whole.bank.directions("gender-woman")
+    assert any(up.abs().sum() > 0 for _, up in start.values())
+    for _ in range(8):
+        expected = whole.update()
+    for _ in range(3):
+        first.update()
+    second.load_state_dict(first.state_dict())
+    while second.step < 8:
+        stats = second.update()
+    assert stats == expected
+    for name, value in whole.bank.state_dict().items():
+        torch.testing.assert_close(second.bank.state_dict()[name], value, atol=1e-6, rtol=1e-6)
+
+
 def test_a_half_precision_base_trains_full_precision_directions() -> None:
     config = CONFIG.model_copy(update={"rank": 4, "num_updates": 40, "learning_rate": 0.02})
     found = discovery(tiny_pipeline().to(torch.bfloat16), config)

@@ -62,7 +62,8 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
         content |= {"name": name, "base": str(tiny_base), "preserve": [""]}
         content["attributes"] = [a for a in content["attributes"] if a["name"] != "skin"]
         content["thresholds"].pop("skin")
-        content.pop("overrides", None)
+        for section in ("overrides", "in_company"):
+            content.pop(section)
         content["evaluation"] |= {"target": {"gender": "uniform", "age": "uniform"}, "joints": []}
         content["concepts"] = {"train": ["doctor", "nurse", "firefighter", "teacher"]}
         content["discovery"] |= {"num_updates": 6, "num_rows": 4}

@@ -27,6 +27,8 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
         ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, rank"),
         ("discovery", {"rank": 0}, "discovery.rank: got 0, allowed is greater than"),
         ("overrides", {"height": {"eta": 1.0}}, "overrides: got ['height'], allowed are ['gender', 'age']"),
+        ("in_company", {"num_updates": 0}, "in_company.num_updates: got 0, allowed is greater than"),
+        ("in_company", {"updates": 9}, "in_company.updates: got 9 for an unknown field"),
         ("overrides", {"age": {"eta": 0}}, "overrides.age.eta: got 0, allowed is greater than"),
         ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
         ("generation", {"scheduler": "euler"}, "generation.scheduler: got 'euler', allowed is 'ddim' or"),
@@ -82,6 +84,13 @@ def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., P
     assert recipe.discovery_of("age").eta == 1.25
     assert recipe.discovery_of("gender") == recipe.discovery == plain.discovery
     assert recipe.recipe_hash != plain.recipe_hash
+    assert recipe.num_rounds == 1
+    both = load_recipe(
+        write_recipe(overrides={"age": {"eta": 1.25}}, in_company={"num_updates": 3})
+    )
+    assert both.num_rounds == 2 and both.recipe_hash != recipe.recipe_hash
+    second = both.discovery_of("age", in_company=True)
+    assert (second.eta, second.num_updates) == (1.25, 3)
 
 
 def test_the_hash_follows_what_training_depends_on_and_nothing_else(
