@@ -2,6 +2,7 @@
 answers at once.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Text-to-image diffusion in the distribution you prescribe.",
 )
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(recipe_app, name="recipe")
@@ -30,6 +30,13 @@ RecipePath = Annotated[
 ]
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _DEFAULT = Path("pipelines/recipes/portraits.yaml")
+
+
+@app.callback()
+def fairgen() -> None:
+    """Text-to-image diffusion in the distribution you prescribe."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what is not needed
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 @app.command("train-all")

@@ -1,5 +1,5 @@
-"""Rebuild the embedded base model from nothing: `python -m fairgen.portraits.pretrain`, about 90
-minutes on 2 cores.
+"""Rebuild the embedded base model from nothing: `python -m fairgen.portraits.pretrain`, about two
+hours on 2 cores.
 """
 
 import argparse

@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--num-images", type=int, default=100)
     parser.add_argument("--num-per-word", type=int, default=10)
     parser.add_argument("--num-steps", type=int, default=12)
-    parser.add_argument("--guidance-scale", type=float, default=2.0)
+    parser.add_argument("--guidance-scale", type=float, default=3.0)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -21,8 +21,9 @@ SHIPPED = Path(__file__).parents[2] / "pipelines" / "recipes"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what is fast first: tests on a cluster after all others, slow ones last of each."""
-    items.sort(key=lambda item: ("ray" in item.keywords, "slow" in item.keywords))
+    """Run what is fast first, then tests on a server or cluster, then those in a browser."""
+    last = ("browser", "ray", "slow")
+    items.sort(key=lambda item: [mark in item.keywords for mark in last])
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from pipelines.recipe import Recipe, load_recipe
 from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import Limits, ServeSettings
-from tests.pipelines.in_process import InProcess, listening, register_champions
+from tests.pipelines.in_process import InProcess, listening
+from tests.pipelines.registered import register_champions
 
 pytestmark = pytest.mark.slow
 

@@ -9,71 +9,20 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from fairgen.adapters import Adapter, AdapterMetadata, load_adapter, save_adapter
-from fairgen.backbones import load_backbone
-from fairgen.scoring import Fairness
-from pipelines.evaluation import Evaluation, Preservation, SystemFairness
+from fairgen.adapters import load_adapter
+from pipelines.evaluation import Evaluation
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry, log_curve
 from pipelines.training_run import TrainedAttribute
+from tests.pipelines.registered import evaluation_of, random_adapters
 
 pytestmark = pytest.mark.slow
 
 
 def trained(recipe: Recipe, attribute: str, folder: Path, seed: int) -> TrainedAttribute:
     """Write random adapters of an attribute, as a training job would leave them."""
-    backbone = load_backbone(recipe.load_base())
-    modules = dict(backbone.denoiser.named_modules())
-    generator = torch.Generator().manual_seed(seed)
-    folders = []
-    for category in recipe.attribute(attribute).categories:
-        directions = {
-            path: (
-                torch.randn(1, modules[path].in_features, generator=generator),
-                torch.randn(modules[path].out_features, 1, generator=generator),
-            )
-            for path in backbone.projections("qkvo")
-        }
-        metadata = AdapterMetadata(
-            attribute=attribute, category=category.name, word=category.word,
-            base_fingerprint="0" * 12 + "-" + "0" * 12, rank=1, alpha=1, eta=2.0,
-            projections="qkvo", recipe_hash=recipe.recipe_hash,
-        )  # fmt: skip
-        adapter = Adapter(metadata, directions)
-        save_adapter(adapter, folder / adapter.name)
-        folders.append(folder / adapter.name)
-    return TrainedAttribute(folders=tuple(folders), training_seconds=12.5, denoiser_rows=480)
-
-
-def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:
-    """Return an evaluation in which FairGen reaches a given FD and hit rate everywhere."""
-
-    def fairness(value: float) -> SystemFairness:
-        prompt = Fairness(fd=value, dev_rat=value, floor=0.05, n=8, delivered={})
-        return SystemFairness(
-            fd=value, interval=(value, value), floor=0.05, dev_rat=value, n=8,
-            prompts={"doctor": prompt},
-        )  # fmt: skip
-
-    kept = Preservation(recognised=0.97, clip_t=0.3, ssim=0.9, drift={"glasses": 0.02})
-    confusion = {
-        a.name: {
-            asked: {
-                seen: hit_rate if seen == asked else (1 - hit_rate) / (len(a.names) - 1)
-                for seen in a.names
-            }
-            for asked in a.names
-        }
-        for a in recipe.attributes
-    }
-    return Evaluation(
-        recipe=recipe.name, recipe_hash=recipe.recipe_hash, num_images=8,
-        trained=["doctor"], held_out=[], no_people_unchanged={},
-        fairness={
-            a.name: {"base": fairness(0.7), "fairgen": fairness(fd)} for a in recipe.attributes
-        },
-        hit_rates={"all": confusion}, preservation={"base": kept, "fairgen": kept},
-    )  # fmt: skip
+    folders = random_adapters(recipe, attribute, folder, seed, scale=2.0)
+    return TrainedAttribute(folders=folders, training_seconds=12.5, denoiser_rows=480)
 
 
 @pytest.fixture

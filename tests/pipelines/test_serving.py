@@ -16,7 +16,7 @@ from ray import serve
 
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.serve import ServeSettings, build
-from tests.pipelines.in_process import register_champions
+from tests.pipelines.registered import register_champions
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

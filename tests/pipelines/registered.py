@@ -1,0 +1,88 @@
+"""Random adapters with made-up figures, registered: for tests that need champions."""
+
+from pathlib import Path
+
+import torch
+
+from fairgen.adapters import Adapter, AdapterMetadata, fingerprint, save_adapter
+from fairgen.backbones import load_backbone
+from fairgen.scoring import Fairness
+from pipelines.evaluation import Evaluation, Preservation, SystemFairness
+from pipelines.recipe import Recipe
+from pipelines.registry import Registry
+from pipelines.training_run import TrainedAttribute
+
+
+def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:
+    """Return an evaluation in which FairGen reaches a given FD and hit rate everywhere."""
+
+    def fairness(value: float) -> SystemFairness:
+        prompt = Fairness(fd=value, dev_rat=value, floor=0.05, n=8, delivered={})
+        return SystemFairness(
+            fd=value, interval=(value, value), floor=0.05, dev_rat=value, n=8,
+            prompts={"doctor": prompt},
+        )  # fmt: skip
+
+    kept = Preservation(recognised=0.97, clip_t=0.3, ssim=0.9, drift={"glasses": 0.02})
+    confusion = {
+        a.name: {
+            asked: {
+                seen: hit_rate if seen == asked else (1 - hit_rate) / (len(a.names) - 1)
+                for seen in a.names
+            }
+            for asked in a.names
+        }
+        for a in recipe.attributes
+    }
+    return Evaluation(
+        recipe=recipe.name, recipe_hash=recipe.recipe_hash, num_images=8,
+        trained=["doctor"], held_out=[], no_people_unchanged={},
+        fairness={
+            a.name: {"base": fairness(0.7), "fairgen": fairness(fd)} for a in recipe.attributes
+        },
+        hit_rates={"all": confusion}, preservation={"base": kept, "fairgen": kept},
+    )  # fmt: skip
+
+
+def register_champions(tracking_uri: str, recipe: Recipe, folder: Path, seed: int) -> None:
+    """Make random adapters champions of every attribute: they fit the recipe's base and change its
+    pictures a little.
+    """
+    evaluation = evaluation_of(recipe, fd=0.0, hit_rate=0.97)
+    with Registry(tracking_uri, recipe) as registry:
+        for attribute in recipe.attributes:
+            folders = random_adapters(recipe, attribute.name, folder, seed)
+            trained = TrainedAttribute(folders=folders, training_seconds=1.0, denoiser_rows=1)
+            registry.open_job(attribute.name)
+            registered = registry.register_adapter_set(attribute, trained, evaluation)
+            registry.close_job(attribute.name, finished=True)
+            assert all(version.champion for version in registered)
+
+
+def random_adapters(
+    recipe: Recipe, attribute: str, folder: Path, seed: int, scale: float = 0.02
+) -> tuple[Path, ...]:
+    """Write one random adapter a category below `folder`; return their folders.
+
+    `scale` is the norm of every projection's change.
+    """
+    backbone = load_backbone(recipe.load_base())
+    base_fingerprint = fingerprint(backbone.denoiser)
+    modules = dict(backbone.denoiser.named_modules())
+    generator = torch.Generator().manual_seed(seed)
+    folders = []
+    for category in recipe.attribute(attribute).categories:
+        directions = {}
+        for path in backbone.projections("qkvo"):
+            down = torch.randn(1, modules[path].in_features, generator=generator)
+            up = torch.randn(modules[path].out_features, 1, generator=generator)
+            directions[path] = down / down.norm(), scale * up / up.norm()
+        metadata = AdapterMetadata(
+            attribute=attribute, category=category.name, word=category.word,
+            base_fingerprint=base_fingerprint, rank=1, alpha=1, eta=2.0,
+            projections="qkvo", recipe_hash=recipe.recipe_hash,
+        )  # fmt: skip
+        adapter = Adapter(metadata, directions)
+        save_adapter(adapter, folder / adapter.name)
+        folders.append(folder / adapter.name)
+    return tuple(folders)
