@@ -274,13 +274,10 @@ class Registry:
         """Return the folder of one version's adapter, downloaded below `into`."""
         target = into / champion.name / champion.version
         target.mkdir(parents=True, exist_ok=True)
-        stored = f"models:/{champion.name}/{champion.version}"
+        stored = self._client.get_model_version_download_uri(champion.name, champion.version)
         model = Path(
             mlflow.artifacts.download_artifacts(
-                artifact_uri=stored,
-                dst_path=str(target),
-                tracking_uri=self.tracking_uri,
-                registry_uri=self.tracking_uri,
+                artifact_uri=stored, dst_path=str(target), tracking_uri=self.tracking_uri
             )
         )
         return model / Model.load(str(model)).flavors["diffusers"]["adapter_weights"]
