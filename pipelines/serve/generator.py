@@ -7,6 +7,7 @@ is down, or offers a set that cannot be trusted, what is served stays.
 
 import asyncio
 import logging
+import os
 import queue
 import tempfile
 import threading
@@ -28,6 +29,10 @@ from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Pr
 from pipelines.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
+_IMPATIENT = {  # a registry that is down shall not hold up the start; the next poll asks again
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class GeneratorService:
     """An engine, its thread, and the champions that it serves; usable without Serve."""
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
+        for name, value in _IMPATIENT.items():
+            os.environ.setdefault(name, value)
         self._settings, self._recipe = settings, recipe
         self._engine = Engine(load_backbone(recipe.load_pipe()), settings.max_rows)
         self._fingerprint = fingerprint(self._engine.backbone.denoiser)
