@@ -174,7 +174,7 @@ class Registry:
         """
         adapters = [load_adapter(folder) for folder in trained.folders]
         adapter_set = hashlib.sha256(
-            "".join(adapter.sha256 for adapter in adapters).encode()
+            "".join(f"{adapter.name} {adapter.sha256}" for adapter in adapters).encode()
         ).hexdigest()[:16]
         cost = {
             "training_seconds": f"{trained.training_seconds}",

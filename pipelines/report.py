@@ -131,7 +131,8 @@ def hit_rate_table_of(evaluation: Evaluation) -> Table:
 def registry_table_of(versions: Sequence["RegisteredVersion"]) -> Table:
     """Return the table of registered adapters."""
     table = Table(title="Registered adapters")
-    for heading in ("adapter", "version", "aliases", "set", "FD", "hit rate", "sha256"):
+    table.add_column("adapter", no_wrap=True)
+    for heading in ("version", "aliases", "set", "FD", "hit rate", "sha256"):
         table.add_column(heading)
     for found in versions:
         tags = found.tags

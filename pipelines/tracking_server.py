@@ -55,7 +55,9 @@ def serve_in_foreground(store: Path, port: int) -> int:
     command = server_command(_prepared(store), port)
     environment = {**os.environ, **_SERVER_ENVIRONMENT}
     try:
-        return subprocess.run(command, env=environment, check=False).returncode
+        return subprocess.run(
+            command, env=environment, check=False, preexec_fn=_end_with_parent
+        ).returncode
     except KeyboardInterrupt:
         return 0
 

@@ -53,7 +53,7 @@ class GeneratorService:
         self._fingerprint = fingerprint(self._engine.backbone.denoiser)
         self._served: dict[str, ChampionSet] = {}
         self.step_seconds, self.reloads = 0.0, 0
-        self._refused: set[str] = set()
+        self._refused: set[tuple[Champion, ...]] = set()
         self._swaps: queue.Queue[_Swap] = queue.Queue()
         self._mailboxes: dict[Ticket, tuple[asyncio.AbstractEventLoop, asyncio.Queue]] = {}
         self._lock = threading.Lock()
@@ -232,7 +232,8 @@ class GeneratorService:
             return
         for attribute, champions in found.items():
             served = self._served.get(attribute)
-            if champions == served or champions.adapter_set in self._refused:
+            offered = tuple(champions.members.values())
+            if champions == served or offered in self._refused:
                 continue
             try:
                 adapters = {
@@ -240,7 +241,7 @@ class GeneratorService:
                     for category, champion in champions.members.items()
                 }
             except ValueError as error:
-                self._refused.add(champions.adapter_set)
+                self._refused.add(offered)
                 log.error("adapter set %s is refused: %s", champions.adapter_set, error)
             except Exception as error:
                 log.warning("adapter set %s cannot be had: %s", champions.adapter_set, error)

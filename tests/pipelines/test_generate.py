@@ -1,0 +1,108 @@
+"""Pictures into a folder without a server, and the registry from the command line."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.generate import parse_fairness
+from pipelines.recipe import load_recipe
+from pipelines.registry import Registry
+from pipelines.serve.files import read_provenance
+from tests.pipelines.registered import register_champions
+from tests.pipelines.test_registry import trained
+
+
+def test_fairness_is_read_from_the_command_line() -> None:
+    assert parse_fairness([]) is None
+    assert parse_fairness(["off"]) == "off"
+    assert parse_fairness(["gender=uniform", "skin=light:0.25,dark:0.75"]) == {
+        "gender": "uniform",
+        "skin": {"light": 0.25, "dark": 0.75},
+    }
+
+
+@pytest.mark.parametrize("given", ["gender", "gender=", "=uniform", "gender=woman", "age=old:much"])
+def test_another_form_is_refused_with_the_allowed(given: str) -> None:
+    with pytest.raises(ValueError, match=r"fairness: got .*allowed (is|are) "):
+        parse_fairness([given])
+
+
+@pytest.mark.slow
+def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = write_recipe("folder")
+    register_champions(tracking_uri, load_recipe(path), tmp_path / "adapters", seed=1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    out = tmp_path / "out"
+    arguments = ["generate", "a doctor", "-n", "6", "--recipe", str(path), "-o", str(out)]
+    asked = ["--fairness", "gender=woman:0.5,man:0.5", "--seed", "9"]
+    result = CliRunner().invoke(app, [*arguments, *asked])
+    assert result.exit_code == 0, result.output
+    assert "gender: man 3, woman 3" in result.stdout
+    records = json.loads((out / "records.json").read_text())
+    assert [record["seed"] for record in records] == list(range(9, 15))
+    files = [out / f"{index:03d}.png" for index in range(6)]
+    inside = [read_provenance(file.read_bytes()) for file in files]
+    assert Counter(r.categories["gender"] for r in inside if r) == {"woman": 3, "man": 3}
+    with Image.open(out / "grid.png") as grid:
+        assert grid.width == 6 * 18
+    refused = CliRunner().invoke(app, [*arguments, "--fairness", "height=uniform"])
+    assert refused.exit_code == 2 and "allowed are ['age', 'gender']" in refused.stderr
+    listed = CliRunner().invoke(app, ["adapters", str(path)])
+    assert listed.exit_code == 0 and "folder-gender-woman" in listed.stdout
+
+
+@pytest.mark.slow
+def test_a_set_is_promoted_only_when_it_was_measured_or_forced(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe("promoted"))
+    with Registry(tracking_uri, recipe) as registry:
+        unmeasured = trained(recipe, "gender", tmp_path, seed=4)
+        registry.register_adapter_set(recipe.attribute("gender"), unmeasured, None)
+        with pytest.raises(ValueError, match="got fd unmeasured and hit rate unmeasured"):
+            registry.promote("gender", None, force=False)
+        assert registry.champions() == {}
+        with pytest.raises(ValueError, match=r"adapter_set: got 'other', which lacks"):
+            registry.promote("gender", "other", force=True)
+        with pytest.raises(ValueError, match="attribute: got 'height'"):
+            registry.promote("height", None, force=True)
+        versions = registry.promote("gender", None, force=True)
+        assert [version.champion for version in versions] == [True, True]
+        assert list(registry.champions()) == ["gender"]
+
+
+@pytest.mark.slow
+def test_a_set_that_is_not_what_the_registry_says_is_refused_and_the_old_one_stays(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    from pipelines.serve.generator import GeneratorService
+    from pipelines.serve.settings import ServeSettings
+
+    recipe = load_recipe(write_recipe("refused"))
+    register_champions(tracking_uri, recipe, tmp_path / "first", seed=1)
+    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+    service = GeneratorService(settings, recipe)
+    try:
+        before = service.served
+        register_champions(tracking_uri, recipe, tmp_path / "second", seed=2)
+        client = Registry(tracking_uri, recipe)._client
+        client.set_model_version_tag("refused-gender-woman", "2", "sha256", "0" * 64)
+        service.look_now()
+        deadline = time.monotonic() + 60
+        while service.served["age"] == before["age"]:  # the sound set goes live
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert service.served["age"].members["old"].version == "2"
+        assert service.served["gender"] == before["gender"]
+    finally:
+        service.close()
