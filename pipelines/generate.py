@@ -92,8 +92,10 @@ async def _paint(
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("pictures", total=len(orders))
         async for delivery in service.paint(orders, recipe.registry.prefix):
-            if delivery.provenance is None:
+            if delivery.error is not None:
                 raise RuntimeError(f"picture {delivery.index}: {delivery.error}")
+            if delivery.provenance is None:
+                continue
             files[delivery.index] = delivery.content, delivery.provenance
             progress.update(task, completed=len(files))
     return files

@@ -209,14 +209,18 @@ class _Desk:
         """Yield deliveries within the time limit. Raises 408 after it."""
         self._in_flight += len(orders)
         painting = self._backend.paint(orders, self.check_model(request.model))
+        limit = self._settings.limits.timeout_s
+        deadline = time.monotonic() + limit
         try:
-            async with asyncio.timeout(self._settings.limits.timeout_s):
-                async for delivery in painting:
-                    if delivery.error is not None:
-                        raise RequestError(500, "a picture could not be painted", code="failed")
-                    yield delivery
+            while True:
+                left = deadline - time.monotonic()
+                delivery = await asyncio.wait_for(anext(painting), left)
+                if delivery.error is not None:
+                    raise RequestError(500, "a picture could not be painted", code="failed")
+                yield delivery
+        except StopAsyncIteration:
+            return
         except TimeoutError as error:
-            limit = self._settings.limits.timeout_s
             raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
         finally:
             self._in_flight -= len(orders)
@@ -247,6 +251,10 @@ class _Desk:
         begun = False
         try:
             async for delivery in self.deliveries(request, orders):
+                begun = True
+                if not delivery.content:
+                    yield ": accepted\n\n"
+                    continue
                 frame = ImageFrame(
                     index=delivery.index,
                     b64_json=_base64(delivery),
@@ -260,7 +268,6 @@ class _Desk:
                 else:
                     event = CompletedImage(**frame.model_dump(), provenance=delivery.provenance)
                 yield _event(event.type, event)
-                begun = True
         except Exception as error:
             if not begun:
                 raise

@@ -117,7 +117,9 @@ class GeneratorService:
         self._folder.cleanup()
 
     async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:
-        """Yield previews and finished pictures as they come; stopping early frees their rows.
+        """Yield, once all is accepted, an empty delivery, then previews and finished pictures.
+
+        Stopping early frees their rows.
 
         Raises RequestError for what cannot be painted.
         """
@@ -133,6 +135,7 @@ class GeneratorService:
         self._wake.set()
         open_orders = len(orders)
         try:
+            yield Delivery(orders[0].index, b"")  # accepted
             while open_orders:
                 event = await mailbox.get()
                 order = orders[event.index]

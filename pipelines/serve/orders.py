@@ -31,7 +31,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A picture's file, finished or (`provenance` is None) on its way; or why there is none."""
+    """A picture's file, finished or (`provenance` is None) on its way; or why there is none.
+
+    The first of a request has no content: it only says that the request is accepted.
+    """
 
     index: int
     content: bytes
