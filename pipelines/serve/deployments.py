@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import FastAPI
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
@@ -55,7 +55,7 @@ class Generator:
     async def paint(self, orders: list[Order], model: str) -> AsyncIterator[Delivery]:
         """Yield previews and finished pictures."""
         async for delivery in self._service.paint(orders, model):
-            self._metrics.count(delivery)
+            self._metrics.export()
             yield delivery
 
     async def attributes(self) -> list[AttributeInfo]:
@@ -110,10 +110,8 @@ class Gateway:
                         self._metrics.count(delivery)
                     yield delivery
                 return
-            except BackPressureError as error:
-                raise RequestError(
-                    429, "too many requests are waiting", code="overloaded", retry_after_s=2
-                ) from error
+            except (BackPressureError, RayTaskError) as error:
+                raise _refusal(error) from error
             except _LOST as error:
                 log.warning("%d pictures are lost and ordered again: %s", len(left), type(error))
                 await asyncio.sleep(min(5.0, 0.25 * 2**attempt))
@@ -124,15 +122,20 @@ class Gateway:
         return self._metrics.render()
 
 
+def _refusal(error: BackPressureError | RayTaskError) -> Exception:
+    """Return what a caller is told: a full queue, or what the replica itself has raised."""
+    if isinstance(error, RayTaskError):
+        return error.cause  # Ray's own text is a traceback, and holds none of the fields
+    return RequestError(429, "too many requests are waiting", code="overloaded", retry_after_s=2)
+
+
 async def _retried(ask: Any) -> Any:
     """Return a call's answer, asking again while its replica is lost or replaced."""
     for attempt in range(_ATTEMPTS):
         try:
             return await ask()
-        except BackPressureError as error:
-            raise RequestError(
-                429, "too many requests are waiting", code="overloaded", retry_after_s=2
-            ) from error
+        except (BackPressureError, RayTaskError) as error:
+            raise _refusal(error) from error
         except _LOST as error:
             log.warning("a replica is lost, asking again: %s", type(error))
             await asyncio.sleep(min(5.0, 0.25 * 2**attempt))

@@ -52,8 +52,8 @@ class GeneratorMetrics:
         self._step = gauge("fairgen_step_seconds", "Seconds of the latest denoising step")
         self._reloads = gauge("fairgen_reloads", "Adapter sets gone live since start")
 
-    def count(self, delivery: Delivery) -> None:
-        """Export the figures after a delivery."""
+    def export(self) -> None:
+        """Export the figures as they are now."""
         engine = self._service.engine
         self._waiting.set(engine.waiting)
         self._rows.set(engine.rows_stepped / max(1, engine.steps_taken))

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 from ray import serve
 
 from pipelines.recipe import Recipe, load_recipe
@@ -74,6 +74,23 @@ def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
         records = list(pool.map(lambda i: paint(client, "a pilot", seed=i), range(24)))
     cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
     assert set(cells.values()) == {6}
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"fairness": {"gender": {"child": 1.0}}}, "gender", "got ['child'], allowed are ['woman'"),
+        ({"size": "17x16"}, "size", "size: got 17x16, allowed are multiples of 4"),
+        ({"size": "17x16", "stream": True}, "size", "size: got 17x16, allowed are multiples of 4"),
+    ],
+)
+def test_a_refusal_by_a_replica_reaches_the_caller_as_it_is(
+    client: OpenAI, change: dict[str, Any], param: str, message: str
+) -> None:
+    with pytest.raises(BadRequestError) as found:
+        client.images.generate(prompt="a doctor", extra_body=OPTIONS | change)
+    assert found.value.param == param
+    assert message in str(found.value) and "Traceback" not in str(found.value)
 
 
 def test_a_new_champion_goes_live_under_load_without_a_failed_request(
