@@ -126,6 +126,7 @@ class Engine:
         self._retiring: set[str] = set()
         self._cancelled: set[Ticket] = set()
         self._contexts: dict[str, Tensor] = {}
+        self._solvers: dict[int, Solver] = {}
         self._batches: dict[tuple[int, ...], _Batch] = {}
         self._lock = threading.Lock()
         self.steps_taken = self.rows_stepped = 0
@@ -239,7 +240,11 @@ class Engine:
     def _begin(self, ticket: Ticket, index: int) -> Row:
         picture = ticket.pictures[index]
         shape = self.backbone.latent_shape(picture.width_px, picture.height_px)
-        solver = solver_of(self.backbone.pipe.scheduler, picture.num_steps)
+        if picture.num_steps not in self._solvers:
+            self._solvers[picture.num_steps] = solver_of(
+                self.backbone.pipe.scheduler, picture.num_steps
+            )
+        solver = self._solvers[picture.num_steps]
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(picture.seed))
         x = noise.to(self.backbone.device)
         context, negative = self._context(picture.prompt), self._context(picture.negative_prompt)

@@ -119,6 +119,28 @@ def test_company_is_named_to_the_frozen_model_only_and_stays_as_it_was() -> None
             assert torch.equal(down, directions[path][0]) and torch.equal(up, directions[path][1])
 
 
+def test_the_adapted_model_meets_the_company_that_the_row_names() -> None:
+    found = in_company(CONFIG.model_copy(update={"company_share": 1.0}))
+    gates = found._company_gates(2)
+    names = found._company.names
+    assert gates[-2:].sum() == 0, "kept prompts are met alone"
+    for row, switched in zip(found._rows, gates[:-2], strict=True):
+        assert [names[i] for i in switched.nonzero().flatten()] == row.company
+    x, t = torch.randn(2, *found.backbone.latent_shape()), torch.tensor([500, 500])
+    context, own = found._context(["a doctor"] * 2), torch.eye(2)
+    alone = found._objective(x, t, context, own, torch.zeros(2, len(names)))
+    together = found._objective(x, t, context, own, torch.ones(2, len(names)))
+    assert (alone - together).abs().max() > 1e-4
+
+
+def test_a_neutral_prompt_may_name_the_opposite_category() -> None:
+    found = discovery(tiny_pipeline(), CONFIG.model_copy(update={"oppose": 1.0}))
+    for row in found._rows:
+        own, other = (GENDER.categories[i].word for i in (row.category, 1 - row.category))
+        assert f" {other} " in row.neutral and f" {own} " in row.named
+        assert f" {other} " not in row.named and row.told == row.neutral
+
+
 def test_a_second_round_begins_where_the_first_ended_and_resumes_the_same() -> None:
     config = CONFIG.model_copy(update={"num_updates": 8})
     whole, first, second = (in_company(config) for _ in range(3))
