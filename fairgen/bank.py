@@ -177,7 +177,10 @@ class AdapterBank(nn.Module):
                 )
             if self._mix.num_active == 0:
                 return None
-            A_NIr, B_NrO = self._mix.gathered(key, self.A[key], self.B[key], x.dtype)
+            found = self._mix.gathered(key, self.A[key], self.B[key], x.dtype)
+            if found is None:
+                return None
+            A_NIr, B_NrO = found
             flat = x.ndim == 2
             x, y = (x[:, None], output[:, None]) if flat else (x, output)
             rows = self._mix.rows  # those without adapters at either end are passed over
@@ -229,17 +232,22 @@ class Mix:
         order = active_NR[self.rows].int().argsort(dim=1, descending=True, stable=True)
         self._places_Nr = order[:, : self.num_active]
         self._gates_Nr = gates_NR[self.rows].gather(1, self._places_Nr)
-        self._gathered: dict[str, tuple[Tensor, Tensor]] = {}
+        self._gathered: dict[str, tuple[Tensor, Tensor] | None] = {}
 
-    def gathered(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return A, N x in x r, and B with the gates folded in, N x r x out."""
+    def gathered(
+        self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return A, N x in x r, and B with the gates folded in, N x r x out; None where nothing that
+        is switched on has a direction, as on queries when only keys and values were adapted.
+        """
         if key in self._gathered:
             return self._gathered[key]
         places, gates = self._places_Nr.to(A.device), self._gates_Nr.to(B)[..., None]
         found = A[places].mT.to(dtype).contiguous(), (B.mT[places] * gates).to(dtype)
-        if not A.requires_grad:  # what trains is gathered anew: the next pass may want a gradient
-            self._gathered[key] = found
-        return found
+        if A.requires_grad:  # what trains is gathered anew: the next pass may want a gradient
+            return found
+        self._gathered[key] = found if found[1].any() else None
+        return self._gathered[key]
 
 
 def _linear(denoiser: nn.Module, path: str) -> nn.Linear:
