@@ -237,8 +237,9 @@ class Mix:
     def gathered(
         self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor] | None:
-        """Return A, N x in x r, and B with the gates folded in, N x r x out; None where nothing that
-        is switched on has a direction, as on queries when only keys and values were adapted.
+        """Return A, N x in x r, and B with the gates folded in, N x r x out.
+
+        None where nothing that is on has a direction: queries, where keys and values are adapted.
         """
         if key in self._gathered:
             return self._gathered[key]
