@@ -50,12 +50,21 @@ class AdapterBank(nn.Module):
         """Names of the loaded adapters: the order of the columns of the gates."""
         return tuple(self._ranks)
 
-    def add(self, name: str, directions: Directions, scale: float = 1.0) -> None:
-        """Load an adapter, projection -> (A: r x in, B: out x r), with `scale` folded into B.
+    def add(self, name: str, directions: Directions) -> None:
+        """Load an adapter, projection -> (A: r x in, B: out x r).
 
         Raises ValueError on a name that is loaded, a wrong projection or a wrong shape.
         """
         self._check_new(name)
+        self.check(name, directions)
+        fitted = {}
+        for path, (down, up) in directions.items():
+            weight = self._layers[path].weight
+            fitted[path] = (down.to(weight), up.to(weight))
+        self._append(name, fitted, requires_grad=False)
+
+    def check(self, name: str, directions: Directions) -> None:
+        """Raise ValueError for directions that do not fit the bank's projections."""
         if set(directions) != set(self.projections):
             odd = sorted(set(directions) ^ set(self.projections))
             raise ValueError(
@@ -77,11 +86,6 @@ class AdapterBank(nn.Module):
                     f"got A {tuple(down.shape)} and B {tuple(up.shape)}, "
                     f"allowed are r x {layer.in_features} and {layer.out_features} x r"
                 )
-        fitted = {}
-        for path, (down, up) in directions.items():
-            weight = self._layers[path].weight
-            fitted[path] = (down.to(weight), (scale * up).to(weight))
-        self._append(name, fitted, requires_grad=False)
 
     def add_trainable(
         self,

@@ -138,6 +138,10 @@ class Engine:
         """
         self.bank.add(name, self._on_bank(adapter))
 
+    def check_adapter(self, name: str, adapter: Adapter) -> None:
+        """Raise ValueError for an adapter that does not fit; may be called from any thread."""
+        self.bank.check(name, self._on_bank(adapter))
+
     def retire(self, names: Sequence[str]) -> None:
         """Unload adapters as soon as no picture in the engine uses them any more."""
         with self._lock:

@@ -17,9 +17,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from fairgen import people
+from fairgen import people, phrases
 from fairgen.attributes import Attribute
-from fairgen.people import FUNCTION, Key
+from fairgen.people import FUNCTION
+from fairgen.phrases import Key
 
 Reason = Literal["free", "named", "negated", "no people", "several people"]
 
@@ -70,7 +71,7 @@ def _left_alone(
 
 def _decide(reading: "_Reading", attribute: Attribute) -> AttributeDecision:
     negated: dict[str, bool] = {}
-    for start, end, meanings in people.find(reading.words, _mentions(attribute)):
+    for start, end, meanings in phrases.find(reading.words, _mentions(attribute)):
         if reading.is_about_the_person(start, end):
             number = next((float(w) for w in reading.words[start:end] if w.isdecimal()), 0.0)
             _, category = min(meanings, key=lambda meaning: abs(meaning[0] - number))
@@ -90,7 +91,7 @@ def _mentions(attribute: Attribute) -> dict[Key, list[tuple[float, str]]]:
     for category, mentions in [*spoken, ("", attribute.mentions)]:
         for mention in mentions:
             number = next((float(digits) for digits in re.findall(r"\d+", mention)), 0.0)
-            for form in people.forms(mention)[: 1 if mention in people.ADJECTIVES else None]:
+            for form in phrases.forms(mention)[: 1 if mention in people.ADJECTIVES else None]:
                 table.setdefault(form, []).append((number, category))
     return table
 
@@ -132,10 +133,10 @@ class _Reading:
     """
 
     def __init__(self, prompt: str) -> None:
-        self.words, self.tails = people.read(prompt)
+        self.words, self.tails = phrases.read(prompt)
         self.roles = [""] * len(self.words)
         self.shown: list[_Span] = []
-        spans = [_Span(*found) for found in people.find(self.words, people.kinds())]
+        spans = [_Span(*found) for found in phrases.find(self.words, people.kinds())]
         for span in spans:
             self._mark(span, "" if span.kind in _PEOPLE else span.kind)
         for span in self._side_by_side([span for span in spans if span.kind in _PEOPLE]):

@@ -102,15 +102,14 @@ async def _paint(
 
 
 def _grid(files: list[bytes]) -> Image.Image:
-    """Return the pictures side by side, eight a row."""
+    """Return the pictures side by side, eight a row, the last row filled up with white."""
+    from diffusers.utils import make_image_grid
+
     images = [Image.open(io.BytesIO(content)).convert("RGB") for content in files]
-    width, height = images[0].size
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (width + 2), rows * (height + 2)), "white")
-    for place, image in enumerate(images):
-        sheet.paste(image, ((place % columns) * (width + 2), (place // columns) * (height + 2)))
-    return sheet
+    blank = Image.new("RGB", images[0].size, "white")
+    return make_image_grid(images + [blank] * (rows * columns - len(images)), rows, columns)
 
 
 def tally(records: list[Provenance]) -> dict[str, Counter[str]]:

@@ -261,6 +261,7 @@ class GeneratorService:
                 f"{champion.name} version {champion.version}: got sha256 {adapter.sha256}, "
                 f"the registry says {champion.sha256}"
             )
+        self._engine.check_adapter(_loaded_name(champion), adapter)
         return adapter
 
     def _take_swaps(self) -> None:

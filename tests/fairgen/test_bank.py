@@ -113,13 +113,6 @@ def test_directions_come_back_as_they_went_in(bank: AdapterBank) -> None:
         assert torch.equal(down, wanted[path][0]) and torch.equal(up, wanted[path][1])
 
 
-def test_a_scale_is_folded_into_the_directions(bank: AdapterBank) -> None:
-    directions = random_directions(bank, 2, 9)
-    bank.add("age-young", directions, scale=0.5)
-    for path, (down, up) in bank.directions("age-young").items():
-        assert torch.equal(down, directions[path][0]) and torch.equal(up, 0.5 * directions[path][1])
-
-
 def test_trainable_directions_are_full_precision_on_a_half_precision_model(
     pipe: StableDiffusionPipeline,
 ) -> None:

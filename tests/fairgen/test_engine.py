@@ -231,3 +231,17 @@ def test_what_cannot_be_painted_is_refused_at_once(change: dict, message: str) -
     with pytest.raises(ValueError, match=message):
         engine.submit([MIXED[1], replace(MIXED[0], **change)])
     assert engine.pending == 0
+
+
+def test_an_adapter_that_does_not_fit_is_found_before_it_is_loaded() -> None:
+    engine = open_engine(tiny_pipeline())
+    adapter = make_adapter(tiny_pipeline())
+    path = next(iter(adapter.directions))
+    down, up = adapter.directions[path]
+    wrong = replace(adapter, directions=adapter.directions | {path: (down[:, 1:], up)})
+    engine.check_adapter("gender-woman@2", adapter)
+    with pytest.raises(ValueError, match=r"'gender-woman@2' on .*: got A \(2, "):
+        engine.check_adapter("gender-woman@2", wrong)
+    foreign = replace(adapter, directions=adapter.directions | {"mid.nowhere": (down, up)})
+    with pytest.raises(ValueError, match="other projections than the bank's"):
+        engine.check_adapter("gender-woman@2", foreign)

@@ -54,7 +54,7 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
     inside = [read_provenance(file.read_bytes()) for file in files]
     assert Counter(r.categories["gender"] for r in inside if r) == {"woman": 3, "man": 3}
     with Image.open(out / "grid.png") as grid:
-        assert grid.width == 6 * 18
+        assert grid.size == (6 * 16, 16)
     refused = CliRunner().invoke(app, [*arguments, "--fairness", "height=uniform"])
     assert refused.exit_code == 2 and "allowed are ['age', 'gender']" in refused.stderr
     listed = CliRunner().invoke(app, ["adapters", str(path)])

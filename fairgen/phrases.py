@@ -1,0 +1,73 @@
+"""How a prompt is read: its words and punctuation, and the phrases of a table that it holds."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+Key = tuple[str, ...]
+T = TypeVar("T")
+
+_TENS = ("twent", "thirt", "fort", "fift", "sixt", "sevent", "eight", "ninet")
+_REWRITES = (
+    ("[\u2018\u2019\u02bc`]", "'"),
+    (r"n't\b", " not"),
+    (r"\b(he|she|it|who|that|there)'s\b", r"\1 is"),
+    (r"\b(dr|mr|mrs|ms|prof|jr|sr|lt|sgt|capt)\.", r"\1"),
+    (r"(?<= [b-hj-z])\.(?= \w)", ""),  # initials
+    (r"\b(?:anything but|instead of|rather than|other than|devoid of|free of)\b", "not"),
+    *((rf"\b{stem}y\b", f"{tens}0") for tens, stem in enumerate(_TENS, 2)),
+    *((rf"\b{stem}ies\b", f"{tens}0s") for tens, stem in enumerate(_TENS, 2)),
+    (r"\b(?:appears?|seems?|looks?) to be\b", "is"),
+    (r"\b(?:early|mid|late)[ -](?=\d0s)", ""),
+    (r":\d+(?:\.\d+)?", ""),  # weights: "(doctor:1.2)"
+    (
+        r"\b(?:says?|saying|reads?|reading|words?|text|titled?|labell?ed|written|letters|logo)"
+        r"\W{1,3}[\"'“][^\"'“”]{0,200}[\"'”]",
+        ".",
+    ),
+    ("&", " and "),
+)
+_TOKEN = r"([^\W\d_]+|\d+|#)(-(?=\w)|'s(?!\w)|(?<=s)'(?!\w))?|[^\w\s()\[\]{}\"'“”*]|\n"
+
+
+def read(text: str) -> tuple[list[str], list[str]]:
+    """Return a text's words and punctuation, and what each ends on: "-", "'" of an owner, or ""."""
+    text = unicodedata.normalize("NFKD", text.casefold())
+    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    for pattern, replacement in _REWRITES:
+        text = re.sub(pattern, replacement, text)
+    tokens = list(re.finditer(_TOKEN, text))
+    return [token[1] or token[0] for token in tokens], [(token[2] or "")[:1] for token in tokens]
+
+
+def find(words: Sequence[str], table: Mapping[Key, T]) -> list[tuple[int, int, T]]:
+    """Return start, end and meaning of a table's phrases in a text, the longest at each place."""
+    keys = ["#" if word.isdecimal() else word for word in words]
+    longest = max(map(len, table))
+    found = []
+    at = 0
+    while at < len(keys):
+        sizes = range(min(longest, len(keys) - at), 0, -1)
+        size = next((size for size in sizes if tuple(keys[at : at + size]) in table), 0)
+        if size:
+            found.append((at, at + size, table[tuple(keys[at : at + size])]))
+        at += size or 1
+    return found
+
+
+def forms(phrase: str) -> list[Key]:
+    """Return a phrase and its plurals, as keys of a table."""
+    words = ["#" if word.isdecimal() else word for word in read(phrase)[0]]
+    head = 0 if {"in", "by", "at", "of"}.intersection(words[1:]) else len(words) - 1
+    noun = words[head]
+    plurals = [noun + "s", noun + "es"]
+    if noun.endswith("man") and noun not in ("human", "shaman", "german"):
+        plurals.append(noun[:-3] + "men")
+    if noun.endswith("y"):
+        plurals.append(noun[:-1] + "ies")
+    if noun.endswith(("f", "fe")):
+        plurals.append(noun.rstrip("fe") + "ves")
+    if noun.endswith("child"):
+        plurals.append(noun + "ren")
+    return [(*words[:head], form, *words[head + 1 :]) for form in (noun, *plurals)]
