@@ -58,6 +58,10 @@ class Generator:
             self._metrics.export()
             yield delivery
 
+    async def check_size(self, width_px: int, height_px: int) -> None:
+        """Raise ValueError for a size that the model cannot paint."""
+        self._service.check_size(width_px, height_px)
+
     async def attributes(self) -> list[AttributeInfo]:
         """Return what is served now."""
         return self._service.attributes()
@@ -80,6 +84,10 @@ class Gateway:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self, self._settings, self._recipe)
+
+    async def check_size(self, width_px: int, height_px: int) -> None:
+        """Ask the generator."""
+        await _retried(lambda: self._generator.check_size.remote(width_px, height_px))
 
     async def assign(self, request: ImageRequest) -> Assignment:
         """Ask the indicator."""

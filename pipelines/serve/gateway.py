@@ -43,6 +43,8 @@ _OPEN = {"/health", "/", "/docs", "/openapi.json"}
 class Backend(Protocol):
     """What the gateway stands in front of."""
 
+    async def check_size(self, width_px: int, height_px: int) -> None: ...
+
     async def assign(self, request: ImageRequest) -> Assignment: ...
 
     def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]: ...
@@ -192,12 +194,17 @@ class _Desk:
             raise RequestError(429, message, code="overloaded", retry_after_s=2)
 
     async def orders(self, request: ImageRequest) -> list[Order]:
-        """Return one order an image. Raises RequestError for what cannot be met."""
+        """Return one order an image. Raises RequestError for what cannot be met.
+
+        The indicator is asked last: a refused request shall not count in its ledger.
+        """
         model = self.check_model(request.model)
         self.check_limits(request)
         if model == self.models[1]:
             request = request.model_copy(update={"fairness": "off"})
         try:
+            if any(request.sides_px):
+                await self._backend.check_size(*request.sides_px)
             assignment = await self._backend.assign(request)
         except ValueError as error:
             raise refused_field(error) from error

@@ -98,6 +98,10 @@ class GeneratorService:
     def engine(self) -> Engine:
         return self._engine
 
+    def check_size(self, width_px: int, height_px: int) -> None:
+        """Raise ValueError, with what is allowed, for a size that the model cannot paint."""
+        self._engine.backbone.latent_shape(width_px, height_px)
+
     def look_now(self) -> None:
         """Look the champions up at once, not at the next poll."""
         self._look.set()

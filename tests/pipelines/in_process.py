@@ -27,6 +27,9 @@ class InProcess:
         self._indicator = IndicatorService(recipe.attributes, settings.fairness)
         self._metrics = GatewayMetrics()
 
+    async def check_size(self, width_px: int, height_px: int) -> None:
+        self.generator.check_size(width_px, height_px)
+
     async def assign(self, request: ImageRequest) -> Assignment:
         served = list(self.generator.served)
         return self._indicator.assign(request.prompt, request.n, request.fairness, served)

@@ -110,6 +110,17 @@ def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
     assert seen == {"woman": 3, "man": 3}
 
 
+def test_a_refused_request_does_not_count_in_the_ledger(endpoint: Endpoint) -> None:
+    ask = {"fairness": {"gender": "uniform"}}
+    body = {"prompt": "a farmer", "size": "17x16"} | ask
+    seen = []
+    for _ in range(6):
+        assert endpoint.post(json.dumps(body).encode())[0] == 400
+        seen.append(endpoint.generate("a farmer", **ask)[0].provenance["categories"]["gender"])
+    for prefix in range(1, 7):
+        assert abs(seen[:prefix].count("woman") - prefix / 2) < 1
+
+
 def test_without_fairness_the_default_is_uniform_and_off_is_the_base(endpoint: Endpoint) -> None:
     categories = [p.provenance["categories"] for p in endpoint.generate("a chef", n=4)]
     assert Counter(c["gender"] for c in categories) == {"woman": 2, "man": 2}
