@@ -51,24 +51,29 @@ class AdapterBank(nn.Module):
         return tuple(self._ranks)
 
     def add(self, name: str, directions: Directions) -> None:
-        """Load an adapter, projection -> (A: r x in, B: out x r).
+        """Load an adapter, projection -> (A: r x in, B: out x r); those it lacks stay as they are.
 
         Raises ValueError on a name that is loaded, a wrong projection or a wrong shape.
         """
         self._check_new(name)
         self.check(name, directions)
+        rank = next(iter(directions.values()))[0].shape[0]
         fitted = {}
-        for path, (down, up) in directions.items():
-            weight = self._layers[path].weight
-            fitted[path] = (down.to(weight), up.to(weight))
+        for path, layer in self._layers.items():
+            empty = layer.weight.new_zeros
+            down, up = directions.get(
+                path, (empty(rank, layer.in_features), empty(layer.out_features, rank))
+            )
+            fitted[path] = (down.to(layer.weight), up.to(layer.weight))
         self._append(name, fitted, requires_grad=False)
 
     def check(self, name: str, directions: Directions) -> None:
         """Raise ValueError for directions that do not fit the bank's projections."""
-        if set(directions) != set(self.projections):
-            odd = sorted(set(directions) ^ set(self.projections))
+        odd = sorted(set(directions) - set(self.projections))
+        if odd or not directions:
+            got = f"other projections than the bank's, such as {odd[:3]}" if odd else "none"
             raise ValueError(
-                f"directions of {name!r}: got other projections than the bank's, such as {odd[:3]}"
+                f"directions of {name!r}: got {got}, allowed are {list(self.projections[:3])}..."
             )
         ranks = {down.shape[0] for down, _ in directions.values()}
         if len(ranks) != 1:

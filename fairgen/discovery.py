@@ -20,7 +20,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from accelerate import Accelerator
@@ -36,11 +36,16 @@ from fairgen.sampler import ddim
 
 
 class DiscoveryConfig(BaseModel):
-    """How adapters are learnt; the same for every attribute of a recipe."""
+    """How adapters are learnt.
+
+    `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
+    tones, a middle category overshoots at a strength that the ends need.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     eta: float = Field(default=2.0, gt=0)
+    category_eta: dict[str, Annotated[float, Field(gt=0)]] = {}
     rank: int = Field(default=1, ge=1)
     num_updates: int = Field(default=150, ge=1)
     num_rows: int = Field(default=24, ge=2)
@@ -55,6 +60,10 @@ class DiscoveryConfig(BaseModel):
     company_share: float = Field(default=0.7, ge=0, le=1)
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
     seed: int = 0
+
+    def eta_of(self, category: str) -> float:
+        """Return a category's strength."""
+        return self.category_eta.get(category, self.eta)
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,8 @@ class Discovery:
         company: Sequence[Adapter] = (),
         accelerator: Accelerator | None = None,
     ) -> None:
+        if unknown := sorted(set(config.category_eta) - set(attribute.names)):
+            raise ValueError(f"category_eta: got {unknown}, allowed are {list(attribute.names)}")
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._concepts, self._templates, self._others = (
             tuple(concepts),
@@ -181,7 +192,8 @@ class Discovery:
         eps_g, eps_d, eps_empty, eps_asked = frozen.split([N, N, N, len(asked)])
         eps_keep = eps_empty[keep_rows]
         eps_keep[asked] = eps_asked
-        target = eps_g + config.eta * (eps_d - eps_g)
+        eta = torch.tensor([config.eta_of(self.attribute.names[r.category]) for r in self._rows])
+        target = eps_g + eta.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1)) * (eps_d - eps_g)
 
         gates = torch.eye(len(self.attribute.names))[[row.category for row in self._rows]].to(
             self._x
@@ -231,7 +243,7 @@ class Discovery:
                 base_fingerprint=fingerprint,
                 rank=self.config.rank,
                 alpha=self.config.rank,
-                eta=self.config.eta,
+                eta=self.config.eta_of(category.name),
                 projections=self.config.projections,
                 recipe_hash=recipe_hash,
             )

@@ -113,12 +113,15 @@ class Engine:
     `step`; `submit`, `cancel` and `pending` may be called from any.
     """
 
-    def __init__(self, backbone: Backbone, max_rows: int = 32) -> None:
+    def __init__(
+        self, backbone: Backbone, max_rows: int = 32, cache_key_values: bool = True
+    ) -> None:
+        """`cache_key_values` off computes cross-attention's keys and values anew at every step."""
         if max_rows < 2:
             raise ValueError(f"max_rows: got {max_rows}, allowed are 2 or more")
         self.backbone, self.max_rows = backbone, max_rows
         self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
-        prompt_only = set(backbone.prompt_projections())
+        prompt_only = set(backbone.prompt_projections() if cache_key_values else ())
         self._cache = KeyValueCache(backbone.denoiser, self.bank, sorted(prompt_only))
         self._every_step = [path for path in self.bank.projections if path not in prompt_only]
         self._waiting: deque[tuple[Ticket, deque[int]]] = deque()
@@ -136,11 +139,11 @@ class Engine:
 
         Raises ValueError for a name that is loaded or an adapter that does not fit.
         """
-        self.bank.add(name, self._on_bank(adapter))
+        self.bank.add(name, adapter.directions)
 
     def check_adapter(self, name: str, adapter: Adapter) -> None:
         """Raise ValueError for an adapter that does not fit; may be called from any thread."""
-        self.bank.check(name, self._on_bank(adapter))
+        self.bank.check(name, adapter.directions)
 
     def retire(self, names: Sequence[str]) -> None:
         """Unload adapters as soon as no picture in the engine uses them any more."""
@@ -362,18 +365,6 @@ class Engine:
                 del self._contexts[next(iter(self._contexts))]
             self._contexts[prompt] = self.backbone.encode([prompt])[0]
         return self._contexts[prompt]
-
-    def _on_bank(self, adapter: Adapter) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return directions for every projection of the bank; those it lacks are zero."""
-        found = dict(adapter.directions)
-        for path in set(self.bank.projections) - found.keys():
-            layer = self.backbone.denoiser.get_submodule(path)
-            assert isinstance(layer, torch.nn.Linear)
-            found[path] = (
-                torch.zeros(adapter.metadata.rank, layer.in_features),
-                torch.zeros(layer.out_features, adapter.metadata.rank),
-            )
-        return found
 
 
 def _wants_preview(row: Row) -> bool:

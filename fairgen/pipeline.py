@@ -58,7 +58,7 @@ class FairGenPipeline:
         ]
         for adapter in self.adapters:
             adapter.check_base(base)
-        projections = list(self.adapters[0].directions) if self.adapters else []
+        projections = list(dict.fromkeys(path for a in self.adapters for path in a.directions))
         self.bank = AdapterBank(self._backbone.denoiser, projections)
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)

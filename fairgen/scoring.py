@@ -20,7 +20,6 @@ from fairgen.metrics import (
     sampling_floor,
     similarity,
 )
-from fairgen.pipeline import FairGenOutput
 
 
 class PromptScore(BaseModel):
@@ -49,13 +48,17 @@ def score_pictures(
     system: str,
     concept: str,
     prompt: str,
-    output: FairGenOutput,
+    images: Sequence[Image.Image],
+    categories: Sequence[Mapping[str, str]],
     reference: Sequence[Image.Image],
     attributes: Sequence[Attribute],
     judge: Judge,
 ) -> PromptScore:
-    """Judge one prompt's pictures; `reference` are the base model's pictures of the same seeds."""
-    perceived = judge.perceive(output.images)
+    """Judge one prompt's pictures: `categories` is what was asked of each, by attribute.
+
+    `reference` are the base model's pictures of the same seeds.
+    """
+    perceived = judge.perceive(images)
     concept_index = judge.heads["concept"].index(concept)
     classes = {name: values for name, values in judge.heads.items() if name != "concept"}
     classes |= {attribute.name: attribute.names for attribute in attributes}
@@ -65,21 +68,17 @@ def score_pictures(
         probabilities = perceived[head][:, columns]
         seen[head] = probabilities.argmax(1).tolist()
         soft[head] = probabilities.mean(0).tolist()
-        asked[head] = [
-            names.index(record.categories[head])
-            for record in output.records
-            if head in record.categories
-        ]
+        asked[head] = [names.index(wanted[head]) for wanted in categories if head in wanted]
     return PromptScore(
         system=system,
         concept=concept,
-        num_images=len(output.images),
+        num_images=len(images),
         asked=asked,
         seen=seen,
         soft=soft,
         recognised=(perceived["concept"].argmax(1) == concept_index).tolist(),
-        clip_t=judge.alignment(output.images, prompt).tolist(),
-        ssim=similarity(_unit(output.images), _unit(reference)).tolist(),
+        clip_t=judge.alignment(images, prompt).tolist(),
+        ssim=similarity(_unit(images), _unit(reference)).tolist(),
     )
 
 

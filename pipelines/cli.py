@@ -5,7 +5,7 @@ answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.recipe import Recipe
+    from pipelines.serve.settings import ServeSettings
     from pipelines.train_all import Outcome
 
 app = typer.Typer(
@@ -58,7 +59,13 @@ def train_all(
 
 
 @app.command()
-def evaluate(recipe: RecipePath = _DEFAULT) -> None:
+def evaluate(
+    recipe: RecipePath = _DEFAULT,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Measure a running endpoint, asked one image a request by 8 clients."),
+    ] = None,
+) -> None:
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
 
@@ -67,8 +74,11 @@ def evaluate(recipe: RecipePath = _DEFAULT) -> None:
     loaded = _load(recipe)
     console = Console()
     try:
-        _show(workflow.evaluate_trained(loaded, HOME, REPORT, console), console)
-    except ValueError as error:
+        if endpoint is not None:
+            _show(workflow.evaluate_endpoint(loaded, endpoint, REPORT, console), console)
+        else:
+            _show(workflow.evaluate_trained(loaded, HOME, REPORT, console), console)
+    except (ValueError, OSError) as error:
         raise _refusal(error) from error
 
 
@@ -76,13 +86,21 @@ def evaluate(recipe: RecipePath = _DEFAULT) -> None:
 def bench(
     recipe: RecipePath = _DEFAULT,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",
+    full_size: Annotated[
+        bool, typer.Option(help="Also on a UNet of Stable Diffusion 1.5's size, minutes on a CPU.")
+    ] = True,
 ) -> None:
-    """Measure what gating costs on the recipe's base model, as ratios in one run."""
+    """Measure what gating and serving cost, as ratios in one run; needs champions."""
     from rich.console import Console
 
     from pipelines import bench as benchmark
 
-    Console().print(benchmark.table_of(benchmark.bench(_load(recipe), out)))
+    loaded = _load(recipe)
+    try:
+        figures = benchmark.bench(loaded, _settings(recipe), HOME, out, full_size)
+    except ValueError as error:
+        raise _refusal(error) from error
+    Console().print(benchmark.table_of(figures))
     typer.echo(f"Every figure: {out}")
 
 
@@ -98,14 +116,9 @@ def serve(
     from rich.console import Console
 
     from pipelines.serve.run import serve_until_interrupted
-    from pipelines.serve.settings import ServeSettings
 
     _load(recipe)
-    settings = ServeSettings(
-        recipe=recipe.resolve() if recipe.exists() else recipe,
-        max_replicas=replicas,
-        max_rows=max_rows,
-    )
+    settings = _settings(recipe, max_replicas=replicas, max_rows=max_rows)
     serve_until_interrupted(settings, HOME, host, port, Console())
 
 
@@ -234,7 +247,14 @@ def _load(path: Path) -> "Recipe":
         raise _refusal(error) from error
 
 
-def _refusal(error: ValueError) -> typer.Exit:
+def _settings(recipe: Path, **changes: Any) -> "ServeSettings":
+    """Return the endpoint's settings for a recipe, found from whatever folder a replica runs in."""
+    from pipelines.serve.settings import ServeSettings
+
+    return ServeSettings(recipe=recipe.resolve() if recipe.exists() else recipe, **changes)
+
+
+def _refusal(error: Exception) -> typer.Exit:
     typer.secho(str(error), fg="red", err=True)
     return typer.Exit(2)
 

@@ -2,7 +2,6 @@
 report with pictures.
 """
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fairgen.pipeline import FairGenPipeline
 from fairgen.scoring import PromptScore, score_pictures
 from pipelines.evaluation import Evaluation, summarise
 from pipelines.recipe import EvaluationSize, Recipe
-from pipelines.report import write_report
+from pipelines.report import png, write_report
 
 SYSTEMS = ("base", "iid", "fairgen")
 _SHOWN = 8
@@ -54,10 +53,17 @@ class Painter:
             reference = reference or output.images
             scores.append(
                 score_pictures(
-                    system, concept, prompt, output, reference, self.recipe.attributes, self.judge
+                    system,
+                    concept,
+                    prompt,
+                    output.images,
+                    [record.categories for record in output.records],
+                    reference,
+                    self.recipe.attributes,
+                    self.judge,
                 )
             )
-            shown[system] = [_png(image) for image in output.images[:_SHOWN]]
+            shown[system] = [png(image) for image in output.images[:_SHOWN]]
         return scores, shown
 
     def unchanged(self, concept: str, num_images: int) -> bool:
@@ -121,9 +127,3 @@ def _paint_all(
     yield from painters.map_unordered(
         lambda actor, concept: actor.paint.remote(concept, size.num_images), list(size.concepts)
     )
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -137,6 +137,13 @@ class Recipe(_Section):
                 DiscoveryConfig.model_validate(self.discovery.model_dump() | values)
             except ValidationError as error:
                 raise ValueError(f"{field}.{describe(error, DiscoveryConfig)}") from error
+        for attribute in self.attributes:
+            strengths = self.discovery_of(attribute.name).category_eta
+            if unknown := sorted(set(strengths) - set(attribute.names)):
+                raise ValueError(
+                    f"overrides.{attribute.name}.category_eta: got {unknown}, "
+                    f"allowed are {list(attribute.names)}"
+                )
         for template in self.templates:
             if template.count("{subject}") != 1:
                 raise ValueError(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.registry import RegisteredVersion
 
 _LABELS = {"base": "indicator off", "fairgen": "indicator on"}
+_SYSTEMS = {"base": "base", "iid": "FairGen iid", "fairgen": "FairGen quota"}
 
 
 def write_report(
@@ -59,6 +60,13 @@ def draw_grid(
     return sheet
 
 
+def png(image: Image.Image) -> bytes:
+    """Return a picture's bytes as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def draw_bars(evaluation: Evaluation, path: Path) -> None:
     """Plot, per attribute and concept, the delivered share of each category; dashed lines are the
     shares asked for.
@@ -96,16 +104,17 @@ def table_of(evaluation: Evaluation) -> Table:
         title=f"Fairness, N={evaluation.num_images} pictures a prompt, {_prompts(evaluation)} "
         "prompts, mean of per-prompt FD [95 % interval over prompts]"
     )
-    for heading in ("target", "base", "FairGen iid", "FairGen quota", "floor of a fair coin"):
+    known = [system for system in _SYSTEMS if system in evaluation.preservation]
+    for heading in ("target", *(_SYSTEMS[s] for s in known), "floor of a fair coin"):
         table.add_column(heading)
     for name, systems in evaluation.fairness.items():
         cells = [
             f"{systems[s].fd:.3f} [{systems[s].interval[0]:.3f}, {systems[s].interval[1]:.3f}]"
-            for s in ("base", "iid", "fairgen")
+            for s in known
         ]
         table.add_row(name, *cells, f"{systems['fairgen'].floor:.3f}")
     table.add_section()
-    figures = [evaluation.preservation[system].figures() for system in ("base", "iid", "fairgen")]
+    figures = [evaluation.preservation[system].figures() for system in known]
     labels = {"recognised": "concept recognised", "clip_t": "CLIP-T", "ssim": "same-seed SSIM"}
     for name in figures[0]:
         values = (f"{found[name]:.3f}" for found in figures)

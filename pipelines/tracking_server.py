@@ -30,7 +30,7 @@ def tracking_server(store: Path) -> Iterator[str]:
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         yield uri
         return
-    port = _free_port()
+    port = free_port()
     uri = f"http://127.0.0.1:{port}"
     log = _prepared(store) / "mlflow-server.log"
     with log.open("w") as stream:
@@ -90,7 +90,7 @@ def _prepared(store: Path) -> Path:
     return store
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -180,7 +180,27 @@ def test_errors_name_what_was_got_and_what_is_allowed(
         bank.add("age-old", random_directions(bank, 1, 0))
     with pytest.raises(ValueError, match="got 'age-young', loaded are"):
         bank.remove("age-young")
-    with pytest.raises(ValueError, match="other projections than the bank's"):
+    with pytest.raises(ValueError, match=r"got other projections than the bank's, .*\['conv_in'\]"):
+        bank.add("age-young", {"conv_in": (torch.zeros(1, 4), torch.zeros(8, 1))})
+    with pytest.raises(ValueError, match="directions of 'age-young': got none, allowed are"):
         bank.add("age-young", {})
     with pytest.raises(ValueError, match=r"a Conv2d, allowed are nn\.Linear"):
         AdapterBank(pipe.unet, ["conv_in"])
+
+
+def test_adapters_of_other_projections_share_a_bank(pipe: StableDiffusionPipeline) -> None:
+    backbone = load_backbone(pipe)
+    bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
+    whole = random_directions(bank, 2, seed=0)
+    only_kv = {path: whole[path] for path in backbone.projections("kv")}
+    bank.add("age-old", random_directions(bank, 1, seed=1))
+    bank.add("gender-woman", only_kv)
+    bank.add(
+        "gender-man", whole | {p: (d, 0 * u) for p, (d, u) in whole.items() if p not in only_kv}
+    )
+    with bank.gated(torch.tensor([[0.0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 0]])):
+        lacking = denoise(pipe)
+    with bank.gated(torch.tensor([[0.0, 0, 1], [1, 0, 1], [0, 0, 0], [1, 0, 0]])):
+        zero = denoise(pipe)
+    torch.testing.assert_close(lacking, zero, atol=1e-5, rtol=1e-5)
+    assert bank.directions("gender-woman").keys() == whole.keys()

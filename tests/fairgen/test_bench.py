@@ -5,7 +5,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from fairgen.backbones import load_backbone
-from fairgen.bench import bank_figures, paired_ratio
+from fairgen.bench import engine_figures, full_size_figures, paired_ratio, pass_figures
 
 
 def test_a_slow_turn_slows_neither_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,12 +22,20 @@ def test_a_slow_turn_slows_neither_way(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
 def test_every_figure_is_measured_and_the_base_stays_bare(pipe: StableDiffusionPipeline) -> None:
     backbone = load_backbone(pipe)
+    x, t = torch.randn(2, *backbone.latent_shape()), torch.tensor([1, 999])
     before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
-    figures = bank_figures(backbone, num_rows=3, rounds=1)
+    bare = backbone.denoise(x, t, backbone.encode(["a doctor", "a nurse"]))
+    figures = (
+        engine_figures(backbone, rank=2, projections="kv", num_steps=2, rounds=1)
+        | pass_figures(backbone, num_rows=3, rounds=1)
+        | full_size_figures(backbone, num_rows=2, rank=1, projections="qkvo", rounds=1)
+    )
     assert set(figures) == {
-        "bank_overhead", "bank_64_over_2", "peft_over_bank", "switching_over_bank",
+        "bank_overhead", "bank_64_over_2", "key_values_once", "peft_over_bank",
+        "switching_over_bank", "bank_overhead_qkvo_full_size",
     }  # fmt: skip
     assert all(value > 0 for value in figures.values())
     after = pipe.unet.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert torch.equal(backbone.denoise(x, t, backbone.encode(["a doctor", "a nurse"])), bare)

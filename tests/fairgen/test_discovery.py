@@ -36,6 +36,20 @@ def test_the_error_falls_to_a_fraction_of_the_direction(any_pipe: StableDiffusio
     assert sum(errors[-5:]) / 5 < 0.6
 
 
+def test_a_category_learns_at_its_own_strength(pipe: StableDiffusionPipeline) -> None:
+    def losses(config: DiscoveryConfig) -> float:
+        return discovery(pipe, config).update().loss
+
+    half = CONFIG.model_copy(update={"eta": 1.0})
+    mixed = CONFIG.model_copy(update={"eta": 1.0, "category_eta": {"man": 3.0}})
+    whole = CONFIG.model_copy(update={"eta": 3.0})
+    assert losses(half) < losses(mixed) < losses(whole)  # nothing learnt: the loss is the target's
+    found = discovery(pipe, mixed)
+    assert [a.metadata.eta for a in found.adapters("abc-def", "0")] == [1.0, 3.0]
+    with pytest.raises(ValueError, match=r"category_eta: got \['child'\], allowed are"):
+        discovery(pipe, CONFIG.model_copy(update={"category_eta": {"child": 1.0}}))
+
+
 def test_the_base_model_is_untouched(pipe: StableDiffusionPipeline) -> None:
     before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
     found = discovery(pipe)

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from fairgen.indicator import TargetDistribution
-from fairgen.pipeline import FairGenOutput, ImageRecord
 from fairgen.scoring import PromptScore, cells_seen, drift, fairness_of, hit_rates, score_pictures
 from tests.tiny import AGE, ATTRIBUTES, GENDER
 
@@ -44,17 +43,10 @@ def score(colours: str, asked: str = "") -> PromptScore:
         for word in colours.split()
     ]
     names = {"w": "woman", "m": "man"}
-    records = [
-        ImageRecord(
-            prompt="a doctor", seed=i, probability=0.5, adapters={},
-            categories={"gender": names[asked[i]]} if asked else {},
-        )
-        for i in range(len(images))
-    ]  # fmt: skip
+    categories = [{"gender": names[letter]} for letter in asked] or [{}] * len(images)
     return score_pictures(
-        "fairgen", "doctor", "a doctor", FairGenOutput(images, records), images, (GENDER, AGE),
-        ColourJudge(),
-    )  # fmt: skip
+        "fairgen", "doctor", "a doctor", images, categories, images, (GENDER, AGE), ColourJudge()
+    )
 
 
 def test_what_is_seen_is_counted_in_the_attributes_own_order() -> None:

@@ -24,12 +24,14 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
-        ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, rank"),
+        ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, category_eta, rank"),
         ("discovery", {"rank": 0}, "discovery.rank: got 0, allowed is greater than"),
         ("overrides", {"height": {"eta": 1.0}}, "overrides: got ['height'], allowed are ['gender', 'age']"),
         ("in_company", {"num_updates": 0}, "in_company.num_updates: got 0, allowed is greater than"),
         ("in_company", {"updates": 9}, "in_company.updates: got 9 for an unknown field"),
         ("overrides", {"age": {"eta": 0}}, "overrides.age.eta: got 0, allowed is greater than"),
+        ("overrides", {"age": {"category_eta": {"child": 1.0}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
+        ("overrides", {"age": {"category_eta": {"old": 0}}}, "overrides.age.category_eta.old: got 0, allowed is greater than"),
         ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
         ("generation", {"scheduler": "euler"}, "generation.scheduler: got 'euler', allowed is 'ddim' or"),
         ("generation", {"steps": "many"}, "generation.steps: got 'many', allowed is"),

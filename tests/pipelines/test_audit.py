@@ -1,0 +1,85 @@
+"""A running endpoint measured from outside gives the figures of the library's own evaluation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from fairgen.scoring import fairness_of
+from pipelines.cli import app
+from pipelines.evaluate import Painter
+from pipelines.evaluation import targets_of
+from pipelines.recipe import EvaluationSize, Recipe, load_recipe
+from pipelines.serve.audit import audit
+from pipelines.serve.gateway import create_app
+from pipelines.serve.settings import ServeSettings
+from tests.pipelines.conftest import SHIPPED
+from tests.pipelines.in_process import InProcess, listening
+from tests.pipelines.registered import register_champions
+
+SIZE = EvaluationSize(num_images=8, concepts=("doctor", "nurse"))
+
+
+@pytest.fixture
+def recipe(tracking_uri: str, tmp_path: Path) -> Recipe:
+    """The shipped recipe, base model and judge in four steps, with random adapters."""
+    content = yaml.safe_load((SHIPPED / "portraits.yaml").read_text())
+    content["generation"]["steps"] = 4
+    content["registry"]["prefix"] = tmp_path.name.replace("_", "-")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    recipe = load_recipe(path)
+    register_champions(tracking_uri, recipe, tmp_path / "adapters", seed=1)
+    return recipe
+
+
+@pytest.mark.slow
+def test_an_endpoint_is_measured_as_its_users_see_it(
+    recipe: Recipe, tracking_uri: str, tmp_path: Path
+) -> None:
+    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+    backend = InProcess(settings, recipe)
+    steps: list[tuple[int, int]] = []
+    with listening(create_app(backend, settings, recipe)) as address:
+        found = audit(
+            recipe, address + "/", SIZE, tmp_path / "out", lambda _, *at: steps.append(at)
+        )
+    backend.generator.close()
+    assert steps[-1] == (64, 64) and len(steps) == 64  # 2 x (2 people x 8 + 4 others x 4)
+    assert found.no_people_unchanged == dict.fromkeys(recipe.concepts.no_people, True)
+    assert found.preservation["base"].ssim == pytest.approx(1, abs=1e-4)
+    assert found.preservation["fairgen"].ssim < 0.9999
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "evaluation.json", "grid.png", "bars.png",
+    }  # fmt: skip
+    folders = sorted(path for path in (tmp_path / "adapters").iterdir())
+    target = targets_of(recipe)["gender"]
+    attributes = {attribute.name: attribute for attribute in recipe.attributes}
+    for concept in SIZE.concepts:
+        scores, _ = Painter(recipe, folders).paint(concept, SIZE.num_images)
+        own = {score.system: fairness_of(score, target, attributes) for score in scores}
+        assert found.fairness["gender"]["base"].prompts[concept] == own["base"]
+    for rows in found.hit_rates["all"].values():
+        assert all(sum(row.values()) == pytest.approx(1) for row in rows.values())
+
+
+@pytest.mark.slow
+def test_an_endpoint_that_refuses_ends_the_command_with_its_reason(
+    recipe: Recipe, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+    backend = InProcess(settings, recipe)
+    monkeypatch.setenv("FAIRGEN_API_KEYS", "secret")
+    with listening(create_app(backend, settings, recipe)) as address:
+        monkeypatch.setenv("OPENAI_API_KEY", "another")
+        with pytest.raises(ValueError, match="401, the API key is missing or wrong"):
+            audit(recipe, address, SIZE, Path("unused"), lambda *_: None)
+    backend.generator.close()
+
+
+def test_no_endpoint_ends_the_command_with_its_reason(write_recipe: Callable[..., Path]) -> None:
+    arguments = ["evaluate", str(write_recipe()), "--endpoint", "http://127.0.0.1:9"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and "127.0.0.1:9" in result.stderr
