@@ -42,6 +42,10 @@ class Picture:
     height_px: int = 0
     preview_at: tuple[int, ...] = ()
 
+    @property
+    def guided(self) -> bool:
+        return self.guidance_scale > 1
+
 
 @dataclass(eq=False)
 class Ticket:
@@ -89,10 +93,6 @@ class Row:
     negative_key_values: KeyValues
     place: int = 0
 
-    @property
-    def guided(self) -> bool:
-        return self.picture.guidance_scale > 1
-
 
 @dataclass(frozen=True)
 class _Batch:
@@ -107,10 +107,12 @@ class _Batch:
 
 
 class Engine:
-    """Paints pictures in a shared batch of at most `max_rows` denoiser rows.
+    """Paints pictures in a shared batch of at most `max_rows` denoiser rows of the native size.
 
-    A guided picture takes two rows, one of them unconditional, which stays bare. One thread calls
-    `step`; `submit`, `cancel` and `pending` may be called from any.
+    A guided picture takes two rows, one of them unconditional, which stays bare; a larger one takes
+    as many more as its latents are larger, since memory follows them. One that is over the bound by
+    itself is painted alone. One thread calls `step`; `submit`, `cancel` and `pending` may be called
+    from any.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class Engine:
         self._solvers: dict[int, Solver] = {}
         self._batches: dict[tuple[int, ...], _Batch] = {}
         self._lock = threading.Lock()
-        self.steps_taken = self.rows_stepped = 0
+        self.last_rows = 0  # denoiser rows of the last step
 
     def load(self, name: str, adapter: Adapter) -> None:
         """Load an adapter under a name; call it between steps.
@@ -193,6 +195,7 @@ class Engine:
     def step(self) -> list[Event]:
         """Take one denoising step with every row; return what was finished, foreseen or failed."""
         events: list[Event] = list(self._change_rows())
+        self.last_rows = sum(1 + row.picture.guided for row in self._rows)
         shapes: dict[torch.Size, list[Row]] = {}
         for row in self._rows:
             shapes.setdefault(row.x.shape, []).append(row)
@@ -221,13 +224,14 @@ class Engine:
                 self.bank.remove(name)
                 self._batches.clear()
             self._retiring &= used
-            free = self.max_rows - sum(1 + row.guided for row in self._rows)
+            taken = sum(self._rows_of(row.picture) for row in self._rows)
             admitted: list[tuple[Ticket, int]] = []
             while self._waiting:
                 ticket, left = self._waiting[0]
-                free -= 1 + (ticket.pictures[left[0]].guidance_scale > 1)
-                if free < 0:
+                needed = self._rows_of(ticket.pictures[left[0]])
+                if taken and taken + needed > self.max_rows:
                     break
+                taken += needed
                 admitted.append((ticket, left.popleft()))
                 self._waiting.rotate(-1)
                 if not left:
@@ -243,6 +247,13 @@ class Engine:
             with self._lock:
                 self._rows.append(row)
         return failed
+
+    def _rows_of(self, picture: Picture) -> int:
+        """Return how many native rows of the bound a picture takes."""
+        _, height, width = self.backbone.latent_shape(picture.width_px, picture.height_px)
+        _, native_height, native_width = self.backbone.latent_shape()
+        larger = -(-height * width // (native_height * native_width))
+        return (1 + picture.guided) * larger
 
     def _begin(self, ticket: Ticket, index: int) -> Row:
         picture = ticket.pictures[index]
@@ -278,8 +289,6 @@ class Engine:
         x, foreseen = advance(table, prediction, x, foreseen)
         for row, state, clean in zip(rows, x, foreseen, strict=True):
             row.x, row.foreseen, row.place = state, clean, row.place + 1
-        self.steps_taken += 1
-        self.rows_stepped += len(rows)
         done = [row for row in rows if row.place == row.solver.num_steps]
         shown = [row for row in rows if row not in done and _wants_preview(row)]
         return self._develop(done, final=True) + self._develop(shown, final=False)
@@ -302,7 +311,7 @@ class Engine:
     def _batch_of(self, rows: list[Row]) -> _Batch:
         key = tuple(id(row) for row in rows)
         if key not in self._batches:
-            guided = [place for place, row in enumerate(rows) if row.guided]
+            guided = [place for place, row in enumerate(rows) if row.picture.guided]
             scales = torch.tensor([rows[place].picture.guidance_scale for place in guided])
             gates = self._gates([row.picture for row in rows])
             self._batches = {

@@ -105,6 +105,19 @@ class RegistryConfig(_Section):
     experiment: str = Field(min_length=1)
 
 
+class Override(BaseModel):
+    """One attribute's changes to `discovery`, and to `in_company` for its second round."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    in_company: dict[str, Any] = {}
+
+    @property
+    def alone(self) -> dict[str, Any]:
+        """The changes to `discovery`."""
+        return self.model_extra or {}
+
+
 class Recipe(_Section):
     """Everything a run of the workflow depends on."""
 
@@ -113,7 +126,7 @@ class Recipe(_Section):
     judge: JudgeConfig
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     discovery: DiscoveryConfig
-    overrides: dict[str, dict[str, Any]] = {}
+    overrides: dict[str, Override] = {}
     in_company: dict[str, Any] | None = None
     concepts: Concepts
     templates: tuple[str, ...] = Field(min_length=1)
@@ -131,8 +144,11 @@ class Recipe(_Section):
             raise ValueError(f"attributes: got {names}, allowed are distinct names")
         if unknown := sorted(set(self.overrides) - set(names)):
             raise ValueError(f"overrides: got {unknown}, allowed are {names}")
-        changes = {f"overrides.{name}": values for name, values in self.overrides.items()}
-        for field, values in (changes | {"in_company": self.in_company or {}}).items():
+        changes = {"in_company": self.in_company or {}}
+        for name, own in self.overrides.items():
+            changes[f"overrides.{name}"] = own.alone
+            changes[f"overrides.{name}.in_company"] = own.in_company
+        for field, values in changes.items():
             try:
                 DiscoveryConfig.model_validate(self.discovery.model_dump() | values)
             except ValidationError as error:
@@ -187,9 +203,10 @@ class Recipe(_Section):
 
     def discovery_of(self, attribute: str, in_company: bool = False) -> DiscoveryConfig:
         """Return how an attribute's adapters are learnt: the recipe's way, with its overrides."""
-        values = self.discovery.model_dump() | self.overrides.get(attribute, {})
+        own = self.overrides.get(attribute, Override())
+        values = self.discovery.model_dump() | own.alone
         return DiscoveryConfig.model_validate(
-            values | ((self.in_company or {}) if in_company else {})
+            values | (self.in_company or {}) | own.in_company if in_company else values
         )
 
     @property

@@ -142,6 +142,7 @@ def _train_round(
             trained[job.attribute] = found
             view.show(_label(job), 1, 1, "trained by an earlier run")
     left = [job for job in jobs if job.attribute not in trained]
+    left.sort(key=lambda job: -job.discovery.num_updates)  # the longest first: they end together
     if not left:
         return trained
 

@@ -153,37 +153,60 @@ def train_denoiser(
     unet.save_pretrained(folder / "unet")
 
 
-def teach_words(
-    folder: Path,
-    num_steps: int = 4000,
-    batch_size: int = 32,
-    population: int = 40_000,
-    seed: int = 2,
-) -> None:
+def teach_words(folder: Path) -> None:
     """Train the UNet further until rare people are drawn when they are named.
 
     In the biased population a dark-skinned teacher is too rare to be learnt. Here half of the
     pictures show what their caption names evenly; what it does not name keeps the planted bias.
     """
+    _train_further(
+        folder, "unet", "unet_words", 4000, 4e-4, mention=1 / 3, population=40_000, seed=2
+    )
+
+
+def teach_several_words(folder: Path) -> None:
+    """Train the UNet further until several words at once are obeyed as well as one.
+
+    As `teach_words`, but captions of the even half name each attribute twice as often.
+    """
+    _train_further(
+        folder, "unet_words", "unet_several", 2500, 3e-4, mention=2 / 3, population=20_000, seed=3
+    )
+
+
+def _train_further(
+    folder: Path,
+    source: str,
+    target: str,
+    num_steps: int,
+    learning_rate: float,
+    *,
+    mention: float,
+    population: int,
+    seed: int,
+    batch_size: int = 32,
+) -> None:
+    """Train on a population whose first half names and draws attributes evenly."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
     portraits = [sample_portrait(rng) for _ in range(population)]
-    named = [choose_named(rng) for _ in portraits]
-    for i in range(population // 2):
+    even = population // 2
+    named = [choose_named(rng, mention if i < even else 1 / 3) for i in range(population)]
+    for i in range(even):
         portraits[i] = named_evenly(portraits[i], named[i], rng)
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32)
+    unet = UNet2DConditionModel.from_pretrained(folder / source, dtype=torch.float32)
     lessons = Lessons(folder, portraits, named, seed)
-    trainer = Trainer(unet, folder / "words.ckpt", num_steps, learning_rate=4e-4, ema_decay=0.999)
+    trainer = Trainer(
+        unet, folder / f"{target}.ckpt", num_steps, learning_rate=learning_rate, ema_decay=0.999
+    )
+    trainer.run(
+        lambda: lessons.loss(unet, *lessons.batch(batch_size)),
+        lambda step: lessons.conditioning(unet, batch_size),
+    )
+    unet.save_pretrained(folder / target)
 
-    def watch(step: int) -> str:
-        unet.save_pretrained(folder / "unet_latest")
-        return lessons.conditioning(unet, batch_size)
 
-    trainer.run(lambda: lessons.loss(unet, *lessons.batch(batch_size)), watch)
-    unet.save_pretrained(folder / "unet_words")
-
-
-def assemble(folder: Path, destination: Path, unet: str = "unet_words") -> None:
+def assemble(folder: Path, destination: Path, unet: str = "unet_several") -> None:
     """Save the trained parts as one StableDiffusionPipeline folder in fp16, as `from_pretrained`
     expects it.
     """

@@ -1,4 +1,4 @@
-"""Rebuild the embedded base model from nothing: `python -m fairgen.portraits.pretrain`, about two
+"""Rebuild the embedded base model from nothing: `python -m fairgen.portraits.pretrain`, about three
 hours on 2 cores.
 """
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("clip", "codec", "sharpen", "judge", "denoiser", "words", "assemble")
+STAGES = ("clip", "codec", "sharpen", "judge", "denoiser", "words", "several", "assemble")
 
 
 def run_stage(stage: str, folder: Path, destination: Path) -> None:
@@ -38,6 +38,10 @@ def run_stage(stage: str, folder: Path, destination: Path) -> None:
             from fairgen.portraits.denoiser import teach_words
 
             teach_words(folder)
+        case "several":
+            from fairgen.portraits.denoiser import teach_several_words
+
+            teach_several_words(folder)
         case "assemble":
             from fairgen.portraits.denoiser import assemble
 

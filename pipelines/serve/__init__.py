@@ -24,7 +24,8 @@ def build(args: ServeSettings) -> "Application":
             "autoscaling_config": {
                 "min_replicas": args.min_replicas,
                 "max_replicas": args.max_replicas,
-                "target_ongoing_requests": args.max_rows,
+                "target_ongoing_requests": max(1, args.max_rows // 2),  # guided: two rows each
+                "upscale_delay_s": args.upscale_delay_s,
             }
         }
     )

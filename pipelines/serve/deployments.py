@@ -16,7 +16,7 @@ from pipelines.serve.errors import RequestError
 from pipelines.serve.gateway import create_app
 from pipelines.serve.generator import GeneratorService
 from pipelines.serve.indicator import Assignment, IndicatorService
-from pipelines.serve.metrics import GatewayMetrics, GeneratorMetrics
+from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.orders import Delivery, Order
 from pipelines.serve.schemas import AttributeInfo, ImageRequest
 from pipelines.serve.settings import ServeSettings
@@ -45,7 +45,6 @@ class Generator:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._service = GeneratorService(settings, load_recipe(settings.recipe))
-        self._metrics = GeneratorMetrics(self._service)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Look the champions up now: any change of `user_config` asks for it."""
@@ -55,7 +54,6 @@ class Generator:
     async def paint(self, orders: list[Order], model: str) -> AsyncIterator[Delivery]:
         """Yield previews and finished pictures."""
         async for delivery in self._service.paint(orders, model):
-            self._metrics.export()
             yield delivery
 
     async def check_size(self, width_px: int, height_px: int) -> None:
@@ -126,7 +124,7 @@ class Gateway:
         raise RequestError(503, "no generator is up", code="unavailable", retry_after_s=5)
 
     async def metrics(self) -> str:
-        """Return the gateway's figures in Prometheus form; Ray exports every replica's."""
+        """Return the figures in Prometheus form."""
         return self._metrics.render()
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import queue
+import socket
 import tempfile
 import threading
 import time
@@ -24,7 +25,7 @@ from pipelines.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet, Registry
 from pipelines.serve.errors import RequestError, refused_field
 from pipelines.serve.files import encode
-from pipelines.serve.orders import Delivery, Order
+from pipelines.serve.orders import Delivery, EngineState, Order
 from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Provenance
 from pipelines.serve.settings import ServeSettings
 
@@ -52,7 +53,7 @@ class GeneratorService:
         self._engine = Engine(load_backbone(recipe.load_pipe()), settings.max_rows)
         self._fingerprint = fingerprint(self._engine.backbone.denoiser)
         self._served: dict[str, ChampionSet] = {}
-        self.step_seconds, self.reloads = 0.0, 0
+        self._step_s, self._reloads = 0.0, 0
         self._refused: set[tuple[Champion, ...]] = set()
         self._swaps: queue.Queue[_Swap] = queue.Queue()
         self._mailboxes: dict[Ticket, tuple[asyncio.AbstractEventLoop, asyncio.Queue]] = {}
@@ -97,6 +98,16 @@ class GeneratorService:
     @property
     def engine(self) -> Engine:
         return self._engine
+
+    def state(self) -> EngineState:
+        """Return how the engine stands."""
+        return EngineState(
+            process=f"{socket.gethostname()}-{os.getpid()}",
+            waiting=self._engine.waiting,
+            batch_rows=self._engine.last_rows,
+            step_s=self._step_s,
+            reloads=self._reloads,
+        )
 
     def check_size(self, width_px: int, height_px: int) -> None:
         """Raise ValueError, with what is allowed, for a size that the model cannot paint."""
@@ -199,7 +210,7 @@ class GeneratorService:
             gate=order.gate,
         )
         content = encode(event.image, order.output_format, provenance, order.output_compression)
-        return Delivery(order.index, content, provenance=provenance, size=size)
+        return Delivery(order.index, content, provenance=provenance, size=size, engine=self.state())
 
     def _step_forever(self) -> None:
         import torch
@@ -213,7 +224,7 @@ class GeneratorService:
                 continue
             started = time.monotonic()
             events = self._engine.step()
-            self.step_seconds = time.monotonic() - started
+            self._step_s = time.monotonic() - started
             for event in events:
                 with self._lock:
                     if event.ticket in self._mailboxes:
@@ -283,7 +294,7 @@ class GeneratorService:
             with self._lock:  # a picture is submitted before or after, never in between
                 self._served = self._served | {swap.attribute: swap.champions}
                 self._engine.retire(sorted(old - new.keys()))
-            self.reloads += 1
+            self._reloads += 1
             log.info("%s is served by adapter set %s", swap.attribute, swap.champions.adapter_set)
 
 

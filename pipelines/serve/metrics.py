@@ -1,31 +1,27 @@
-"""Prometheus figures: the gateway's own page, and each replica's through Ray."""
+"""Prometheus figures on the gateway's own page: what was delivered, and how the engines stand."""
 
-from typing import TYPE_CHECKING
+import time
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
-from ray.util import metrics as ray_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from pipelines.serve.orders import Delivery
+from pipelines.serve.orders import Delivery, EngineState
 
-if TYPE_CHECKING:
-    from pipelines.serve.generator import GeneratorService
+_FORGOTTEN_AFTER_S = 300.0
 
 
 class GatewayMetrics:
-    """Counts what left the gateway: images by attribute and category, and those that failed."""
+    """Counts what left the gateway, and keeps each engine's state as its last picture told it."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._images = Counter(
-            "fairgen_images",
-            "Images delivered, by attribute and category",
-            ["attribute", "category"],
-            registry=self._registry,
-        )
-        self._delivered = Counter(
-            "fairgen_images_delivered", "Images delivered", registry=self._registry
-        )
-        self._failed = Counter("fairgen_images_failed", "Images failed", registry=self._registry)
+        self._images = self._counter("fairgen_images", "by category", ["attribute", "category"])
+        self._delivered = self._counter("fairgen_images_delivered", "delivered")
+        self._failed = self._counter("fairgen_images_failed", "failed")
+        self._waiting = self._gauge("fairgen_pictures_waiting", "Pictures that wait for rows")
+        self._rows = self._gauge("fairgen_batch_rows", "Denoiser rows of the last step")
+        self._step = self._gauge("fairgen_step_seconds", "Seconds of the last denoising step")
+        self._reloads = self._gauge("fairgen_reloads", "Adapter sets gone live since start")
+        self._heard_of: dict[str, float] = {}
 
     def count(self, delivery: Delivery) -> None:
         """Count one finished or failed picture."""
@@ -35,27 +31,28 @@ class GatewayMetrics:
         self._delivered.inc()
         for attribute, category in delivery.provenance.categories.items():
             self._images.labels(attribute, category).inc()
+        if delivery.engine is not None:
+            self._show(delivery.engine)
 
     def render(self) -> str:
-        """Return the page that Prometheus scrapes."""
+        """Return the page that Prometheus scrapes; an engine not heard of for long is left out."""
+        now = time.monotonic()
+        for process, heard_s in list(self._heard_of.items()):
+            if now - heard_s > _FORGOTTEN_AFTER_S:
+                del self._heard_of[process]
+                for gauge in (self._waiting, self._rows, self._step, self._reloads):
+                    gauge.remove(process)
         return generate_latest(self._registry).decode()
 
+    def _show(self, engine: EngineState) -> None:
+        self._heard_of[engine.process] = time.monotonic()
+        self._waiting.labels(engine.process).set(engine.waiting)
+        self._rows.labels(engine.process).set(engine.batch_rows)
+        self._step.labels(engine.process).set(engine.step_s)
+        self._reloads.labels(engine.process).set(engine.reloads)
 
-class GeneratorMetrics:
-    """Exports the engine's state of one replica whenever a picture leaves it."""
+    def _counter(self, name: str, what: str, labels: list[str] | None = None) -> Counter:
+        return Counter(name, f"Images {what}", labels or [], registry=self._registry)
 
-    def __init__(self, service: "GeneratorService") -> None:
-        self._service = service
-        gauge = ray_metrics.Gauge
-        self._waiting = gauge("fairgen_pictures_waiting", "Pictures that wait for rows")
-        self._rows = gauge("fairgen_batch_rows", "Pictures a denoising step, since start")
-        self._step = gauge("fairgen_step_seconds", "Seconds of the latest denoising step")
-        self._reloads = gauge("fairgen_reloads", "Adapter sets gone live since start")
-
-    def export(self) -> None:
-        """Export the figures as they are now."""
-        engine = self._service.engine
-        self._waiting.set(engine.waiting)
-        self._rows.set(engine.rows_stepped / max(1, engine.steps_taken))
-        self._step.set(self._service.step_seconds)
-        self._reloads.set(self._service.reloads)
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, ["process"], registry=self._registry)

@@ -30,10 +30,22 @@ class Order:
 
 
 @dataclass(frozen=True)
+class EngineState:
+    """What an engine did last and has before it: `batch_rows` and `step_s` are of its last step."""
+
+    process: str
+    waiting: int
+    batch_rows: int
+    step_s: float
+    reloads: int
+
+
+@dataclass(frozen=True)
 class Delivery:
     """A picture's file, finished or (`provenance` is None) on its way; or why there is none.
 
-    The first of a request has no content: it only says that the request is accepted.
+    The first of a request has no content: it only says that the request is accepted. A finished one
+    says how its engine stood.
     """
 
     index: int
@@ -42,6 +54,7 @@ class Delivery:
     provenance: Provenance | None = None
     size: str = ""
     error: str | None = None
+    engine: EngineState | None = None
 
 
 def orders_of(

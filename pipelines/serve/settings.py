@@ -37,6 +37,7 @@ class ServeSettings(BaseModel):
     max_rows: int = Field(default=32, ge=2)
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=1, ge=1)
+    upscale_delay_s: float = Field(default=10.0, ge=0)
     cpus_per_replica: float = Field(default=1.0, gt=0)
     gpus_per_replica: float = Field(default=0.0, ge=0)
     api_keys_env: str = "FAIRGEN_API_KEYS"

@@ -155,6 +155,26 @@ def test_the_bound_on_rows_holds_and_counts_guidance_twice() -> None:
     assert max(batches) in (4, 5)
 
 
+def test_the_bound_follows_the_size_of_pictures_and_stops_none() -> None:
+    pipe, areas = tiny_pipeline(), []
+    engine = open_engine(pipe, max_rows=6)
+    pipe.unet.register_forward_pre_hook(
+        lambda _, args: areas.append(args[0].shape[0] * args[0].shape[-1] ** 2)
+    )
+    native = replace(MIXED[1], num_steps=2)  # a row of 8 x 8 latents
+    large, larger = (replace(native, width_px=side, height_px=side) for side in (24, 48))
+    for pictures in ([larger], [native] * 4, [large] * 3):
+        engine.submit(pictures)
+    a_step, finished = [], 0
+    while engine.pending:
+        areas.clear()
+        finished += len(engine.step())
+        a_step.append(sum(areas) / 64)
+    assert finished == 8
+    assert max(a_step) == 9 and a_step.count(9) == 2  # over the bound: alone, but painted
+    assert max(rows for rows in a_step if rows != 9) == 4.25  # 1 + 1 + 3, for a bound of 6
+
+
 def test_a_cancelled_request_frees_its_rows_at_the_next_step() -> None:
     engine = open_engine(tiny_pipeline(), max_rows=4)
     gone = engine.submit([replace(MIXED[0], seed=s) for s in range(6)])

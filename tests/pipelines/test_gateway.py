@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -244,7 +245,14 @@ def test_models_attributes_health_metrics_and_docs(endpoint: Endpoint) -> None:
     assert (woman["name"], woman["adapter"]["version"], woman["hit_rate"]) == ("woman", "1", 0.97)
     assert json.loads(endpoint.get("/health"))["status"] == "ok"
     endpoint.generate("a judge", fairness={"gender": {"man": 1.0}})
-    assert 'fairgen_images_total{attribute="gender",category="man"}' in endpoint.get("/metrics")
+    page = endpoint.get("/metrics")
+    assert 'fairgen_images_total{attribute="gender",category="man"}' in page
+    process = endpoint.backend.generator.state().process
+    for name, value in {
+        "pictures_waiting": r"0\.0", "batch_rows": r"[2-9]\.0|\d\d\.0", "reloads": r"2\.0",
+        "step_seconds": r"0\.\d+",
+    }.items():  # fmt: skip
+        assert re.search(rf'^fairgen_{name}{{process="{process}"}} ({value})$', page, re.M), page
     schema = json.loads(endpoint.get("/openapi.json"))
     assert "/v1/images/generations" in schema["paths"]
     assert "<html" in endpoint.get("/").lower()

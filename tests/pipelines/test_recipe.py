@@ -32,6 +32,8 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
         ("overrides", {"age": {"eta": 0}}, "overrides.age.eta: got 0, allowed is greater than"),
         ("overrides", {"age": {"category_eta": {"child": 1.0}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
         ("overrides", {"age": {"category_eta": {"old": 0}}}, "overrides.age.category_eta.old: got 0, allowed is greater than"),
+        ("overrides", {"age": {"in_company": {"rank": 0}}}, "overrides.age.in_company.rank: got 0, allowed is greater than"),
+        ("overrides", {"age": {"in_company": 7}}, "overrides.age.in_company: got 7, allowed is dictionary"),
         ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
         ("generation", {"scheduler": "euler"}, "generation.scheduler: got 'euler', allowed is 'ddim' or"),
         ("generation", {"steps": "many"}, "generation.steps: got 'many', allowed is"),
@@ -93,6 +95,16 @@ def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., P
     assert both.num_rounds == 2 and both.recipe_hash != recipe.recipe_hash
     second = both.discovery_of("age", in_company=True)
     assert (second.eta, second.num_updates) == (1.25, 3)
+    longer = load_recipe(
+        write_recipe(
+            overrides={"age": {"eta": 1.25, "in_company": {"num_updates": 5}}},
+            in_company={"num_updates": 3, "rank": 2},
+        )
+    )
+    alone, company = longer.discovery_of("age"), longer.discovery_of("age", in_company=True)
+    assert (alone.num_updates, alone.rank) == (plain.discovery.num_updates, plain.discovery.rank)
+    assert (company.eta, company.num_updates, company.rank) == (1.25, 5, 2)
+    assert longer.discovery_of("gender", in_company=True).num_updates == 3
 
 
 def test_the_hash_follows_what_training_depends_on_and_nothing_else(

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,12 @@ def generator_pid() -> int:
         if "ServeReplica:graph:Generator" in " ".join(process.info["cmdline"] or ())
     ]
     return found
+
+
+def generators_running() -> int:
+    """Return how many generator replicas serve."""
+    found = serve.status().applications["graph"].deployments["Generator"]
+    return found.replica_states.get("RUNNING", 0)
 
 
 def under_load(client: OpenAI, count: int, change: Callable[[], None]) -> list[dict[str, Any]]:
@@ -116,3 +123,26 @@ def test_a_killed_replica_loses_no_request_and_comes_back(client: OpenAI) -> Non
     assert len(records) == 60 and len({record["seed"] for record in records}) == 60
     assert generator_pid() != before
     assert paint(client, "a farmer")["categories"]
+
+
+def test_replicas_follow_the_load_and_share_one_ledger(
+    client: OpenAI, tracking_uri: str, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = next(iter(tmp_path_factory.getbasetemp().glob("graph*/graph.yaml")))
+    settings = ServeSettings(
+        recipe=path, tracking_uri=tracking_uri, max_rows=4, max_replicas=2, cpus_per_replica=0.5,
+        upscale_delay_s=0.5,
+    )  # fmt: skip
+    serve.run(build(settings), name="graph", route_prefix="/")
+    assert generators_running() == 1
+    deadline, records = time.monotonic() + 120, []
+    with ThreadPoolExecutor(8) as pool:
+        while generators_running() < 2:
+            assert time.monotonic() < deadline, "no second replica"
+            records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
+        records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
+    cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
+    assert max(cells.values()) - min(cells.values()) <= 1 and len(cells) == 4
+    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
+        page = answer.read().decode()
+    assert len({line for line in page.splitlines() if line.startswith("fairgen_reloads{")}) == 2
