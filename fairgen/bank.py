@@ -34,6 +34,7 @@ class AdapterBank(nn.Module):
         self._layers = {path: _linear(denoiser, path) for path in projections}
         self._ranks: dict[str, int] = {}
         self._mix: Mix | None = None
+        self._without: set[str] = set()
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         for path, layer in self._layers.items():
@@ -125,6 +126,7 @@ class AdapterBank(nn.Module):
             self.A[key] = nn.Parameter(self.A[key].data[keep], self.A[key].requires_grad)
             self.B[key] = nn.Parameter(self.B[key].data[:, keep], self.B[key].requires_grad)
         del self._ranks[name]
+        self._find_without()
 
     def directions(self, name: str) -> dict[str, tuple[Tensor, Tensor]]:
         """Return a copy of an adapter's directions: projection -> (A: r x in, B: out x r)."""
@@ -151,7 +153,7 @@ class AdapterBank(nn.Module):
         ranks = torch.tensor(list(self._ranks.values()), dtype=torch.long)
         wanted = self.projections if projections is None else projections
         gates_NR = gates_NK.repeat_interleave(ranks.to(gates_NK.device), dim=1)
-        return Mix(gates_NR, {_key(path) for path in wanted})
+        return Mix(gates_NR, {_key(path) for path in wanted} - self._without)
 
     @contextmanager
     def gated(self, gates: "Tensor | Mix") -> Iterator[None]:
@@ -186,10 +188,7 @@ class AdapterBank(nn.Module):
                 )
             if self._mix.num_active == 0:
                 return None
-            found = self._mix.gathered(key, self.A[key], self.B[key], x.dtype)
-            if found is None:
-                return None
-            A_NIr, B_NrO = found
+            A_NIr, B_NrO = self._mix.gathered(key, self.A[key], self.B[key], x.dtype)
             flat = x.ndim == 2
             x, y = (x[:, None], output[:, None]) if flat else (x, output)
             rows = self._mix.rows  # those without adapters at either end are passed over
@@ -208,6 +207,13 @@ class AdapterBank(nn.Module):
             self.A[key] = nn.Parameter(torch.cat([self.A[key].data, down]), requires_grad)
             self.B[key] = nn.Parameter(torch.cat([self.B[key].data, up], dim=1), requires_grad)
         self._ranks[name] = next(iter(directions.values()))[0].shape[0]
+        self._find_without()
+
+    def _find_without(self) -> None:
+        """Find the projections on which no adapter acts: queries, where keys and values learn."""
+        self._without = {
+            key for key, B in self.B.items() if not B.requires_grad and not bool(B.any())
+        }
 
     def _check_new(self, name: str) -> None:
         if name in self._ranks:
@@ -241,23 +247,17 @@ class Mix:
         order = active_NR[self.rows].int().argsort(dim=1, descending=True, stable=True)
         self._places_Nr = order[:, : self.num_active]
         self._gates_Nr = gates_NR[self.rows].gather(1, self._places_Nr)
-        self._gathered: dict[str, tuple[Tensor, Tensor] | None] = {}
+        self._gathered: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def gathered(
-        self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor] | None:
-        """Return A, N x in x r, and B with the gates folded in, N x r x out.
-
-        None where nothing that is on has a direction: queries, where keys and values are adapted.
-        """
+    def gathered(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return A, N x in x r, and B with the gates folded in, N x r x out."""
         if key in self._gathered:
             return self._gathered[key]
         places, gates = self._places_Nr.to(A.device), self._gates_Nr.to(B)[..., None]
         found = A[places].mT.to(dtype).contiguous(), (B.mT[places] * gates).to(dtype)
-        if A.requires_grad:  # what trains is gathered anew: the next pass may want a gradient
-            return found
-        self._gathered[key] = found if found[1].any() else None
-        return self._gathered[key]
+        if not A.requires_grad:  # what trains is gathered anew: the next pass may want a gradient
+            self._gathered[key] = found
+        return found
 
 
 def _linear(denoiser: nn.Module, path: str) -> nn.Linear:

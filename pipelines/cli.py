@@ -110,7 +110,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
     replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
-    max_rows: Annotated[int, typer.Option(help="Denoiser rows a replica.", min=2)] = 32,
+    max_rows: Annotated[int, typer.Option(help="Denoiser rows a pass.", min=2)] = 16,
 ) -> None:
     """Serve the registry's champions behind the OpenAI Images API until interrupted."""
     from rich.console import Console

@@ -35,7 +35,7 @@ class StableDiffusionBackbone:
 
     def denoise(self, x_t: Tensor, t_N: Tensor, context: Tensor) -> Tensor:
         """Return the UNet's prediction, N x C x h x w, in the precision of `x_t`."""
-        dtype = self.pipe.unet.dtype
+        dtype = next(self.denoiser.parameters()).dtype  # `unet.dtype` looks at every parameter
         prediction = self.denoiser(x_t.to(dtype), t_N, encoder_hidden_states=context.to(dtype))
         return prediction.sample.to(x_t.dtype)
 
@@ -66,5 +66,6 @@ class StableDiffusionBackbone:
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Return the pictures of clean latents, N x C x h x w."""
         vae = self.pipe.vae
-        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+        dtype = next(vae.parameters()).dtype
+        pixels = vae.decode(latents.to(dtype) / vae.config.scaling_factor).sample
         return self.pipe.image_processor.postprocess(pixels.float(), output_type="pil")

@@ -5,10 +5,8 @@
 
 import asyncio
 import base64
-import hmac
 import json
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from pipelines.recipe import Recipe
 from pipelines.serve.errors import RequestError, refused_field
+from pipelines.serve.guard import Guard
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.orders import Delivery, Order, orders_of
 from pipelines.serve.schemas import (
@@ -37,7 +36,6 @@ from pipelines.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page.html"
-_OPEN = {"/health", "/", "/docs", "/openapi.json"}
 
 
 class Backend(Protocol):
@@ -59,14 +57,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     app = FastAPI(title="FairGen", description="Text-to-image in the distribution you prescribe.")
     desk = _Desk(backend, settings, recipe)
 
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Any) -> Response:
-        try:
-            desk.check_key(request)
-            await desk.check_size(request)
-        except RequestError as error:
-            return error.response()
-        return await call_next(request)
+    app.add_middleware(Guard, settings=settings)
 
     @app.exception_handler(RequestError)
     async def refuse(_: Request, error: RequestError) -> Response:
@@ -134,32 +125,9 @@ class _Desk:
 
     def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
         self._backend, self._settings, self._recipe = backend, settings, recipe
-        self._keys = [k for k in os.environ.get(settings.api_keys_env, "").split(",") if k]
         self._in_flight = 0
         self.started = int(time.time())
         self.models = (recipe.registry.prefix, f"{recipe.registry.prefix}-base")
-
-    def check_key(self, request: Request) -> None:
-        """Raise 401 when keys are configured and the request brings none of them."""
-        if not self._keys or request.url.path in _OPEN:
-            return
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if not any([hmac.compare_digest(given, key.encode()) for key in self._keys]):
-            raise RequestError(401, "the API key is missing or wrong", code="invalid_api_key")
-
-    async def check_size(self, request: Request) -> None:
-        """Raise 413 for a body that is too large, however it is announced."""
-        allowed, size = self._settings.limits.body_bytes, 0
-        announced = request.headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > allowed:
-            raise RequestError(413, f"body: got {announced} bytes, allowed are {allowed}")
-        chunks = []
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > allowed:
-                raise RequestError(413, f"body: got over {allowed} bytes, allowed are {allowed}")
-            chunks.append(chunk)
-        request._body = b"".join(chunks)
 
     def check_model(self, model: str | None) -> str:
         """Return the model that is meant. Raises 404 that lists the known."""

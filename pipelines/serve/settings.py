@@ -25,7 +25,8 @@ class ServeSettings(BaseModel):
     """The endpoint of one recipe: its base model, its attributes, its registry.
 
     `fairness` is what a request without its own gets. `tracking_uri` is the MLflow server that
-    names the champions; without one the endpoint paints with the base model only.
+    names the champions; without one the endpoint paints with the base model only. `max_rows` are the
+    denoiser rows of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU wants more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +35,7 @@ class ServeSettings(BaseModel):
     tracking_uri: str | None = None
     fairness: dict[str, Any] | Literal["off"] | None = None
     poll_s: float = Field(default=10.0, gt=0)
-    max_rows: int = Field(default=32, ge=2)
+    max_rows: int = Field(default=16, ge=2)
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=1, ge=1)
     upscale_delay_s: float = Field(default=10.0, ge=0)
