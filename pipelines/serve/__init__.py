@@ -13,6 +13,7 @@ __all__ = ["ServeSettings", "build"]
 
 def build(args: ServeSettings) -> "Application":
     """Return gateway -> indicator -> generator, bound and ready to run."""
+    import ray
     from ray import serve
 
     from pipelines.serve.deployments import Gateway, Generator, Indicator
@@ -33,7 +34,10 @@ def build(args: ServeSettings) -> "Application":
         "max_ongoing_requests": 1024,
         "graceful_shutdown_timeout_s": args.limits.timeout_s + _DRAIN_MARGIN_S,
     }
-    heavy = {"num_cpus": args.cpus_per_replica, "num_gpus": args.gpus_per_replica}
+    gpus = args.gpus_per_replica
+    if gpus is None:
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    heavy = {"num_cpus": args.cpus_per_replica, "num_gpus": gpus}
     small = {"num_cpus": 0.1}
     generator = serve.deployment(
         Generator,

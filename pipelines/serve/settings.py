@@ -25,8 +25,9 @@ class ServeSettings(BaseModel):
     """The endpoint of one recipe: its base model, its attributes, its registry.
 
     `fairness` is what a request without its own gets. `tracking_uri` is the MLflow server that
-    names the champions; without one the endpoint paints with the base model only. `max_rows` are the
-    denoiser rows of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU wants more.
+    names the champions; without one the endpoint paints with the base model only. `max_rows` is the
+    size of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU wants more.
+    `gpus_per_replica` None takes a GPU where the cluster has any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,6 @@ class ServeSettings(BaseModel):
     max_replicas: int = Field(default=1, ge=1)
     upscale_delay_s: float = Field(default=10.0, ge=0)
     cpus_per_replica: float = Field(default=1.0, gt=0)
-    gpus_per_replica: float = Field(default=0.0, ge=0)
+    gpus_per_replica: float | None = Field(default=None, ge=0)
     api_keys_env: str = "FAIRGEN_API_KEYS"
     limits: Limits = Limits()

@@ -15,6 +15,7 @@ import pytest
 from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 from pipelines.recipe import Recipe, load_recipe
+from pipelines.serve import build
 from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import Limits, ServeSettings
@@ -306,3 +307,15 @@ def test_without_a_registry_the_base_model_is_served(served_recipe: Recipe) -> N
 def test_a_registry_that_is_down_does_not_stop_serving(served_recipe: Recipe) -> None:
     for endpoint in open_endpoint(served_recipe, tracking_uri="http://127.0.0.1:9"):
         assert endpoint.generate()[0].provenance["adapters"] == []
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "taken"), [(2.0, None, 1), (0.0, None, 0), (2.0, 0.5, 0.5)]
+)
+def test_a_generator_takes_a_gpu_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, had: float, wanted: float | None, taken: float
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": had} if had else {})
+    gateway = build(ServeSettings(gpus_per_replica=wanted))._bound_deployment
+    generator = gateway.init_args[2]._bound_deployment
+    assert generator.ray_actor_options["num_gpus"] == taken
