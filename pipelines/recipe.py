@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -153,8 +154,8 @@ class Recipe(_Section):
                 DiscoveryConfig.model_validate(self.discovery.model_dump() | values)
             except ValidationError as error:
                 raise ValueError(f"{field}.{describe(error, DiscoveryConfig)}") from error
-        for attribute in self.attributes:
-            strengths = self.discovery_of(attribute.name).category_eta
+        for attribute, in_company in product(self.attributes, (False, True)):
+            strengths = self.discovery_of(attribute.name, in_company).category_eta
             if unknown := sorted(set(strengths) - set(attribute.names)):
                 raise ValueError(
                     f"overrides.{attribute.name}.category_eta: got {unknown}, "

@@ -32,6 +32,7 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
         ("overrides", {"age": {"eta": 0}}, "overrides.age.eta: got 0, allowed is greater than"),
         ("overrides", {"age": {"category_eta": {"child": 1.0}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
         ("overrides", {"age": {"category_eta": {"old": 0}}}, "overrides.age.category_eta.old: got 0, allowed is greater than"),
+        ("overrides", {"age": {"in_company": {"category_eta": {"child": 1.0}}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
         ("overrides", {"age": {"in_company": {"rank": 0}}}, "overrides.age.in_company.rank: got 0, allowed is greater than"),
         ("overrides", {"age": {"in_company": 7}}, "overrides.age.in_company: got 7, allowed is dictionary"),
         ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
