@@ -271,7 +271,8 @@ def _show(outcome: "Outcome", console: "Console") -> None:
     if outcome.evaluation is not None:
         console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
         console.print(f"Every figure: {REPORT / 'evaluation.json'}")
-    console.print("Browse runs and registered adapters: make ui")
+    if outcome.trained:
+        console.print("Browse runs and registered adapters: make ui")
 
 
 if __name__ == "__main__":
