@@ -32,13 +32,14 @@ def paired_ratio(
     """Return the median over rounds of the time of `first` divided by that of `second`."""
     ratios = []
     for turn in range(rounds + warmup):
-        ratio = _seconds(first) / _seconds(second)
+        ratio = seconds_of(first) / seconds_of(second)
         if turn >= warmup:
             ratios.append(ratio)
     return statistics.median(ratios)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return how long a piece of work takes, what it leaves to a GPU included."""
     started = time.perf_counter()
     work()
     if torch.cuda.is_available():
@@ -84,7 +85,7 @@ def engine_figures(
             )
             for row in range(8)
         ]
-        return lambda: _paint(painter, pictures)
+        return lambda: paint(painter, pictures)
 
     return {
         "bank_overhead": paired_ratio(eight(of_many, 3), eight(bare, 0), rounds),
@@ -93,7 +94,8 @@ def engine_figures(
     }
 
 
-def _paint(engine: Engine, pictures: Sequence[Picture]) -> None:
+def paint(engine: Engine, pictures: Sequence[Picture]) -> None:
+    """Paint with nothing else in the engine. Raises what made a picture fail."""
     engine.submit(pictures)
     for event in engine.run():
         if isinstance(event, Failed):

@@ -8,7 +8,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,14 @@ from rich.table import Table
 from fairgen.adapters import load_adapter
 from fairgen.attributes import adapter_name, render
 from fairgen.backbones import load_backbone
-from fairgen.bench import engine_figures, full_size, full_size_figures, pass_figures
+from fairgen.bench import (
+    engine_figures,
+    full_size,
+    full_size_figures,
+    paint,
+    pass_figures,
+    seconds_of,
+)
 from fairgen.engine import Engine, Picture
 from pipelines.recipe import Recipe
 from pipelines.registry import Registry
@@ -82,7 +88,9 @@ def bench(
 
 def table_of(figures: Figures) -> Table:
     """Return the terminal's table."""
-    table = Table(title="Times as ratios of two ways that ran in turn, median of rounds")
+    table = Table(
+        title="Ratios of two ways that ran in turn, median of rounds; latencies under load"
+    )
     for heading in ("figure", "value", "meaning"):
         table.add_column(heading)
     for name, value in figures.items():
@@ -153,20 +161,21 @@ def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], None])
         body | {"categories": {a.name: rng.choice(a.names) for a in recipe.attributes}}
         for body in bodies
     ]
-    gap_s = statistics.median(_seconds(alone) for _ in range(5)) / 2
+    gap_s = statistics.median(seconds_of(alone) for _ in range(5)) / 2
     due, at = [], 0.0
     for _ in bodies:
         at += rng.expovariate(1 / gap_s)
         due.append(at)
 
+    sent = {name: bodies if name == "serve" else for_rivals for name in urls}
+
     def offer(name: str) -> tuple[float, list[Answer]]:
         started = time.monotonic()
-        sent = bodies if name == "serve" else for_rivals
-        answers = ask_all(urls[name], sent, clients=len(bodies), due_s=due)
+        answers = ask_all(urls[name], sent[name], clients=len(bodies), due_s=due)
         return len(bodies) / (time.monotonic() - started), answers
 
     for name in urls:
-        ask_all(urls[name], (bodies if name == "serve" else for_rivals)[:4], clients=4)
+        ask_all(urls[name], sent[name][:4], clients=4)
     rounds = [{name: offer(name) for name in urls} for _ in range(_LOAD_ROUNDS)]
     rivals = [name for name in urls if name != "serve"]
     figures = {
@@ -194,7 +203,7 @@ def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], None]) -> Figur
     engine: list[float] = []
     for turn in range(_LOAD_ROUNDS + 1):
         answers = ask_all(url, bodies, clients=1)
-        seconds = [_seconds(alone) for _ in bodies]
+        seconds = [seconds_of(alone) for _ in bodies]
         if turn:  # the first warms both up
             over_http += [answer.latency_s for answer in answers]
             engine += seconds
@@ -218,16 +227,4 @@ def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], None]:
         num_steps=recipe.generation.steps,
         guidance_scale=recipe.generation.guidance_scale,
     )
-    seeds = iter(range(1 << 30))
-
-    def paint() -> None:
-        engine.submit([replace(picture, seed=next(seeds))])
-        list(engine.run())
-
-    return paint
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    return lambda: paint(engine, [picture])

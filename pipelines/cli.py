@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.evaluation import Evaluation
     from pipelines.recipe import Recipe
     from pipelines.serve.settings import ServeSettings
     from pipelines.train_all import Outcome
@@ -63,21 +64,28 @@ def evaluate(
     recipe: RecipePath = _DEFAULT,
     endpoint: Annotated[
         str | None,
-        typer.Option(help="Measure a running endpoint, asked one image a request by 8 clients."),
+        typer.Option(
+            help="Measure a running endpoint, asked one image a request by 8 clients; its key, if "
+            "it wants one, is read from FAIRGEN_API_KEY."
+        ),
     ] = None,
 ) -> None:
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
 
     from pipelines import train_all as workflow
+    from pipelines.progress import ProgressView
+    from pipelines.serve.audit import audit
 
     loaded = _load(recipe)
     console = Console()
     try:
-        if endpoint is not None:
-            _show(workflow.evaluate_endpoint(loaded, endpoint, REPORT, console), console)
-        else:
+        if endpoint is None:
             _show(workflow.evaluate_trained(loaded, HOME, REPORT, console), console)
+            return
+        with ProgressView(console).open() as view:
+            found = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
+        _show_evaluation(found, console)
     except (ValueError, OSError) as error:
         raise _refusal(error) from error
 
@@ -261,18 +269,21 @@ def _refusal(error: Exception) -> typer.Exit:
 
 def _show(outcome: "Outcome", console: "Console") -> None:
     """Print the tables, what was registered, and where to look."""
-    from pipelines.report import hit_rate_table_of, table_of
-
     if outcome.evaluation is not None:
-        console.print(table_of(outcome.evaluation), hit_rate_table_of(outcome.evaluation))
+        _show_evaluation(outcome.evaluation, console)
     for version in outcome.registered:
         alias = "champion" if version.champion else "candidate"
         console.print(f"{version.name} version {version.version}: {alias}")
-    if outcome.evaluation is not None:
-        console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
-        console.print(f"Every figure: {REPORT / 'evaluation.json'}")
-    if outcome.trained:
-        console.print("Browse runs and registered adapters: make ui")
+    console.print("Browse runs and registered adapters: make ui")
+
+
+def _show_evaluation(evaluation: "Evaluation", console: "Console") -> None:
+    """Print the tables, and where the pictures are."""
+    from pipelines.report import hit_rate_table_of, table_of
+
+    console.print(table_of(evaluation), hit_rate_table_of(evaluation))
+    console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
+    console.print(f"Every figure: {REPORT / 'evaluation.json'}")
 
 
 if __name__ == "__main__":

@@ -82,18 +82,6 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
         )
 
 
-def evaluate_endpoint(recipe: Recipe, endpoint: str, report: Path, console: Console) -> Outcome:
-    """Measure a running endpoint over the recipe's full prompt set, as its users see it.
-
-    Raises OSError when there is none, ValueError for what it refuses.
-    """
-    from pipelines.serve.audit import audit
-
-    with ProgressView(console).open() as view:
-        evaluation = audit(recipe, endpoint, recipe.evaluation.full, report, view.show)
-    return Outcome({}, evaluation, [])
-
-
 def train_attributes(
     recipe: Recipe, registry: Registry, home: Path, view: ProgressView
 ) -> dict[str, TrainedAttribute]:

@@ -1,4 +1,4 @@
-"""Rebuild the embedded base model from nothing: `python -m fairgen.portraits.pretrain`, about three
+"""Rebuild the embedded base model from nothing: `python -m fairgen.portraits.pretrain`, some
 hours on 2 cores.
 """
 

@@ -1,6 +1,7 @@
 """Measure a running endpoint from outside: single-image requests of many clients, judged."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,13 @@ def audit(
         }
         for system, concept, index in jobs
     ]
-    done = [0]
-
-    def count() -> None:
-        done[0] += 1
-        progress("audit", done[0], len(jobs))
-
-    url = endpoint.rstrip("/") + PATH
-    answers = ask_all(url, bodies, clients=NUM_CLIENTS, on_answer=count)
+    number = count(1)
+    answers = ask_all(
+        endpoint.rstrip("/") + PATH,
+        bodies,
+        clients=NUM_CLIENTS,
+        on_answer=lambda: progress("audit", next(number), len(jobs)),
+    )
     found: dict[tuple[str, str], list[Answer]] = {}
     for (system, concept, _), answer in zip(jobs, answers, strict=True):
         found.setdefault((system, concept), []).append(answer)

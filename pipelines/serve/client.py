@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture; `latency_s` runs from when its request was due."""
+    """One picture; `latency_s` runs from when its request was sent."""
 
     image: Image.Image
     provenance: Provenance | None
@@ -38,8 +39,8 @@ def ask_all(
     """Return the answers to requests of one picture each, at most `clients` on their way at once.
 
     `due_s` are the requests' arrivals, in seconds from the start; without them each follows the one
-    before. Raises ValueError with what the endpoint says when it refuses a request, OSError when
-    there is none.
+    before. An endpoint with keys is given that of FAIRGEN_API_KEY. Raises ValueError with what the
+    endpoint says when it refuses a request, OSError when there is none.
     """
     try:
         return asyncio.run(_ask_all(url, bodies, clients, due_s, on_answer))
@@ -55,24 +56,21 @@ async def _ask_all(
     on_answer: Callable[[], None],
 ) -> list[Answer]:
     free = asyncio.Semaphore(clients)
-    key = os.environ.get("OPENAI_API_KEY")
+    key = os.environ.get("FAIRGEN_API_KEY")
     started = time.monotonic()
 
     async def ask(session: aiohttp.ClientSession, index: int) -> Answer:
         if due_s:
             await asyncio.sleep(due_s[index] - (time.monotonic() - started))
-        due = time.monotonic()
         async with free:
-            if not due_s:
-                due = time.monotonic()
+            sent = time.monotonic()
             async with session.post(url, json=bodies[index]) as response:
-                content = await response.json(content_type=None)
-                if response.status != 200:
-                    reason = content["error"]["message"]
-                    raise ValueError(f"{url}: {response.status}, {reason}")
-        latency_s = time.monotonic() - due
+                content = await response.text()
+            latency_s = time.monotonic() - sent
+        if response.status != 200:
+            raise ValueError(f"{url}: {response.status}, {content[:500]}")
         on_answer()
-        (data,) = content["data"]
+        (data,) = json.loads(content)["data"]
         image = Image.open(io.BytesIO(base64.b64decode(data["b64_json"])))
         found = data.get("provenance")
         return Answer(image, found and Provenance.model_validate(found), latency_s)

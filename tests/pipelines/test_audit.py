@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -60,10 +61,14 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
     folders = sorted(path for path in (tmp_path / "adapters").iterdir())
     target = targets_of(recipe)["gender"]
     attributes = {attribute.name: attribute for attribute in recipe.attributes}
+    alignment: list[float] = []
     for concept in SIZE.concepts:
         scores, _ = Painter(recipe, folders).paint(concept, SIZE.num_images)
         own = {score.system: fairness_of(score, target, attributes) for score in scores}
         assert found.fairness["gender"]["base"].prompts[concept] == own["base"]
+        (base,) = (score for score in scores if score.system == "base")
+        alignment += base.clip_t
+    assert found.preservation["base"].clip_t == pytest.approx(np.mean(alignment), abs=1e-4)
     for rows in found.hit_rates["all"].values():
         assert all(sum(row.values()) == pytest.approx(1) for row in rows.values())
 
@@ -75,8 +80,8 @@ def test_an_endpoint_that_refuses_ends_the_command_with_its_reason(
     backend = InProcess(settings, recipe)
     monkeypatch.setenv("FAIRGEN_API_KEYS", "secret")
     with listening(create_app(backend, settings, recipe)) as address:
-        monkeypatch.setenv("OPENAI_API_KEY", "another")
-        with pytest.raises(ValueError, match="401, the API key is missing or wrong"):
+        monkeypatch.setenv("FAIRGEN_API_KEY", "another")
+        with pytest.raises(ValueError, match=r"401, .*the API key is missing or wrong"):
             audit(recipe, address, SIZE, Path("unused"), lambda *_: None)
     backend.generator.close()
 
