@@ -39,13 +39,16 @@ class DiscoveryConfig(BaseModel):
     """How adapters are learnt.
 
     `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
-    tones, a middle category overshoots at a strength that the ends need.
+    tones, a middle category overshoots at a strength that the ends need. `category_scale`
+    multiplies a category's directions once they are learnt: they fall short of their target where a
+    concept is new or many adapters are on, most of all in the middle of a scale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     eta: float = Field(default=2.0, gt=0)
     category_eta: dict[str, Annotated[float, Field(gt=0)]] = {}
+    category_scale: dict[str, Annotated[float, Field(gt=0)]] = {}
     rank: int = Field(default=1, ge=1)
     num_updates: int = Field(default=150, ge=1)
     num_rows: int = Field(default=24, ge=2)
@@ -109,7 +112,10 @@ class Objective(nn.Module):
 
 
 class Discovery:
-    """Trains all categories of one attribute in one batch; can stop and go on after any update."""
+    """Trains all categories of one attribute in one batch; can stop and go on after any update.
+
+    `attributes` are all that prompts may name; the first one's word stands next to the concept.
+    """
 
     def __init__(
         self,
@@ -120,20 +126,19 @@ class Discovery:
         config: DiscoveryConfig,
         *,
         preserve: Sequence[str] = ("",),
-        others: Sequence[Attribute] = (),
+        attributes: Sequence[Attribute] = (),
         orthogonal_to: Sequence[Adapter] = (),
         start: Sequence[Adapter] = (),
         company: Sequence[Adapter] = (),
         accelerator: Accelerator | None = None,
     ) -> None:
-        if unknown := sorted(set(config.category_eta) - set(attribute.names)):
-            raise ValueError(f"category_eta: got {unknown}, allowed are {list(attribute.names)}")
+        for field in ("category_eta", "category_scale"):
+            if unknown := sorted(set(getattr(config, field)) - set(attribute.names)):
+                raise ValueError(f"{field}: got {unknown}, allowed are {list(attribute.names)}")
         self.backbone, self.attribute, self.config = backbone, attribute, config
-        self._concepts, self._templates, self._others = (
-            tuple(concepts),
-            tuple(templates),
-            tuple(others),
-        )
+        self._concepts, self._templates = tuple(concepts), tuple(templates)
+        self._attributes = tuple(attributes) or (attribute,)
+        self._others = [a for a in self._attributes if a.name != attribute.name]
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
         self._accelerator = accelerator or Accelerator(cpu=backbone.device.type == "cpu")
         index = self._accelerator.process_index
@@ -233,7 +238,7 @@ class Discovery:
         )
 
     def adapters(self, fingerprint: str, recipe_hash: str) -> list[Adapter]:
-        """Return one adapter per category as it stands now."""
+        """Return one adapter per category as it stands now, at its scale."""
         found = []
         for category in self.attribute.categories:
             metadata = AdapterMetadata(
@@ -247,10 +252,10 @@ class Discovery:
                 projections=self.config.projections,
                 recipe_hash=recipe_hash,
             )
-            directions = self.bank.directions(adapter_name(self.attribute.name, category.name))
-            found.append(
-                Adapter(metadata, {path: (a.cpu(), b.cpu()) for path, (a, b) in directions.items()})
-            )
+            learnt = self.bank.directions(adapter_name(self.attribute.name, category.name))
+            scale = self.config.category_scale.get(category.name, 1.0)
+            directions = {path: (a.cpu(), scale * b.cpu()) for path, (a, b) in learnt.items()}
+            found.append(Adapter(metadata, directions))
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -316,34 +321,42 @@ class Discovery:
         own = self.attribute.categories[category].word
         if self._company_of and self._rng.random() < self.config.company_share:
             return self._row_in_company(category, own, template, concept)
-        words = []
+        words: dict[str, str] = {}
         for other in self._others:
             if self._rng.random() < self.config.mix_attributes / len(self._others):
-                words.append(self._rng.choice(other.categories).word)
-        named = render(template, concept, [*words, own])
+                words[other.name] = self._rng.choice(other.categories).word
+        named = self._prompt(template, concept, words | {self.attribute.name: own})
         if self._rng.random() < self.config.oppose:
-            words.append(
-                self._rng.choice([c.word for c in self.attribute.categories if c.word != own])
-            )
-        neutral = render(template, concept, words)
+            opposite = [c.word for c in self.attribute.categories if c.word != own]
+            words[self.attribute.name] = self._rng.choice(opposite)
+        neutral = self._prompt(template, concept, words)
         return Row(category, neutral, neutral, named, [], place=0)
 
     def _row_in_company(self, category: int, own: str, template: str, concept: str) -> Row:
         """Return a row in which adapters of the other attributes are on, all or some of them."""
-        words, company = [], []
+        words: dict[str, str] = {}
+        company = []
         for other in self._others:
             if other.name in self._company_of and self._rng.random() < 0.8:
                 chosen = other.category(self._rng.choice(self._company_of[other.name]))
-                words.append(chosen.word)
+                words[other.name] = chosen.word
                 company.append(adapter_name(other.name, chosen.name))
         return Row(
             category,
             render(template, concept),
-            render(template, concept, words),
-            render(template, concept, [*words, own]),
+            self._prompt(template, concept, words),
+            self._prompt(template, concept, words | {self.attribute.name: own}),
             company,
             place=0,
         )
+
+    def _prompt(self, template: str, concept: str, words: dict[str, str]) -> str:
+        """Return a prompt whose first attribute's word stands next to the concept.
+
+        In the order that captions use, several words are obeyed better than in another.
+        """
+        order = [a.name for a in reversed(self._attributes) if a.name in words]
+        return render(template, concept, [words[name] for name in order])
 
     def _company_gates(self, num_kept: int) -> Tensor:
         """Return the gates of the company, N rows x its adapters, zero for the kept prompts."""

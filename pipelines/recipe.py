@@ -50,9 +50,14 @@ class Concepts(_Section):
 
 
 class JobsConfig(_Section):
-    """What one training job takes from the cluster, and how it survives."""
+    """What one training job takes from the cluster, and how it survives.
+
+    A job that has a wave of the second round to itself may take `num_workers_alone`, where cores
+    would stand idle; on a GPU one worker fills it.
+    """
 
     num_workers: int = Field(default=1, ge=1)
+    num_workers_alone: int | None = Field(default=None, ge=1)
     cpus_per_worker: float = Field(default=1, gt=0)
     use_gpu: bool | Literal["auto"] = "auto"
     gpus_per_worker: float = Field(default=1, gt=0)
@@ -129,6 +134,7 @@ class Recipe(_Section):
     discovery: DiscoveryConfig
     overrides: dict[str, Override] = {}
     in_company: dict[str, Any] | None = None
+    company_waves: tuple[tuple[str, ...], ...] = ()
     concepts: Concepts
     templates: tuple[str, ...] = Field(min_length=1)
     preserve: tuple[str, ...] = ("",)
@@ -145,6 +151,11 @@ class Recipe(_Section):
             raise ValueError(f"attributes: got {names}, allowed are distinct names")
         if unknown := sorted(set(self.overrides) - set(names)):
             raise ValueError(f"overrides: got {unknown}, allowed are {names}")
+        waves = [name for wave in self.company_waves for name in wave]
+        if self.company_waves and (sorted(waves) != sorted(names) or self.in_company is None):
+            raise ValueError(
+                f"company_waves: got {waves}, allowed is each of {names} once, beside in_company"
+            )
         changes = {"in_company": self.in_company or {}}
         for name, own in self.overrides.items():
             changes[f"overrides.{name}"] = own.alone
@@ -155,12 +166,13 @@ class Recipe(_Section):
             except ValidationError as error:
                 raise ValueError(f"{field}.{describe(error, DiscoveryConfig)}") from error
         for attribute, in_company in product(self.attributes, (False, True)):
-            strengths = self.discovery_of(attribute.name, in_company).category_eta
-            if unknown := sorted(set(strengths) - set(attribute.names)):
-                raise ValueError(
-                    f"overrides.{attribute.name}.category_eta: got {unknown}, "
-                    f"allowed are {list(attribute.names)}"
-                )
+            config = self.discovery_of(attribute.name, in_company)
+            for field in ("category_eta", "category_scale"):
+                if unknown := sorted(set(getattr(config, field)) - set(attribute.names)):
+                    raise ValueError(
+                        f"overrides.{attribute.name}.{field}: got {unknown}, "
+                        f"allowed are {list(attribute.names)}"
+                    )
         for template in self.templates:
             if template.count("{subject}") != 1:
                 raise ValueError(
@@ -202,6 +214,20 @@ class Recipe(_Section):
         """Two when the attributes' adapters learn on in each other's company, otherwise one."""
         return 2 if self.in_company is not None and len(self.attributes) > 1 else 1
 
+    @property
+    def waves(self) -> tuple[tuple[str, ...], ...]:
+        """The attributes whose second rounds run at once, wave by wave; all, when none are named.
+
+        Who learns at once mends the same fault at once, and mends it twice: a later wave meets the
+        final adapters of the ones before.
+        """
+        return self.company_waves or (tuple(attribute.name for attribute in self.attributes),)
+
+    def num_workers_of(self, attribute: str, in_company: bool = False) -> int:
+        """Return how many data-parallel workers train an attribute's adapters in a round."""
+        alone = in_company and (attribute,) in self.waves
+        return (alone and self.jobs.num_workers_alone) or self.jobs.num_workers
+
     def discovery_of(self, attribute: str, in_company: bool = False) -> DiscoveryConfig:
         """Return how an attribute's adapters are learnt: the recipe's way, with its overrides."""
         own = self.overrides.get(attribute, Override())
@@ -223,7 +249,15 @@ class Recipe(_Section):
         """
         settings = self.model_dump(
             mode="json",
-            include={"attributes", "discovery", "overrides", "in_company", "templates", "preserve"},
+            include={
+                "attributes",
+                "discovery",
+                "overrides",
+                "in_company",
+                "company_waves",
+                "templates",
+                "preserve",
+            },
             exclude={
                 "attributes": {
                     "__all__": {"mentions": True, "categories": {"__all__": {"mentions"}}}
@@ -231,6 +265,7 @@ class Recipe(_Section):
             },
         )
         settings |= {"train": self.concepts.train, "num_workers": self.jobs.num_workers}
+        settings |= {"num_workers_alone": self.jobs.num_workers_alone}
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -27,6 +27,7 @@ from pipelines.training_run import (
     find_trained,
     fit,
     gpus_per_worker,
+    num_workers_of,
 )
 
 
@@ -85,13 +86,16 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
 def train_attributes(
     recipe: Recipe, registry: Registry, home: Path, view: ProgressView
 ) -> dict[str, TrainedAttribute]:
-    """Run one training job per attribute, then, where the recipe wants it, one in company."""
+    """Run one training job per attribute, then, where the recipe wants it, one in company each, in
+    the recipe's waves.
+    """
     run_ids = {a.name: registry.open_job(a.name) for a in recipe.attributes}
     jobs = [TrainingJob(recipe, name, registry.tracking_uri, id) for name, id in run_ids.items()]
     try:
         trained = _train_round(jobs, home, view)
-        if recipe.num_rounds == 2:
-            _train_round([_in_company(job, trained) for job in jobs], home, view)
+        for wave in recipe.waves if recipe.num_rounds == 2 else ():
+            members = [_in_company(job, trained) for job in jobs if job.attribute in wave]
+            trained |= _train_round(members, home, view)
     finally:
         finished = _finished(recipe, home)
         for name in run_ids:
@@ -105,7 +109,9 @@ def _finished(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]:
 
 
 def _in_company(job: TrainingJob, trained: Mapping[str, TrainedAttribute]) -> TrainingJob:
-    """Return the job of the second round, which begins with what the first has trained."""
+    """Return the job of the second round: it begins with what the first has trained, beside the
+    newest adapters of the others.
+    """
     company = [
         folder
         for name, found in trained.items()
@@ -137,7 +143,7 @@ def _train_round(
     board = open_board()
     settings = recipe.jobs
     executor = ThreadPoolExecutor(
-        parallel_jobs(settings.num_workers, settings.cpus_per_worker, gpus_per_worker(recipe))
+        parallel_jobs(num_workers_of(left[0]), settings.cpus_per_worker, gpus_per_worker(recipe))
     )
     futures: dict[str, Future[TrainedAttribute]] = {}
     try:

@@ -39,6 +39,11 @@ class TrainingJob:
         return self.recipe.discovery_of(self.attribute, in_company=bool(self.company))
 
     @property
+    def num_workers(self) -> int:
+        """The data-parallel workers that the recipe wants in this round."""
+        return self.recipe.num_workers_of(self.attribute, in_company=bool(self.company))
+
+    @property
     def steps_before(self) -> int:
         """The updates of the round before, which the curves go on from."""
         return self.recipe.discovery_of(self.attribute).num_updates if self.company else 0
@@ -70,7 +75,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         recipe.templates,
         config,
         preserve=recipe.preserve,
-        others=[a for a in recipe.attributes if a.name != job.attribute],
+        attributes=recipe.attributes,
         start=[load_adapter(folder, base_fingerprint) for folder in job.start],
         company=[load_adapter(folder, base_fingerprint) for folder in job.company],
         accelerator=accelerator,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from pipelines.cluster_session import parallel_jobs
 from pipelines.progress import PostToBoard
 from pipelines.recipe import Recipe
 from pipelines.training_job import TrainingJob, ray_loop
@@ -43,7 +44,7 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
         ray_loop,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=settings.num_workers,
+            num_workers=num_workers_of(job),
             use_gpu=gpus > 0,
             resources_per_worker={"CPU": settings.cpus_per_worker}
             | ({"GPU": gpus} if gpus else {}),
@@ -97,6 +98,17 @@ def run_name(recipe: Recipe, attribute: str, in_company: bool = False) -> str:
     """
     name = f"{recipe.name}-{attribute}-{recipe.recipe_hash[:8]}"
     return f"{name}-in-company" if in_company else name
+
+
+def num_workers_of(job: TrainingJob) -> int:
+    """Return how many workers a job takes: more than the recipe's `num_workers` only from cores
+    that the cluster has.
+    """
+    settings, gpus = job.recipe.jobs, gpus_per_worker(job.recipe)
+    if gpus or job.num_workers <= settings.num_workers:
+        return settings.num_workers
+    fits = parallel_jobs(1, settings.cpus_per_worker, gpus)
+    return max(settings.num_workers, min(job.num_workers, fits))
 
 
 def gpus_per_worker(recipe: Recipe) -> float:

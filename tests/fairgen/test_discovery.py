@@ -22,7 +22,7 @@ CONCEPTS, TEMPLATES = (
 def discovery(pipe: StableDiffusionPipeline, config: DiscoveryConfig = CONFIG) -> Discovery:
     return Discovery(
         load_backbone(pipe), GENDER, CONCEPTS, TEMPLATES, config,
-        preserve=("", "a photo of a car"), others=(SKIN, AGE),
+        preserve=("", "a photo of a car"), attributes=(GENDER, SKIN, AGE),
     )  # fmt: skip
 
 
@@ -48,6 +48,23 @@ def test_a_category_learns_at_its_own_strength(pipe: StableDiffusionPipeline) ->
     assert [a.metadata.eta for a in found.adapters("abc-def", "0")] == [1.0, 3.0]
     with pytest.raises(ValueError, match=r"category_eta: got \['child'\], allowed are"):
         discovery(pipe, CONFIG.model_copy(update={"category_eta": {"child": 1.0}}))
+
+
+def test_a_scale_multiplies_what_a_category_has_learnt(pipe: StableDiffusionPipeline) -> None:
+    plain, scaled = (
+        discovery(tiny_pipeline(), CONFIG.model_copy(update={"category_scale": scale}))
+        for scale in ({}, {"man": 1.5})
+    )
+    for _ in range(5):
+        assert plain.update() == scaled.update()  # learning knows nothing of it
+    for ours, theirs, factor in zip(
+        plain.adapters("abc-def", "0"), scaled.adapters("abc-def", "0"), (1.0, 1.5), strict=True
+    ):
+        for path, (down, up) in ours.directions.items():
+            assert torch.equal(theirs.directions[path][0], down)
+            torch.testing.assert_close(theirs.directions[path][1], factor * up)
+    with pytest.raises(ValueError, match=r"category_scale: got \['child'\], allowed are"):
+        discovery(pipe, CONFIG.model_copy(update={"category_scale": {"child": 1.0}}))
 
 
 def test_the_base_model_is_untouched(pipe: StableDiffusionPipeline) -> None:
@@ -111,7 +128,8 @@ def in_company(config: DiscoveryConfig) -> Discovery:
         gender.update()
         age.update()
     return Discovery(
-        load_backbone(tiny_pipeline()), GENDER, CONCEPTS, TEMPLATES, config, others=(SKIN, AGE),
+        load_backbone(tiny_pipeline()), GENDER, CONCEPTS, TEMPLATES, config,
+        attributes=(GENDER, SKIN, AGE),
         start=gender.adapters("0" * 12, "0123"), company=age.adapters("0" * 12, "0123"),
     )  # fmt: skip
 
@@ -153,6 +171,22 @@ def test_a_neutral_prompt_may_name_the_opposite_category() -> None:
         own, other = (GENDER.categories[i].word for i in (row.category, 1 - row.category))
         assert f" {other} " in row.neutral and f" {own} " in row.named
         assert f" {other} " not in row.named and row.told == row.neutral
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0], ids=["alone", "in company"])
+def test_words_stand_in_the_order_of_the_attributes_the_first_next_to_the_noun(
+    share: float,
+) -> None:
+    found = in_company(CONFIG.model_copy(update={"company_share": share, "mix_attributes": 2.0}))
+    order = {c.word: place for place, a in enumerate((AGE, SKIN, GENDER)) for c in a.categories}
+    several = 0
+    for row in found._rows:
+        for prompt in (row.neutral, row.named):
+            places = [order[word] for word in prompt.split() if word in order]
+            assert places == sorted(places), prompt
+            several += len(places) > 1
+    assert several
+    assert all(row.named.split()[-2] in ("female", "male") for row in found._rows)
 
 
 def test_a_second_round_begins_where_the_first_ended_and_resumes_the_same() -> None:

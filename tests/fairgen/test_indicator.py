@@ -42,13 +42,15 @@ def test_half_and_half_is_half_and_half() -> None:
     assert quota(target, 100, random.Random(0)) == [50, 50]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_joint_quotas_keep_the_marginals(seed: int) -> None:
+@pytest.mark.parametrize("num_images", [8, 12, 24, 40, 100])
+@pytest.mark.parametrize("seed", range(20))
+def test_joint_quotas_keep_the_marginals(seed: int, num_images: int) -> None:
     target = TargetDistribution.from_request(
         {"gender": "uniform", "skin": "uniform", "age": "uniform"}, ATTRIBUTES
     )
-    counts = quota(target, 100, random.Random(seed))
-    for place, each in ((0, 50), (1, 25), (2, 50)):
+    counts = quota(target, num_images, random.Random(seed))
+    half, quarter = num_images // 2, num_images // 4
+    for place, each in ((0, half), (1, quarter), (2, half)):
         shares: Counter[str] = Counter()
         for cell, count in zip(target.cells, counts, strict=True):
             shares[cell[place]] += count

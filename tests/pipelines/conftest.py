@@ -63,7 +63,7 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
         content |= {"name": name, "base": str(tiny_base), "preserve": [""]}
         content["attributes"] = [a for a in content["attributes"] if a["name"] != "skin"]
         content["thresholds"].pop("skin")
-        for section in ("overrides", "in_company"):
+        for section in ("overrides", "in_company", "company_waves"):
             content.pop(section)
         content["evaluation"] |= {"target": {"gender": "uniform", "age": "uniform"}, "joints": []}
         content["concepts"] = {"train": ["doctor", "nurse", "firefighter", "teacher"]}

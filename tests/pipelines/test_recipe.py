@@ -24,7 +24,7 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
-        ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, category_eta, rank"),
+        ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, category_eta, category_scale, rank"),
         ("discovery", {"rank": 0}, "discovery.rank: got 0, allowed is greater than"),
         ("overrides", {"height": {"eta": 1.0}}, "overrides: got ['height'], allowed are ['gender', 'age']"),
         ("in_company", {"num_updates": 0}, "in_company.num_updates: got 0, allowed is greater than"),
@@ -33,6 +33,7 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
         ("overrides", {"age": {"category_eta": {"child": 1.0}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
         ("overrides", {"age": {"category_eta": {"old": 0}}}, "overrides.age.category_eta.old: got 0, allowed is greater than"),
         ("overrides", {"age": {"in_company": {"category_eta": {"child": 1.0}}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
+        ("overrides", {"age": {"in_company": {"category_scale": {"child": 1.0}}}}, "overrides.age.category_scale: got ['child'], allowed are ['young', 'old']"),
         ("overrides", {"age": {"in_company": {"rank": 0}}}, "overrides.age.in_company.rank: got 0, allowed is greater than"),
         ("overrides", {"age": {"in_company": 7}}, "overrides.age.in_company: got 7, allowed is dictionary"),
         ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
@@ -106,6 +107,38 @@ def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., P
     assert (alone.num_updates, alone.rank) == (plain.discovery.num_updates, plain.discovery.rank)
     assert (company.eta, company.num_updates, company.rank) == (1.25, 5, 2)
     assert longer.discovery_of("gender", in_company=True).num_updates == 3
+
+
+def test_second_rounds_run_at_once_or_in_waves_of_every_attribute(
+    write_recipe: Callable[..., Path],
+) -> None:
+    path = write_recipe(in_company={"num_updates": 3})
+    at_once = load_recipe(path)
+    assert at_once.waves == (("gender", "age"),)
+    content = yaml.safe_load(path.read_text())
+
+    def waved(waves: list[list[str]], **sections: object) -> Path:
+        path.write_text(yaml.safe_dump({**content, **sections, "company_waves": waves}))
+        return path
+
+    one_by_one = load_recipe(waved([["age"], ["gender"]]))
+    assert one_by_one.waves == (("age",), ("gender",))
+    assert one_by_one.recipe_hash != at_once.recipe_hash
+    for waves in ([["age"]], [["age"], ["gender", "age"]], [["age", "gender"], ["height"]]):
+        with pytest.raises(ValueError, match=r"company_waves: got .*, allowed is each of"):
+            load_recipe(waved(waves))
+    with pytest.raises(ValueError, match=r"company_waves: got .* beside in_company"):
+        load_recipe(waved([["age"], ["gender"]], in_company=None))
+
+
+def test_a_job_alone_in_its_wave_may_take_more_workers(write_recipe: Callable[..., Path]) -> None:
+    path = write_recipe(in_company={"num_updates": 3}, jobs={"num_workers_alone": 2})
+    content = yaml.safe_load(path.read_text())
+    assert load_recipe(path).num_workers_of("age", in_company=True) == 1
+    path.write_text(yaml.safe_dump({**content, "company_waves": [["age"], ["gender"]]}))
+    recipe = load_recipe(path)
+    assert recipe.num_workers_of("age", in_company=True) == 2
+    assert recipe.num_workers_of("age") == 1
 
 
 def test_the_hash_follows_what_training_depends_on_and_nothing_else(

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import ray
 import torch
+import yaml
 from mlflow import MlflowClient
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -19,7 +20,7 @@ from pipelines.progress import PostToBoard, open_board
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.training_job import TrainingJob, ray_loop, train_attribute
-from pipelines.training_run import TrainedAttribute, find_trained, fit, run_name
+from pipelines.training_run import TrainedAttribute, find_trained, fit, num_workers_of, run_name
 from tests.pipelines.reports import Reports, assert_same_adapters
 
 pytestmark = pytest.mark.ray
@@ -69,6 +70,21 @@ def test_two_workers_train_one_set_of_adapters(
     first, second = (torch.load(last / f"state-{rank}.pt", weights_only=True) for rank in (0, 1))
     assert_equal_parameters(first, second)
     assert trained.denoiser_rows == first["counts"][2]
+
+
+def test_a_lone_job_takes_idle_cores_but_no_more_than_there_are(
+    cluster: None, write_recipe: Callable[..., Path]
+) -> None:
+    def wanted(num_workers: int) -> int:
+        path = write_recipe(in_company={"num_updates": 3}, jobs={"num_workers_alone": num_workers})
+        content = yaml.safe_load(path.read_text()) | {"company_waves": [["age"], ["gender"]]}
+        path.write_text(yaml.safe_dump(content))
+        company = (Path("age-old"),)
+        return num_workers_of(TrainingJob(load_recipe(path), "gender", "", "", company=company))
+
+    cores = int(ray.cluster_resources()["CPU"])
+    assert wanted(2) == 2
+    assert wanted(10 * cores) == cores
 
 
 @pytest.mark.slow
