@@ -21,6 +21,7 @@ class AdapterMetadata(BaseModel):
     """What an adapter is: kept inside its safetensors file.
 
     Alpha equals rank, since tools differ in where they read alpha: then all draw the same strength.
+    `scale` has multiplied the directions once they were learnt.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,7 @@ class AdapterMetadata(BaseModel):
     eta: float
     projections: str
     recipe_hash: str
+    scale: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _unscaled(self) -> "AdapterMetadata":
@@ -60,6 +62,14 @@ class Adapter:
             (f"{path}.{i}", tensor)
             for path, pair in sorted(self.directions.items())
             for i, tensor in enumerate(pair)
+        )
+
+    def as_learnt(self) -> "Adapter":
+        """Return the adapter before its scale."""
+        scale = self.metadata.scale
+        return Adapter(
+            self.metadata.model_copy(update={"scale": 1.0}),
+            {path: (down, up / scale) for path, (down, up) in self.directions.items()},
         )
 
     def check_base(self, base_fingerprint: str) -> None:

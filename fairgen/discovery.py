@@ -41,7 +41,8 @@ class DiscoveryConfig(BaseModel):
     `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
     tones, a middle category overshoots at a strength that the ends need. `category_scale`
     multiplies a category's directions once they are learnt: they fall short of their target where a
-    concept is new or many adapters are on, most of all in the middle of a scale.
+    concept is new or many adapters are on, most of all in the middle of a scale. Learning itself
+    meets adapters as they were learnt: in company it would only undo their scale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -148,7 +149,7 @@ class Discovery:
         self._contexts: dict[str, Tensor] = {}
         self.bank = AdapterBank(backbone.denoiser, backbone.projections(config.projections))
         fresh = torch.Generator().manual_seed(config.seed)
-        known = {adapter.name: adapter.directions for adapter in start}
+        known = {adapter.name: adapter.as_learnt().directions for adapter in start}
         for category in attribute.names:
             name = adapter_name(attribute.name, category)
             self.bank.add_trainable(name, config.rank, fresh, known.get(name))
@@ -157,7 +158,7 @@ class Discovery:
         )
         self._company_of: dict[str, list[str]] = {}
         for adapter in company:
-            self._company.add(adapter.name, adapter.directions)
+            self._company.add(adapter.name, adapter.as_learnt().directions)
             of_attribute = self._company_of.setdefault(adapter.metadata.attribute, [])
             of_attribute.append(adapter.metadata.category)
         optimizer = torch.optim.AdamW(
@@ -241,6 +242,7 @@ class Discovery:
         """Return one adapter per category as it stands now, at its scale."""
         found = []
         for category in self.attribute.categories:
+            scale = self.config.category_scale.get(category.name, 1.0)
             metadata = AdapterMetadata(
                 attribute=self.attribute.name,
                 category=category.name,
@@ -251,9 +253,9 @@ class Discovery:
                 eta=self.config.eta_of(category.name),
                 projections=self.config.projections,
                 recipe_hash=recipe_hash,
+                scale=scale,
             )
             learnt = self.bank.directions(adapter_name(self.attribute.name, category.name))
-            scale = self.config.category_scale.get(category.name, 1.0)
             directions = {path: (a.cpu(), scale * b.cpu()) for path, (a, b) in learnt.items()}
             found.append(Adapter(metadata, directions))
         return found

@@ -5,7 +5,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from pydantic import ValidationError
 
-from fairgen.adapters import fingerprint
+from fairgen.adapters import Adapter, fingerprint
+from fairgen.attributes import Attribute
 from fairgen.backbones import load_backbone
 from fairgen.discovery import Discovery, DiscoveryConfig
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
@@ -63,6 +64,8 @@ def test_a_scale_multiplies_what_a_category_has_learnt(pipe: StableDiffusionPipe
         for path, (down, up) in ours.directions.items():
             assert torch.equal(theirs.directions[path][0], down)
             torch.testing.assert_close(theirs.directions[path][1], factor * up)
+            torch.testing.assert_close(theirs.as_learnt().directions[path][1], up)
+        assert theirs.metadata.scale == factor
     with pytest.raises(ValueError, match=r"category_scale: got \['child'\], allowed are"):
         discovery(pipe, CONFIG.model_copy(update={"category_scale": {"child": 1.0}}))
 
@@ -163,6 +166,26 @@ def test_the_adapted_model_meets_the_company_that_the_row_names() -> None:
     alone = found._objective(x, t, context, own, torch.zeros(2, len(names)))
     together = found._objective(x, t, context, own, torch.ones(2, len(names)))
     assert (alone - together).abs().max() > 1e-4
+
+
+def test_learning_meets_adapters_as_they_were_learnt() -> None:
+    gender = discovery(tiny_pipeline(), CONFIG.model_copy(update={"category_scale": {"man": 2.0}}))
+    plain = discovery(tiny_pipeline())
+    for _ in range(3):
+        gender.update()
+        plain.update()
+    scaled, learnt = (found.adapters("0" * 12, "0123") for found in (gender, plain))
+
+    def second(start: list[Adapter], attribute: Attribute) -> list[float]:
+        found = Discovery(
+            load_backbone(tiny_pipeline()), attribute, CONCEPTS, TEMPLATES, CONFIG,
+            attributes=(GENDER, SKIN, AGE), start=start if attribute is GENDER else (),
+            company=start if attribute is AGE else (),
+        )  # fmt: skip
+        return [found.update().loss for _ in range(3)]
+
+    for attribute in (GENDER, AGE):
+        assert second(scaled, attribute) == pytest.approx(second(learnt, attribute), rel=1e-5)
 
 
 def test_a_neutral_prompt_may_name_the_opposite_category() -> None:
