@@ -39,10 +39,9 @@ class DiscoveryConfig(BaseModel):
     """How adapters are learnt.
 
     `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
-    tones, a middle category overshoots at a strength that the ends need. `category_scale`
-    multiplies a category's directions once they are learnt: they fall short of their target where a
-    concept is new or many adapters are on, most of all in the middle of a scale. Learning itself
-    meets adapters as they were learnt: in company it would only undo their scale.
+    tones, the middle needs another than the ends. `category_scale` multiplies a category's
+    directions once they are learnt, for a category that is still missed. Learning itself meets
+    adapters as they were learnt: in company it would only undo their scale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +67,12 @@ class DiscoveryConfig(BaseModel):
     def eta_of(self, category: str) -> float:
         """Return a category's strength."""
         return self.category_eta.get(category, self.eta)
+
+    def check_categories(self, attribute: Attribute) -> None:
+        """Raise ValueError where a setting names a category that the attribute does not have."""
+        for field in ("category_eta", "category_scale"):
+            if unknown := sorted(set(getattr(self, field)) - set(attribute.names)):
+                raise ValueError(f"{field}: got {unknown}, allowed are {list(attribute.names)}")
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,7 @@ class Discovery:
         company: Sequence[Adapter] = (),
         accelerator: Accelerator | None = None,
     ) -> None:
-        for field in ("category_eta", "category_scale"):
-            if unknown := sorted(set(getattr(config, field)) - set(attribute.names)):
-                raise ValueError(f"{field}: got {unknown}, allowed are {list(attribute.names)}")
+        config.check_categories(attribute)
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._concepts, self._templates = tuple(concepts), tuple(templates)
         self._attributes = tuple(attributes) or (attribute,)

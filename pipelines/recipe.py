@@ -166,13 +166,10 @@ class Recipe(_Section):
             except ValidationError as error:
                 raise ValueError(f"{field}.{describe(error, DiscoveryConfig)}") from error
         for attribute, in_company in product(self.attributes, (False, True)):
-            config = self.discovery_of(attribute.name, in_company)
-            for field in ("category_eta", "category_scale"):
-                if unknown := sorted(set(getattr(config, field)) - set(attribute.names)):
-                    raise ValueError(
-                        f"overrides.{attribute.name}.{field}: got {unknown}, "
-                        f"allowed are {list(attribute.names)}"
-                    )
+            try:
+                self.discovery_of(attribute.name, in_company).check_categories(attribute)
+            except ValueError as error:
+                raise ValueError(f"overrides.{attribute.name}.{error}") from error
         for template in self.templates:
             if template.count("{subject}") != 1:
                 raise ValueError(
@@ -264,8 +261,8 @@ class Recipe(_Section):
                 }
             },
         )
-        settings |= {"train": self.concepts.train, "num_workers": self.jobs.num_workers}
-        settings |= {"num_workers_alone": self.jobs.num_workers_alone}
+        settings |= {"train": self.concepts.train}
+        settings |= self.jobs.model_dump(include={"num_workers", "num_workers_alone"})
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -200,7 +200,7 @@ def test_a_neutral_prompt_may_name_the_opposite_category() -> None:
 def test_words_stand_in_the_order_of_the_attributes_the_first_next_to_the_noun(
     share: float,
 ) -> None:
-    found = in_company(CONFIG.model_copy(update={"company_share": share, "mix_attributes": 2.0}))
+    found = in_company(CONFIG.model_copy(update={"company_share": share, "mix_attributes": 1.0}))
     order = {c.word: place for place, a in enumerate((AGE, SKIN, GENDER)) for c in a.categories}
     several = 0
     for row in found._rows:
