@@ -29,7 +29,7 @@ def recipe(tmp_path: Path) -> Recipe:
     content = yaml.safe_load((SHIPPED / "portraits.yaml").read_text())
     content["attributes"] = content["attributes"][:1]
     content["thresholds"] = {"gender": content["thresholds"]["gender"]}
-    content["overrides"] = {}
+    content |= {"overrides": {}, "company_waves": []}
     content["evaluation"] |= {"target": {"gender": "uniform"}, "joints": []}
     content["generation"]["steps"] = 4
     content["registry"]["prefix"] = "audited"
