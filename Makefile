@@ -9,7 +9,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate serve bench ui test check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full serve bench ui test check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ train-all: $(READY)  ## Train, evaluate and register the adapters of every attri
 
 evaluate: $(READY)  ## Score base against FairGen over the full prompt set; writes report/
 	$(BIN)/fairgen evaluate $(RECIPE)
+
+compare: $(READY)  ## Compare the trained adapters with rivals on the same base model; writes report/
+	$(BIN)/fairgen compare $(RECIPE)
+
+compare-full: $(READY)  ## The same at the size of every recorded figure (hours)
+	$(BIN)/fairgen compare --full $(RECIPE)
 
 serve: $(READY)  ## Serve the registry's champions behind the OpenAI Images API, with a page at /
 	$(BIN)/fairgen serve $(RECIPE)

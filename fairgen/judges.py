@@ -15,7 +15,9 @@ from fairgen.attributes import Attribute, render
 
 
 class Judge(Protocol):
-    """A perceiver: class probabilities per head, and how well pictures match a prompt."""
+    """A perceiver: class probabilities per head, image features, and how well pictures match a
+    prompt.
+    """
 
     @property
     def heads(self) -> Mapping[str, tuple[str, ...]]:
@@ -23,6 +25,9 @@ class Judge(Protocol):
 
     def perceive(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
         """Return probabilities N x classes per head: every attribute, and "concept"."""
+
+    def features(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return CLIP's image features at unit length, N x D."""
 
     def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor:
         """Return CLIP-T, the cosine of each picture with the prompt, shape N."""
@@ -60,21 +65,23 @@ class ClipJudge:
     @torch.inference_mode()
     def perceive(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
         """Return softmax(logit_scale * cosine) over the prompts of each head."""
-        features, scale = self._image_features(images), self.model.logit_scale.exp()
+        features, scale = self.features(images), self.model.logit_scale.exp()
         return {
             head: (scale * features @ self._text_features(prompts).T).softmax(-1)
             for head, prompts in self._prompts.items()
         }
 
     @torch.inference_mode()
-    def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor:
-        """Return the cosine of each picture with the prompt, shape N."""
-        return self._image_features(images) @ self._text_features([prompt])[0]
-
-    def _image_features(self, images: Sequence[Image.Image]) -> Tensor:
+    def features(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return the projected image features at unit length, N x D."""
         inputs = self._processor(images=list(images), return_tensors="pt")
         pooled = self.model.vision_model(**inputs).pooler_output
         return torch.nn.functional.normalize(self.model.visual_projection(pooled), dim=-1)
+
+    @torch.inference_mode()
+    def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor:
+        """Return the cosine of each picture with the prompt, shape N."""
+        return self.features(images) @ self._text_features([prompt])[0]
 
     def _text_features(self, prompts: Sequence[str]) -> Tensor:
         inputs = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")

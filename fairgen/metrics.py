@@ -1,5 +1,5 @@
-"""Fairness, preservation and their uncertainty: plain functions on class counts, probabilities and
-pictures.
+"""Fairness, preservation, diversity and their uncertainty: plain functions on class counts,
+probabilities, pictures and the judge's image features.
 """
 
 from collections.abc import Sequence
@@ -8,10 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
+from scipy.spatial.distance import pdist
+from torch import Tensor, nn
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import poly_mmd
 
 Array = NDArray[np.float64]
+
+PSNR_CAP_DB = 100.0
 
 
 def class_shares(labels: Sequence[int], num_classes: int) -> Array:
@@ -41,6 +49,18 @@ def deviation_ratio(shares_C: Sequence[float] | Array) -> float:
     shares = np.asarray(shares_C, float)
     even = 1 / len(shares)
     return float(np.abs(shares - even).max() / (1 - even))
+
+
+def parity_gap(shares_C: Sequence[float] | Array) -> float:
+    """Return the largest minus the smallest share: 0 is uniform, 1 is one class only."""
+    return float(np.ptp(np.asarray(shares_C, float)))
+
+
+def kl_divergence(target_C: Sequence[float] | Array, shares_C: Sequence[float] | Array) -> float:
+    """Return KL(delivered || prescribed) in nats: 0 is fair, infinite where a category is delivered
+    that is prescribed none.
+    """
+    return float(stats.entropy(np.asarray(shares_C, float), np.asarray(target_C, float)))
 
 
 def sampling_floor(
@@ -92,3 +112,83 @@ def similarity(pictures: Tensor, others: Tensor) -> Tensor:
     values = structural_similarity_index_measure(pictures, others, data_range=1.0, reduction="none")
     assert isinstance(values, torch.Tensor)
     return values
+
+
+def psnr(pictures: Tensor, others: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio in dB pair by pair, shape N; both batches are
+    N x 3 x H x W in [0, 1].
+
+    Values are capped at 100 dB: identical pictures would give infinity, and no mean over pictures.
+    """
+    values = peak_signal_noise_ratio(
+        pictures, others, data_range=1.0, reduction="none", dim=(1, 2, 3)
+    )
+    return values.clamp(max=PSNR_CAP_DB)
+
+
+def cosines(features_ND: Tensor, others_ND: Tensor) -> Tensor:
+    """Return the cosine of each row with the same row of the others, shape N.
+
+    On CLIP's image features this is the CLIP-I of arXiv 2208.12242.
+    """
+    return nn.functional.cosine_similarity(features_ND, others_ND, dim=1)
+
+
+def mean_pairwise_distance(features_ND: Tensor) -> float:
+    """Return the mean of 1 - cosine over all pairs of rows, the diversity within a set: 0 for
+    copies of one picture.
+
+    Raises ValueError for fewer than two rows.
+    """
+    _require_two_rows("features_ND", features_ND)
+    return float(pdist(features_ND.numpy(), "cosine").mean())
+
+
+def frechet_distance(features: Tensor, real_features: Tensor) -> float:
+    """Return the squared Fréchet distance of two Gaussians fitted to N x D and M x D features.
+
+    It is the FID of whichever network gave the features, biased upwards for few rows: compare
+    systems at equal N. Raises ValueError for fewer than two rows. Source: arXiv 1706.08500,
+    equation 6.
+    """
+    _require_two_rows("features", features)
+    _require_two_rows("real_features", real_features)
+    distance = FrechetInceptionDistance(
+        nn.Identity(), input_img_size=(1, 1, real_features.shape[1])
+    )
+    distance.update(features.double(), real=False)
+    distance.update(real_features.double(), real=True)
+    return float(distance.compute())
+
+
+def kernel_distance(
+    features: Tensor,
+    real_features: Tensor,
+    num_subsets: int = 100,
+    subset_size: int = 100,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the mean and standard deviation, over random subsets of the rows, of the squared MMD
+    between N x D and M x D features under the kernel (x.y / D + 1)^3.
+
+    It is the KID of whichever network gave the features, unbiased at any subset size, so that equal
+    distributions give values on either side of 0. Raises ValueError unless `subset_size` is at
+    least 2 and at most N and M. Source: arXiv 1801.01401, section 4.
+    """
+    most = min(len(features), len(real_features))
+    if not 2 <= subset_size <= most:
+        raise ValueError(f"subset_size: got {subset_size}, allowed are 2 to {most}")
+    generator = torch.Generator().manual_seed(seed)
+
+    def subset(rows: Tensor) -> Tensor:
+        return rows[torch.randperm(len(rows), generator=generator)[:subset_size]].double()
+
+    values = torch.stack(
+        [poly_mmd(subset(real_features), subset(features)) for _ in range(num_subsets)]
+    )
+    return float(values.mean()), float(values.std(correction=0))
+
+
+def _require_two_rows(name: str, features: Tensor) -> None:
+    if len(features) < 2:
+        raise ValueError(f"{name}: got {len(features)} rows, at least 2 are needed")

@@ -2,12 +2,14 @@
 before.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
@@ -15,11 +17,18 @@ from fairgen.judges import Judge
 from fairgen.metrics import (
     class_shares,
     confusion,
+    cosines,
     deviation_ratio,
     fairness_discrepancy,
+    kl_divergence,
+    mean_pairwise_distance,
+    parity_gap,
+    psnr,
     sampling_floor,
     similarity,
 )
+
+_FEWEST_ALIKE = 3
 
 
 class PromptScore(BaseModel):
@@ -27,8 +36,10 @@ class PromptScore(BaseModel):
 
     `seen` and `asked` hold category indices per attribute, those that only the judge knows
     included (`asked` is empty where nothing was asked), `soft` the mean class probabilities,
-    `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt,
-    `ssim` the similarity with the base model's picture of the same seed.
+    `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt.
+    `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
+    `spread` is, per attribute and category seen, the mean pairwise distance of such pictures; None
+    where there are fewer than three.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +53,9 @@ class PromptScore(BaseModel):
     recognised: list[bool]
     clip_t: list[float]
     ssim: list[float]
+    psnr: list[float]
+    clip_i: list[float]
+    spread: dict[str, list[float | None]]
 
 
 def score_pictures(
@@ -69,6 +83,8 @@ def score_pictures(
         seen[head] = probabilities.argmax(1).tolist()
         soft[head] = probabilities.mean(0).tolist()
         asked[head] = [names.index(wanted[head]) for wanted in categories if head in wanted]
+    features = judge.features(images)
+    pixels, before = _unit(images), _unit(reference)
     return PromptScore(
         system=system,
         concept=concept,
@@ -78,8 +94,19 @@ def score_pictures(
         soft=soft,
         recognised=(perceived["concept"].argmax(1) == concept_index).tolist(),
         clip_t=judge.alignment(images, prompt).tolist(),
-        ssim=similarity(_unit(images), _unit(reference)).tolist(),
+        ssim=similarity(pixels, before).tolist(),
+        psnr=psnr(pixels, before).tolist(),
+        clip_i=cosines(features, judge.features(reference)).tolist(),
+        spread={head: _spread(features, seen[head], len(names)) for head, names in classes.items()},
     )
+
+
+def _spread(features: Tensor, seen: Sequence[int], num_classes: int) -> list[float | None]:
+    """Return the mean pairwise distance among the pictures of each class."""
+    groups = [features[torch.tensor(seen) == index] for index in range(num_classes)]
+    return [
+        mean_pairwise_distance(group) if len(group) >= _FEWEST_ALIKE else None for group in groups
+    ]
 
 
 def _unit(images: Sequence[Image.Image]) -> torch.Tensor:
@@ -99,12 +126,19 @@ def cells_seen(
 
 
 class Fairness(BaseModel):
-    """Delivered against prescribed distribution of one target on one prompt."""
+    """Delivered against prescribed distribution of one target on one prompt.
+
+    `soft_fd` is of the mean class probabilities, and of single attributes only. `kl` is in nats,
+    None where it is infinite: a category was delivered that is prescribed none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fd: float
+    soft_fd: float | None
     dev_rat: float
+    parity_gap: float
+    kl: float | None
     floor: float
     n: int
     delivered: dict[str, float]
@@ -113,13 +147,21 @@ class Fairness(BaseModel):
 def fairness_of(
     score: PromptScore, target: TargetDistribution, attributes: Mapping[str, Attribute]
 ) -> Fairness:
-    """Return the hard FD, DevRat and sampling floor of one prompt under a target over one or more
-    attributes.
-    """
+    """Return how far one prompt's pictures are from a target over one or more attributes."""
     shares = class_shares(cells_seen(score, target, attributes), len(target.cells))
+    kl = kl_divergence(target.probabilities, shares)
+    soft_fd = None
+    if len(target.attributes) == 1:
+        (name,) = target.attributes
+        wanted = target.marginal(name)
+        in_order = [wanted[category] for category in attributes[name].names]
+        soft_fd = fairness_discrepancy(in_order, score.soft[name])
     return Fairness(
         fd=fairness_discrepancy(target.probabilities, shares),
+        soft_fd=soft_fd,
         dev_rat=deviation_ratio(shares),
+        parity_gap=parity_gap(shares),
+        kl=kl if math.isfinite(kl) else None,
         floor=sampling_floor(target.probabilities, score.num_images),
         n=score.num_images,
         delivered={
@@ -136,6 +178,18 @@ def drift(score: PromptScore, base: PromptScore, head: str) -> float:
     return fairness_discrepancy(
         class_shares(base.seen[head], num_classes), class_shares(score.seen[head], num_classes)
     )
+
+
+def diversity(score: PromptScore, base: PromptScore, head: str) -> float | None:
+    """Return the spread within the categories of an attribute against the base model's, the mean
+    over categories that both have: 1 is as diverse. None where they share none.
+    """
+    ratios = [
+        own / before
+        for own, before in zip(score.spread[head], base.spread[head], strict=True)
+        if own is not None and before
+    ]
+    return sum(ratios) / len(ratios) if ratios else None
 
 
 def hit_rates(scores: Sequence[PromptScore], attribute: Attribute) -> dict[str, dict[str, float]]:

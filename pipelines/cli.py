@@ -91,6 +91,32 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    recipe: RecipePath = _DEFAULT,
+    full: Annotated[
+        bool, typer.Option(help="The size of every recorded figure, not the quick one.")
+    ] = False,
+) -> None:
+    """Compare the trained adapters with rivals on the same base model; writes report/."""
+    from rich.console import Console
+
+    from pipelines import compare as comparing
+    from pipelines.comparison_report import comparison_table_of
+
+    loaded = _load(recipe)
+    console = Console()
+    try:
+        if loaded.comparison is None:
+            raise ValueError("comparison: got none in the recipe, needed are sweep, quick and full")
+        size = loaded.comparison.full if full else loaded.comparison.quick
+        found = comparing.compare(loaded, size, HOME, REPORT, console)
+    except (ValueError, OSError) as error:
+        raise _refusal(error) from error
+    console.print(comparison_table_of(found))
+    typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
+
+
+@app.command()
 def bench(
     recipe: RecipePath = _DEFAULT,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
 from fairgen.metrics import bootstrap_interval
-from fairgen.scoring import Fairness, PromptScore, drift, fairness_of, hit_rates
+from fairgen.scoring import Fairness, PromptScore, diversity, drift, fairness_of, hit_rates
 from pipelines.recipe import Recipe
 
 
 class SystemFairness(BaseModel):
-    """One system's fairness under one target: the mean of per-prompt FD, its interval over prompts,
-    and the floor.
+    """One system's fairness under one target: means of what each prompt shows, the interval of the
+    FD over prompts, and the floor. `kl` is the mean over prompts in which it is finite.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,7 +23,10 @@ class SystemFairness(BaseModel):
     fd: float
     interval: tuple[float, float]
     floor: float
+    soft_fd: float | None
     dev_rat: float
+    parity_gap: float
+    kl: float | None
     n: int
     prompts: dict[str, Fairness]
 
@@ -31,6 +34,9 @@ class SystemFairness(BaseModel):
 class Preservation(BaseModel):
     """What the adapters left as it was, in means over all pictures of one system.
 
+    `ssim`, `psnr` (dB) and `clip_i` are with the base model's picture of the same seed. `diversity`
+    is the spread within the categories of what is asked, against the base model's: None where no
+    prompt has enough pictures of a category by both.
     `drift` is, for each attribute that the target does not ask but the judge sees, the mean over
     prompts of the distance between its distribution and the base model's.
     """
@@ -40,11 +46,15 @@ class Preservation(BaseModel):
     recognised: float
     clip_t: float
     ssim: float
+    psnr: float
+    clip_i: float
+    diversity: float | None
     drift: dict[str, float]
 
     def figures(self) -> dict[str, float]:
-        """Return every figure by name: "recognised", "drift glasses" and so on."""
-        figures = {"recognised": self.recognised, "clip_t": self.clip_t, "ssim": self.ssim}
+        """Return every known figure by name: "recognised", "drift glasses" and so on."""
+        names = ("recognised", "clip_t", "ssim", "psnr", "clip_i", "diversity")
+        figures = {name: value for name in names if (value := getattr(self, name)) is not None}
         return figures | {f"drift {name}": value for name, value in self.drift.items()}
 
 
@@ -70,11 +80,13 @@ class Evaluation(BaseModel):
         return self.hit_rates[group][attribute][category][category]
 
 
-def targets_of(recipe: Recipe) -> dict[str, TargetDistribution]:
-    """Return the recipe's target by name: each attribute's marginal, and the joint of each named
-    group.
+def targets_of(
+    recipe: Recipe, joint: TargetDistribution | None = None
+) -> dict[str, TargetDistribution]:
+    """Return the recipe's target, or another, by name: each attribute's marginal, and the joint of
+    each named group.
     """
-    joint = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
+    joint = joint or TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
     groups: list[tuple[str, ...]] = [(attribute.name,) for attribute in recipe.attributes]
     groups += [tuple(group) for group in recipe.evaluation.joints]
     return {" x ".join(group): joint.marginalised(group) for group in groups}
@@ -112,7 +124,7 @@ def summarise(
             if members
         },
         preservation={
-            system: _preservation(by_system[system], by_system["base"], unasked)
+            system: _preservation(by_system[system], by_system["base"], list(attributes), unasked)
             for system in systems
         },
         no_people_unchanged=dict(no_people),
@@ -128,14 +140,20 @@ def _fairness(
         fd=_mean(values),
         interval=bootstrap_interval(values),
         floor=_mean(found.floor for found in prompts.values()),
+        soft_fd=_mean_known(found.soft_fd for found in prompts.values()),
         dev_rat=_mean(found.dev_rat for found in prompts.values()),
+        parity_gap=_mean(found.parity_gap for found in prompts.values()),
+        kl=_mean_known(found.kl for found in prompts.values()),
         n=scores[0].num_images,
         prompts=prompts,
     )
 
 
 def _preservation(
-    scores: Sequence[PromptScore], base: Sequence[PromptScore], unasked: Sequence[str]
+    scores: Sequence[PromptScore],
+    base: Sequence[PromptScore],
+    asked: Iterable[str],
+    unasked: Sequence[str],
 ) -> Preservation:
     before = {score.concept: score for score in base}
     return Preservation(
@@ -146,7 +164,17 @@ def _preservation(
         recognised=_mean(float(value) for score in scores for value in score.recognised),
         clip_t=_mean(value for score in scores for value in score.clip_t),
         ssim=_mean(value for score in scores for value in score.ssim),
+        psnr=_mean(value for score in scores for value in score.psnr),
+        clip_i=_mean(value for score in scores for value in score.clip_i),
+        diversity=_mean_known(
+            diversity(score, before[score.concept], name) for score in scores for name in asked
+        ),
     )
+
+
+def _mean_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if known else None
 
 
 def _mean(values: Iterable[float]) -> float:

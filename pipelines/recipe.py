@@ -97,6 +97,37 @@ class EvaluationConfig(_Section):
     full: EvaluationSize
 
 
+class ComparisonSize(_Section):
+    """How many pictures a prompt each system paints, and which share of the denoiser rows that
+    FairGen's own training took a rival may spend on its.
+    """
+
+    num_images: int = Field(ge=1)
+    training_share: float = Field(gt=0)
+
+
+class ComparisonConfig(_Section):
+    """How rivals are measured beside FairGen, over the concepts of the full evaluation.
+
+    `sweep` is where each rival's main knob is set: on concepts that it was trained on. `phrases`
+    are loaded or compositional prompts, such as "successful {concept}"; the conditions beside the
+    plain prompt set are painted for `condition_concepts`.
+    """
+
+    sweep: EvaluationSize
+    phrases: tuple[str, ...] = ()
+    condition_concepts: tuple[str, ...] = Field(min_length=1)
+    quick: ComparisonSize
+    full: ComparisonSize
+
+    @model_validator(mode="after")
+    def _hold_the_concept(self) -> "ComparisonConfig":
+        for phrase in self.phrases:
+            if phrase.count("{concept}") != 1:
+                raise ValueError(f"phrases: got {phrase!r}, allowed are texts with one {{concept}}")
+        return self
+
+
 class Threshold(_Section):
     """What an attribute's adapters must reach to be promoted to champion."""
 
@@ -141,6 +172,7 @@ class Recipe(_Section):
     jobs: JobsConfig = JobsConfig()
     generation: GenerationConfig
     evaluation: EvaluationConfig
+    comparison: ComparisonConfig | None = None
     thresholds: dict[str, Threshold]
     registry: RegistryConfig
 
@@ -185,10 +217,18 @@ class Recipe(_Section):
         ):
             raise ValueError(f"evaluation.joints: got {unknown}, allowed are {names}")
         known = {*self.concepts.train, *self.concepts.held_out}
-        for label, size in (("quick", self.evaluation.quick), ("full", self.evaluation.full)):
-            if unknown := sorted(set(size.concepts) - known):
+        sizes = {
+            "evaluation.quick": self.evaluation.quick,
+            "evaluation.full": self.evaluation.full,
+        }
+        wanted = {f"{label}.concepts": size.concepts for label, size in sizes.items()}
+        if self.comparison is not None:
+            wanted["comparison.sweep.concepts"] = self.comparison.sweep.concepts
+            wanted["comparison.condition_concepts"] = self.comparison.condition_concepts
+        for label, concepts in wanted.items():
+            if unknown := sorted(set(concepts) - known):
                 raise ValueError(
-                    f"evaluation.{label}.concepts: got {unknown}, "
+                    f"{label}: got {unknown}, "
                     f"allowed are those of concepts.train and concepts.held_out: {sorted(known)}"
                 )
         try:

@@ -115,9 +115,16 @@ def table_of(evaluation: Evaluation) -> Table:
         table.add_row(name, *cells, f"{systems['fairgen'].floor:.3f}")
     table.add_section()
     figures = [evaluation.preservation[system].figures() for system in known]
-    labels = {"recognised": "concept recognised", "clip_t": "CLIP-T", "ssim": "same-seed SSIM"}
+    labels = {
+        "recognised": "concept recognised",
+        "clip_t": "CLIP-T",
+        "ssim": "same-seed SSIM",
+        "psnr": "same-seed PSNR, dB",
+        "clip_i": "same-seed CLIP-I",
+        "diversity": "diversity, x base",
+    }
     for name in figures[0]:
-        values = (f"{found[name]:.3f}" for found in figures)
+        values = (f"{found[name]:.3f}" if name in found else "-" for found in figures)
         table.add_row(labels.get(name, name), *values, "")
     return table
 

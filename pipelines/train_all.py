@@ -66,12 +66,7 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
 
     Raises ValueError when an attribute's training has not finished under `home`.
     """
-    trained = _finished(recipe, home)
-    if missing := sorted({a.name for a in recipe.attributes} - set(trained)):
-        raise ValueError(
-            f"attributes: got no finished training of {missing} for hash {recipe.recipe_hash} "
-            f"under {_storage(home)}; allowed are recipes that train-all has finished"
-        )
+    trained = finished_training(recipe, home)
     with (
         tracking_server(home) as tracking_uri,
         cluster_session(),
@@ -101,6 +96,17 @@ def train_attributes(
         for name in run_ids:
             registry.close_job(name, finished=name in finished)
     return finished
+
+
+def finished_training(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]:
+    """Return every attribute's adapters. Raises ValueError when one's training has not finished."""
+    trained = _finished(recipe, home)
+    if missing := sorted({a.name for a in recipe.attributes} - set(trained)):
+        raise ValueError(
+            f"attributes: got no finished training of {missing} for hash {recipe.recipe_hash} "
+            f"under {_storage(home)}; allowed are recipes that train-all has finished"
+        )
+    return trained
 
 
 def _finished(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]:

@@ -9,13 +9,15 @@ this small drawn world (long hair, lipstick, a beard, grey hair), not statements
 """
 
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from PIL import Image
 
 from fairgen.portraits.outfits import draw_dress, draw_hat
 from fairgen.portraits.pen import Colour, Pen, shade
 from fairgen.portraits.things import draw_thing
-from fairgen.portraits.world import Portrait
+from fairgen.portraits.world import Portrait, sample_portrait
 
 SIZE_PX = 64
 
@@ -57,6 +59,13 @@ def draw(portrait: Portrait, rng: random.Random) -> Image.Image:
     pen.disc(32, 30, 30, shade(wall, 1.035))
     _draw_person(pen, portrait, rng)
     return pen.image()
+
+
+def draw_all(
+    concept: str, categories: Sequence[Mapping[str, str]], rng: random.Random
+) -> list[Image.Image]:
+    """Return a picture of the concept for each choice of categories; the rest is as planted."""
+    return [draw(replace(sample_portrait(rng, concept), **chosen), rng) for chosen in categories]
 
 
 def _draw_person(pen: Pen, portrait: Portrait, rng: random.Random) -> None:

@@ -68,9 +68,13 @@ class PortraitJudge:
         batches = [self.network(pixels(images[i : i + 64])) for i in range(0, len(images), 64)]
         return {name: torch.cat([batch[name] for batch in batches]).softmax(-1) for name in HEADS}
 
+    def features(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return the tiny CLIP's image features at unit length, N x 128."""
+        return self.clip.image_features(images)
+
     def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor:
         """Return the tiny CLIP's cosine of each picture with the prompt, shape N."""
-        return self.clip.image_features(images) @ self.clip.text_features([prompt])[0]
+        return self.features(images) @ self.clip.text_features([prompt])[0]
 
 
 def disturb(images: Tensor, rng: random.Random) -> Tensor:

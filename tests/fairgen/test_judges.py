@@ -1,4 +1,6 @@
-"""Judges: zero-shot CLIP uses its logit scale, and missing weights are named."""
+"""Judges: zero-shot CLIP uses its logit scale, features are unit vectors, and missing weights are
+named.
+"""
 
 from pathlib import Path
 
@@ -8,8 +10,11 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessor
 
-from fairgen.judges import JudgeConfig
+from fairgen import portraits
+from fairgen.judges import ClipJudge, Judge, JudgeConfig
+from fairgen.metrics import cosines
 from fairgen.portraits.clip import build_clip, build_tokenizer
+from fairgen.portraits.judge import PortraitJudge
 from tests.tiny import GENDER, SKIN
 
 
@@ -48,6 +53,32 @@ def test_clip_gives_probabilities_sharpened_by_its_logit_scale(clip_folder: Path
     assert judge.model.logit_scale.exp() > 10
     expected = (judge.model.logit_scale.exp() * cosines).softmax(-1)
     torch.testing.assert_close(seen["gender"], expected, atol=1e-4, rtol=1e-4)
+
+
+def check_features(judge: Judge, text_feature: torch.Tensor) -> None:
+    """Check features of two equal pictures and another; `text_feature` is that of "a doctor"."""
+    first, second = pictures(2)
+    features = judge.features([first, second, first])
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(cosines(features[:1], features[2:]), torch.ones(1))
+    assert cosines(features[:1], features[1:2]) < 0.9999
+    alignment = judge.alignment([first, second, first], "a doctor")
+    torch.testing.assert_close(alignment, features @ text_feature)
+
+
+def test_features_of_clip_are_unit_vectors_that_alignment_compares_with_the_text(
+    clip_folder: Path,
+) -> None:
+    judge = ClipJudge(clip_folder, (GENDER,), ("doctor",))
+    tokens = judge._tokenizer(["a doctor"], return_tensors="pt")
+    with torch.inference_mode():
+        text = judge.model.get_text_features(**tokens).pooler_output
+    check_features(judge, torch.nn.functional.normalize(text, dim=-1)[0])
+
+
+def test_features_of_the_portrait_judge_are_those_that_alignment_compares_with_the_text() -> None:
+    judge = PortraitJudge(Path(portraits.__file__).parent / "model")
+    check_features(judge, judge.clip.text_features(["a doctor"])[0])
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Scores of one prompt against counts made by hand, with a judge that reads colours."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -8,7 +9,15 @@ import torch
 from PIL import Image
 
 from fairgen.indicator import TargetDistribution
-from fairgen.scoring import PromptScore, cells_seen, drift, fairness_of, hit_rates, score_pictures
+from fairgen.scoring import (
+    PromptScore,
+    cells_seen,
+    diversity,
+    drift,
+    fairness_of,
+    hit_rates,
+    score_pictures,
+)
 from tests.tiny import AGE, ATTRIBUTES, GENDER
 
 BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
@@ -31,6 +40,11 @@ class ColourJudge:
             for head, place in (("gender", 0), ("age", 1), ("glasses", 2))
         }
         return sure | {"concept": torch.tensor([[0.9, 0.1]]).expand(len(images), 2)}
+
+    def features(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Red, green and blue, at unit length; a dark picture is as far from all."""
+        lit = torch.tensor([[float(value) for value in i.getpixel((0, 0))] for i in images])
+        return torch.nn.functional.normalize(lit + 1, dim=-1)
 
     def alignment(self, images: Sequence[Image.Image], prompt: str) -> torch.Tensor:
         return torch.full((len(images),), 0.25)
@@ -57,6 +71,7 @@ def test_what_is_seen_is_counted_in_the_attributes_own_order() -> None:
     assert found.soft["gender"] == [0.5, 0.5]
     assert found.recognised == [True] * 4 and found.clip_t == [0.25] * 4
     assert found.ssim == pytest.approx([1] * 4, abs=1e-4)
+    assert found.psnr == [100] * 4 and found.clip_i == pytest.approx([1] * 4)
 
 
 def test_joint_cells_and_their_discrepancy() -> None:
@@ -67,8 +82,29 @@ def test_joint_cells_and_their_discrepancy() -> None:
     fairness = fairness_of(found, target, BY_NAME)
     assert fairness.fd == pytest.approx((0.5**2 + 2 * 0.25**2) ** 0.5)
     assert fairness.n == 4 and fairness.delivered["woman,young"] == 0.75
+    assert fairness.parity_gap == 0.75 and fairness.soft_fd is None
+    assert fairness.kl == pytest.approx(0.75 * math.log(3))
     even = fairness_of(score("r - rg g"), target, BY_NAME)
-    assert even.fd == 0 < even.floor
+    assert even.fd == even.kl == even.parity_gap == 0 < even.floor
+
+
+def test_one_attribute_has_a_soft_discrepancy_and_kl_may_be_infinite() -> None:
+    target = TargetDistribution.from_request({"gender": {"man": 1.0}}, ATTRIBUTES)
+    found = fairness_of(score("r r r g"), target, BY_NAME)
+    assert found.soft_fd == pytest.approx(0.75 * 2**0.5)  # the judge is sure of every picture
+    assert found.kl is None
+
+
+def test_diversity_is_the_spread_within_a_category_against_the_base_models() -> None:
+    """Women: red, red, yellow by the base; the same plus nobody new by the other, so 1; then less.
+
+    Men are fewer than three, and do not count.
+    """
+    base = score("r r rg -")
+    assert base.spread["gender"][1] is None
+    assert diversity(score("r rg r -"), base, "gender") == pytest.approx(1)
+    assert diversity(score("r r r -"), base, "gender") == pytest.approx(0, abs=1e-6)
+    assert diversity(score("- - - r"), base, "gender") is None
 
 
 def test_hit_rates_are_rows_of_what_was_asked() -> None:

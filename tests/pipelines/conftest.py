@@ -71,6 +71,8 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
         content["jobs"] |= {"checkpoint_every": 2}
         content["registry"] = {"prefix": name, "experiment": name}
         content["evaluation"]["full"] = content["evaluation"]["quick"]
+        content["comparison"]["sweep"] = {"num_images": 2, "concepts": ["teacher"]}
+        content["comparison"]["condition_concepts"] = ["doctor"]
         for section, values in sections.items():
             content[section] = content.get(section, {}) | values
         path = folder / f"{name}.yaml"

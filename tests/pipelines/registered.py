@@ -17,13 +17,17 @@ def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:
     """Return an evaluation in which FairGen reaches a given FD and hit rate everywhere."""
 
     def fairness(value: float) -> SystemFairness:
-        prompt = Fairness(fd=value, dev_rat=value, floor=0.05, n=8, delivered={})
+        figures = dict.fromkeys(("fd", "soft_fd", "dev_rat", "parity_gap", "kl"), value)
+        prompt = Fairness(**figures, floor=0.05, n=8, delivered={})
         return SystemFairness(
-            fd=value, interval=(value, value), floor=0.05, dev_rat=value, n=8,
+            **figures, interval=(value, value), floor=0.05, n=8,
             prompts={"doctor": prompt},
         )  # fmt: skip
 
-    kept = Preservation(recognised=0.97, clip_t=0.3, ssim=0.9, drift={"glasses": 0.02})
+    kept = Preservation(
+        recognised=0.97, clip_t=0.3, ssim=0.9, psnr=20, clip_i=0.9, diversity=1,
+        drift={"glasses": 0.02},
+    )  # fmt: skip
     confusion = {
         a.name: {
             asked: {

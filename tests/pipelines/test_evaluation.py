@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def score(system: str, concept: str, women: int, asked: bool, glasses: int = 0) 
               "glasses": [1] * glasses + [0] * (N - glasses)},
         soft={"gender": [women / N, 1 - women / N], "age": [0.5, 0.5], "glasses": [1.0, 0.0]},
         recognised=[True, True, True, concept == "nurse"], clip_t=[0.25] * N, ssim=[0.5] * N,
+        psnr=[20.0] * N, clip_i=[0.75] * N,
+        spread={"gender": [0.2 if asked else 0.4, None], "age": [0.3, 0.4], "glasses": [0.1, None]},
     )  # fmt: skip
 
 
@@ -57,6 +60,8 @@ def test_fairness_is_the_mean_over_prompts_not_the_pooled_one(evaluation: Evalua
     assert base.fd == pytest.approx(2**0.5 / 2) and base.dev_rat == 1
     assert evaluation.fairness["gender"]["fairgen"].fd == pytest.approx(2**0.5 / 8)
     assert base.interval[0] <= base.fd <= base.interval[1]
+    assert base.soft_fd == pytest.approx(base.fd) and base.parity_gap == 1
+    assert base.kl == pytest.approx(math.log(2))
     assert set(evaluation.fairness) == {"gender", "age", "gender x age"}
     assert evaluation.fairness["age"]["base"].fd == 0
 
@@ -72,6 +77,8 @@ def test_preservation_names_what_moved_though_nobody_asked(evaluation: Evaluatio
     assert evaluation.preservation["base"].drift == {"glasses": 0}
     assert evaluation.preservation["fairgen"].drift == {"glasses": pytest.approx(0.5 * 2**0.5)}
     assert evaluation.preservation["fairgen"].recognised == 7 / 8
+    assert evaluation.preservation["base"].diversity == 1
+    assert evaluation.preservation["fairgen"].diversity == (0.5 + 1) / 2  # gender, age
 
 
 def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -113,8 +113,16 @@ def worker_pids() -> set[int]:
     return {
         process.pid
         for process in psutil.Process().children(recursive=True)
-        if "TrainWorker" in " ".join(process.cmdline())
+        if "TrainWorker" in _command(process)
     }
+
+
+def _command(process: psutil.Process) -> str:
+    """Return how a process was started; nothing of one that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def wait_for(reached: Callable[[], object], training: threading.Thread) -> None:

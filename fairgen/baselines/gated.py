@@ -1,0 +1,70 @@
+"""Adapters of any origin, switched on picture by picture: FairGen's own and its rivals'."""
+
+import torch
+from PIL import Image
+
+from fairgen.attributes import adapter_name
+from fairgen.backbones import Backbone
+from fairgen.bank import AdapterBank, Directions
+from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights, guided, sample
+
+
+class Gated(System):
+    """Switches on the adapters of the asked categories, each times `setting`.
+
+    Under guidance they act on the conditional rows; with `both_branches` on the unconditional ones
+    too, as a LoRA that is loaded into diffusers does.
+    """
+
+    title = "FairGen"
+    source = "arXiv 2412.18810"
+    both_branches = False
+
+    def __init__(
+        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+    ) -> None:
+        self._backbone, self._scale = backbone, setting
+        adapters = directions_of(weights)
+        projections = list(dict.fromkeys(path for found in adapters.values() for path in found))
+        self._bank = AdapterBank(backbone.denoiser, projections)
+        for name, directions in adapters.items():
+            self._bank.add(name, directions)
+
+    def paint(self, ask: Ask, sampling: Sampling) -> list[Image.Image]:
+        """Return pictures with their adapters on."""
+        gates = torch.zeros(len(ask.seeds), len(self._bank.names))
+        for row, categories in enumerate(ask.categories):
+            for attribute, category in categories.items():
+                column = self._bank.names.index(adapter_name(attribute, category))
+                gates[row, column] = self._scale
+        if sampling.guidance_scale > 1:
+            empty = gates if self.both_branches else torch.zeros_like(gates)
+            gates = torch.cat([empty, gates])
+        prompts = [ask.prompt] * len(ask.seeds)
+        predict = guided(self._backbone, prompts, sampling.guidance_scale)
+        with self._bank.gated(gates.to(self._backbone.device)):
+            return sample(self._backbone, ask.seeds, sampling.num_steps, predict)
+
+    def close(self) -> None:
+        """Take the bank off the denoiser."""
+        self._bank.close()
+
+
+def weights_of(adapters: dict[str, Directions]) -> Weights:
+    """Return adapters as named tensors: "gender-woman/down_blocks.0...to_k/A" and so on."""
+    return {
+        f"{name}/{path}/{letter}": tensor.detach().cpu().contiguous()
+        for name, directions in adapters.items()
+        for path, pair in directions.items()
+        for letter, tensor in zip("AB", pair, strict=True)
+    }
+
+
+def directions_of(weights: Weights) -> dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+    """Return adapter name -> projection -> (A, B): what `weights_of` has flattened."""
+    found: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}
+    for key, down in weights.items():
+        name, path, letter = key.split("/")
+        if letter == "A":
+            found.setdefault(name, {})[path] = (down, weights[f"{name}/{path}/B"])
+    return found

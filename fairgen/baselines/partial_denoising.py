@@ -1,0 +1,145 @@
+"""The training loop of the published low-rank rivals: each gradient pays for its own trajectory.
+
+A row starts from noise, the adapted model denoises it to a random place, and there the adapter of
+its category learns from what the frozen model predicts:
+
+    L = E || eps_k(x_t, told) - sum over j of w_j eps(x_t, prompt_j) ||^2
+
+Sources: the official code of arXiv 2412.18810, and arXiv 2311.12092, algorithm 1. Their batch of
+one is a batch of `NUM_ROWS` here, over the categories of all attributes; no row meets another's.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fairgen.attributes import adapter_name
+from fairgen.backbones import Backbone
+from fairgen.bank import AdapterBank
+from fairgen.baselines.gated import weights_of
+from fairgen.baselines.system import Contexts, Cost, Lesson, Weights
+from fairgen.sampler import ddim
+
+NUM_ROWS = 16
+GUIDANCE_SCALE = 3.0
+WARMUP = 10
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a row learns: `told` is the adapted model's prompt, `target` the frozen model's prompts
+    with their weights.
+    """
+
+    told: str
+    target: Mapping[str, float]
+
+
+def learn(
+    backbone: Backbone,
+    lesson: Lesson,
+    example: Callable[[random.Random, str, str], Example],
+    *,
+    rank: int,
+    projections: str,
+    learning_rate: float,
+    both_branches: bool,
+) -> tuple[Weights, Cost]:
+    """Return an adapter a category; `example(rng, attribute, category)` makes a row's lesson.
+
+    Training ends when the next update would spend more than the lesson's rows.
+    """
+    loop = _Loop(backbone, lesson, rank, projections, learning_rate, both_branches)
+    while loop.cost.denoiser_rows < lesson.max_rows:
+        loop.update(example)
+    return weights_of({name: loop.bank.directions(name) for name in loop.bank.names}), loop.cost
+
+
+class _Loop:
+    def __init__(
+        self,
+        backbone: Backbone,
+        lesson: Lesson,
+        rank: int,
+        projections: str,
+        learning_rate: float,
+        both_branches: bool,
+    ) -> None:
+        self._backbone, self._lesson, self._both = backbone, lesson, both_branches
+        self.cost = Cost()
+        self._rng = random.Random(lesson.seed)
+        self._noise = torch.Generator().manual_seed(lesson.seed)
+        self._solver = ddim(backbone.pipe.scheduler, lesson.sampling.num_steps)
+        self._contexts = Contexts(backbone)
+        self._categories = [(a.name, c) for a in lesson.attributes for c in a.names]
+        self.bank = AdapterBank(backbone.denoiser, backbone.projections(projections))
+        fresh = torch.Generator().manual_seed(lesson.seed)
+        for category in self._categories:
+            self.bank.add_trainable(adapter_name(*category), rank, fresh)
+        self._optimizer = torch.optim.AdamW(
+            self.bank.parameters(), lr=learning_rate, weight_decay=0.0
+        )
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate)
+
+    def _rate(self, update: int) -> float:
+        """Warm up, then fall in a straight line with what is left of the rows."""
+        left = 1 - self.cost.denoiser_rows / self._lesson.max_rows
+        return min(1.0, (update + 1) / WARMUP) * max(0.05, left)
+
+    def update(self, example: Callable[[random.Random, str, str], Example]) -> None:
+        chosen = [self._rng.randrange(len(self._categories)) for _ in range(NUM_ROWS)]
+        examples = [example(self._rng, *self._categories[index]) for index in chosen]
+        gates = torch.eye(len(self._categories))[chosen].to(self._backbone.device)
+        told = [found.told for found in examples]
+        x, t_N = self._denoised(told, gates)
+        target = self._target(examples, x, t_N)
+        with self.bank.gated(gates):
+            adapted = self._backbone.denoise(x, t_N, self._contexts(told))
+        functional.mse_loss(adapted, target).backward()
+        nn.utils.clip_grad_norm_(self.bank.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._schedule.step()
+        self.cost.gradient_rows += NUM_ROWS
+        self.cost.denoiser_rows += NUM_ROWS
+
+    @torch.no_grad()
+    def _denoised(self, told: Sequence[str], gates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return states of the adapted model's own trajectories at random places, and times."""
+        solver = self._solver
+        x = torch.randn(len(told), *self._backbone.latent_shape(), generator=self._noise)
+        x = x.to(self._backbone.device)
+        wanted = [self._rng.randrange(solver.num_steps) for _ in told]
+        for place in range(max(wanted)):
+            moving = [row for row, end in enumerate(wanted) if end > place]
+            states, own = x[moving], gates[moving]
+            place_N = torch.full((len(moving),), place)
+            t_N = solver.timesteps[place_N].to(x.device)
+            contexts = [
+                self._contexts([""] * len(moving)),
+                self._contexts([told[i] for i in moving]),
+            ]
+            both = torch.cat([own if self._both else torch.zeros_like(own), own])
+            with self.bank.gated(both):
+                eps_empty, eps_told = self._backbone.denoise(
+                    torch.cat([states, states]), torch.cat([t_N, t_N]), torch.cat(contexts)
+                ).chunk(2)
+            guided = eps_empty + GUIDANCE_SCALE * (eps_told - eps_empty)
+            x[moving], _ = solver.step(guided, states, states, place_N)
+            self.cost.denoiser_rows += 2 * len(moving)
+        return x, solver.timesteps[wanted].to(x.device)
+
+    @torch.no_grad()
+    def _target(self, examples: Sequence[Example], x: Tensor, t_N: Tensor) -> Tensor:
+        """Return each row's weighted sum of the frozen model's predictions, in one forward."""
+        owner = [row for row, found in enumerate(examples) for _ in found.target]
+        prompts = [prompt for found in examples for prompt in found.target]
+        weights = torch.tensor([w for found in examples for w in found.target.values()]).to(x)
+        frozen = self._backbone.denoise(x[owner], t_N[owner], self._contexts(prompts))
+        self.cost.denoiser_rows += len(owner)
+        weighted = weights.view(-1, *(1,) * (x.ndim - 1)) * frozen
+        return torch.zeros_like(x).index_add_(0, torch.tensor(owner).to(x.device), weighted)

@@ -1,0 +1,160 @@
+"""What compared systems share: on one base model, each paints what is asked, at given seeds."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fairgen.attributes import Attribute, render
+from fairgen.backbones import Backbone
+from fairgen.judges import Judge
+from fairgen.sampler import solver_of
+
+Weights = dict[str, Tensor]
+Predict = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are sampled, by every system alike."""
+
+    num_steps: int
+    guidance_scale: float
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Pictures of one concept: for each its seed, and the category asked of it by attribute."""
+
+    template: str
+    concept: str
+    seeds: Sequence[int]
+    categories: Sequence[Mapping[str, str]]
+
+    @property
+    def prompt(self) -> str:
+        return render(self.template, self.concept)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a system may learn from: the words and concepts of FairGen's own recipe.
+
+    `max_rows` bounds the rows through the denoiser that training may spend. The judge serves
+    systems whose own method measures pictures while it learns.
+    """
+
+    attributes: Sequence[Attribute]
+    concepts: Sequence[str]
+    templates: Sequence[str]
+    preserve: Sequence[str]
+    sampling: Sampling
+    judge: Judge
+    max_rows: int
+    seed: int = 0
+
+    def words(self, categories: Mapping[str, str]) -> list[str]:
+        """Return the words that name categories, in the order that the base obeys best."""
+        return [
+            attribute.category(categories[attribute.name]).word
+            for attribute in reversed(self.attributes)
+            if attribute.name in categories
+        ]
+
+
+@dataclass
+class Cost:
+    """What training has cost, in rows through the denoiser: with a gradient, and in all."""
+
+    gradient_rows: int = 0
+    denoiser_rows: int = 0
+
+
+class System(ABC):
+    """A way to paint asked categories with one base model.
+
+    `knob` names the number that each is swept over, `settings` its values; those without one have
+    a single setting. `rows_per_image` is what a guided picture costs at each step; the base model
+    takes 2.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[str] = ""
+    knob: ClassVar[str] = ""
+    settings: ClassVar[tuple[float, ...]] = (1.0,)
+    rows_per_image: float = 2.0
+
+    @classmethod
+    def train(cls, backbone: Backbone, lesson: Lesson) -> tuple[Weights, Cost]:
+        """Return what the system has learnt, and at what cost. Nothing, for most."""
+        return {}, Cost()
+
+    @abstractmethod
+    def __init__(
+        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+    ) -> None: ...
+
+    @abstractmethod
+    def paint(self, ask: Ask, sampling: Sampling) -> list[Image.Image]:
+        """Return one picture a seed; whatever a system hangs on the base model is off again."""
+
+    def close(self) -> None:  # noqa: B027
+        """Take what the system has hung on the base model off for good."""
+
+
+def sample(
+    backbone: Backbone, seeds: Sequence[int], num_steps: int, predict: Predict
+) -> list[Image.Image]:
+    """Return the pictures that a prediction, `predict(x, t_N)`, leads to from the seeds' noise."""
+    return backbone.decode(sample_latents(backbone, seeds, num_steps, predict))
+
+
+@torch.no_grad()
+def sample_latents(
+    backbone: Backbone, seeds: Sequence[int], num_steps: int, predict: Predict
+) -> Tensor:
+    """Return the clean latents, N x C x h x w."""
+    solver = solver_of(backbone.pipe.scheduler, num_steps)
+    shape = backbone.latent_shape()
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    x = torch.stack(noise).to(backbone.device)
+    foreseen = torch.zeros_like(x)
+    for place in range(solver.num_steps):
+        place_N = torch.full((len(seeds),), place)
+        prediction = predict(x, solver.timesteps[place_N].to(x.device))
+        x, foreseen = solver.step(prediction, x, foreseen, place_N)
+    return x
+
+
+def guided(backbone: Backbone, prompts: Sequence[str], scale: float) -> Predict:
+    """Return classifier-free guidance: one forward, the unconditional rows in its first half."""
+    contexts = Contexts(backbone)
+    named, empty = contexts(prompts), contexts([""] * len(prompts))
+
+    def predict(x: Tensor, t_N: Tensor) -> Tensor:
+        if scale <= 1:
+            return backbone.denoise(x, t_N, named)
+        both = backbone.denoise(torch.cat([x, x]), torch.cat([t_N, t_N]), torch.cat([empty, named]))
+        eps_empty, eps_named = both.chunk(2)
+        return eps_empty + scale * (eps_named - eps_empty)
+
+    return predict
+
+
+@dataclass
+class Contexts:
+    """Prompt embeddings, each prompt encoded once and on its own."""
+
+    backbone: Backbone
+    _known: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        """Return N x L x D."""
+        for prompt in prompts:
+            if prompt not in self._known:
+                self._known[prompt] = self.backbone.encode([prompt])[0]
+        return torch.stack([self._known[prompt] for prompt in prompts])

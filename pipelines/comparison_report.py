@@ -1,0 +1,238 @@
+"""What people look at after a comparison: a table, and one HTML file that needs no network."""
+
+import io
+from collections.abc import Sequence
+from html import escape
+from itertools import compress
+from pathlib import Path
+
+from rich.table import Table
+
+from pipelines.comparison import Comparison
+from pipelines.comparison_plots import data_url, mean_fd, robustness, scatter
+from pipelines.conditions import PLAIN, Condition
+from pipelines.contenders import CONTENDERS, score_path
+
+_SHOWN_CONCEPTS, _SHOWN = 4, 8
+_SCALE = 1.5
+_ON_THE_PAGE_ONLY = ("PSNR", "CLIP-I", "diversity", "FID", "KID")
+_STYLE = """
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 22%, transparent); }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
+  padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
+th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
+td small { opacity: .7; white-space: nowrap; }
+tr.own td { font-weight: 600; }
+img { max-width: 100%; } .strip { display: block; height: 96px; image-rendering: auto; }
+figure { margin: 0; background: white; }
+"""
+
+
+def write_comparison(
+    comparison: Comparison, conditions: Sequence[Condition], folder: Path, out: Path
+) -> None:
+    """Write `compare.json` and `compare.html` into `out`; pictures come from the run's folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "compare.json").write_text(comparison.model_dump_json(indent=2) + "\n")
+    (out / "compare.html").write_text(_page(comparison, conditions, folder))
+
+
+def comparison_table_of(comparison: Comparison) -> Table:
+    """Return the terminal's table, one contender a row."""
+    table = Table(title=_caption(comparison))
+    headings = _headings(comparison)
+    shown = [heading not in _ON_THE_PAGE_ONLY for heading in headings]
+    for heading in compress(headings, shown):
+        table.add_column(heading, justify="left" if heading == "system" else "right")
+    for name in comparison.systems:
+        table.add_row(*(text for text, _ in compress(_cells(comparison, name), shown)))
+    floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
+    table.add_section()
+    table.add_row("floor of a fair coin", *floors)
+    return table
+
+
+def _caption(comparison: Comparison) -> str:
+    return (
+        f"N={comparison.num_images} pictures a prompt, {_num_prompts(comparison)} prompts "
+        f"({len(comparison.held_out)} of concepts that nobody trained on), same seeds; "
+        "FD is the mean of per-prompt FD"
+    )
+
+
+def _num_prompts(comparison: Comparison) -> int:
+    return len(next(iter(comparison.fairness.values()))["base"].prompts)
+
+
+def _headings(comparison: Comparison) -> list[str]:
+    drifts = [f"drift {name}" for name in comparison.preservation["base"].drift]
+    return [
+        "system",
+        *(f"FD {name}" for name in comparison.fairness),
+        "recognised",
+        "SSIM",
+        "PSNR",
+        "CLIP-I",
+        "diversity",
+        *drifts,
+        *(("FID", "KID") if comparison.quality else ()),
+        "rows to train",
+        "rows a picture",
+    ]
+
+
+def _cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
+    """Return each cell of a contender's row: its text, and the interval where it has one."""
+    card, kept = comparison.systems[name], comparison.preservation[name]
+    fairness = [systems[name] for systems in comparison.fairness.values()]
+    base_rows = comparison.systems["base"].cost.rows_per_image
+    return [
+        (card.title, ""),
+        *(
+            (f"{found.fd:.3f}", f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
+            for found in fairness
+        ),
+        (f"{kept.recognised:.3f}", ""),
+        (f"{kept.ssim:.3f}", ""),
+        (f"{kept.psnr:.1f}", ""),
+        (f"{kept.clip_i:.3f}", ""),
+        ("-" if kept.diversity is None else f"{kept.diversity:.2f}", ""),
+        *((f"{value:.3f}", "") for value in kept.drift.values()),
+        *_quality_cells(comparison, name),
+        (f"{card.cost.denoiser_rows:,}", ""),
+        (f"{card.cost.rows_per_image / base_rows:.2f}x", ""),
+    ]
+
+
+def _quality_cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
+    if not comparison.quality:
+        return []
+    found = comparison.quality[name]
+    return [
+        (f"{found.fid:.3f}", ""),
+        (f"{found.kid_1000:.2f}", f"± {found.kid_1000_deviation:.2f}"),
+    ]
+
+
+def _page(comparison: Comparison, conditions: Sequence[Condition], folder: Path) -> str:
+    floors = ", ".join(
+        f"{escape(name)} {systems['base'].floor:.3f}"
+        for name, systems in comparison.fairness.items()
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>FairGen and its rivals, {escape(comparison.recipe)}</title>
+<style>{_STYLE}</style></head><body>
+<h1>FairGen and its rivals on one base model</h1>
+<p>{escape(_caption(comparison))}. Brackets are 95 % bootstrap intervals over prompts. A perfect
+independent sampler of this N still gets an FD of {floors}: only quotas come under it.</p>
+<h2>Figures</h2>
+<div class="scroll">{_table(comparison)}</div>
+<p>Recognised: the judge still names the concept. A system that changes who is in the picture
+changes it, so that no fair system has an SSIM of 1. Drift: how far an attribute that
+nobody asked for moved from the base model's distribution. Rows: passes of one picture through the
+denoiser. SSIM, PSNR (dB) and CLIP-I: with the base model's picture of the same seed. Diversity: the
+spread within a category, against the base model's. FID and KID (times 1,000): to real pictures of
+the target distribution, in the judge's own features. Categories are a presentation that a judge
+perceives in drawn pictures, not people.</p>
+<h2>Fairness against preservation</h2>
+<figure><img alt="Mean FD against same-seed SSIM, one point a system"
+src="{scatter(comparison)}"></figure>
+<h2>Does it hold?</h2>
+<p>{_conditions_note(comparison)}</p>
+<figure><img alt="FD over guidance scales and steps, delivered against asked shares"
+src="{robustness(comparison, conditions)}"></figure>
+<div class="scroll">{_phrases(comparison, conditions)}</div>
+<h2>The same seeds by every system</h2>
+{_grids(comparison, folder)}
+<h2>How each knob was set</h2>
+<p>Each rival's main knob was swept on concepts that it was trained on; the setting with the most
+"recognised minus FD" paints above.</p>
+<div class="scroll">{_sweeps(comparison)}</div>
+</body></html>
+"""
+
+
+def _table(comparison: Comparison) -> str:
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in _headings(comparison))
+    rows = []
+    for name in comparison.systems:
+        cells = "".join(
+            f"<td>{escape(text)}{interval and f'<br><small>{interval}</small>'}</td>"
+            for text, interval in _cells(comparison, name)
+        )
+        rows.append(f"<tr{' class=own' if name == 'fairgen' else ''}>{cells}</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _conditions_note(comparison: Comparison) -> str:
+    first = next(iter(comparison.fairness))
+    return (
+        "The same seeds of four concepts, one thing changed at a time: guidance scale, number of "
+        f"steps, the share asked of {escape(first)}'s first category, the words of the prompt."
+    )
+
+
+def _phrases(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+    rows = []
+    for condition in conditions:
+        if condition.group == "phrase":
+            for name, held in comparison.conditions[condition.slug].items():
+                rows.append(
+                    f"<tr><td>{escape(condition.label)}</td>"
+                    f"<td>{escape(comparison.systems[name].title)}</td>"
+                    f"<td>{mean_fd(held.fd):.3f}</td><td>{held.recognised:.3f}</td>"
+                    f"<td>{held.ssim:.3f}</td></tr>"
+                )
+    head = "<th>prompt</th><th>system</th><th>mean FD</th><th>recognised</th><th>SSIM</th>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _sweeps(comparison: Comparison) -> str:
+    rows = []
+    for card in {card.source + card.knob: card for card in comparison.systems.values()}.values():
+        for trial in card.sweep:
+            chosen = " (taken)" if trial.setting == card.setting else ""
+            rows.append(
+                f"<tr><td>{escape(card.title.split(',')[0])}</td><td>{escape(card.knob)}</td>"
+                f"<td>{trial.setting:g}{chosen}</td><td>{trial.fd:.3f}</td>"
+                f"<td>{trial.recognised:.3f}</td></tr>"
+            )
+    head = "<th>system</th><th>knob</th><th>setting</th><th>mean FD</th><th>recognised</th>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _grids(comparison: Comparison, folder: Path) -> str:
+    concepts = [*comparison.held_out[: _SHOWN_CONCEPTS // 2], *comparison.trained]
+    return "".join(_grid(comparison, folder, name) for name in concepts[:_SHOWN_CONCEPTS])
+
+
+def _grid(comparison: Comparison, folder: Path, concept: str) -> str:
+    rows = []
+    for contender in CONTENDERS:
+        strip = _strip(score_path(folder, PLAIN, contender.name, concept).with_suffix(".png"))
+        title = escape(comparison.systems[contender.name].title)
+        rows.append(
+            f'<tr><td>{title}</td><td><img class="strip" alt="{escape(concept)}, {title}" '
+            f'src="{strip}"></td></tr>'
+        )
+    body = "".join(rows)
+    return f'<h3>{escape(concept)}</h3><div class="scroll"><table>{body}</table></div>'
+
+
+def _strip(path: Path) -> str:
+    """Return the first pictures of a strip of square ones as a data URL."""
+    from PIL import Image
+
+    with Image.open(path) as strip:
+        side = strip.height
+        shown = strip.convert("RGB").crop((0, 0, min(_SHOWN * side, strip.width), side))
+        size = int(_SCALE * shown.width), int(_SCALE * side)
+        shown = shown.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    shown.save(buffer, format="WEBP", quality=90)
+    return data_url("image/webp", buffer.getvalue())

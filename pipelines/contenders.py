@@ -1,0 +1,323 @@
+"""Who is compared with whom, and the actor that lets one of them learn, be swept and paint."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from fairgen.adapters import load_adapter
+from fairgen.attributes import render
+from fairgen.backbones import load_backbone
+from fairgen.baselines.concept_sliders import ConceptSliders
+from fairgen.baselines.fair_diffusion import FairDiffusion
+from fairgen.baselines.gated import Gated, weights_of
+from fairgen.baselines.h_space import HSpace
+from fairgen.baselines.official import Official
+from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights
+from fairgen.baselines.uce import Uce
+from fairgen.baselines.unmodified import Unmodified
+from fairgen.baselines.words import Words
+from fairgen.indicator import Indicator, TargetDistribution
+from fairgen.scoring import PromptScore, fairness_of, score_pictures
+from pipelines.conditions import PLAIN, Condition
+from pipelines.recipe import Recipe
+from pipelines.report import png
+
+Drawn = Literal["nothing", "quota", "iid", "call"]
+_CALL = 4
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A system, and how the categories that are asked of it are drawn.
+
+    "call" draws once for every four pictures, as one call of the official code paints them.
+    `everywhere`: it is also looked at under other conditions than the plain one.
+    """
+
+    name: str
+    system: type[System]
+    drawn: Drawn
+    label: str = ""
+    everywhere: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.system.title}{self.label and ', '}{self.label}"
+
+
+CONTENDERS = (
+    Contender("base", Unmodified, "nothing", everywhere=True),
+    Contender("words", Words, "iid", "random"),
+    Contender("words_quota", Words, "quota", "by our quota", everywhere=True),
+    Contender("fair_diffusion", FairDiffusion, "iid"),
+    Contender("uce", Uce, "nothing"),
+    Contender("concept_sliders", ConceptSliders, "iid"),
+    Contender("h_space", HSpace, "iid"),
+    Contender("official", Official, "call", "a draw a call of 4"),
+    Contender("official_iid", Official, "iid", "a draw a picture"),
+    Contender("iid", Gated, "iid", "iid"),
+    Contender("fairgen", Gated, "quota", "quota", everywhere=True),
+)
+
+
+class Trial(BaseModel):
+    """One setting of a system's knob, on concepts that it was trained on: its FD, mean over
+    attributes and prompts, and how often the judge still recognised the concept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    setting: float
+    fd: float
+    recognised: float
+
+    @property
+    def merit(self) -> float:
+        """What the best setting has the most of: fairness is nothing where the concept is lost."""
+        return self.recognised - self.fd
+
+
+class Cost(BaseModel):
+    """What training has spent in rows through the denoiser, and what a picture takes a step."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gradient_rows: int
+    denoiser_rows: int
+    rows_per_image: float
+
+
+class Studio:
+    """Loads the base model once; one Ray actor a core. Results are files: what is there is kept."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        adapter_folders: Sequence[Path],
+        own_rows: int,
+        max_rows: int,
+        folder: Path,
+    ) -> None:
+        self._recipe, self._folder, self._own_rows = recipe, folder, own_rows
+        self._adapters = list(adapter_folders)
+        self._backbone = load_backbone(recipe.load_pipe())
+        self._judge = recipe.load_judge()
+        self._target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
+        self._sampling = Sampling(recipe.generation.steps, recipe.generation.guidance_scale)
+        self._lesson = Lesson(
+            attributes=recipe.attributes,
+            concepts=recipe.concepts.train,
+            templates=recipe.templates,
+            preserve=recipe.preserve,
+            sampling=self._sampling,
+            judge=self._judge,
+            max_rows=max_rows,
+        )
+
+    def learn(self, system: type[System]) -> None:
+        """Train a system, or load FairGen's own adapters, and keep weights and cost."""
+        from safetensors.torch import save_file
+
+        folder = system_folder(self._folder, system)
+        if (folder / "cost.json").exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if system is Gated:
+            loaded = [load_adapter(path) for path in self._adapters]
+            weights = weights_of({adapter.name: adapter.directions for adapter in loaded})
+            gradient_rows, denoiser_rows = 0, self._own_rows
+        else:
+            weights, spent = system.train(self._backbone, self._lesson)
+            gradient_rows, denoiser_rows = spent.gradient_rows, spent.denoiser_rows
+        save_file(weights, folder / "weights.safetensors")
+        rows = system(self._backbone, self._lesson, weights, 1.0)
+        rows.close()
+        cost = Cost(
+            gradient_rows=gradient_rows,
+            denoiser_rows=denoiser_rows,
+            rows_per_image=rows.rows_per_image,
+        )
+        write(folder / "cost.json", cost.model_dump_json())
+
+    def sweep(self, system: type[System], setting: float) -> None:
+        """Try one setting of a system's knob by quota on trained concepts."""
+        path = trial_path(self._folder, system, setting)
+        if path.exists():
+            return
+        assert self._recipe.comparison is not None
+        size = self._recipe.comparison.sweep
+        contender = Contender("sweep", system, "nothing" if system is Uce else "quota")
+        attributes = {a.name: a for a in self._recipe.attributes}
+        fds, recognised = [], []
+        painter = self._system(system, setting)
+        for concept in size.concepts:
+            score, _ = self._score(contender, painter, concept, size.num_images, None)
+            recognised += score.recognised
+            for name in self._target.attributes:
+                target = self._target.marginalised((name,))
+                fds.append(fairness_of(score, target, attributes).fd)
+        painter.close()
+        trial = Trial(
+            setting=setting,
+            fd=sum(fds) / len(fds),
+            recognised=sum(recognised) / len(recognised),
+        )
+        write(path, trial.model_dump_json())
+
+    def paint(
+        self, contender: Contender, condition: Condition, concept: str, num_images: int
+    ) -> None:
+        """Paint and judge one prompt; the base model's pictures of the seeds, under the same
+        condition, are the reference.
+        """
+        path = score_path(self._folder, condition, contender.name, concept)
+        if path.exists():
+            return
+        reference = None
+        if contender.name != "base":
+            reference = load_pictures(score_path(self._folder, condition, "base", concept))
+        setting = best_trial(self._folder, contender.system).setting
+        painter = self._system(contender.system, setting)
+        score, images = self._score(contender, painter, concept, num_images, reference, condition)
+        painter.close()
+        save_pictures(path, images)
+        if condition == PLAIN:
+            save_features(path, self._judge.features(images))
+        write(path, score.model_dump_json())
+
+    def _system(self, system: type[System], setting: float) -> System:
+        from safetensors.torch import load_file
+
+        weights: Weights = load_file(system_folder(self._folder, system) / "weights.safetensors")
+        return system(self._backbone, self._lesson, weights, setting)
+
+    def _score(
+        self,
+        contender: Contender,
+        painter: System,
+        concept: str,
+        num_images: int,
+        reference: Sequence[Image.Image] | None,
+        condition: Condition = PLAIN,
+    ) -> tuple[PromptScore, list[Image.Image]]:
+        seed, template = self._recipe.evaluation.seed, self._recipe.templates[0]
+        wanted = condition.target or self._recipe.evaluation.target
+        target = TargetDistribution.from_request(wanted, self._recipe.attributes)
+        categories = _draw(target, contender.drawn, num_images, seed)
+        seeds = list(range(seed, seed + num_images))
+        phrase = condition.phrase.format(concept=concept)
+        sampling = Sampling(
+            condition.num_steps or self._sampling.num_steps,
+            condition.guidance_scale or self._sampling.guidance_scale,
+        )
+        images: list[Image.Image] = []
+        size = self._recipe.generation.batch_size
+        for start in range(0, num_images, size):
+            part = slice(start, start + size)
+            ask = Ask(template, phrase, seeds[part], categories[part])
+            images += painter.paint(ask, sampling)
+        score = score_pictures(
+            contender.name,
+            concept,
+            render(template, phrase),
+            images,
+            categories,
+            images if reference is None else reference,
+            self._recipe.attributes,
+            self._judge,
+        )
+        return score, images
+
+
+def _draw(
+    target: TargetDistribution, drawn: Drawn, num_images: int, seed: int
+) -> list[dict[str, str]]:
+    """Return the categories that are asked of each picture, by attribute."""
+    if drawn == "nothing":
+        return [{} for _ in range(num_images)]
+    indicator = Indicator()
+    if drawn == "call":
+        calls = indicator.assign(target, -(-num_images // _CALL), seed, "iid")
+        cells = [calls[index // _CALL] for index in range(num_images)]
+    else:
+        cells = indicator.assign(target, num_images, seed, drawn)
+    return [dict(zip(target.attributes, target.cells[cell], strict=True)) for cell in cells]
+
+
+def system_folder(folder: Path, system: type[System]) -> Path:
+    return folder / "systems" / system.__name__
+
+
+def trial_path(folder: Path, system: type[System], setting: float) -> Path:
+    return system_folder(folder, system) / f"trial-{setting:g}.json"
+
+
+def trials_of(folder: Path, system: type[System]) -> list[Trial]:
+    """Return the tried settings of a system's knob, in their order."""
+    paths = [trial_path(folder, system, setting) for setting in system.settings]
+    return [Trial.model_validate_json(path.read_text()) for path in paths if path.exists()]
+
+
+def best_trial(folder: Path, system: type[System]) -> Trial:
+    """Return the setting with the most merit; of a system without a knob its only one."""
+    found = trials_of(folder, system)
+    fallback = Trial(setting=system.settings[0], fd=0, recognised=0)
+    return max(found, key=lambda trial: trial.merit, default=fallback)
+
+
+def cost_of(folder: Path, system: type[System]) -> Cost:
+    return Cost.model_validate(
+        json.loads((system_folder(folder, system) / "cost.json").read_text())
+    )
+
+
+def score_path(folder: Path, condition: Condition, name: str, concept: str) -> Path:
+    return folder / condition.slug / name / f"{concept.replace(' ', '-')}.json"
+
+
+def save_features(path: Path, features: Tensor) -> None:
+    """Write the judge's features of the pictures beside a score."""
+    from safetensors.torch import save
+
+    _write_bytes(path.with_suffix(".safetensors"), save({"features": features.contiguous()}))
+
+
+def load_features(path: Path) -> Tensor:
+    """Return the judge's features of the pictures beside a score, N x D."""
+    from safetensors.torch import load_file
+
+    return load_file(path.with_suffix(".safetensors"))["features"]
+
+
+def save_pictures(path: Path, images: Sequence[Image.Image]) -> None:
+    """Write pictures as one PNG strip beside a score."""
+    from diffusers.utils import make_image_grid
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    strip = make_image_grid([image.convert("RGB") for image in images], 1, len(images))
+    _write_bytes(path.with_suffix(".png"), png(strip))
+
+
+def load_pictures(path: Path) -> list[Image.Image]:
+    """Return the pictures of a strip of square pictures beside a score."""
+    strip = Image.open(io.BytesIO(path.with_suffix(".png").read_bytes())).convert("RGB")
+    side = strip.height
+    return [strip.crop((x, 0, x + side, side)) for x in range(0, strip.width, side)]
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there."""
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,134 @@
+"""A comparison on a tiny base through real Ray: every contender measured, nothing done twice."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from fairgen.baselines.official import Official
+from fairgen.indicator import TargetDistribution
+from pipelines.compare import compare
+from pipelines.comparison import Comparison
+from pipelines.contenders import (
+    CONTENDERS,
+    _draw,
+    best_trial,
+    load_pictures,
+    save_pictures,
+    trial_path,
+    write,
+)
+from pipelines.recipe import ComparisonSize, Recipe, load_recipe
+from pipelines.training_run import TrainedAttribute, run_name
+from tests.pipelines.registered import random_adapters
+from tests.tiny import ATTRIBUTES
+
+TARGET = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
+SIZE = ComparisonSize(num_images=4, training_share=1.0)
+
+
+def finish_training(recipe: Recipe, home: Path) -> None:
+    """Leave what a finished run leaves: random adapters that have cost 400 rows an attribute."""
+    for attribute in recipe.attributes:
+        folder = home / "runs" / run_name(recipe, attribute.name)
+        folders = random_adapters(recipe, attribute.name, folder, seed=1)
+        trained = TrainedAttribute(folders=folders, training_seconds=1.0, denoiser_rows=400)
+        (folder / "finished.json").write_text(trained.model_dump_json())
+
+
+def small(path: Path) -> Recipe:
+    """Return a recipe on the embedded model, whose pictures its judge can see, in two steps."""
+    recipe = load_recipe(path).model_copy(update={"base": "fairgen/portraits/model"})
+    full = recipe.evaluation.full.model_copy(update={"concepts": ("doctor", "nurse")})
+    evaluation = recipe.evaluation.model_copy(update={"full": full})
+    generation = recipe.generation.model_copy(update={"steps": 2})
+    return recipe.model_copy(update={"evaluation": evaluation, "generation": generation})
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_every_contender_is_measured_once(
+    cluster: None, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe, home, report = small(write_recipe()), tmp_path / "home", tmp_path / "report"
+    console = Console(record=True, width=160)
+    finish_training(recipe, home)
+    found = compare(recipe, SIZE, home, report, console)
+    names = [contender.name for contender in CONTENDERS]
+    assert list(found.systems) == names
+    assert all(list(systems) == names for systems in found.fairness.values())
+    assert Comparison.model_validate_json((report / "compare.json").read_text()) == found
+    assert found.preservation["base"].ssim == pytest.approx(1, abs=1e-4)
+    assert found.systems["fairgen"].cost.denoiser_rows == 800
+    assert 800 <= found.systems["official"].cost.denoiser_rows < 1100
+    for name in ("official", "h_space", "uce", "fair_diffusion", "concept_sliders"):
+        card = found.systems[name]
+        assert len(card.sweep) >= 3
+        assert (
+            card.setting == max(card.sweep, key=lambda trial: trial.recognised - trial.fd).setting
+        )
+    page = (report / "compare.html").read_text()
+    assert all(card.title in page for card in found.systems.values())
+    assert "http" not in page.replace("http-equiv", "")  # it needs no network
+    assert page.count('class="strip"') == 2 * len(CONTENDERS)
+    assert set(found.quality) == set(names)
+    shares = {held["fairgen"].asked for held in found.conditions.values()}
+    assert {0.0, 0.3, 1.0} <= shares
+    for slug, held in found.conditions.items():
+        assert set(held) == {"base", "words_quota", "fairgen"}, slug
+        assert held["base"].ssim == pytest.approx(1, abs=1e-4)
+
+    files = {path: path.stat().st_mtime_ns for path in home.rglob("compare/**/*") if path.is_file()}
+    (lost,) = home.glob("compare/*/plain/words/nurse.json")
+    before = json.loads(lost.read_text())
+    lost.unlink()
+    again = compare(recipe, SIZE, home, report, console)
+    assert again == found and json.loads(lost.read_text()) == before
+    changed = {path for path, at in files.items() if path.stat().st_mtime_ns != at}
+    assert changed == {lost, lost.with_suffix(".png"), lost.with_suffix(".safetensors")}
+    assert "paint contenders: 19/20 of an earlier run" in console.export_text()
+
+
+def test_a_comparison_needs_finished_adapters(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe())
+    with pytest.raises(ValueError, match=r"got no finished training of \['age', 'gender'\]"):
+        compare(recipe, SIZE, tmp_path, tmp_path, Console())
+    without = recipe.model_copy(update={"comparison": None})
+    with pytest.raises(ValueError, match="comparison: got none in the recipe"):
+        compare(without, SIZE, tmp_path, tmp_path, Console())
+
+
+def test_one_call_of_the_official_code_draws_once() -> None:
+    drawn = [tuple(asked.values()) for asked in _draw(TARGET, "call", 10, seed=3)]
+    assert len(set(drawn[:4])) == len(set(drawn[4:8])) == len(set(drawn[8:])) == 1
+    assert len({tuple(a.values()) for a in _draw(TARGET, "call", 400, seed=3)}) == 4
+
+
+def test_a_quota_is_exact_and_nothing_asks_nothing() -> None:
+    drawn = Counter(tuple(asked.values()) for asked in _draw(TARGET, "quota", 8, seed=0))
+    assert set(drawn.values()) == {2} and len(drawn) == 4
+    assert _draw(TARGET, "nothing", 2, seed=0) == [{}, {}]
+
+
+def test_the_setting_with_the_fairest_recognised_pictures_is_taken(tmp_path: Path) -> None:
+    assert best_trial(tmp_path, Official).setting == 1.0
+    for setting, fd, recognised in ((1.0, 0.6, 1.0), (1.5, 0.3, 0.9), (2.0, 0.1, 0.2)):
+        path = trial_path(tmp_path, Official, setting)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, json.dumps({"setting": setting, "fd": fd, "recognised": recognised}))
+    assert best_trial(tmp_path, Official).setting == 1.5
+
+
+def test_pictures_come_back_from_their_strip(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(3)]
+    save_pictures(tmp_path / "doctor.json", images)
+    for one, other in zip(load_pictures(tmp_path / "doctor.json"), images, strict=True):
+        assert one.tobytes() == other.tobytes()
