@@ -101,7 +101,7 @@ def compare(
     from rich.console import Console
 
     from pipelines import compare as comparing
-    from pipelines.comparison_report import comparison_table_of
+    from pipelines.comparison_report import comparison_tables_of
 
     loaded = _load(recipe)
     console = Console()
@@ -112,7 +112,7 @@ def compare(
         found = comparing.compare(loaded, size, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise _refusal(error) from error
-    console.print(comparison_table_of(found))
+    console.print(*comparison_tables_of(found))
     typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
 
 

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from html import escape
-from itertools import compress
 from pathlib import Path
 
 from rich.table import Table
@@ -15,7 +14,6 @@ from pipelines.contenders import CONTENDERS, score_path
 
 _SHOWN_CONCEPTS, _SHOWN = 4, 8
 _SCALE = 1.5
-_ON_THE_PAGE_ONLY = ("PSNR", "CLIP-I", "diversity", "FID", "KID")
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 22%, transparent); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
@@ -41,19 +39,32 @@ def write_comparison(
     (out / "compare.html").write_text(_page(comparison, conditions, folder))
 
 
-def comparison_table_of(comparison: Comparison) -> Table:
-    """Return the terminal's table, one contender a row."""
-    table = Table(title=_caption(comparison))
+def comparison_tables_of(comparison: Comparison) -> list[Table]:
+    """Return the terminal's two tables, one contender a row: fairness; what was kept, and cost."""
     headings = _headings(comparison)
-    shown = [heading not in _ON_THE_PAGE_ONLY for heading in headings]
-    for heading in compress(headings, shown):
-        table.add_column(heading, justify="left" if heading == "system" else "right")
-    for name in comparison.systems:
-        table.add_row(*(text for text, _ in compress(_cells(comparison, name), shown)))
+    num_targets = len(comparison.fairness)
+    fair = range(1, 1 + num_targets)
+    kept = [
+        place for place in range(1 + num_targets, len(headings)) if not _is_detail(headings[place])
+    ]
+    tables = []
+    for title, chosen in ((_caption(comparison), fair), ("What it keeps, and costs", kept)):
+        table = Table(title=title)
+        table.add_column("system", no_wrap=True)
+        for place in chosen:
+            table.add_column(headings[place], justify="right")
+        for name in comparison.systems:
+            cells = [text for text, _ in _cells(comparison, name)]
+            table.add_row(cells[0], *(cells[place] for place in chosen))
+        tables.append(table)
     floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
-    table.add_section()
-    table.add_row("floor of a fair coin", *floors)
-    return table
+    tables[0].add_section()
+    tables[0].add_row("floor of a fair coin", *floors)
+    return tables
+
+
+def _is_detail(heading: str) -> bool:
+    return heading in ("PSNR", "CLIP-I", "diversity", "FID", "KID")
 
 
 def _caption(comparison: Comparison) -> str:

@@ -54,15 +54,15 @@ class Contender:
 
 CONTENDERS = (
     Contender("base", Unmodified, "nothing", everywhere=True),
-    Contender("words", Words, "iid", "random"),
+    Contender("words", Words, "iid", "a coin a picture"),
     Contender("words_quota", Words, "quota", "by our quota", everywhere=True),
     Contender("fair_diffusion", FairDiffusion, "iid"),
     Contender("uce", Uce, "nothing"),
     Contender("concept_sliders", ConceptSliders, "iid"),
     Contender("h_space", HSpace, "iid"),
-    Contender("official", Official, "call", "a draw a call of 4"),
-    Contender("official_iid", Official, "iid", "a draw a picture"),
-    Contender("iid", Gated, "iid", "iid"),
+    Contender("official", Official, "call", "a coin a call of 4"),
+    Contender("official_iid", Official, "iid", "a coin a picture"),
+    Contender("iid", Gated, "iid", "a coin a picture"),
     Contender("fairgen", Gated, "quota", "quota", everywhere=True),
 )
 

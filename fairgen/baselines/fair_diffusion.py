@@ -38,7 +38,7 @@ MOMENTUM_SCALE, MOMENTUM_BETA = 0.3, 0.6
 class FairDiffusion(System):
     """Guides every picture by an edit prompt a category; `setting` is the edit scale s_e."""
 
-    title = "Fair Diffusion (SEGA)"
+    title = "Fair Diffusion"
     source = "arXiv 2302.10893"
     knob = "edit scale"
     settings = (1.0, 2.0, 4.0, 6.0)

@@ -24,7 +24,7 @@ LEARNING_RATE = 2e-3
 class Official(Gated):
     """Switches on the official adapters of what is asked; `setting` multiplies them."""
 
-    title = "FairGen, official code"
+    title = "official FairGen"
     source = "arXiv 2412.18810"
     knob = "scale"
     settings = (0.5, 0.75, 1.0, 1.5)

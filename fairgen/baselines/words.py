@@ -14,7 +14,7 @@ from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights, gui
 class Words(System):
     """Names the asked categories in the prompt, in the order that the base model obeys best."""
 
-    title = "words in the prompt"
+    title = "words"
 
     def __init__(
         self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float

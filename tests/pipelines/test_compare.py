@@ -14,6 +14,7 @@ from fairgen.baselines.official import Official
 from fairgen.indicator import TargetDistribution
 from pipelines.compare import compare
 from pipelines.comparison import Comparison
+from pipelines.conditions import PLAIN, conditions_of
 from pipelines.contenders import (
     CONTENDERS,
     _draw,
@@ -103,6 +104,23 @@ def test_a_comparison_needs_finished_adapters(
     without = recipe.model_copy(update={"comparison": None})
     with pytest.raises(ValueError, match="comparison: got none in the recipe"):
         compare(without, SIZE, tmp_path, tmp_path, Console())
+
+
+def test_each_condition_changes_one_thing(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(write_recipe())
+    assert recipe.comparison is not None
+    found = conditions_of(recipe.comparison, recipe.attributes)
+    assert len({condition.slug for condition in found}) == len(found)
+    assert Counter(condition.group for condition in found) == {
+        "guidance": 7, "steps": 3, "phrase": 3, "share": 11,
+    }  # fmt: skip
+    for condition in found:
+        changed = {name for name in vars(PLAIN) if vars(condition)[name] != vars(PLAIN)[name]}
+        assert len(changed - {"slug", "group", "label"}) == 1
+    shares = [condition.target["gender"] for condition in found if condition.group == "share"]
+    assert shares[0] == {"woman": 0, "man": 1} and shares[10] == {"woman": 1, "man": 0}
+    for condition in found:
+        assert condition.phrase.format(concept="doctor").count("doctor") == 1
 
 
 def test_one_call_of_the_official_code_draws_once() -> None:
