@@ -57,6 +57,40 @@ def test_joint_quotas_keep_the_marginals(seed: int, num_images: int) -> None:
         assert set(shares.values()) == {each}
 
 
+@pytest.mark.parametrize("num_images", [1, 8, 16, 24, 50])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 0.3, 0.4, 0.9, 1.0])
+def test_an_uneven_share_keeps_its_count_among_other_attributes(
+    share: float, num_images: int
+) -> None:
+    """A fifth of 24 is 5 women, though each of the 8 cells of women is due 0.6."""
+    pmf = {"woman": share, "man": 1 - share}
+    asked = {"gender": pmf, "skin": "uniform", "age": "uniform"}
+    target = TargetDistribution.from_request(asked, ATTRIBUTES)
+    counts = quota(target, num_images, random.Random(num_images))
+    for place, attribute in enumerate(target.attributes):
+        for name, due in target.marginal(attribute).items():
+            given = sum(
+                count
+                for cell, count in zip(target.cells, counts, strict=True)
+                if cell[place] == name
+            )
+            assert abs(given - num_images * due) < 1
+    for count, probability in zip(counts, target.probabilities, strict=True):
+        assert abs(count - num_images * probability) < 1
+
+
+def test_pairs_of_attributes_keep_their_counts_too() -> None:
+    """24 images over 16 cells: each gender in each skin tone three times, as far as may be."""
+    asked = {"gender": "uniform", "skin": "uniform", "age": "uniform"}
+    target = TargetDistribution.from_request(asked, ATTRIBUTES)
+    for seed in range(10):
+        pairs: Counter[tuple[str, ...]] = Counter()
+        for cell, count in zip(target.cells, quota(target, 24, random.Random(seed)), strict=True):
+            pairs[cell[:2]] += count
+            pairs[cell[1:]] += count
+        assert set(pairs.values()) == {3}
+
+
 def test_ties_are_broken_by_lot_and_the_lot_is_seeded() -> None:
     target = target_of(1, 1, 1)
     winners = [quota(target, 1, random.Random(seed)).index(1) for seed in range(60)]
