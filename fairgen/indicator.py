@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
@@ -22,6 +23,7 @@ Assignment = Literal["quota", "iid"]
 _TOLERANCE = 1e-6
 _CATEGORY, _PAIR, _LOT = 100.0, 10.0, 0.01  # beside 1 for a cell
 _CELLS_WITH_PAIRS = 256
+_FORESEEN = 4096  # images: what is due later crowds nothing yet
 
 
 class TargetDistribution(BaseModel):
@@ -237,28 +239,6 @@ def _groups(target: TargetDistribution) -> list[tuple[float, frozenset[int]]]:
     return found
 
 
-class _Lacks:
-    """How many images each category of each attribute still misses, given the counts of cells."""
-
-    def __init__(self, target: TargetDistribution, num_images: int, counts: Sequence[int]) -> None:
-        self._cells = target.cells
-        self._missing: dict[tuple[int, str], float] = defaultdict(float)
-        for cell, count, probability in zip(
-            target.cells, counts, target.probabilities, strict=True
-        ):
-            for key in enumerate(cell):
-                self._missing[key] += num_images * probability - count
-
-    def of(self, index: int) -> float:
-        """Return what the categories of one cell miss, summed over the attributes."""
-        return sum(self._missing[key] for key in enumerate(self._cells[index]))
-
-    def fill(self, index: int) -> None:
-        """Count one more image in a cell."""
-        for key in enumerate(self._cells[index]):
-            self._missing[key] -= 1
-
-
 class Indicator:
     """Assigns each image of a request its joint cell, and turns cells into gates."""
 
@@ -297,10 +277,12 @@ class Indicator:
 class Ledger:
     """Remembers what each stream of requests was given: any prefix is within one image in any cell.
 
-    Cells follow one another by Tijdeman's chairman assignment (Discrete Mathematics 32, 1980):
-    after m images every cell of probability p has been given more than m p - 1 and fewer than m p +
-    1. A stream's cells do not depend on how its images are spread over requests, nor on other
-    streams. Past `max_streams` the one that was quiet longest is forgotten.
+    After m images every cell of probability p has been given more than m p - 1 and fewer than m p +
+    1: each image of a cell has a first and a last place that keep this, and there always is an
+    order that meets all of them (Tijdeman's chairman assignment, Discrete Mathematics 32, 1980).
+    Of the cells that leave such an order, the one comes next whose categories, alone and in pairs,
+    are furthest behind. A stream's cells do not depend on how its images are spread over requests,
+    nor on other streams. Past `max_streams` the one that was quiet longest is forgotten.
     """
 
     def __init__(self, seed: int = 0, max_streams: int = 100_000) -> None:
@@ -319,30 +301,55 @@ class Ledger:
 
 
 class _Stream:
-    """The cells that one prompt has been given under one target."""
+    """The cells that one prompt has been given under one target.
+
+    Legend: X cells that can be asked for, p their probabilities, m images with the next one, G
+    groups of cells, as in `quota`.
+    """
 
     def __init__(self, target: TargetDistribution, rng: random.Random) -> None:
-        self._target, self._rng = target, rng
-        self._counts = [0] * len(target.cells)
+        self._rng = rng
+        self._cells = [index for index, p in enumerate(target.probabilities) if p > 0]
+        self._p_X = np.array([target.probabilities[index] for index in self._cells])
+        self._counts_X = np.zeros(len(self._cells), dtype=int)
+        self._slack = 1 / (2 * len(self._cells) - 2) if len(self._cells) > 1 else 0.0
+        groups = _groups(target)
+        self._weights_G = np.array([weight for weight, _ in groups])
+        self._member_GX = np.array(
+            [[index in cells for index in self._cells] for _, cells in groups], dtype=float
+        ).reshape(len(groups), len(self._cells))
 
     def next(self) -> int:
         """Return the next image's cell."""
-        target, counts = self._target, self._counts
-        possible = [
-            index for index, probability in enumerate(target.probabilities) if probability > 0
-        ]
-        total = sum(counts) + 1
-        slack = 1 / (2 * len(possible) - 2) if len(possible) > 1 else 0.0
-        lacks = _Lacks(target, total, counts)
-        due = {index: total * target.probabilities[index] - counts[index] for index in possible}
-        eligible = [index for index in possible if due[index] >= slack - 1e-9] or possible
-        chosen = min(
-            eligible,
-            key=lambda i: (
-                round((1 - slack - due[i]) / target.probabilities[i], 6),
-                -round(lacks.of(i), 6),
-                self._rng.random(),
-            ),
+        m = int(self._counts_X.sum()) + 1
+        due_X = m * self._p_X - self._counts_X
+        eligible_X = due_X >= self._slack - _TOLERANCE
+        last_X = self._last_places(np.arange(len(self._cells)), self._counts_X + 1, m)
+        horizon = min(int(last_X.max()), m + _FORESEEN)
+        allowed = np.flatnonzero(eligible_X & (last_X <= self._first_crowded(m, horizon)))
+        behind_X = (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX + due_X
+        chosen = max(
+            allowed,
+            key=lambda x: (round(behind_X[x], 6), -last_X[x], self._rng.random()),
         )
-        counts[chosen] += 1
-        return chosen
+        self._counts_X[chosen] += 1
+        return self._cells[chosen]
+
+    def _last_places(self, x: NDArray[np.int_], kth: NDArray[np.int_], m: int) -> NDArray[np.int_]:
+        """Return at which image, at the latest, cells x have to be given their kth."""
+        last = np.floor((kth - self._slack) / self._p_X[x] + _TOLERANCE) + 1
+        return np.maximum(last, m).astype(int)
+
+    def _first_crowded(self, m: int, horizon: int) -> float:
+        """Return the first place up to which more images are due than there are places after m.
+
+        Whoever comes next must be one of those that are due until then. Infinite where no place up
+        to the horizon is crowded.
+        """
+        due_X = np.ceil(horizon * self._p_X - 1 + self._slack - _TOLERANCE) - self._counts_X
+        due_X = np.maximum(due_X, 0).astype(int)
+        owner = np.repeat(np.arange(len(due_X)), due_X)
+        kth = np.arange(1, len(owner) + 1) - (np.cumsum(due_X) - due_X)[owner]
+        places = np.sort(self._last_places(owner, self._counts_X[owner] + kth, m))
+        crowded = places[np.arange(1, len(places) + 1) > places - m]
+        return int(crowded[0]) if len(crowded) else math.inf

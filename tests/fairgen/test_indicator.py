@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -242,6 +243,38 @@ def test_a_joint_table_may_leave_cells_out() -> None:
 def test_a_wrong_request_names_the_field(fairness: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TargetDistribution.from_request(fairness, (GENDER, SKIN, AGE))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4, 0.5, 0.7, 0.95])
+def test_any_prefix_keeps_each_attributes_own_count(share: float) -> None:
+    """A fifth women among eight pictures is one or two, though a cell of women is due 0.2."""
+    pmf = {"woman": share, "man": 1 - share}
+    asked = {"gender": pmf, "skin": "uniform", "age": "uniform"}
+    target = TargetDistribution.from_request(asked, ATTRIBUTES)
+    for seed in range(3):
+        cells = Ledger(seed).assign("a doctor", target, 120)
+        for place, attribute in enumerate(target.attributes):
+            for name, due in target.marginal(attribute).items():
+                given = np.cumsum([target.cells[cell][place] == name for cell in cells])
+                assert np.abs(given - due * np.arange(1, 121)).max() < 1.5
+
+
+@given(target=targets, num_images=st.integers(1, 150), seed=st.integers(0, 9))
+def test_every_prefix_is_within_one_image_in_every_cell(
+    target: TargetDistribution, num_images: int, seed: int
+) -> None:
+    cells = Ledger(seed).assign("a doctor", target, num_images)
+    places = np.arange(1, num_images + 1)
+    for index, probability in enumerate(target.probabilities):
+        given = np.cumsum([cell == index for cell in cells])
+        assert np.abs(given - probability * places).max() < 1
+
+
+def test_a_category_that_is_almost_never_due_costs_nothing() -> None:
+    ledger = Ledger()
+    cells = ledger.assign("a doctor", target_of(1e-12, 1.0, 1e-7), 200)
+    assert Counter(cells)[1] >= 199
+    assert quota(target_of(1e-12, 1.0, 1e-7), 200, random.Random(0)) == [0, 200, 0]
 
 
 def test_a_stream_does_not_depend_on_how_it_is_cut_nor_on_others() -> None:
