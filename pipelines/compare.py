@@ -3,6 +3,8 @@
 Every step leaves a file under the comparison's folder; a run that was cut goes on from there.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -45,7 +47,7 @@ def compare(
     own_rows = sum(found.denoiser_rows for found in trained.values())
     max_rows = int(size.training_share * own_rows)
     adapters = [path for found in trained.values() for path in found.folders]
-    folder = home.resolve() / "compare" / f"{recipe.recipe_hash[:8]}-{size.num_images}-{max_rows}"
+    folder = home.resolve() / "compare" / _key(recipe, size)
     with cluster_session(), ProgressView(console).open() as view:
         cores = int(ray.cluster_resources().get("GPU", 0) or ray.cluster_resources()["CPU"])
         num_gpus = 1 if ray.cluster_resources().get("GPU") else 0
@@ -62,6 +64,15 @@ def compare(
     conditions = conditions_of(recipe.comparison, recipe.attributes)
     write_comparison(comparison, conditions, folder, report)
     return comparison
+
+
+def _key(recipe: Recipe, size: ComparisonSize) -> str:
+    """Return a folder's name: another for whatever else would lead to other figures."""
+    settings = recipe.model_dump(
+        mode="json", include={"judge", "concepts", "generation", "evaluation", "comparison"}
+    )
+    text = json.dumps([recipe.recipe_hash, size.model_dump(), settings], sort_keys=True)
+    return f"{recipe.name}-{size.num_images}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _lessons(systems: Sequence[type[System]], folder: Path) -> list[Job]:

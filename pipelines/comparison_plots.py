@@ -20,12 +20,21 @@ def scatter(comparison: Comparison) -> str:
     """Return mean FD over the attributes against same-seed SSIM, one point a system."""
     figure = _figure(8.5, 4.6)
     axes = figure.add_subplot()
+    labelled: list[tuple[float, float]] = []
     for name, card in comparison.systems.items():
         fd = mean_fd({target: systems[name].fd for target, systems in comparison.fairness.items()})
         ssim = comparison.preservation[name].ssim
         own = name in ("iid", "fairgen")
         axes.scatter(ssim, fd, s=60 if own else 36, color=_OWN if own else _RIVAL)
-        axes.annotate(card.title, (ssim, fd), textcoords="offset points", xytext=(6, 4), fontsize=8)
+        near = sum(abs(x - ssim) < 0.05 and abs(y - fd) < 0.03 for x, y in labelled)
+        labelled.append((ssim, fd))
+        axes.annotate(
+            card.title,
+            (ssim, fd),
+            fontsize=8,
+            textcoords="offset points",
+            xytext=(7, 3 + 10 * near),
+        )
     axes.set_xlabel("SSIM with the base model's picture of the same seed (right is better)")
     axes.set_ylabel("FD, mean over attributes (down is better)")
     axes.set_ylim(bottom=0)

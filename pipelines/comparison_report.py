@@ -22,7 +22,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
 td small { opacity: .7; white-space: nowrap; }
 tr.own td { font-weight: 600; }
 img { max-width: 100%; } .strip { display: block; height: 96px; image-rendering: auto; }
@@ -91,8 +91,8 @@ def _headings(comparison: Comparison) -> list[str]:
         "diversity",
         *drifts,
         *(("FID", "KID") if comparison.quality else ()),
-        "rows to train",
-        "rows a picture",
+        "training",
+        "cost",
     ]
 
 
@@ -114,7 +114,7 @@ def _cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
         ("-" if kept.diversity is None else f"{kept.diversity:.2f}", ""),
         *((f"{value:.3f}", "") for value in kept.drift.values()),
         *_quality_cells(comparison, name),
-        (f"{card.cost.denoiser_rows:,}", ""),
+        (f"{card.cost.denoiser_rows / 1000:,.0f}k", ""),
         (f"{card.cost.rows_per_image / base_rows:.2f}x", ""),
     ]
 
@@ -143,13 +143,14 @@ def _page(comparison: Comparison, conditions: Sequence[Condition], folder: Path)
 independent sampler of this N still gets an FD of {floors}: only quotas come under it.</p>
 <h2>Figures</h2>
 <div class="scroll">{_table(comparison)}</div>
-<p>Recognised: the judge still names the concept. A system that changes who is in the picture
-changes it, so that no fair system has an SSIM of 1. Drift: how far an attribute that
-nobody asked for moved from the base model's distribution. Rows: passes of one picture through the
-denoiser. SSIM, PSNR (dB) and CLIP-I: with the base model's picture of the same seed. Diversity: the
-spread within a category, against the base model's. FID and KID (times 1,000): to real pictures of
-the target distribution, in the judge's own features. Categories are a presentation that a judge
-perceives in drawn pictures, not people.</p>
+<p>Coin: each picture's category is drawn by lot; coin a call: once for four pictures, as the
+official code does. Recognised: the judge still names the concept. A system that changes who is in
+the picture changes the picture, so no fair system has an SSIM of 1; SSIM, PSNR (dB) and CLIP-I are
+with the base model's picture of the same seed. Diversity: the spread within a category, against the
+base model's. Drift: how far an attribute that nobody asked for moved from the base model's
+distribution. FID and KID (times 1,000): to real pictures of the target distribution, in the judge's
+own features. Training: rows through the denoiser. Cost: denoiser rows a picture, against the base
+model's. Categories are a presentation that a judge perceives in drawn pictures, not people.</p>
 <h2>Fairness against preservation</h2>
 <figure><img alt="Mean FD against same-seed SSIM, one point a system"
 src="{scatter(comparison)}"></figure>

@@ -54,15 +54,15 @@ class Contender:
 
 CONTENDERS = (
     Contender("base", Unmodified, "nothing", everywhere=True),
-    Contender("words", Words, "iid", "a coin a picture"),
-    Contender("words_quota", Words, "quota", "by our quota", everywhere=True),
+    Contender("words", Words, "iid", "coin"),
+    Contender("words_quota", Words, "quota", "quota", everywhere=True),
     Contender("fair_diffusion", FairDiffusion, "iid"),
     Contender("uce", Uce, "nothing"),
     Contender("concept_sliders", ConceptSliders, "iid"),
     Contender("h_space", HSpace, "iid"),
-    Contender("official", Official, "call", "a coin a call of 4"),
-    Contender("official_iid", Official, "iid", "a coin a picture"),
-    Contender("iid", Gated, "iid", "a coin a picture"),
+    Contender("official", Official, "call", "coin a call"),
+    Contender("official_iid", Official, "iid", "coin"),
+    Contender("iid", Gated, "iid", "coin"),
     Contender("fairgen", Gated, "quota", "quota", everywhere=True),
 )
 
@@ -95,7 +95,9 @@ class Cost(BaseModel):
 
 
 class Studio:
-    """Loads the base model once; one Ray actor a core. Results are files: what is there is kept."""
+    """Loads the base model once; one Ray actor a core. What each method finds, it leaves as a file,
+    the one that says that it has ended last.
+    """
 
     def __init__(
         self,
@@ -126,8 +128,6 @@ class Studio:
         from safetensors.torch import save_file
 
         folder = system_folder(self._folder, system)
-        if (folder / "cost.json").exists():
-            return
         folder.mkdir(parents=True, exist_ok=True)
         if system is Gated:
             loaded = [load_adapter(path) for path in self._adapters]
@@ -137,20 +137,17 @@ class Studio:
             weights, spent = system.train(self._backbone, self._lesson)
             gradient_rows, denoiser_rows = spent.gradient_rows, spent.denoiser_rows
         save_file(weights, folder / "weights.safetensors")
-        rows = system(self._backbone, self._lesson, weights, 1.0)
-        rows.close()
+        made = system(self._backbone, self._lesson, weights, 1.0)
+        made.close()
         cost = Cost(
             gradient_rows=gradient_rows,
             denoiser_rows=denoiser_rows,
-            rows_per_image=rows.rows_per_image,
+            rows_per_image=made.rows_per_image,
         )
         write(folder / "cost.json", cost.model_dump_json())
 
     def sweep(self, system: type[System], setting: float) -> None:
         """Try one setting of a system's knob by quota on trained concepts."""
-        path = trial_path(self._folder, system, setting)
-        if path.exists():
-            return
         assert self._recipe.comparison is not None
         size = self._recipe.comparison.sweep
         contender = Contender("sweep", system, "nothing" if system is Uce else "quota")
@@ -169,7 +166,7 @@ class Studio:
             fd=sum(fds) / len(fds),
             recognised=sum(recognised) / len(recognised),
         )
-        write(path, trial.model_dump_json())
+        write(trial_path(self._folder, system, setting), trial.model_dump_json())
 
     def paint(
         self, contender: Contender, condition: Condition, concept: str, num_images: int
@@ -178,8 +175,6 @@ class Studio:
         condition, are the reference.
         """
         path = score_path(self._folder, condition, contender.name, concept)
-        if path.exists():
-            return
         reference = None
         if contender.name != "base":
             reference = load_pictures(score_path(self._folder, condition, "base", concept))

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fairgen.baselines.official import Official
 from fairgen.indicator import TargetDistribution
-from pipelines.compare import compare
+from pipelines.compare import _key, compare
 from pipelines.comparison import Comparison
 from pipelines.conditions import PLAIN, conditions_of
 from pipelines.contenders import (
@@ -104,6 +104,16 @@ def test_a_comparison_needs_finished_adapters(
     without = recipe.model_copy(update={"comparison": None})
     with pytest.raises(ValueError, match="comparison: got none in the recipe"):
         compare(without, SIZE, tmp_path, tmp_path, Console())
+
+
+def test_other_settings_do_not_find_old_results(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(write_recipe())
+    slower = recipe.generation.model_copy(update={"steps": 30})
+    larger = SIZE.model_copy(update={"num_images": 5})
+    more = SIZE.model_copy(update={"training_share": 0.5})
+    keys = {_key(recipe, size) for size in (SIZE, larger, more)}
+    keys.add(_key(recipe.model_copy(update={"generation": slower}), SIZE))
+    assert len(keys) == 4
 
 
 def test_each_condition_changes_one_thing(write_recipe: Callable[..., Path]) -> None:
