@@ -11,12 +11,6 @@ both). x_t is self-discovered: the adapted model denoises from noise to t. Sourc
 method section. Here every state of every trajectory trains: the gradient's own prediction, under
 guidance, takes the row to its next state.
 
-A word may bring what nobody asked for: where the base model draws one skin tone with glasses more
-often, the direction of that tone holds glasses. With phrases h that hold such things in place, the
-direction is measured where they are, in one of them at random:
-
-    target_k(x_t) = eps(x_t, g) + eta * (eps(x_t, d_k with h) - eps(x_t, g with h))
-
 Directions that are right alone can be wrong together. So adapters may be learnt on in company: the
 frozen adapters of other attributes are on in a share of the rows, where g and d_k name their
 categories in words for the frozen model, and the adapted model sees neither word.
@@ -47,9 +41,7 @@ class DiscoveryConfig(BaseModel):
     `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
     tones, the middle needs another than the ends. `category_scale` multiplies a category's
     directions once they are learnt, for a category that is still missed. Learning itself meets
-    adapters as they were learnt: in company it would only undo their scale. `hold` are phrases that
-    name what the directions shall leave alone, such as "with glasses" and "without glasses"; each
-    stands behind the concept.
+    adapters as they were learnt: in company it would only undo their scale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +62,6 @@ class DiscoveryConfig(BaseModel):
     oppose: float = Field(default=0.5, ge=0, le=1)
     company_share: float = Field(default=0.7, ge=0, le=1)
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
-    hold: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     seed: int = 0
 
     def eta_of(self, category: str) -> float:
@@ -99,15 +90,11 @@ class DiscoveryStats:
 
 @dataclass
 class Row:
-    """One trajectory in flight: what the adapted model is told, and the frozen one's g and d_k.
-
-    The direction runs from `against` to `named`; `against` is g, or g with what is held.
-    """
+    """One trajectory in flight: what the adapted model is told, and the frozen one's g and d_k."""
 
     category: int
     told: str
     neutral: str
-    against: str
     named: str
     company: list[str]
     place: int
@@ -204,25 +191,18 @@ class Discovery:
         neutral = self._context([row.neutral for row in self._rows])
         told = self._context([row.told for row in self._rows])
         kept = self._context(keep_prompts)
-        held = [i for i, row in enumerate(self._rows) if row.against != row.neutral]
-        against = self._context([self._rows[i].against for i in held] or [""])[: len(held)]
         named, empty = self._context([row.named for row in self._rows]), self._context([""] * N)
         with torch.no_grad():
             frozen = self.backbone.denoise(
-                torch.cat([self._x, self._x, self._x, self._x[asked_rows], self._x[held]]),
-                torch.cat([t, t, t, t[asked_rows], t[held]]),
-                torch.cat([neutral, named, empty, kept[asked], against]),
+                torch.cat([self._x, self._x, self._x, self._x[asked_rows]]),
+                torch.cat([t, t, t, t[asked_rows]]),
+                torch.cat([neutral, named, empty, kept[asked]]),
             )
-        eps_g, eps_d, eps_empty, eps_asked, eps_held = frozen.split(
-            [N, N, N, len(asked), len(held)]
-        )
-        eps_against = eps_g.clone()
-        eps_against[held] = eps_held
+        eps_g, eps_d, eps_empty, eps_asked = frozen.split([N, N, N, len(asked)])
         eps_keep = eps_empty[keep_rows]
         eps_keep[asked] = eps_asked
         eta = torch.tensor([config.eta_of(self.attribute.names[r.category]) for r in self._rows])
-        strength = eta.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1))
-        target = eps_g + strength * (eps_d - eps_against)
+        target = eps_g + eta.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1)) * (eps_d - eps_g)
 
         gates = torch.eye(len(self.attribute.names))[[row.category for row in self._rows]].to(
             self._x
@@ -246,7 +226,7 @@ class Discovery:
         self.step += 1
         workers = self._accelerator.num_processes
         self.gradient_rows += N * workers
-        self.denoiser_rows += (4 * N + len(keep_rows) + len(asked) + len(held)) * workers
+        self.denoiser_rows += (4 * N + len(keep_rows) + len(asked)) * workers
         self._advance(eps_empty + config.guidance_scale * (eps_k.detach() - eps_empty), place)
         error = (eps_k.detach() - target).square().sum() / (target - eps_g).square().sum().clamp(
             min=1e-12
@@ -350,14 +330,12 @@ class Discovery:
         for other in self._others:
             if self._rng.random() < self.config.mix_attributes / len(self._others):
                 words[other.name] = self._rng.choice(other.categories).word
-        held = self._held(concept)
-        named = self._prompt(template, held, words | {self.attribute.name: own})
+        named = self._prompt(template, concept, words | {self.attribute.name: own})
         if self._rng.random() < self.config.oppose:
             opposite = [c.word for c in self.attribute.categories if c.word != own]
             words[self.attribute.name] = self._rng.choice(opposite)
         neutral = self._prompt(template, concept, words)
-        against = self._prompt(template, held, words)
-        return Row(category, neutral, neutral, against, named, [], place=0)
+        return Row(category, neutral, neutral, named, [], place=0)
 
     def _row_in_company(self, category: int, own: str, template: str, concept: str) -> Row:
         """Return a row in which adapters of the other attributes are on, all or some of them."""
@@ -368,20 +346,14 @@ class Discovery:
                 chosen = other.category(self._rng.choice(self._company_of[other.name]))
                 words[other.name] = chosen.word
                 company.append(adapter_name(other.name, chosen.name))
-        held = self._held(concept)
         return Row(
             category,
             render(template, concept),
             self._prompt(template, concept, words),
-            self._prompt(template, held, words),
-            self._prompt(template, held, words | {self.attribute.name: own}),
+            self._prompt(template, concept, words | {self.attribute.name: own}),
             company,
             place=0,
         )
-
-    def _held(self, concept: str) -> str:
-        """Return the concept with what shall not move beside it, one phrase at random."""
-        return f"{concept} {self._rng.choice(self.config.hold)}" if self.config.hold else concept
 
     def _prompt(self, template: str, concept: str, words: dict[str, str]) -> str:
         """Return a prompt whose first attribute's word stands next to the concept.

@@ -78,11 +78,7 @@ def test_the_base_model_is_untouched(pipe: StableDiffusionPipeline) -> None:
     assert all(torch.equal(before[name], value) for name, value in pipe.unet.state_dict().items())
 
 
-@pytest.mark.parametrize("hold", [(), ("with glasses",)])
-def test_row_evaluations_per_gradient_row_are_few_and_true(
-    pipe: StableDiffusionPipeline, hold: tuple[str, ...]
-) -> None:
-    config = CONFIG.model_copy(update={"hold": hold})
+def test_row_evaluations_per_gradient_row_are_few_and_true(pipe: StableDiffusionPipeline) -> None:
     rows = 0
     forward = pipe.unet.forward
 
@@ -92,7 +88,7 @@ def test_row_evaluations_per_gradient_row_are_few_and_true(
         return forward(sample, *args, **kwargs)
 
     pipe.unet.forward = counted
-    found = discovery(pipe, config)
+    found = discovery(pipe)
     stats = [found.update() for _ in range(10)][-1]
     assert stats.denoiser_rows == rows
     assert stats.gradient_rows == 10 * CONFIG.num_rows
@@ -198,66 +194,6 @@ def test_a_neutral_prompt_may_name_the_opposite_category() -> None:
         own, other = (GENDER.categories[i].word for i in (row.category, 1 - row.category))
         assert f" {other} " in row.neutral and f" {own} " in row.named
         assert f" {other} " not in row.named and row.told == row.neutral
-
-
-def test_what_is_held_stands_on_both_sides_of_the_direction(
-    pipe: StableDiffusionPipeline,
-) -> None:
-    hold = ("with glasses", "without glasses")
-    found = discovery(pipe, CONFIG.model_copy(update={"hold": hold, "num_rows": 40}))
-    ends = set()
-    for row in found._rows:
-        (end,) = (phrase for phrase in hold if row.named.endswith(f" {phrase}"))
-        ends.add(end)
-        assert row.against == f"{row.neutral} {end}" and row.told == row.neutral
-        assert not any(phrase in row.neutral for phrase in hold)
-    assert ends == set(hold)
-
-
-def test_a_word_that_brings_glasses_leaves_no_glasses_in_a_direction_that_holds_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A base that answers 1 to a woman and 10 to glasses, which "female" brings unless they are
-    named: the target of a held direction is the woman alone.
-    """
-    answers: dict[float, str] = {}
-
-    def encode(prompts: list[str]) -> torch.Tensor:
-        for prompt in prompts:
-            answers.setdefault(float(len(answers)), prompt)
-        places = [
-            place for prompt in prompts for place, known in answers.items() if known == prompt
-        ]
-        return torch.tensor(places).view(-1, 1, 1)
-
-    def denoise(x: torch.Tensor, t_N: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        values = []
-        for place in context.flatten().tolist():
-            prompt = answers[place]
-            woman = " female " in prompt
-            glasses = " with glasses" in prompt or (woman and "without glasses" not in prompt)
-            values.append(1.0 * woman + 10.0 * glasses)
-        return torch.tensor(values).view(-1, 1, 1, 1).expand_as(x) + 0 * x.requires_grad_()
-
-    def target(hold: tuple[str, ...]) -> torch.Tensor:
-        """Nothing is learnt, so the first loss is the target's square, row by row."""
-        config = CONFIG.model_copy(update={"hold": hold, "eta": 1.0, "mix_attributes": 0.0})
-        found = discovery(tiny_pipeline(), config)
-        monkeypatch.setattr(found.backbone, "encode", encode)
-        monkeypatch.setattr(found.backbone, "denoise", denoise)
-        found._contexts.clear()
-        seen: list[torch.Tensor] = []
-        original = torch.nn.functional.mse_loss
-        monkeypatch.setattr(
-            "fairgen.discovery.functional.mse_loss",
-            lambda ours, wanted: seen.append(wanted) or original(ours, wanted),
-        )
-        women = [row for row, kept in enumerate(found._rows) if " female " in kept.named]
-        found.update()
-        return seen[0][women].unique()
-
-    assert target(()).tolist() == [11.0]
-    assert target(("with glasses", "without glasses")).tolist() == [1.0]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0], ids=["alone", "in company"])
