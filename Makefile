@@ -34,7 +34,7 @@ evaluate: $(READY)  ## Score base against FairGen over the full prompt set; writ
 compare: $(READY)  ## Compare the trained adapters with rivals on the same base model; writes report/
 	$(BIN)/fairgen compare $(RECIPE)
 
-compare-full: $(READY)  ## The same at the size of every recorded figure (hours)
+compare-full: $(READY)  ## The same at full size, N=100 (hours)
 	$(BIN)/fairgen compare --full $(RECIPE)
 
 serve: $(READY)  ## Serve the registry's champions behind the OpenAI Images API, with a page at /

@@ -94,7 +94,7 @@ def evaluate(
 def compare(
     recipe: RecipePath = _DEFAULT,
     full: Annotated[
-        bool, typer.Option(help="The size of every recorded figure, not the quick one.")
+        bool, typer.Option(help="The full size of the recipe, not the quick one.")
     ] = False,
 ) -> None:
     """Compare the trained adapters with rivals on the same base model; writes report/."""
@@ -106,10 +106,7 @@ def compare(
     loaded = _load(recipe)
     console = Console()
     try:
-        if loaded.comparison is None:
-            raise ValueError("comparison: got none in the recipe, needed are sweep, quick and full")
-        size = loaded.comparison.full if full else loaded.comparison.quick
-        found = comparing.compare(loaded, size, HOME, REPORT, console)
+        found = comparing.compare(loaded, full, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise _refusal(error) from error
     console.print(*comparison_tables_of(found))

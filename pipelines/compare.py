@@ -34,15 +34,14 @@ class Job:
     arguments: tuple[object, ...]
 
 
-def compare(
-    recipe: Recipe, size: ComparisonSize, home: Path, report: Path, console: Console
-) -> Comparison:
+def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Console) -> Comparison:
     """Compare every contender with the adapters that `train-all` has finished under `home`.
 
     Raises ValueError when they are missing, or the recipe has no `comparison`.
     """
     if recipe.comparison is None:
         raise ValueError("comparison: got none in the recipe, needed are sweep, quick and full")
+    size = recipe.comparison.full if full else recipe.comparison.quick
     trained = finished_training(recipe, home)
     own_rows = sum(found.denoiser_rows for found in trained.values())
     max_rows = int(size.training_share * own_rows)

@@ -9,7 +9,6 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from fairgen.indicator import Indicator, TargetDistribution
 from fairgen.metrics import frechet_distance, kernel_distance
 from fairgen.scoring import PromptScore, fairness_of
 from pipelines.conditions import PLAIN, Condition, conditions_of
@@ -18,8 +17,9 @@ from pipelines.contenders import (
     Contender,
     Cost,
     Trial,
-    best_trial,
+    best_setting,
     cost_of,
+    draw_categories,
     load_features,
     score_path,
     trials_of,
@@ -111,12 +111,10 @@ def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
         return None
     from fairgen.portraits.drawing import draw_all
 
-    target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
-    indicator, judge = Indicator(), recipe.load_judge()
+    target, judge = PLAIN.target_of(recipe), recipe.load_judge()
     found = []
     for seed, concept in enumerate(recipe.evaluation.full.concepts):
-        cells = indicator.assign(target, num_images, seed)
-        categories = [dict(zip(target.attributes, target.cells[i], strict=True)) for i in cells]
+        categories = draw_categories(target, "quota", num_images, seed)
         found.append(judge.features(draw_all(concept, categories, random.Random(seed))))
     return torch.cat(found)
 
@@ -145,8 +143,7 @@ def _held(recipe: Recipe, condition: Condition, contender: Contender, folder: Pa
         _score(folder, condition, contender, concept)
         for concept in recipe.comparison.condition_concepts
     ]
-    wanted = condition.target or recipe.evaluation.target
-    joint = TargetDistribution.from_request(wanted, recipe.attributes)
+    joint = condition.target_of(recipe)
     targets = targets_of(recipe, joint)
     first = recipe.attributes[0]
     seen = [index for score in scores for index in score.seen[first.name]]
@@ -172,7 +169,7 @@ def _card(contender: Contender, folder: Path) -> Card:
         title=contender.title,
         source=system.source,
         knob=system.knob,
-        setting=best_trial(folder, system).setting,
+        setting=best_setting(folder, system),
         sweep=trials_of(folder, system),
         cost=cost_of(folder, system),
     )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fairgen.attributes import Attribute
-from pipelines.recipe import ComparisonConfig
+from fairgen.indicator import TargetDistribution
+from pipelines.recipe import ComparisonConfig, Recipe
 
 GUIDANCE_SCALES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
 NUM_STEPS = (10, 20, 50)
@@ -28,6 +29,11 @@ class Condition:
     num_steps: int | None = None
     phrase: str = "{concept}"
     target: Mapping[str, object] = field(default_factory=dict)
+
+    def target_of(self, recipe: Recipe) -> TargetDistribution:
+        """Return what is asked under the condition: its own target, or the recipe's."""
+        wanted = self.target or recipe.evaluation.target
+        return TargetDistribution.from_request(wanted, recipe.attributes)
 
 
 PLAIN = Condition("plain")

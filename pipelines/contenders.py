@@ -1,7 +1,6 @@
 """Who is compared with whom, and the actor that lets one of them learn, be swept and paint."""
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +88,6 @@ class Cost(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gradient_rows: int
     denoiser_rows: int
     rows_per_image: float
 
@@ -132,18 +130,14 @@ class Studio:
         if system is Gated:
             loaded = [load_adapter(path) for path in self._adapters]
             weights = weights_of({adapter.name: adapter.directions for adapter in loaded})
-            gradient_rows, denoiser_rows = 0, self._own_rows
+            denoiser_rows = self._own_rows
         else:
             weights, spent = system.train(self._backbone, self._lesson)
-            gradient_rows, denoiser_rows = spent.gradient_rows, spent.denoiser_rows
+            denoiser_rows = spent.denoiser_rows
         save_file(weights, folder / "weights.safetensors")
         made = system(self._backbone, self._lesson, weights, 1.0)
         made.close()
-        cost = Cost(
-            gradient_rows=gradient_rows,
-            denoiser_rows=denoiser_rows,
-            rows_per_image=made.rows_per_image,
-        )
+        cost = Cost(denoiser_rows=denoiser_rows, rows_per_image=made.rows_per_image)
         write(folder / "cost.json", cost.model_dump_json())
 
     def sweep(self, system: type[System], setting: float) -> None:
@@ -178,7 +172,7 @@ class Studio:
         reference = None
         if contender.name != "base":
             reference = load_pictures(score_path(self._folder, condition, "base", concept))
-        setting = best_trial(self._folder, contender.system).setting
+        setting = best_setting(self._folder, contender.system)
         painter = self._system(contender.system, setting)
         score, images = self._score(contender, painter, concept, num_images, reference, condition)
         painter.close()
@@ -203,9 +197,8 @@ class Studio:
         condition: Condition = PLAIN,
     ) -> tuple[PromptScore, list[Image.Image]]:
         seed, template = self._recipe.evaluation.seed, self._recipe.templates[0]
-        wanted = condition.target or self._recipe.evaluation.target
-        target = TargetDistribution.from_request(wanted, self._recipe.attributes)
-        categories = _draw(target, contender.drawn, num_images, seed)
+        target = condition.target_of(self._recipe)
+        categories = draw_categories(target, contender.drawn, num_images, seed)
         seeds = list(range(seed, seed + num_images))
         phrase = condition.phrase.format(concept=concept)
         sampling = Sampling(
@@ -231,7 +224,7 @@ class Studio:
         return score, images
 
 
-def _draw(
+def draw_categories(
     target: TargetDistribution, drawn: Drawn, num_images: int, seed: int
 ) -> list[dict[str, str]]:
     """Return the categories that are asked of each picture, by attribute."""
@@ -260,17 +253,14 @@ def trials_of(folder: Path, system: type[System]) -> list[Trial]:
     return [Trial.model_validate_json(path.read_text()) for path in paths if path.exists()]
 
 
-def best_trial(folder: Path, system: type[System]) -> Trial:
+def best_setting(folder: Path, system: type[System]) -> float:
     """Return the setting with the most merit; of a system without a knob its only one."""
     found = trials_of(folder, system)
-    fallback = Trial(setting=system.settings[0], fd=0, recognised=0)
-    return max(found, key=lambda trial: trial.merit, default=fallback)
+    return max(found, key=lambda trial: trial.merit).setting if found else system.settings[0]
 
 
 def cost_of(folder: Path, system: type[System]) -> Cost:
-    return Cost.model_validate(
-        json.loads((system_folder(folder, system) / "cost.json").read_text())
-    )
+    return Cost.model_validate_json((system_folder(folder, system) / "cost.json").read_text())
 
 
 def score_path(folder: Path, condition: Condition, name: str, concept: str) -> Path:

@@ -1,12 +1,12 @@
 """Concept Sliders: a low-rank slider a category, pulled towards it and away from another.
 
-Source: Gandikota et al., arXiv 2311.12092, equation 8. For category k with its word c+, another
+Source: Gandikota et al., arXiv 2311.12092, method section. For category k with its word c+, another
 category's word c- and the neutral prompt g,
 
     eps_k(x_t, g)  <-  eps(x_t, g) + eta * (eps(x_t, c+) - eps(x_t, c-))
 
-As published: rank 4, all of what a prompt reaches, the slider on both branches of guidance, and
-their training loop. Which slider is on is a coin's choice: a slider knows no distribution.
+With their rank of 4, here on the cross-attention projections. Which slider is on is a coin's
+choice: a slider knows no distribution.
 """
 
 import random
@@ -50,7 +50,5 @@ class ConceptSliders(Gated):
             lesson,
             example,
             rank=RANK,
-            projections="qkvo",
             learning_rate=LEARNING_RATE,
-            both_branches=True,
         )

@@ -1,7 +1,8 @@
 """Fair Diffusion: semantic guidance towards the asked category and away from the others.
 
 Source: Friedrich et al., arXiv 2302.10893, which guides by SEGA, Brack et al., arXiv 2301.12247,
-section 3. Legend: p the prompt, e an edit prompt, s_g guidance scale, s_e edit scale, nu momentum.
+method section. Legend: p the prompt, e an edit prompt, s_g guidance scale, s_e edit scale, nu
+momentum.
 
     psi_e = eps(x, e) - eps(x, "")
     gamma = sum over e of +- s_e psi_e [|psi_e| >= its quantile lambda] + s_m nu

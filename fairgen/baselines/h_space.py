@@ -1,13 +1,13 @@
 """Interpretable directions in the UNet's middle, learnt from the model's own pictures.
 
 Source: Li et al., "Self-discovering interpretable diffusion latent directions", arXiv 2311.17216,
-section 3. For category k: paint with the prompt that names k; then find the one vector c_k, the
-same at all times, with which the frozen model denoises those pictures under the neutral prompt,
+method section. For category k: paint with the prompt that names k; then find the one vector c_k,
+the same at all times, with which the frozen model denoises those pictures under the neutral prompt,
 
     min over c_k of E || noise - eps(x_t, g; h + c_k) ||^2,    h the output of the middle block.
 
-Asked categories add their vectors, times a scale, in the conditional rows; added to both branches,
-as in their code, guidance would not strengthen them.
+Asked categories add their vectors, times a scale, in the conditional rows, where guidance
+strengthens them.
 """
 
 import random

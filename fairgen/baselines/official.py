@@ -45,7 +45,5 @@ class Official(Gated):
             lesson,
             example,
             rank=1,
-            projections="qkvo",
             learning_rate=LEARNING_RATE,
-            both_branches=True,
         )

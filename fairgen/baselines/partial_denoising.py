@@ -5,8 +5,9 @@ its category learns from what the frozen model predicts:
 
     L = E || eps_k(x_t, told) - sum over j of w_j eps(x_t, prompt_j) ||^2
 
-Sources: the official code of arXiv 2412.18810, and arXiv 2311.12092, algorithm 1. Their batch of
-one is a batch of `NUM_ROWS` here, over the categories of all attributes; no row meets another's.
+Sources: the official code of arXiv 2412.18810, and arXiv 2311.12092. Adapters sit on all four
+cross-attention projections and act on both branches of guidance. Their batch of one is a batch of
+`NUM_ROWS` here, over the categories of all attributes; no row meets another's adapter.
 """
 
 import random
@@ -45,17 +46,16 @@ def learn(
     example: Callable[[random.Random, str, str], Example],
     *,
     rank: int,
-    projections: str,
     learning_rate: float,
-    both_branches: bool,
 ) -> tuple[Weights, Cost]:
     """Return an adapter a category; `example(rng, attribute, category)` makes a row's lesson.
 
     Training ends when the next update would spend more than the lesson's rows.
     """
-    loop = _Loop(backbone, lesson, rank, projections, learning_rate, both_branches)
+    loop = _Loop(backbone, lesson, rank, learning_rate)
     while loop.cost.denoiser_rows < lesson.max_rows:
         loop.update(example)
+    loop.bank.close()
     return weights_of({name: loop.bank.directions(name) for name in loop.bank.names}), loop.cost
 
 
@@ -65,18 +65,16 @@ class _Loop:
         backbone: Backbone,
         lesson: Lesson,
         rank: int,
-        projections: str,
         learning_rate: float,
-        both_branches: bool,
     ) -> None:
-        self._backbone, self._lesson, self._both = backbone, lesson, both_branches
+        self._backbone, self._lesson = backbone, lesson
         self.cost = Cost()
         self._rng = random.Random(lesson.seed)
         self._noise = torch.Generator().manual_seed(lesson.seed)
         self._solver = ddim(backbone.pipe.scheduler, lesson.sampling.num_steps)
         self._contexts = Contexts(backbone)
         self._categories = [(a.name, c) for a in lesson.attributes for c in a.names]
-        self.bank = AdapterBank(backbone.denoiser, backbone.projections(projections))
+        self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
         fresh = torch.Generator().manual_seed(lesson.seed)
         for category in self._categories:
             self.bank.add_trainable(adapter_name(*category), rank, fresh)
@@ -123,8 +121,7 @@ class _Loop:
                 self._contexts([""] * len(moving)),
                 self._contexts([told[i] for i in moving]),
             ]
-            both = torch.cat([own if self._both else torch.zeros_like(own), own])
-            with self.bank.gated(both):
+            with self.bank.gated(torch.cat([own, own])):
                 eps_empty, eps_told = self._backbone.denoise(
                     torch.cat([states, states]), torch.cat([t_N, t_N]), torch.cat(contexts)
                 ).chunk(2)

@@ -1,6 +1,6 @@
 """Unified Concept Editing: cross-attention's keys and values, changed once and in closed form.
 
-Source: Gandikota et al., arXiv 2308.14761, equations 5 to 8. Legend: c the embedding of a listed
+Source: Gandikota et al., arXiv 2308.14761, method section. Legend: c the embedding of a listed
 concept's token, a_p the direction that naming category p gives it, alpha_p how far, W_0 the old
 layer, P the embeddings to preserve.
 

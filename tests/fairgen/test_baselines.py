@@ -160,6 +160,7 @@ def test_a_rival_takes_the_rows_that_it_declares_and_leaves_the_base_as_it_was(
     if rival is not Uce:  # on a random model no round may have come nearer
         assert differ(painted, before) == (rival is not Unmodified)
     system.close()
+    assert not any(module._forward_hooks for module in backbone.denoiser.modules())
     assert not differ(base.paint(ask({}, {}), SAMPLING), before)
 
 
@@ -250,7 +251,7 @@ def test_uce_keeps_the_round_that_came_nearest_to_the_target() -> None:
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_h_space_vectors_bring_the_categorys_own_pictures_nearer(prediction_type: str) -> None:
+def test_h_space_vectors_lower_the_error_that_they_are_trained_on(prediction_type: str) -> None:
     backbone = load_backbone(tiny_pipeline(prediction_type))
     vectors, _ = HSpace.train(backbone, lesson(max_rows=6000))
     assert set(vectors) == {"gender-woman", "gender-man", "age-young", "age-old"}
@@ -277,8 +278,7 @@ def test_h_space_needs_a_middle_block(pipe: StableDiffusionPipeline) -> None:
         HSpace.train(backbone, lesson())
 
 
-@pytest.mark.parametrize("both_branches", [False, True])
-def test_the_published_loop_learns_its_target(both_branches: bool) -> None:
+def test_the_published_loop_learns_its_target() -> None:
     """After training, the adapted model tells "a doctor" much more like its target than before."""
     backbone = load_backbone(tiny_pipeline())
     target = {"a photo of a female doctor": 2.0, "a photo of a doctor": -1.0}
@@ -291,9 +291,7 @@ def test_the_published_loop_learns_its_target(both_branches: bool) -> None:
         lesson(max_rows=12_000),
         example,
         rank=4,
-        projections="qkvo",
         learning_rate=2e-2,
-        both_branches=both_branches,
     )
     x = torch.randn(32, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     t_N = torch.full((32,), 500)

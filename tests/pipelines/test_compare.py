@@ -17,8 +17,8 @@ from pipelines.comparison import Comparison
 from pipelines.conditions import PLAIN, conditions_of
 from pipelines.contenders import (
     CONTENDERS,
-    _draw,
-    best_trial,
+    best_setting,
+    draw_categories,
     load_pictures,
     save_pictures,
     trial_path,
@@ -48,7 +48,11 @@ def small(path: Path) -> Recipe:
     full = recipe.evaluation.full.model_copy(update={"concepts": ("doctor", "nurse")})
     evaluation = recipe.evaluation.model_copy(update={"full": full})
     generation = recipe.generation.model_copy(update={"steps": 2})
-    return recipe.model_copy(update={"evaluation": evaluation, "generation": generation})
+    assert recipe.comparison is not None
+    comparison = recipe.comparison.model_copy(update={"quick": SIZE})
+    return recipe.model_copy(
+        update={"evaluation": evaluation, "generation": generation, "comparison": comparison}
+    )
 
 
 @pytest.mark.ray
@@ -59,7 +63,7 @@ def test_every_contender_is_measured_once(
     recipe, home, report = small(write_recipe()), tmp_path / "home", tmp_path / "report"
     console = Console(record=True, width=160)
     finish_training(recipe, home)
-    found = compare(recipe, SIZE, home, report, console)
+    found = compare(recipe, False, home, report, console)
     names = [contender.name for contender in CONTENDERS]
     assert list(found.systems) == names
     assert all(list(systems) == names for systems in found.fairness.values())
@@ -88,7 +92,7 @@ def test_every_contender_is_measured_once(
     (lost,) = home.glob("compare/*/plain/words/nurse.json")
     before = json.loads(lost.read_text())
     lost.unlink()
-    again = compare(recipe, SIZE, home, report, console)
+    again = compare(recipe, False, home, report, console)
     assert again == found and json.loads(lost.read_text()) == before
     changed = {path for path, at in files.items() if path.stat().st_mtime_ns != at}
     assert changed == {lost, lost.with_suffix(".png"), lost.with_suffix(".safetensors")}
@@ -100,10 +104,10 @@ def test_a_comparison_needs_finished_adapters(
 ) -> None:
     recipe = load_recipe(write_recipe())
     with pytest.raises(ValueError, match=r"got no finished training of \['age', 'gender'\]"):
-        compare(recipe, SIZE, tmp_path, tmp_path, Console())
+        compare(recipe, False, tmp_path, tmp_path, Console())
     without = recipe.model_copy(update={"comparison": None})
     with pytest.raises(ValueError, match="comparison: got none in the recipe"):
-        compare(without, SIZE, tmp_path, tmp_path, Console())
+        compare(without, False, tmp_path, tmp_path, Console())
 
 
 def test_other_settings_do_not_find_old_results(write_recipe: Callable[..., Path]) -> None:
@@ -134,25 +138,25 @@ def test_each_condition_changes_one_thing(write_recipe: Callable[..., Path]) -> 
 
 
 def test_one_call_of_the_official_code_draws_once() -> None:
-    drawn = [tuple(asked.values()) for asked in _draw(TARGET, "call", 10, seed=3)]
+    drawn = [tuple(asked.values()) for asked in draw_categories(TARGET, "call", 10, seed=3)]
     assert len(set(drawn[:4])) == len(set(drawn[4:8])) == len(set(drawn[8:])) == 1
-    assert len({tuple(a.values()) for a in _draw(TARGET, "call", 400, seed=3)}) == 4
+    assert len({tuple(a.values()) for a in draw_categories(TARGET, "call", 400, seed=3)}) == 4
 
 
 def test_a_quota_is_exact_and_nothing_asks_nothing() -> None:
-    drawn = Counter(tuple(asked.values()) for asked in _draw(TARGET, "quota", 8, seed=0))
+    drawn = Counter(tuple(asked.values()) for asked in draw_categories(TARGET, "quota", 8, seed=0))
     assert set(drawn.values()) == {2} and len(drawn) == 4
-    assert _draw(TARGET, "nothing", 2, seed=0) == [{}, {}]
+    assert draw_categories(TARGET, "nothing", 2, seed=0) == [{}, {}]
 
 
 def test_the_setting_with_the_fairest_recognised_pictures_is_taken(tmp_path: Path) -> None:
     low, middle, *_, high = Official.settings
-    assert best_trial(tmp_path, Official).setting == low
+    assert best_setting(tmp_path, Official) == low
     for setting, fd, recognised in ((low, 0.6, 1.0), (middle, 0.3, 0.9), (high, 0.1, 0.2)):
         path = trial_path(tmp_path, Official, setting)
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, json.dumps({"setting": setting, "fd": fd, "recognised": recognised}))
-    assert best_trial(tmp_path, Official).setting == middle
+    assert best_setting(tmp_path, Official) == middle
 
 
 def test_pictures_come_back_from_their_strip(tmp_path: Path) -> None:
