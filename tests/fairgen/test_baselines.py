@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
@@ -248,6 +248,30 @@ def test_uce_keeps_the_round_that_came_nearest_to_the_target() -> None:
     assert rounds._alphas["nurse"]["gender", "woman"] == pytest.approx(asked)
     assert rounds._alphas["nurse"]["gender", "man"] == pytest.approx(-asked)
     assert any(change.any() for change in rounds._changes().values())
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_h_space_learns_what_the_model_predicts(
+    prediction_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The noise, or the velocity sqrt(abar) noise - sqrt(1 - abar) x_0."""
+    pipe = tiny_pipeline(prediction_type)
+    noised: list[tuple[Tensor, Tensor, Tensor]] = []
+    wanted: list[Tensor] = []
+    add_noise, mse_loss = DDIMScheduler.add_noise, torch.nn.functional.mse_loss
+    monkeypatch.setattr(
+        DDIMScheduler, "add_noise", lambda *call: noised.append(call[1:]) or add_noise(*call)
+    )
+    monkeypatch.setattr(
+        "fairgen.baselines.h_space.functional.mse_loss",
+        lambda ours, target: wanted.append(target) or mse_loss(ours, target),
+    )
+    HSpace.train(load_backbone(pipe), lesson())
+    assert wanted
+    for (x_0, noise, t_N), target in zip(noised, wanted, strict=True):
+        abar = pipe.scheduler.alphas_cumprod[t_N].view(-1, 1, 1, 1)
+        velocity = abar.sqrt() * noise - (1 - abar).sqrt() * x_0
+        torch.testing.assert_close(target, noise if prediction_type == "epsilon" else velocity)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

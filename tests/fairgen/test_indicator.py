@@ -3,6 +3,7 @@
 import random
 import time
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -268,6 +269,21 @@ def test_every_prefix_is_within_one_image_in_every_cell(
     for index, probability in enumerate(target.probabilities):
         given = np.cumsum([cell == index for cell in cells])
         assert np.abs(given - probability * places).max() < 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_categories_that_are_behind_never_push_a_cell_out_of_its_bound(seed: int) -> None:
+    """On uneven joint tables, whoever is furthest behind alone would leave cells three behind."""
+    rng = random.Random(seed)
+    cells = [",".join(cell) for cell in product(GENDER.names, SKIN.names, AGE.names)]
+    weights = [rng.random() ** 3 + 0.002 for _ in cells]
+    table = {cell: weight / sum(weights) for cell, weight in zip(cells, weights, strict=True)}
+    target = TargetDistribution.from_request({"joint": table}, ATTRIBUTES)
+    given = Ledger(seed).assign("a doctor", target, 150)
+    places = np.arange(1, 151)
+    for index, probability in enumerate(target.probabilities):
+        counts = np.cumsum([cell == index for cell in given])
+        assert np.abs(counts - probability * places).max() < 1
 
 
 def test_a_category_that_is_almost_never_due_costs_nothing() -> None:

@@ -74,6 +74,15 @@ def test_what_is_seen_is_counted_in_the_attributes_own_order() -> None:
     assert found.psnr == [100] * 4 and found.clip_i == pytest.approx([1] * 4)
 
 
+def test_pictures_are_compared_with_those_of_the_same_seeds() -> None:
+    red, blue = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
+    found = score_pictures(
+        "fairgen", "doctor", "a doctor", [red, red], [{}, {}], [red, blue], (GENDER,), ColourJudge()
+    )
+    assert found.psnr[0] == 100 and found.psnr[1] < 10
+    assert found.clip_i == pytest.approx([1, (256 + 256 + 1) / (256**2 + 2)], abs=1e-3)
+
+
 def test_joint_cells_and_their_discrepancy() -> None:
     target = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
     found = score("r r r g")
