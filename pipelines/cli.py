@@ -32,6 +32,7 @@ RecipePath = Annotated[
 ]
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _DEFAULT = Path("pipelines/recipes/portraits.yaml")
+_CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
 
 
 @app.callback()
@@ -142,6 +143,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
     replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
     max_rows: Annotated[int, typer.Option(help="Denoiser rows a pass.", min=2)] = 16,
+    calibrate: Annotated[bool, typer.Option(help=_CALIBRATE)] = False,
 ) -> None:
     """Serve the registry's champions behind the OpenAI Images API until interrupted."""
     from rich.console import Console
@@ -149,7 +151,7 @@ def serve(
     from pipelines.serve.run import serve_until_interrupted
 
     _load(recipe)
-    settings = _settings(recipe, max_replicas=replicas, max_rows=max_rows)
+    settings = _settings(recipe, max_replicas=replicas, max_rows=max_rows, calibrate=calibrate)
     serve_until_interrupted(settings, HOME, host, port, Console())
 
 
@@ -166,6 +168,7 @@ def generate(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The first picture's seed.", min=0)] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
+    calibrate: Annotated[bool, typer.Option(help=_CALIBRATE)] = False,
 ) -> None:
     """Paint with the registry's champions into a folder, without a server."""
     from rich.console import Console
@@ -181,7 +184,7 @@ def generate(
             seed=seed,
             fairness=painting.parse_fairness(fairness or []),
         )
-        records = painting.generate(loaded, request, HOME, out, console)
+        records = painting.generate(loaded, request, HOME, out, console, calibrate)
     except ValueError as error:
         raise _refusal(error) from error
     for attribute, counts in painting.tally(records).items():

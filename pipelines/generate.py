@@ -54,19 +54,28 @@ def _table(item: str, value: str) -> dict[str, float]:
 
 
 def generate(
-    recipe: Recipe, request: ImageRequest, home: Path, out: Path, console: Console
+    recipe: Recipe,
+    request: ImageRequest,
+    home: Path,
+    out: Path,
+    console: Console,
+    calibrate: bool = False,
 ) -> list[Provenance]:
     """Paint with the champions of the registry under `home` and write files, records and a grid.
 
-    Raises ValueError for a target that the champions cannot meet.
+    With `calibrate`, what the measured adapters miss is made up for. Raises ValueError for a target
+    that the champions cannot meet.
     """
     with tracking_server(home) as tracking_uri:
         settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
         service = GeneratorService(settings, recipe)
     try:
-        indicator = IndicatorService(recipe.attributes, None)
+        indicator = IndicatorService(recipe.attributes, None, calibrate)
         assignment = indicator.assign(
-            request.prompt, request.n, request.fairness, list(service.served)
+            request.prompt,
+            request.n,
+            request.fairness,
+            {info.name: info.confusion for info in service.attributes()},
         )
         orders = orders_of(request, assignment, recipe.generation)
         files = asyncio.run(_paint(service, recipe, orders, console))

@@ -3,11 +3,12 @@ mlflow.
 """
 
 import hashlib
+import json
 import logging
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -54,13 +55,17 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class Champion:
-    """The version of one registered model that is served, and what its tags say of it."""
+    """The version of one registered model that is served, and what its tags say of it.
+
+    `confusion` is what the judge saw where this category was asked: category -> share; None where
+    the version has not been measured.
+    """
 
     name: str
     version: str
     adapter_set: str
     sha256: str
-    hit_rate: float | None
+    confusion: dict[str, float] | None = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -287,8 +292,8 @@ class Registry:
         if (number := self._champion(name)) is None:
             return None
         tags = self._client.get_model_version(name, number).tags
-        hit_rate = float(tags["hit_rate"]) if "hit_rate" in tags else None
-        return Champion(name, number, tags["adapter_set"], tags["sha256"], hit_rate)
+        confusion = json.loads(tags["confusion"]) if "confusion" in tags else None
+        return Champion(name, number, tags["adapter_set"], tags["sha256"], confusion)
 
     def _promote(self, name: str, number: str, worthy: bool) -> None:
         if worthy:
@@ -381,7 +386,7 @@ def _measured(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str, st
         "fd": f"{evaluation.fairness[attribute]['fairgen'].fd:.4f}",
         "base_fd": f"{evaluation.fairness[attribute]['base'].fd:.4f}",
         "hit_rate": f"{row[category]:.4f}",
-        "confusion": ", ".join(f"{seen} {share:.3f}" for seen, share in row.items()),
+        "confusion": json.dumps({seen: round(share, 4) for seen, share in row.items()}),
         "recognised": f"{evaluation.preservation['fairgen'].recognised:.4f}",
         "same_seed_ssim": f"{evaluation.preservation['fairgen'].ssim:.4f}",
     }

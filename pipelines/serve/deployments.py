@@ -11,6 +11,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from fairgen.calibration import Confusion
 from pipelines.recipe import load_recipe
 from pipelines.serve.errors import RequestError
 from pipelines.serve.gateway import create_app
@@ -31,10 +32,12 @@ class Indicator:
     """One small replica, since the ledger is one."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self._service = IndicatorService(load_recipe(settings.recipe).attributes, settings.fairness)
+        self._service = IndicatorService(
+            load_recipe(settings.recipe).attributes, settings.fairness, settings.calibrate
+        )
 
     async def assign(
-        self, prompt: str, num_images: int, fairness: Any, served: list[str]
+        self, prompt: str, num_images: int, fairness: Any, served: dict[str, Confusion | None]
     ) -> Assignment:
         """Return what each picture of a request shows."""
         return self._service.assign(prompt, num_images, fairness, served)
@@ -89,7 +92,7 @@ class Gateway:
 
     async def assign(self, request: ImageRequest) -> Assignment:
         """Ask the indicator."""
-        served = [attribute.name for attribute in await self.attributes()]
+        served = {info.name: info.confusion for info in await self.attributes()}
         return await _retried(
             lambda: self._indicator.assign.remote(
                 request.prompt, request.n, request.fairness, served

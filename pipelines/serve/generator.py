@@ -75,7 +75,7 @@ class GeneratorService:
         return dict(self._served)
 
     def attributes(self) -> list[AttributeInfo]:
-        """Return the served attributes with their versions and measured hit rates."""
+        """Return the served attributes with their versions and measured confusions."""
         served = self.served
         return [
             AttributeInfo(
@@ -86,7 +86,7 @@ class GeneratorService:
                         name=category.name,
                         word=category.word,
                         adapter=_used(served[attribute.name].members[category.name]),
-                        hit_rate=served[attribute.name].members[category.name].hit_rate,
+                        confusion=served[attribute.name].members[category.name].confusion,
                     )
                     for category in attribute.categories
                 ],

@@ -1,9 +1,10 @@
 """The indicator's service: the prompt gate, exact quotas, and the ledger of what was given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fairgen.attributes import Attribute
+from fairgen.calibration import Confusion, calibrated
 from fairgen.gate import GateDecision, decide
 from fairgen.indicator import Ledger, TargetDistribution
 from pipelines.serve.schemas import Fairness
@@ -28,22 +29,30 @@ class Assignment:
 class IndicatorService:
     """Decides what every picture of every request shows; the only state is the ledger."""
 
-    def __init__(self, attributes: Sequence[Attribute], default: Fairness | None) -> None:
+    def __init__(
+        self, attributes: Sequence[Attribute], default: Fairness | None, calibrate: bool
+    ) -> None:
         """`default` is the fairness of a request without its own; None is uniform over all served.
+        With `calibrate`, what measured adapters miss is made up for.
 
         Raises ValueError when the default names what the attributes do not have.
         """
         self._attributes, self._default = tuple(attributes), default
-        self._ledger = Ledger()
+        self._calibrate, self._ledger = calibrate, Ledger()
         if isinstance(default, dict):
             TargetDistribution.from_request(default, attributes)
 
     def assign(
-        self, prompt: str, num_images: int, fairness: Fairness | None, served: Sequence[str]
+        self,
+        prompt: str,
+        num_images: int,
+        fairness: Fairness | None,
+        served: Mapping[str, Confusion | None],
     ) -> Assignment:
         """Return the next pictures of this prompt's stream under the asked target.
 
-        `served` names the attributes that have adapters. An attribute that the gate does not free
+        `served` holds the attributes that have adapters, with the confusion of those that were
+        measured. An attribute that the gate does not free
         is left out of the target. Raises ValueError for a target that cannot be met.
         """
         attributes = [a for a in self._attributes if a.name in served]
@@ -58,6 +67,8 @@ class IndicatorService:
         if not free:
             return Assignment([Assigned({}, 1.0)] * num_images, gate)
         target = target.marginalised(free)
+        if self._calibrate:
+            target = calibrated(target, {n: found for n, found in served.items() if found})
         cells = self._ledger.assign(prompt.strip(), target, num_images)
         return Assignment(
             [

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
 
 _SIZE = re.compile(r"^([1-9]\d{0,4})x([1-9]\d{0,4})$")
@@ -134,14 +135,16 @@ class CompletedImage(ImageFrame):
 
 
 class CategoryInfo(BaseModel):
-    """A category that can be asked for: its words, its adapter, and how often the adapter hits."""
+    """A category that can be asked for: its words, its adapter, and what is seen when it is asked
+    for (category -> share), None where it was not measured.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     word: str
     adapter: AdapterUsed
-    hit_rate: float | None
+    confusion: dict[str, float] | None
 
 
 class AttributeInfo(BaseModel):
@@ -152,3 +155,10 @@ class AttributeInfo(BaseModel):
     name: str
     adapter_set: str
     categories: list[CategoryInfo]
+
+    @property
+    def confusion(self) -> Confusion | None:
+        """What is seen where each category is asked, None unless all were measured."""
+        rows = {category.name: category.confusion for category in self.categories}
+        known = {name: row for name, row in rows.items() if row is not None}
+        return known if len(known) == len(rows) else None

@@ -24,9 +24,11 @@ class Limits(BaseModel):
 class ServeSettings(BaseModel):
     """The endpoint of one recipe: its base model, its attributes, its registry.
 
-    `fairness` is what a request without its own gets. `tracking_uri` is the MLflow server that
-    names the champions; without one the endpoint paints with the base model only. `max_rows` is the
-    size of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU wants more.
+    `fairness` is what a request without its own gets. `calibrate` turns what is asked of the
+    adapters so that what is seen, misses included, is the target. `tracking_uri` is the MLflow
+    server that names the champions; without one the endpoint paints with the base model only.
+    `max_rows` is the size of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU
+    wants more.
     `gpus_per_replica` None takes a GPU where the cluster has any.
     """
 
@@ -35,6 +37,7 @@ class ServeSettings(BaseModel):
     recipe: Path = Path("pipelines/recipes/portraits.yaml")
     tracking_uri: str | None = None
     fairness: dict[str, Any] | Literal["off"] | None = None
+    calibrate: bool = False
     poll_s: float = Field(default=10.0, gt=0)
     max_rows: int = Field(default=16, ge=2)
     min_replicas: int = Field(default=1, ge=1)

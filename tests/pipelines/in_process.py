@@ -24,14 +24,14 @@ class InProcess:
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
         self.generator = GeneratorService(settings, recipe)
-        self._indicator = IndicatorService(recipe.attributes, settings.fairness)
+        self._indicator = IndicatorService(recipe.attributes, settings.fairness, settings.calibrate)
         self._metrics = GatewayMetrics()
 
     async def check_size(self, width_px: int, height_px: int) -> None:
         self.generator.check_size(width_px, height_px)
 
     async def assign(self, request: ImageRequest) -> Assignment:
-        served = list(self.generator.served)
+        served = {info.name: info.confusion for info in self.generator.attributes()}
         return self._indicator.assign(request.prompt, request.n, request.fairness, served)
 
     async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:

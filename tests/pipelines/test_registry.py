@@ -75,7 +75,7 @@ def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
         "woman": "1",
         "man": "1",
     }
-    assert champions.members["woman"].hit_rate == 0.99
+    assert champions.members["woman"].confusion == {"woman": 0.99, "man": 0.01}
     for category, folder in folders.items():
         assert load_adapter(folder).sha256 == champions.members[category].sha256
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
