@@ -74,6 +74,19 @@ def sampling_floor(
     return float(np.linalg.norm(counts / num_images - target, axis=1).mean())
 
 
+def drift_floor(
+    shares_C: Sequence[float] | Array, num_images: int, trials: int = 4000, seed: int = 0
+) -> float:
+    """Return the mean distance between the shares of two independent samples of `num_images` from
+    one distribution: what even an unchanged model drifts by under other seeds.
+    """
+    shares = np.asarray(shares_C, float)
+    one, other = np.random.default_rng(seed).multinomial(
+        num_images, shares / shares.sum(), size=(2, trials)
+    )
+    return float(np.linalg.norm((one - other) / num_images, axis=1).mean())
+
+
 def bootstrap_interval(
     values: Sequence[float], confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:

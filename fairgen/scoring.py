@@ -28,7 +28,7 @@ from fairgen.metrics import (
     similarity,
 )
 
-_FEWEST_ALIKE = 3
+_FEWEST_ALIKE = 2
 
 
 class PromptScore(BaseModel):
@@ -38,8 +38,8 @@ class PromptScore(BaseModel):
     included (`asked` is empty where nothing was asked), `soft` the mean class probabilities,
     `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt.
     `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
-    `spread` is, per attribute and category seen, the mean pairwise distance of such pictures; None
-    where there are fewer than three.
+    `spread` is the mean pairwise distance of the pictures of each joint cell of the attributes that
+    was seen at least twice, as "woman,light,young".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class PromptScore(BaseModel):
     ssim: list[float]
     psnr: list[float]
     clip_i: list[float]
-    spread: dict[str, list[float | None]]
+    spread: dict[str, float]
 
 
 def score_pictures(
@@ -97,16 +97,25 @@ def score_pictures(
         ssim=similarity(pixels, before).tolist(),
         psnr=psnr(pixels, before).tolist(),
         clip_i=cosines(features, judge.features(reference)).tolist(),
-        spread={head: _spread(features, seen[head], len(names)) for head, names in classes.items()},
+        spread=_spread(features, [(a.names, seen[a.name]) for a in attributes]),
     )
 
 
-def _spread(features: Tensor, seen: Sequence[int], num_classes: int) -> list[float | None]:
-    """Return the mean pairwise distance among the pictures of each class."""
-    groups = [features[torch.tensor(seen) == index] for index in range(num_classes)]
-    return [
-        mean_pairwise_distance(group) if len(group) >= _FEWEST_ALIKE else None for group in groups
-    ]
+def _spread(
+    features: Tensor, seen: Sequence[tuple[Sequence[str], Sequence[int]]]
+) -> dict[str, float]:
+    """Return the mean pairwise distance among the pictures of each cell; `seen` holds, attribute
+    by attribute, the categories' names and their index picture by picture.
+    """
+    groups: dict[str, list[int]] = {}
+    for place in range(len(features)):
+        cell = ",".join(names[indices[place]] for names, indices in seen)
+        groups.setdefault(cell, []).append(place)
+    return {
+        cell: mean_pairwise_distance(features[members])
+        for cell, members in groups.items()
+        if len(members) >= _FEWEST_ALIKE
+    }
 
 
 def _unit(images: Sequence[Image.Image]) -> torch.Tensor:
@@ -180,14 +189,17 @@ def drift(score: PromptScore, base: PromptScore, head: str) -> float:
     )
 
 
-def diversity(score: PromptScore, base: PromptScore, head: str) -> float | None:
-    """Return the spread within the categories of an attribute against the base model's, the mean
-    over categories that both have: 1 is as diverse. None where they share none.
+def diversity(score: PromptScore, base: PromptScore) -> float | None:
+    """Return the spread within the joint cells of the attributes against the base model's, the mean
+    over cells that both have: 1 is as diverse. None where they share none.
+
+    Cells, not single categories: women of every skin tone differ more than the base model's, which
+    are all alike, and that is not what is meant.
     """
     ratios = [
-        own / before
-        for own, before in zip(score.spread[head], base.spread[head], strict=True)
-        if own is not None and before
+        score.spread[cell] / before
+        for cell, before in base.spread.items()
+        if before and cell in score.spread
     ]
     return sum(ratios) / len(ratios) if ratios else None
 

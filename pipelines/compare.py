@@ -19,7 +19,14 @@ from pipelines.cluster_session import cluster_session
 from pipelines.comparison import Comparison, compared
 from pipelines.comparison_report import write_comparison
 from pipelines.conditions import PLAIN, conditions_of
-from pipelines.contenders import CONTENDERS, Studio, score_path, system_folder, trial_path
+from pipelines.contenders import (
+    CONTENDERS,
+    Studio,
+    calibration_paths,
+    score_path,
+    system_folder,
+    trial_path,
+)
 from pipelines.progress import ProgressView
 from pipelines.recipe import ComparisonSize, Recipe
 from pipelines.train_all import finished_training
@@ -57,11 +64,11 @@ def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Conso
         systems = list(dict.fromkeys(contender.system for contender in CONTENDERS))
         _run(studios, "learn", view, _lessons(systems, folder))
         _run(studios, "sweep", view, _trials(systems, folder))
+        _run(studios, "calibrate", view, _calibrations(recipe, folder))
         for stage, jobs in _paintings(recipe, size, folder).items():
             _run(studios, stage, view, jobs)
     comparison = compared(recipe, folder)
-    conditions = conditions_of(recipe.comparison, recipe.attributes)
-    write_comparison(comparison, conditions, folder, report)
+    write_comparison(comparison, conditions_of(recipe), folder, report)
     return comparison
 
 
@@ -91,15 +98,22 @@ def _trials(systems: Sequence[type[System]], folder: Path) -> list[Job]:
     ]
 
 
+def _calibrations(recipe: Recipe, folder: Path) -> list[Job]:
+    assert recipe.comparison is not None
+    size = recipe.comparison.calibration
+    paths = calibration_paths(recipe, folder)
+    return [
+        Job(path, "calibrate", (concept, size.num_images))
+        for path, concept in zip(paths, size.concepts, strict=True)
+    ]
+
+
 def _paintings(recipe: Recipe, size: ComparisonSize, folder: Path) -> dict[str, list[Job]]:
     """Return the paintings by stage: what others are compared with comes first."""
-    assert recipe.comparison is not None
     stages: dict[str, list[Job]] = {}
-    for condition in (PLAIN, *conditions_of(recipe.comparison, recipe.attributes)):
+    for condition in (PLAIN, *conditions_of(recipe)):
         plain = condition == PLAIN
-        concepts = (
-            recipe.evaluation.full.concepts if plain else recipe.comparison.condition_concepts
-        )
+        concepts = recipe.evaluation.full.concepts if plain else condition.concepts
         for contender, concept in product(CONTENDERS, concepts):
             if not plain and not contender.everywhere:
                 continue

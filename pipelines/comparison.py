@@ -1,7 +1,8 @@
 """The result of a comparison: an evaluation of every contender, and what each has cost."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from fairgen.attributes import Attribute
 from fairgen.metrics import frechet_distance, kernel_distance
-from fairgen.scoring import PromptScore, fairness_of
+from fairgen.scoring import PromptScore, drift, fairness_of, hit_rates
 from pipelines.conditions import PLAIN, Condition, conditions_of
 from pipelines.contenders import (
+    BASE,
     CONTENDERS,
     Contender,
     Cost,
@@ -21,6 +24,7 @@ from pipelines.contenders import (
     cost_of,
     draw_categories,
     load_features,
+    load_pictures,
     score_path,
     trials_of,
 )
@@ -54,16 +58,25 @@ class Quality(BaseModel):
 
 
 class Held(BaseModel):
-    """One system under one condition: the mean of per-prompt FD of each target, preservation, and
-    the share that the first attribute's first category was asked for and delivered.
+    """One system under one condition, over its concepts.
+
+    `fd` is the mean of per-prompt FD of each target, `hit_rates` is attribute -> category -> the
+    share in which it was seen where it was asked, both of what the prompt leaves free only. `drift`
+    is the mean over prompts of how far each attribute that the condition does not ask, nor the
+    prompt name, moved from the base model's distribution. `obeyed` is the share of pictures that
+    show what the prompt names, None where it names nothing; `unchanged` the share that equal the
+    base model's pixel by pixel. `delivered` is the share of the first attribute's first category.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fd: dict[str, float]
+    hit_rates: dict[str, dict[str, float]]
+    drift: dict[str, float]
     recognised: float
     ssim: float
-    asked: float
+    unchanged: float
+    obeyed: float | None
     delivered: float
 
 
@@ -98,9 +111,16 @@ def compared(recipe: Recipe, folder: Path) -> Comparison:
                 for contender in CONTENDERS
                 if contender.everywhere
             }
-            for condition in conditions_of(recipe.comparison, recipe.attributes)
+            for condition in _looked_at(recipe)
         },
     )
+
+
+def _looked_at(recipe: Recipe) -> list[Condition]:
+    """Return all conditions over the same concepts: the plain one too."""
+    assert recipe.comparison is not None
+    plain = replace(PLAIN, concepts=recipe.comparison.condition_concepts)
+    return [plain, *conditions_of(recipe)]
 
 
 def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
@@ -137,26 +157,63 @@ def _quality(contender: Contender, folder: Path, concepts: Sequence[str], real: 
 
 
 def _held(recipe: Recipe, condition: Condition, contender: Contender, folder: Path) -> Held:
-    assert recipe.comparison is not None
     attributes = {attribute.name: attribute for attribute in recipe.attributes}
-    scores = [
-        _score(folder, condition, contender, concept)
-        for concept in recipe.comparison.condition_concepts
-    ]
-    joint = condition.target_of(recipe)
-    targets = targets_of(recipe, joint)
-    first = recipe.attributes[0]
-    seen = [index for score in scores for index in score.seen[first.name]]
+    gates = [condition.gate_of(recipe, concept) for concept in condition.concepts]
+    scores = [_score(folder, condition, contender, concept) for concept in condition.concepts]
+    base = [_score(folder, condition, BASE, concept) for concept in condition.concepts]
+    target = condition.target_of(recipe)
+    free = [name for name in target.attributes if all(name in gate.free for gate in gates)]
+    named = {
+        name: found.named[0]
+        for name, found in gates[0].attributes.items()
+        if found.reason == "named" and len(found.named) == 1
+    }
+    is_people = all(gate.person for gate in gates)
+    others = set(scores[0].seen) - set(target.attributes) - set(named) if is_people else set()
     return Held(
         fd={
-            name: _mean([fairness_of(score, target, attributes).fd for score in scores])
-            for name, target in targets.items()
+            name: _mean([fairness_of(score, one, attributes).fd for score in scores])
+            for name, one in targets_of(recipe, target.marginalised(free)).items()
+        },
+        hit_rates={
+            name: {category: row[category] for category, row in hit_rates(scores, found).items()}
+            for name, found in attributes.items()
+            if name in free and scores[0].asked[name]
+        },
+        drift={
+            name: _mean([drift(s, b, name) for s, b in zip(scores, base, strict=True)])
+            for name in sorted(others)
         },
         recognised=_mean([float(value) for score in scores for value in score.recognised]),
         ssim=_mean([value for score in scores for value in score.ssim]),
-        asked=joint.marginal(first.name)[first.names[0]],
-        delivered=seen.count(0) / len(seen),
+        unchanged=_mean(
+            [_unchanged(condition, contender, folder, concept) for concept in condition.concepts]
+        ),
+        obeyed=_mean([_shown(score, attributes, named) for score in scores]) if named else None,
+        delivered=_mean(
+            [score.seen[recipe.attributes[0].name].count(0) / score.num_images for score in scores]
+        ),
     )
+
+
+def _unchanged(condition: Condition, contender: Contender, folder: Path, concept: str) -> float:
+    """Return the share of a prompt's pictures that equal the base model's of the same seeds."""
+    own, base = (
+        load_pictures(score_path(folder, condition, found.name, concept))
+        for found in (contender, BASE)
+    )
+    return _mean([float(a.tobytes() == b.tobytes()) for a, b in zip(own, base, strict=True)])
+
+
+def _shown(
+    score: PromptScore, attributes: Mapping[str, Attribute], named: Mapping[str, str]
+) -> float:
+    """Return the share of pictures that show every named category."""
+    wanted = [
+        [attributes[name].names[index] == category for index in score.seen[name]]
+        for name, category in named.items()
+    ]
+    return _mean([float(all(found)) for found in zip(*wanted, strict=True)])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -58,6 +58,9 @@ def comparison_tables_of(comparison: Comparison) -> list[Table]:
             table.add_row(cells[0], *(cells[place] for place in chosen))
         tables.append(table)
     floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
+    drifts = comparison.preservation["base"].drift_floor.values()
+    tables[1].add_section()
+    tables[1].add_row("floor of two samples", "", "", *(f"{floor:.3f}" for floor in drifts), "", "")
     tables[0].add_section()
     tables[0].add_row("floor of a fair coin", *floors)
     return tables
@@ -146,11 +149,11 @@ independent sampler of this N still gets an FD of {floors}: only quotas come und
 <p>Coin: each picture's category is drawn by lot; coin a call: once for four pictures, as the
 official code does. Recognised: the judge still names the concept. A system that changes who is in
 the picture changes the picture, so no fair system has an SSIM of 1; SSIM, PSNR (dB) and CLIP-I are
-with the base model's picture of the same seed. Diversity: the spread within a category, against the
-base model's. Drift: how far an attribute that nobody asked for moved from the base model's
-distribution. FID and KID (times 1,000): to real pictures of the target distribution, in the judge's
-own features. Training: rows through the denoiser. Cost: denoiser rows a picture, against the base
-model's. Categories are a presentation that a judge perceives in drawn pictures, not people.</p>
+with the base model's picture of the same seed. Diversity: the spread within a joint cell of the
+attributes, against the base model's. Drift: how far an attribute that nobody asked for moved from
+the base model's distribution. FID and KID (times 1,000): to real pictures of the target
+distribution, in the judge's own features. Training: rows through the denoiser. Cost: denoiser rows
+a picture, against the base model's. Categories are a presentation that a judge perceives in drawn pictures, not people.</p>
 <h2>Fairness against preservation</h2>
 <figure><img alt="Mean FD against same-seed SSIM, one point a system"
 src="{scatter(comparison)}"></figure>
@@ -158,7 +161,17 @@ src="{scatter(comparison)}"></figure>
 <p>{_conditions_note(comparison)}</p>
 <figure><img alt="FD over guidance scales and steps, delivered against asked shares"
 src="{robustness(comparison, conditions)}"></figure>
+<p>The words of the prompt changed: loaded ones, ones that add something, ones that name a category
+(the gate then leaves that attribute alone; obeyed: the picture shows what the prompt names), and
+prompts without people (same pixels: the share of pictures that equal the base model's).</p>
 <div class="scroll">{_phrases(comparison, conditions)}</div>
+<h2>One attribute alone, and all at once</h2>
+<p>Adapters are trained apart. Hit rate: the share of pictures asked for a category in which it is
+seen, when only its attribute is asked for and beside all others.</p>
+<div class="scroll">{_interference(comparison, conditions)}</div>
+<p>When one attribute is asked for alone, how far the others move from the base model's
+distribution. Two samples of an unchanged model would differ by {_drift_floors(comparison)}.</p>
+<div class="scroll">{_entanglement(comparison, conditions)}</div>
 <h2>The same seeds by every system</h2>
 {_grids(comparison, folder)}
 <h2>How each knob was set</h2>
@@ -192,16 +205,77 @@ def _conditions_note(comparison: Comparison) -> str:
 def _phrases(comparison: Comparison, conditions: Sequence[Condition]) -> str:
     rows = []
     for condition in conditions:
-        if condition.group == "phrase":
+        if condition.group in ("phrase", "explicit", "no people"):
             for name, held in comparison.conditions[condition.slug].items():
                 rows.append(
-                    f"<tr><td>{escape(condition.label)}</td>"
-                    f"<td>{escape(comparison.systems[name].title)}</td>"
-                    f"<td>{mean_fd(held.fd):.3f}</td><td>{held.recognised:.3f}</td>"
-                    f"<td>{held.ssim:.3f}</td></tr>"
+                    [
+                        condition.label,
+                        comparison.systems[name].title,
+                        f"{mean_fd(held.fd):.3f}" if held.fd else "-",
+                        "-" if held.obeyed is None else f"{held.obeyed:.3f}",
+                        f"{held.recognised:.3f}",
+                        f"{held.ssim:.3f}",
+                        f"{held.unchanged:.3f}",
+                    ]
                 )
-    head = "<th>prompt</th><th>system</th><th>mean FD</th><th>recognised</th><th>SSIM</th>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return _plain_table(
+        ["prompt", "system", "mean FD", "obeyed", "recognised", "SSIM", "same pixels"], rows
+    )
+
+
+def _interference(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+    """Return hit rates of each category alone and beside the other attributes'."""
+    together = comparison.conditions[PLAIN.slug]
+    rows = []
+    for condition in conditions:
+        if condition.group == "alone":
+            alone = comparison.conditions[condition.slug]
+            asking = [name for name in alone if alone[name].hit_rates]
+            for category in alone[asking[0]].hit_rates[condition.label]:
+                rows.append(
+                    [
+                        f"{condition.label} {category}",
+                        *(
+                            f"{held[name].hit_rates[condition.label][category]:.3f}"
+                            for name in asking
+                            for held in (alone, together)
+                        ),
+                    ]
+                )
+    head = [
+        f"{comparison.systems[name].title}, {how}"
+        for name in asking
+        for how in ("alone", "together")
+    ]
+    return _plain_table(["hit rate", *head], rows)
+
+
+def _entanglement(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+    """Return how far the other attributes move when one is asked for alone."""
+    rows = []
+    alone = [condition for condition in conditions if condition.group == "alone"]
+    moved = sorted(
+        {name for c in alone for h in comparison.conditions[c.slug].values() for name in h.drift}
+    )
+    for condition in alone:
+        for name, held in comparison.conditions[condition.slug].items():
+            if name != "base":
+                drifts = [f"{held.drift[m]:.3f}" if m in held.drift else "" for m in moved]
+                rows.append([condition.label, comparison.systems[name].title, *drifts])
+    return _plain_table(["asked alone", "system", *(f"drift of {name}" for name in moved)], rows)
+
+
+def _drift_floors(comparison: Comparison) -> str:
+    found = comparison.preservation["base"].drift_floor
+    return ", ".join(f"{floor:.3f} ({escape(name)})" for name, floor in found.items())
+
+
+def _plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _sweeps(comparison: Comparison) -> str:
@@ -210,12 +284,15 @@ def _sweeps(comparison: Comparison) -> str:
         for trial in card.sweep:
             chosen = " (taken)" if trial.setting == card.setting else ""
             rows.append(
-                f"<tr><td>{escape(card.title.split(',')[0])}</td><td>{escape(card.knob)}</td>"
-                f"<td>{trial.setting:g}{chosen}</td><td>{trial.fd:.3f}</td>"
-                f"<td>{trial.recognised:.3f}</td></tr>"
+                [
+                    card.title.split(",")[0],
+                    card.knob,
+                    f"{trial.setting:g}{chosen}",
+                    f"{trial.fd:.3f}",
+                    f"{trial.recognised:.3f}",
+                ]
             )
-    head = "<th>system</th><th>knob</th><th>setting</th><th>mean FD</th><th>recognised</th>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return _plain_table(["system", "knob", "setting", "mean FD", "recognised"], rows)
 
 
 def _grids(comparison: Comparison, folder: Path) -> str:

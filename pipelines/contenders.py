@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from fairgen.adapters import load_adapter
-from fairgen.attributes import render
 from fairgen.backbones import load_backbone
 from fairgen.baselines.concept_sliders import ConceptSliders
 from fairgen.baselines.fair_diffusion import FairDiffusion
@@ -22,8 +21,9 @@ from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights
 from fairgen.baselines.uce import Uce
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
+from fairgen.calibration import Confusion, calibrated
 from fairgen.indicator import Indicator, TargetDistribution
-from fairgen.scoring import PromptScore, fairness_of, score_pictures
+from fairgen.scoring import PromptScore, fairness_of, hit_rates, score_pictures
 from pipelines.conditions import PLAIN, Condition
 from pipelines.recipe import Recipe
 from pipelines.report import png
@@ -37,7 +37,8 @@ class Contender:
     """A system, and how the categories that are asked of it are drawn.
 
     "call" draws once for every four pictures, as one call of the official code paints them.
-    `everywhere`: it is also looked at under other conditions than the plain one.
+    `everywhere`: it is also looked at under other conditions than the plain one. `calibrated`: what
+    it was measured to miss is made up for.
     """
 
     name: str
@@ -45,14 +46,17 @@ class Contender:
     drawn: Drawn
     label: str = ""
     everywhere: bool = False
+    calibrated: bool = False
 
     @property
     def title(self) -> str:
         return f"{self.system.title}{self.label and ', '}{self.label}"
 
 
+BASE = Contender("base", Unmodified, "nothing", everywhere=True)
+FAIRGEN = Contender("fairgen", Gated, "quota", "quota", everywhere=True)
 CONTENDERS = (
-    Contender("base", Unmodified, "nothing", everywhere=True),
+    BASE,
     Contender("words", Words, "iid", "coin"),
     Contender("words_quota", Words, "quota", "quota", everywhere=True),
     Contender("fair_diffusion", FairDiffusion, "iid"),
@@ -62,8 +66,10 @@ CONTENDERS = (
     Contender("official", Official, "call", "coin a call"),
     Contender("official_iid", Official, "iid", "coin"),
     Contender("iid", Gated, "iid", "coin"),
-    Contender("fairgen", Gated, "quota", "quota", everywhere=True),
+    FAIRGEN,
+    Contender("calibrated", Gated, "quota", "quota, calibrated", calibrated=True),
 )
+_CALIBRATION = Condition("calibration")
 
 
 class Trial(BaseModel):
@@ -162,6 +168,15 @@ class Studio:
         )
         write(trial_path(self._folder, system, setting), trial.model_dump_json())
 
+    def calibrate(self, concept: str, num_images: int) -> None:
+        """Paint and judge what FairGen's confusion is measured on."""
+        path = score_path(self._folder, _CALIBRATION, FAIRGEN.name, concept)
+        painter = self._system(Gated, best_setting(self._folder, Gated))
+        score, images = self._score(FAIRGEN, painter, concept, num_images, None)
+        painter.close()
+        save_pictures(path, images)
+        write(path, score.model_dump_json())
+
     def paint(
         self, contender: Contender, condition: Condition, concept: str, num_images: int
     ) -> None:
@@ -197,8 +212,14 @@ class Studio:
         condition: Condition = PLAIN,
     ) -> tuple[PromptScore, list[Image.Image]]:
         seed, template = self._recipe.evaluation.seed, self._recipe.templates[0]
-        target = condition.target_of(self._recipe)
-        categories = draw_categories(target, contender.drawn, num_images, seed)
+        target, drawn = condition.target_of(self._recipe), contender.drawn
+        if contender.system is Gated:
+            free = condition.gate_of(self._recipe, concept).free
+            kept = [name for name in target.attributes if name in free]
+            target, drawn = target.marginalised(kept), drawn if kept else "nothing"
+        if contender.calibrated:
+            target = calibrated(target, confusions_of(self._recipe, self._folder))
+        categories = draw_categories(target, drawn, num_images, seed)
         seeds = list(range(seed, seed + num_images))
         phrase = condition.phrase.format(concept=concept)
         sampling = Sampling(
@@ -214,7 +235,7 @@ class Studio:
         score = score_pictures(
             contender.name,
             concept,
-            render(template, phrase),
+            condition.prompt_of(self._recipe, concept),
             images,
             categories,
             images if reference is None else reference,
@@ -265,6 +286,23 @@ def cost_of(folder: Path, system: type[System]) -> Cost:
 
 def score_path(folder: Path, condition: Condition, name: str, concept: str) -> Path:
     return folder / condition.slug / name / f"{concept.replace(' ', '-')}.json"
+
+
+def confusions_of(recipe: Recipe, folder: Path) -> dict[str, Confusion]:
+    """Return what was seen where FairGen asked, by attribute, on the concepts of calibration."""
+    assert recipe.comparison is not None
+    scores = [
+        PromptScore.model_validate_json(path.read_text())
+        for path in calibration_paths(recipe, folder)
+    ]
+    return {attribute.name: hit_rates(scores, attribute) for attribute in recipe.attributes}
+
+
+def calibration_paths(recipe: Recipe, folder: Path) -> list[Path]:
+    """Return the scores that calibration leaves, concept by concept."""
+    assert recipe.comparison is not None
+    concepts = recipe.comparison.calibration.concepts
+    return [score_path(folder, _CALIBRATION, FAIRGEN.name, concept) for concept in concepts]
 
 
 def save_features(path: Path, features: Tensor) -> None:

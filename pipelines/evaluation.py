@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
-from fairgen.metrics import bootstrap_interval
+from fairgen.metrics import bootstrap_interval, class_shares, drift_floor
 from fairgen.scoring import Fairness, PromptScore, diversity, drift, fairness_of, hit_rates
 from pipelines.recipe import Recipe
 
@@ -35,10 +35,11 @@ class Preservation(BaseModel):
     """What the adapters left as it was, in means over all pictures of one system.
 
     `ssim`, `psnr` (dB) and `clip_i` are with the base model's picture of the same seed. `diversity`
-    is the spread within the categories of what is asked, against the base model's: None where no
-    prompt has enough pictures of a category by both.
+    is the spread within the joint cells of what is asked, against the base model's: None where no
+    prompt has two pictures of a cell by both.
     `drift` is, for each attribute that the target does not ask but the judge sees, the mean over
-    prompts of the distance between its distribution and the base model's.
+    prompts of the distance between its distribution and the base model's; `drift_floor` is what two
+    independent samples of the base model would drift.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,7 @@ class Preservation(BaseModel):
     clip_i: float
     diversity: float | None
     drift: dict[str, float]
+    drift_floor: dict[str, float]
 
     def figures(self) -> dict[str, float]:
         """Return every known figure by name: "recognised", "drift glasses" and so on."""
@@ -84,12 +86,16 @@ def targets_of(
     recipe: Recipe, joint: TargetDistribution | None = None
 ) -> dict[str, TargetDistribution]:
     """Return the recipe's target, or another, by name: each attribute's marginal, and the joint of
-    each named group.
+    each named group; groups that hold what is not asked are left out.
     """
     joint = joint or TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
     groups: list[tuple[str, ...]] = [(attribute.name,) for attribute in recipe.attributes]
     groups += [tuple(group) for group in recipe.evaluation.joints]
-    return {" x ".join(group): joint.marginalised(group) for group in groups}
+    return {
+        " x ".join(group): joint.marginalised(group)
+        for group in groups
+        if set(group) <= set(joint.attributes)
+    }
 
 
 def summarise(
@@ -124,7 +130,7 @@ def summarise(
             if members
         },
         preservation={
-            system: _preservation(by_system[system], by_system["base"], list(attributes), unasked)
+            system: _preservation(by_system[system], by_system["base"], unasked)
             for system in systems
         },
         no_people_unchanged=dict(no_people),
@@ -152,7 +158,6 @@ def _fairness(
 def _preservation(
     scores: Sequence[PromptScore],
     base: Sequence[PromptScore],
-    asked: Iterable[str],
     unasked: Sequence[str],
 ) -> Preservation:
     before = {score.concept: score for score in base}
@@ -161,14 +166,19 @@ def _preservation(
             name: _mean(drift(score, before[score.concept], name) for score in scores)
             for name in unasked
         },
+        drift_floor={
+            name: _mean(
+                drift_floor(class_shares(score.seen[name], len(score.soft[name])), score.num_images)
+                for score in base
+            )
+            for name in unasked
+        },
         recognised=_mean(float(value) for score in scores for value in score.recognised),
         clip_t=_mean(value for score in scores for value in score.clip_t),
         ssim=_mean(value for score in scores for value in score.ssim),
         psnr=_mean(value for score in scores for value in score.psnr),
         clip_i=_mean(value for score in scores for value in score.clip_i),
-        diversity=_mean_known(
-            diversity(score, before[score.concept], name) for score in scores for name in asked
-        ),
+        diversity=_mean_known(diversity(score, before[score.concept]) for score in scores),
     )
 
 

@@ -109,22 +109,29 @@ class ComparisonSize(_Section):
 class ComparisonConfig(_Section):
     """How rivals are measured beside FairGen, over the concepts of the full evaluation.
 
-    `sweep` is where each rival's main knob is set: on concepts that it was trained on. `phrases`
-    are loaded or compositional prompts, such as "successful {concept}"; the conditions beside the
-    plain prompt set are painted for `condition_concepts`.
+    `sweep` is where each rival's main knob is set: on concepts that it was trained on.
+    `calibration` is where the confusion of the calibrated FairGen is measured, on such concepts
+    too. `phrases` are loaded or compositional prompts, such as "successful {concept}"; `explicit`
+    ones name a category, such as "female {concept}". The conditions beside the plain prompt set are
+    painted for `condition_concepts`.
     """
 
     sweep: EvaluationSize
+    calibration: EvaluationSize
     phrases: tuple[str, ...] = ()
+    explicit: tuple[str, ...] = ()
     condition_concepts: tuple[str, ...] = Field(min_length=1)
     quick: ComparisonSize
     full: ComparisonSize
 
     @model_validator(mode="after")
     def _hold_the_concept(self) -> "ComparisonConfig":
-        for phrase in self.phrases:
-            if phrase.count("{concept}") != 1:
-                raise ValueError(f"phrases: got {phrase!r}, allowed are texts with one {{concept}}")
+        for field in ("phrases", "explicit"):
+            for phrase in getattr(self, field):
+                if phrase.count("{concept}") != 1:
+                    raise ValueError(
+                        f"{field}: got {phrase!r}, allowed are texts with one {{concept}}"
+                    )
         return self
 
 
@@ -224,6 +231,7 @@ class Recipe(_Section):
         wanted = {f"{label}.concepts": size.concepts for label, size in sizes.items()}
         if self.comparison is not None:
             wanted["comparison.sweep.concepts"] = self.comparison.sweep.concepts
+            wanted["comparison.calibration.concepts"] = self.comparison.calibration.concepts
             wanted["comparison.condition_concepts"] = self.comparison.condition_concepts
         for label, concepts in wanted.items():
             if unknown := sorted(set(concepts) - known):

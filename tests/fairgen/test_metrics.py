@@ -10,6 +10,7 @@ from fairgen.metrics import (
     confusion,
     cosines,
     deviation_ratio,
+    drift_floor,
     fairness_discrepancy,
     frechet_distance,
     kernel_distance,
@@ -64,6 +65,13 @@ def test_similarity_is_one_for_the_same_picture_only() -> None:
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(similarity(pictures, pictures), torch.ones(2), atol=1e-5)
     assert (similarity(pictures, pictures.flip(0)) < 0.3).all()
+
+
+def test_two_samples_of_one_distribution_differ_by_their_floor() -> None:
+    assert drift_floor([0.5, 0.5], 1) == pytest.approx(2**0.5 / 2, abs=0.02)  # alike half the time
+    assert drift_floor([1.0, 0.0], 10) == 0
+    apart = sampling_floor([0.8, 0.2], 400)  # from the truth, not from each other
+    assert drift_floor([0.8, 0.2], 400) == pytest.approx(2**0.5 * apart, rel=0.05)
 
 
 def test_parity_gap_is_between_the_most_and_the_least_delivered() -> None:

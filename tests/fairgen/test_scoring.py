@@ -104,16 +104,13 @@ def test_one_attribute_has_a_soft_discrepancy_and_kl_may_be_infinite() -> None:
     assert found.kl is None
 
 
-def test_diversity_is_the_spread_within_a_category_against_the_base_models() -> None:
-    """Women: red, red, yellow by the base; the same plus nobody new by the other, so 1; then less.
-
-    Men are fewer than three, and do not count.
-    """
-    base = score("r r rg -")
-    assert base.spread["gender"][1] is None
-    assert diversity(score("r rg r -"), base, "gender") == pytest.approx(1)
-    assert diversity(score("r r r -"), base, "gender") == pytest.approx(0, abs=1e-6)
-    assert diversity(score("- - - r"), base, "gender") is None
+def test_diversity_is_the_spread_within_a_cell_against_the_base_models() -> None:
+    """Young women: red twice and violet by the base. Old women are one, and have no spread."""
+    base = score("r r rb rg -")
+    assert set(base.spread) == {"woman,young"}
+    assert diversity(score("r rb r g g"), base) == pytest.approx(1)
+    assert diversity(score("r r r - -"), base) == pytest.approx(0, abs=1e-6)
+    assert diversity(score("g - rg r gb"), base) is None
 
 
 def test_hit_rates_are_rows_of_what_was_asked() -> None:

@@ -72,7 +72,9 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
         content["registry"] = {"prefix": name, "experiment": name}
         content["evaluation"]["full"] = content["evaluation"]["quick"]
         content["comparison"]["sweep"] = {"num_images": 2, "concepts": ["teacher"]}
+        content["comparison"]["calibration"] = {"num_images": 8, "concepts": ["teacher"]}
         content["comparison"]["condition_concepts"] = ["doctor"]
+        content["comparison"]["explicit"] = ["female {concept}"]
         for section, values in sections.items():
             content[section] = content.get(section, {}) | values
         path = folder / f"{name}.yaml"

@@ -48,10 +48,16 @@ def small(path: Path) -> Recipe:
     full = recipe.evaluation.full.model_copy(update={"concepts": ("doctor", "nurse")})
     evaluation = recipe.evaluation.model_copy(update={"full": full})
     generation = recipe.generation.model_copy(update={"steps": 2})
+    concepts = recipe.concepts.model_copy(update={"no_people": ("car",)})
     assert recipe.comparison is not None
     comparison = recipe.comparison.model_copy(update={"quick": SIZE})
     return recipe.model_copy(
-        update={"evaluation": evaluation, "generation": generation, "comparison": comparison}
+        update={
+            "evaluation": evaluation,
+            "generation": generation,
+            "comparison": comparison,
+            "concepts": concepts,
+        }
     )
 
 
@@ -82,11 +88,18 @@ def test_every_contender_is_measured_once(
     assert "http" not in page.replace("http-equiv", "")  # it needs no network
     assert page.count('class="strip"') == 2 * len(CONTENDERS)
     assert set(found.quality) == set(names)
-    shares = {held["fairgen"].asked for held in found.conditions.values()}
-    assert {0.0, 0.3, 1.0} <= shares
     for slug, held in found.conditions.items():
         assert set(held) == {"base", "words_quota", "fairgen"}, slug
-        assert held["base"].ssim == pytest.approx(1, abs=1e-4)
+        assert held["base"].ssim == pytest.approx(1, abs=1e-4) and held["base"].unchanged == 1
+        assert set(held["base"].drift.values()) <= {0.0}
+    thing, named = found.conditions["no-people"], found.conditions["explicit-0"]
+    assert thing["fairgen"].unchanged == 1 > thing["words_quota"].unchanged
+    assert thing["fairgen"].fd == {} == thing["fairgen"].drift
+    assert set(named["fairgen"].fd) == {"age"} == set(named["fairgen"].hit_rates)
+    assert named["base"].obeyed is not None and found.conditions["plain"]["base"].obeyed is None
+    alone = found.conditions["alone-age"]["fairgen"]
+    assert set(alone.hit_rates) == {"age"} and set(alone.drift) == {"gender", "skin", "glasses"}
+    assert set(found.conditions["plain"]["fairgen"].hit_rates) == {"gender", "age"}
 
     files = {path: path.stat().st_mtime_ns for path in home.rglob("compare/**/*") if path.is_file()}
     (lost,) = home.glob("compare/*/plain/words/nurse.json")
@@ -96,7 +109,7 @@ def test_every_contender_is_measured_once(
     assert again == found and json.loads(lost.read_text()) == before
     changed = {path for path, at in files.items() if path.stat().st_mtime_ns != at}
     assert changed == {lost, lost.with_suffix(".png"), lost.with_suffix(".safetensors")}
-    assert "paint contenders: 19/20 of an earlier run" in console.export_text()
+    assert "paint contenders: 21/22 of an earlier run" in console.export_text()
 
 
 def test_a_comparison_needs_finished_adapters(
@@ -121,16 +134,16 @@ def test_other_settings_do_not_find_old_results(write_recipe: Callable[..., Path
 
 
 def test_each_condition_changes_one_thing(write_recipe: Callable[..., Path]) -> None:
-    recipe = load_recipe(write_recipe())
-    assert recipe.comparison is not None
-    found = conditions_of(recipe.comparison, recipe.attributes)
+    found = conditions_of(small(write_recipe()))
     assert len({condition.slug for condition in found}) == len(found)
     assert Counter(condition.group for condition in found) == {
-        "guidance": 7, "steps": 3, "phrase": 3, "share": 11,
+        "guidance": 7, "steps": 3, "phrase": 3, "explicit": 1, "share": 11, "alone": 2,
+        "no people": 1,
     }  # fmt: skip
     for condition in found:
         changed = {name for name in vars(PLAIN) if vars(condition)[name] != vars(PLAIN)[name]}
-        assert len(changed - {"slug", "group", "label"}) == 1
+        changed -= {"slug", "group", "label"}
+        assert len(changed - {"concepts"}) == 1 or changed == {"concepts"}
     shares = [condition.target["gender"] for condition in found if condition.group == "share"]
     assert shares[0] == {"woman": 0, "man": 1} and shares[10] == {"woman": 1, "man": 0}
     for condition in found:

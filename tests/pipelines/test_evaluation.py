@@ -29,7 +29,7 @@ def score(system: str, concept: str, women: int, asked: bool, glasses: int = 0) 
         soft={"gender": [women / N, 1 - women / N], "age": [0.5, 0.5], "glasses": [1.0, 0.0]},
         recognised=[True, True, True, concept == "nurse"], clip_t=[0.25] * N, ssim=[0.5] * N,
         psnr=[20.0] * N, clip_i=[0.75] * N,
-        spread={"gender": [0.2 if asked else 0.4, None], "age": [0.3, 0.4], "glasses": [0.1, None]},
+        spread={"woman,young": 0.2, "man,old": 0.3} if asked else {"woman,young": 0.4},
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_preservation_names_what_moved_though_nobody_asked(evaluation: Evaluatio
     assert evaluation.preservation["fairgen"].drift == {"glasses": pytest.approx(0.5 * 2**0.5)}
     assert evaluation.preservation["fairgen"].recognised == 7 / 8
     assert evaluation.preservation["base"].diversity == 1
-    assert evaluation.preservation["fairgen"].diversity == (0.5 + 1) / 2  # gender, age
+    assert evaluation.preservation["fairgen"].diversity == 0.5
 
 
 def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
         ("evaluation", {"joints": [["gender", "height"]]}, "evaluation.joints: got ['height'], allowed are ['gender', 'age']"),
         ("evaluation", {"quick": {"num_images": 4, "concepts": ["pope"]}}, "evaluation.quick.concepts: got ['pope']"),
         ("comparison", {"sweep": {"num_images": 4, "concepts": ["pope"]}}, "comparison.sweep.concepts: got ['pope']"),
+        ("comparison", {"calibration": {"num_images": 4, "concepts": ["pope"]}}, "comparison.calibration.concepts: got ['pope']"),
+        ("comparison", {"explicit": ["a woman"]}, "explicit: got 'a woman', allowed are texts with one {concept}"),
         ("comparison", {"condition_concepts": ["pope"]}, "comparison.condition_concepts: got ['pope']"),
         ("comparison", {"phrases": ["a happy person"]}, "phrases: got 'a happy person', allowed are texts with one {concept}"),
         ("comparison", {"quick": {"num_images": 4, "training_share": 0}}, "comparison.quick.training_share: got 0, allowed is greater than"),
