@@ -41,7 +41,8 @@ class DiscoveryConfig(BaseModel):
     `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
     tones, the middle needs another than the ends. `category_scale` multiplies a category's
     directions once they are learnt, for a category that is still missed. Learning itself meets
-    adapters as they were learnt: in company it would only undo their scale.
+    adapters as they were learnt: in company it would only undo their scale. With `own_paths` the
+    states are those that the adapted model leads to, otherwise the frozen one's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,7 @@ class DiscoveryConfig(BaseModel):
     mix_attributes: float = Field(default=0.5, ge=0, le=1)
     oppose: float = Field(default=0.5, ge=0, le=1)
     company_share: float = Field(default=0.7, ge=0, le=1)
+    own_paths: bool = True
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
     seed: int = 0
 
@@ -227,7 +229,8 @@ class Discovery:
         workers = self._accelerator.num_processes
         self.gradient_rows += N * workers
         self.denoiser_rows += (4 * N + len(keep_rows) + len(asked)) * workers
-        self._advance(eps_empty + config.guidance_scale * (eps_k.detach() - eps_empty), place)
+        leading = eps_k.detach() if config.own_paths else eps_g
+        self._advance(eps_empty + config.guidance_scale * (leading - eps_empty), place)
         error = (eps_k.detach() - target).square().sum() / (target - eps_g).square().sum().clamp(
             min=1e-12
         )
@@ -390,10 +393,14 @@ class Discovery:
         return torch.stack([self._contexts[prompt] for prompt in prompts])
 
     def orthogonality(self) -> Tensor:
-        """Return the sum over layers of squared cosines with the directions of `orthogonal_to`."""
+        """Return the sum, over the layers that both adapt, of squared cosines with the directions
+        of `orthogonal_to`.
+        """
         total = torch.zeros((), device=self._x.device)
         for adapter in self._orthogonal_to:
             for path, (_, up) in adapter.directions.items():
+                if path.replace(".", "/") not in self.bank.B:
+                    continue
                 ours = functional.normalize(self.bank.B[path.replace(".", "/")], dim=0, eps=1e-8)
                 theirs = functional.normalize(up.to(ours), dim=0, eps=1e-8)
                 total = total + (ours.T @ theirs).square().sum()

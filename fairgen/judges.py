@@ -8,10 +8,12 @@ from typing import Literal, Protocol
 
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
 from fairgen.attributes import Attribute, render
+
+Classes = dict[str, dict[str, tuple[str, ...]]]
 
 
 class Judge(Protocol):
@@ -92,25 +94,51 @@ class ClipJudge:
 
 
 class JudgeConfig(BaseModel):
-    """Which judge measures, and where its weights lie: the portrait judge's folder or a CLIP
-    folder.
+    """Which judge measures, and where its weights lie: the portrait judge's folder, a CLIP folder,
+    or a FairFace-shaped classifier's folder or file.
+
+    Such a classifier comes with `clip`, the CLIP folder that names concepts, and with `classes`,
+    its labels for each category: attribute -> category -> labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["portraits", "clip"] = "clip"
+    kind: Literal["portraits", "clip", "fairface"] = "clip"
     path: Path
+    clip: Path | None = None
+    classes: Classes | None = None
+
+    @model_validator(mode="after")
+    def _fields_of_kind(self) -> "JudgeConfig":
+        for field, value in {"clip": self.clip, "classes": self.classes}.items():
+            if self.kind == "fairface" and value is None:
+                raise ValueError(
+                    f"{field}: got nothing, allowed is a value: the kind 'fairface' needs it"
+                )
+            if self.kind != "fairface" and value is not None:
+                got = str(value) if isinstance(value, Path) else value
+                raise ValueError(f"{field}: got {got!r}, allowed with the kind 'fairface' only")
+        return self
 
     def load(self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str]) -> Judge:
         """Return the judge; a relative path is read from `root`. Raises ValueError when the weights
         are missing.
         """
-        folder = self.path if self.path.is_absolute() else root / self.path
-        needed = "judge.safetensors" if self.kind == "portraits" else "config.json"
-        if not (folder / needed).exists():
-            raise ValueError(f"judge.path: got {str(self.path)!r}, which holds no {needed}")
-        if self.kind == "clip":
-            return ClipJudge(folder, attributes, concepts)
-        from fairgen.portraits.judge import PortraitJudge
+        if self.kind == "portraits":
+            from fairgen.portraits.judge import PortraitJudge
 
-        return PortraitJudge(folder)
+            return PortraitJudge(_folder("path", root, self.path, "judge.safetensors"))
+        if self.kind == "clip":
+            return ClipJudge(_folder("path", root, self.path, "config.json"), attributes, concepts)
+        from fairgen.fairface import FairFaceJudge
+
+        assert self.clip is not None and self.classes is not None
+        clip = ClipJudge(_folder("clip", root, self.clip, "config.json"), (), concepts)
+        return FairFaceJudge(root / self.path, self.classes, attributes, clip)
+
+
+def _folder(field: str, root: Path, path: Path, needed: str) -> Path:
+    """Return the folder read from `root`, unless it lacks the needed file."""
+    if not (root / path / needed).exists():
+        raise ValueError(f"judge.{field}: got {str(path)!r}, which holds no {needed}")
+    return root / path

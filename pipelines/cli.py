@@ -115,6 +115,24 @@ def compare(
 
 
 @app.command()
+def ablate(recipe: RecipePath = _DEFAULT) -> None:
+    """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
+    from rich.console import Console
+
+    from pipelines import ablation
+    from pipelines.ablation_report import ablation_tables_of
+
+    loaded = _load(recipe)
+    console = Console()
+    try:
+        found = ablation.ablate(loaded, HOME, REPORT, console)
+    except (ValueError, OSError) as error:
+        raise _refusal(error) from error
+    console.print(*ablation_tables_of(found))
+    typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
+
+
+@app.command()
 def bench(
     recipe: RecipePath = _DEFAULT,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",

@@ -27,8 +27,9 @@ from pipelines.contenders import (
     system_folder,
     trial_path,
 )
+from pipelines.measuring import ComparisonSize
 from pipelines.progress import ProgressView
-from pipelines.recipe import ComparisonSize, Recipe
+from pipelines.recipe import Recipe
 from pipelines.train_all import finished_training
 
 

@@ -153,7 +153,8 @@ with the base model's picture of the same seed. Diversity: the spread within a j
 attributes, against the base model's. Drift: how far an attribute that nobody asked for moved from
 the base model's distribution. FID and KID (times 1,000): to real pictures of the target
 distribution, in the judge's own features. Training: rows through the denoiser. Cost: denoiser rows
-a picture, against the base model's. Categories are a presentation that a judge perceives in drawn pictures, not people.</p>
+a picture, against the base model's. Categories are a presentation that a judge perceives in drawn
+pictures, not people.</p>
 <h2>Fairness against preservation</h2>
 <figure><img alt="Mean FD against same-seed SSIM, one point a system"
 src="{scatter(comparison)}"></figure>

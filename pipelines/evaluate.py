@@ -15,7 +15,8 @@ from fairgen.judges import Judge
 from fairgen.pipeline import FairGenPipeline
 from fairgen.scoring import PromptScore, score_pictures
 from pipelines.evaluation import Evaluation, summarise
-from pipelines.recipe import EvaluationSize, Recipe
+from pipelines.measuring import EvaluationSize
+from pipelines.recipe import Recipe
 from pipelines.report import png, write_report
 
 SYSTEMS = ("base", "iid", "fairgen")

@@ -17,6 +17,7 @@ from fairgen.attributes import Attribute, adapter_name
 from fairgen.discovery import DiscoveryConfig
 from fairgen.indicator import TargetDistribution
 from fairgen.judges import Judge, JudgeConfig
+from pipelines.measuring import AblationConfig, ComparisonConfig, EvaluationConfig, Section
 from pipelines.recipe_errors import describe
 
 if TYPE_CHECKING:
@@ -26,11 +27,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _SAMPLED_BYTES = 1 << 20
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Concepts(_Section):
+class Concepts(Section):
     """What prompts ask for: concepts that train the adapters, concepts kept from them, and things
     that are no people.
     """
@@ -49,7 +46,7 @@ class Concepts(_Section):
         return self
 
 
-class JobsConfig(_Section):
+class JobsConfig(Section):
     """What one training job takes from the cluster, and how it survives.
 
     A job that has a wave of the second round to itself may take `num_workers_alone`, where cores
@@ -65,7 +62,7 @@ class JobsConfig(_Section):
     checkpoint_every: int = Field(default=25, ge=1)
 
 
-class GenerationConfig(_Section):
+class GenerationConfig(Section):
     """How pictures are sampled wherever a recipe paints."""
 
     steps: int = Field(ge=1)
@@ -78,71 +75,14 @@ class GenerationConfig(_Section):
         return {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
 
 
-class EvaluationSize(_Section):
-    """How many pictures of which concepts are painted and judged."""
-
-    num_images: int = Field(ge=1)
-    concepts: tuple[str, ...] = Field(min_length=1)
-
-
-class EvaluationConfig(_Section):
-    """What is asked of every prompt, and how much is measured: quick inside train-all, full in
-    evaluate.
-    """
-
-    target: dict[str, Any]
-    joints: tuple[tuple[str, ...], ...] = ()
-    seed: int = 0
-    quick: EvaluationSize
-    full: EvaluationSize
-
-
-class ComparisonSize(_Section):
-    """How many pictures a prompt each system paints, and which share of the denoiser rows that
-    FairGen's own training took a rival may spend on its.
-    """
-
-    num_images: int = Field(ge=1)
-    training_share: float = Field(gt=0)
-
-
-class ComparisonConfig(_Section):
-    """How rivals are measured beside FairGen, over the concepts of the full evaluation.
-
-    `sweep` is where each rival's main knob is set: on concepts that it was trained on.
-    `calibration` is where the confusion of the calibrated FairGen is measured, on such concepts
-    too. `phrases` are loaded or compositional prompts, such as "successful {concept}"; `explicit`
-    ones name a category, such as "female {concept}". The conditions beside the plain prompt set are
-    painted for `condition_concepts`.
-    """
-
-    sweep: EvaluationSize
-    calibration: EvaluationSize
-    phrases: tuple[str, ...] = ()
-    explicit: tuple[str, ...] = ()
-    condition_concepts: tuple[str, ...] = Field(min_length=1)
-    quick: ComparisonSize
-    full: ComparisonSize
-
-    @model_validator(mode="after")
-    def _hold_the_concept(self) -> "ComparisonConfig":
-        for field in ("phrases", "explicit"):
-            for phrase in getattr(self, field):
-                if phrase.count("{concept}") != 1:
-                    raise ValueError(
-                        f"{field}: got {phrase!r}, allowed are texts with one {{concept}}"
-                    )
-        return self
-
-
-class Threshold(_Section):
+class Threshold(Section):
     """What an attribute's adapters must reach to be promoted to champion."""
 
     max_fd: float = Field(ge=0, le=1.5)
     min_hit_rate: float = Field(ge=0, le=1)
 
 
-class RegistryConfig(_Section):
+class RegistryConfig(Section):
     """Under which names runs and adapters appear in MLflow."""
 
     prefix: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -162,7 +102,7 @@ class Override(BaseModel):
         return self.model_extra or {}
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """Everything a run of the workflow depends on."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -170,7 +110,7 @@ class Recipe(_Section):
     judge: JudgeConfig
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     discovery: DiscoveryConfig
-    overrides: dict[str, Override] = {}
+    overrides: dict[str, Override] = Field(default_factory=dict)
     in_company: dict[str, Any] | None = None
     company_waves: tuple[tuple[str, ...], ...] = ()
     concepts: Concepts
@@ -180,6 +120,7 @@ class Recipe(_Section):
     generation: GenerationConfig
     evaluation: EvaluationConfig
     comparison: ComparisonConfig | None = None
+    ablation: AblationConfig | None = None
     thresholds: dict[str, Threshold]
     registry: RegistryConfig
 
@@ -233,6 +174,10 @@ class Recipe(_Section):
             wanted["comparison.sweep.concepts"] = self.comparison.sweep.concepts
             wanted["comparison.calibration.concepts"] = self.comparison.calibration.concepts
             wanted["comparison.condition_concepts"] = self.comparison.condition_concepts
+        if self.ablation is not None:
+            wanted["ablation.sample.concepts"] = self.ablation.sample.concepts
+            wanted["ablation.learning_sample.concepts"] = self.ablation.learning_sample.concepts
+            self.ablation.check(names)
         for label, concepts in wanted.items():
             if unknown := sorted(set(concepts) - known):
                 raise ValueError(

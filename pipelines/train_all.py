@@ -16,8 +16,9 @@ from rich.console import Console
 from pipelines.cluster_session import cluster_session, parallel_jobs
 from pipelines.evaluate import evaluate
 from pipelines.evaluation import Evaluation
+from pipelines.measuring import EvaluationSize
 from pipelines.progress import PostToBoard, ProgressView, open_board, watch
-from pipelines.recipe import EvaluationSize, Recipe
+from pipelines.recipe import Recipe
 from pipelines.registry import RegisteredAdapter, Registry
 from pipelines.tracking_server import tracking_server
 from pipelines.training_job import TrainingJob

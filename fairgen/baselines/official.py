@@ -11,11 +11,12 @@ Source: arXiv 2412.18810 and its published settings.
 """
 
 import random
+from collections.abc import Iterator
 
 from fairgen.attributes import render
 from fairgen.backbones import Backbone
 from fairgen.baselines.gated import Gated
-from fairgen.baselines.partial_denoising import Example, learn
+from fairgen.baselines.partial_denoising import Example, Pupil, learning
 from fairgen.baselines.system import Cost, Lesson, Weights
 
 LEARNING_RATE = 2e-3
@@ -33,6 +34,12 @@ class Official(Gated):
     @classmethod
     def train(cls, backbone: Backbone, lesson: Lesson) -> tuple[Weights, Cost]:
         """Return an adapter a category."""
+        *_, last = cls.learning(backbone, lesson)
+        return last.weights(), last.cost
+
+    @staticmethod
+    def learning(backbone: Backbone, lesson: Lesson) -> Iterator[Pupil]:
+        """Yield what is learnt after every update."""
         attributes = {attribute.name: attribute for attribute in lesson.attributes}
 
         def example(rng: random.Random, attribute: str, category: str) -> Example:
@@ -40,7 +47,7 @@ class Official(Gated):
             named = render(rng.choice(lesson.templates), "person", [word])
             return Example("", {"": 0.0, named: 1.0})  # as theirs does, it pays for both
 
-        return learn(
+        return learning(
             backbone,
             lesson,
             example,

@@ -11,7 +11,7 @@ cross-attention projections and act on both branches of guidance. Their batch of
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,14 +52,31 @@ def learn(
 
     Training ends when the next update would spend more than the lesson's rows.
     """
-    loop = _Loop(backbone, lesson, rank, learning_rate)
-    while loop.cost.denoiser_rows < lesson.max_rows:
-        loop.update(example)
-    loop.bank.close()
-    return weights_of({name: loop.bank.directions(name) for name in loop.bank.names}), loop.cost
+    *_, last = learning(backbone, lesson, example, rank=rank, learning_rate=learning_rate)
+    return last.weights(), last.cost
 
 
-class _Loop:
+def learning(
+    backbone: Backbone,
+    lesson: Lesson,
+    example: Callable[[random.Random, str, str], Example],
+    *,
+    rank: int,
+    learning_rate: float,
+) -> Iterator["Pupil"]:
+    """Yield what is learnt after every update of `learn`, for those who watch it."""
+    pupil = Pupil(backbone, lesson, rank, learning_rate)
+    try:
+        while pupil.cost.denoiser_rows < lesson.max_rows:
+            pupil.update(example)
+            yield pupil
+    finally:
+        pupil.bank.close()
+
+
+class Pupil:
+    """The adapters that are being learnt, and what it has cost so far."""
+
     def __init__(
         self,
         backbone: Backbone,
@@ -83,12 +100,17 @@ class _Loop:
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate)
 
+    def weights(self) -> Weights:
+        """Return an adapter a category as it stands."""
+        return weights_of({name: self.bank.directions(name) for name in self.bank.names})
+
     def _rate(self, update: int) -> float:
         """Warm up, then fall in a straight line with what is left of the rows."""
         left = 1 - self.cost.denoiser_rows / self._lesson.max_rows
         return min(1.0, (update + 1) / WARMUP) * max(0.05, left)
 
     def update(self, example: Callable[[random.Random, str, str], Example]) -> None:
+        """Take one optimiser step on fresh rows."""
         chosen = [self._rng.randrange(len(self._categories)) for _ in range(NUM_ROWS)]
         examples = [example(self._rng, *self._categories[index]) for index in chosen]
         gates = torch.eye(len(self._categories))[chosen].to(self._backbone.device)

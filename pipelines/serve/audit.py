@@ -10,7 +10,8 @@ from PIL import Image
 from fairgen.attributes import render
 from fairgen.scoring import score_pictures
 from pipelines.evaluation import Evaluation, summarise
-from pipelines.recipe import EvaluationSize, Recipe
+from pipelines.measuring import EvaluationSize
+from pipelines.recipe import Recipe
 from pipelines.report import png, write_report
 from pipelines.serve.client import PATH, Answer, ask_all
 

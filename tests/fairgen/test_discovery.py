@@ -275,6 +275,36 @@ def test_orthogonality_turns_directions_away_from_another_attribute() -> None:
     assert overlap(0.1) < 0.5 * overlap(0.0)
 
 
+def test_orthogonality_is_of_the_layers_that_both_adapt() -> None:
+    pipe = tiny_pipeline()
+    known = Discovery(load_backbone(pipe), AGE, CONCEPTS, TEMPLATES, CONFIG)
+    known.update()
+    everywhere = known.adapters(fingerprint(pipe.unet), "0123")
+
+    def overlap(projections: str) -> float:
+        config = CONFIG.model_copy(update={"projections": projections, "orth_weight": 0.1})
+        found = Discovery(
+            load_backbone(tiny_pipeline()), GENDER, CONCEPTS, TEMPLATES, config,
+            orthogonal_to=everywhere,
+        )  # fmt: skip
+        found.update()
+        return found.orthogonality().item()
+
+    assert 0 < overlap("v") < overlap("kv") < overlap("qkvo")
+
+
+def test_states_come_from_the_adapted_model_or_from_the_frozen_one() -> None:
+    def states(own_paths: bool, learning_rate: float) -> torch.Tensor:
+        config = CONFIG.model_copy(update={"own_paths": own_paths, "learning_rate": learning_rate})
+        found = discovery(tiny_pipeline(), config)
+        for _ in range(3):
+            found.update()
+        return found.state_dict()["x"]
+
+    assert torch.equal(states(False, 0.01), states(False, 0.1))  # whatever has been learnt
+    assert not torch.allclose(states(True, 0.01), states(True, 0.1), atol=1e-4)
+
+
 def test_adapters_carry_what_they_are(pipe: StableDiffusionPipeline) -> None:
     found = discovery(pipe)
     found.update()

@@ -1,5 +1,5 @@
-"""Judges: zero-shot CLIP uses its logit scale, features are unit vectors, and missing weights are
-named.
+"""Judges: zero-shot CLIP uses its logit scale, features are unit vectors, and missing weights and
+fields of another kind are named.
 """
 
 from pathlib import Path
@@ -7,15 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
-from transformers import CLIPImageProcessor
+from pydantic import ValidationError
+from transformers import CLIPImageProcessor, ResNetConfig, ResNetForImageClassification
 
 from fairgen import portraits
+from fairgen.fairface import FairFaceJudge
 from fairgen.judges import ClipJudge, Judge, JudgeConfig
 from fairgen.metrics import cosines
 from fairgen.portraits.clip import build_clip, build_tokenizer
 from fairgen.portraits.judge import PortraitJudge
-from tests.tiny import GENDER, SKIN
+from tests.tiny import AGE, GENDER, SKIN
+
+FAIRFACE = yaml.safe_load("""
+kind: fairface
+path: faces
+clip: clip
+classes: {gender: {woman: [Female], man: [Male]}, age: {young: [20-29, 3-9], old: [70+]}}
+""")
 
 
 @pytest.fixture
@@ -86,3 +96,49 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         JudgeConfig(kind="portraits", path=Path("nowhere")).load(tmp_path, (), ())
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         JudgeConfig(kind="clip", path=tmp_path).load(tmp_path, (), ())
+    fairface = FAIRFACE | {"clip": "nowhere"}
+    with pytest.raises(
+        ValueError, match=r"judge\.clip: got 'nowhere', which holds no config\.json"
+    ):
+        JudgeConfig.model_validate(fairface).load(tmp_path, (), ())
+
+
+def test_a_fairface_judge_is_read_from_a_recipes_words(clip_folder: Path) -> None:
+    """Both paths are read from the root, and the ages of the YAML stay the labels they are."""
+    labels = ("3-9", "20-29", "70+", "Female", "Male")
+    network = ResNetConfig(
+        layer_type="basic",
+        embedding_size=2,
+        hidden_sizes=[2],
+        depths=[1],
+        id2label=dict(enumerate(labels)),
+    )
+    ResNetForImageClassification(network).save_pretrained(clip_folder / "faces")
+    config = JudgeConfig.model_validate(FAIRFACE | {"clip": "."})
+    judge = config.load(clip_folder, (GENDER, AGE), ("doctor", "nurse", "chef"))
+    assert isinstance(judge, FairFaceJudge)
+    seen = judge.perceive(pictures(2))
+    assert {head: table.shape for head, table in seen.items()} == {
+        "gender": (2, 2), "age": (2, 2), "concept": (2, 3),
+    }  # fmt: skip
+    for table in seen.values():
+        torch.testing.assert_close(table.sum(1), torch.ones(2))
+    clip = JudgeConfig(path=clip_folder).load(Path(), (), ("doctor", "nurse", "chef"))
+    torch.testing.assert_close(seen["concept"], clip.perceive(pictures(2))["concept"])
+    with pytest.raises(ValueError, match=r"judge\.path: got '.*elsewhere', allowed are a folder"):
+        config.model_copy(update={"path": Path("elsewhere")}).load(clip_folder, (GENDER, AGE), ())
+
+
+@pytest.mark.parametrize("field", ["clip", "classes"])
+def test_a_fairface_judge_needs_its_fields_and_other_kinds_refuse_them(field: str) -> None:
+    without = {name: value for name, value in FAIRFACE.items() if name != field}
+    with pytest.raises(
+        ValidationError,
+        match=f"{field}: got nothing, allowed is a value: the kind 'fair",
+    ):
+        JudgeConfig.model_validate(without)
+    for kind in ("clip", "portraits"):
+        with pytest.raises(
+            ValidationError, match=f"{field}: got .*, allowed with the kind 'fairface' only"
+        ):
+            JudgeConfig.model_validate({"kind": kind, "path": "a", field: FAIRFACE[field]})

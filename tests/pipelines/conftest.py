@@ -75,6 +75,9 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
         content["comparison"]["calibration"] = {"num_images": 8, "concepts": ["teacher"]}
         content["comparison"]["condition_concepts"] = ["doctor"]
         content["comparison"]["explicit"] = ["female {concept}"]
+        sample = {"num_images": 4, "concepts": ["teacher"]}
+        content["ablation"] |= {"attribute": "age", "sample": sample, "learning_sample": sample}
+        content["ablation"]["settings"] = {"eta": [2.0], "own_paths": [False], "orth_weight": [0.1]}
         for section, values in sections.items():
             content[section] = content.get(section, {}) | values
         path = folder / f"{name}.yaml"

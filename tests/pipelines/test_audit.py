@@ -12,7 +12,8 @@ from fairgen.scoring import fairness_of
 from pipelines.cli import app
 from pipelines.evaluate import Painter
 from pipelines.evaluation import targets_of
-from pipelines.recipe import EvaluationSize, Recipe, load_recipe
+from pipelines.measuring import EvaluationSize
+from pipelines.recipe import Recipe, load_recipe
 from pipelines.serve.audit import audit
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings

@@ -24,7 +24,8 @@ from pipelines.contenders import (
     trial_path,
     write,
 )
-from pipelines.recipe import ComparisonSize, Recipe, load_recipe
+from pipelines.measuring import ComparisonSize
+from pipelines.recipe import Recipe, load_recipe
 from pipelines.training_run import TrainedAttribute, run_name
 from tests.pipelines.registered import random_adapters
 from tests.tiny import ATTRIBUTES

@@ -1,0 +1,107 @@
+"""What each setting of discovery is worth: one changed at a time, and the rows to a hit rate.
+
+Every step leaves a file under the ablation's folder; a run that was cut goes on from there.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from pydantic import BaseModel, ConfigDict
+from ray.util import ActorPool
+from rich.console import Console
+
+from pipelines.cluster_session import cluster_session
+from pipelines.measuring import AblationConfig
+from pipelines.progress import ProgressView
+from pipelines.pupils import Ablated, Curve, Pupils, curve_path, variant_path
+from pipelines.recipe import Recipe
+from pipelines.train_all import finished_training
+
+OWN = "recipe"
+
+
+class Ablation(BaseModel):
+    """Every variant beside the recipe's own, and the curves of learning: "fairgen", "official"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    recipe_hash: str
+    attribute: str
+    num_images: int
+    concepts: list[str]
+    variants: list[Ablated]
+    learning: str
+    hit_rate: float
+    curves: dict[str, Curve]
+
+
+def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablation:
+    """Train and measure every variant, and both curves; writes `ablation.json` and its plot.
+
+    Raises ValueError when the recipe has no `ablation`, or its training has not finished: the
+    orthogonality term needs the other attributes' adapters.
+    """
+    from pipelines.ablation_report import write_ablation
+
+    if recipe.ablation is None:
+        raise ValueError("ablation: got none in the recipe, needed are attribute and settings")
+    config = recipe.ablation
+    others = [
+        folder
+        for name, found in finished_training(recipe, home).items()
+        if name != config.attribute
+        for folder in found.folders
+    ]
+    folder = home.resolve() / "ablation" / _key(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    with cluster_session(), ProgressView(console).open() as view:
+        resources = ray.cluster_resources()
+        num_gpus = 1 if resources.get("GPU") else 0
+        actor = ray.remote(Pupils).options(num_cpus=1, num_gpus=num_gpus)
+        cores = int(resources.get("GPU", 0) or resources["CPU"])
+        pool = ActorPool([actor.remote(recipe, others, folder) for _ in range(cores)])
+        tasks: list[tuple[str, tuple[Any, ...]]] = [("learn", ())]  # the longest first
+        tasks += [("vary", change) for change in _changes(config)]
+        for done, _ in enumerate(
+            pool.map_unordered(lambda a, task: getattr(a, task[0]).remote(*task[1]), tasks), 1
+        ):
+            view.show("ablation", done, len(tasks))
+    found = Ablation(
+        recipe=recipe.name,
+        recipe_hash=recipe.recipe_hash,
+        attribute=config.attribute,
+        num_images=config.sample.num_images,
+        concepts=list(config.sample.concepts),
+        variants=[
+            Ablated.model_validate_json(variant_path(folder, *change).read_text())
+            for change in _changes(config)
+        ],
+        learning=config.learning,
+        hit_rate=config.hit_rate,
+        curves={
+            name: Curve.model_validate_json(curve_path(folder, name).read_text())
+            for name in ("fairgen", "official")
+        },
+    )
+    write_ablation(found, report)
+    return found
+
+
+def _changes(config: AblationConfig) -> Sequence[tuple[str, Any]]:
+    """Return the recipe's own settings first, then one change a variant."""
+    return [
+        (OWN, ""),
+        *((group, value) for group, values in config.settings.items() for value in values),
+    ]
+
+
+def _key(recipe: Recipe) -> str:
+    """Return a folder's name: another for whatever else would lead to other figures."""
+    settings = recipe.model_dump(mode="json", include={"judge", "generation", "ablation"})
+    text = json.dumps([recipe.recipe_hash, settings], sort_keys=True)
+    return f"{recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
