@@ -174,6 +174,26 @@ def teach_several_words(folder: Path) -> None:
     )
 
 
+def teach_the_unnamed(folder: Path) -> None:
+    """Train the UNet further until what a caption leaves out keeps the planted table, whatever the
+    caption names.
+
+    As `teach_several_words`, but glasses are seldom named: a brown-skinned dancer wears them as
+    often as any dancer does.
+    """
+    _train_further(
+        folder,
+        "unet_several",
+        "unet_unnamed",
+        3000,
+        2e-4,
+        mention=2 / 3,
+        glasses=1 / 8,
+        population=40_000,
+        seed=4,
+    )
+
+
 def _train_further(
     folder: Path,
     source: str,
@@ -184,14 +204,20 @@ def _train_further(
     mention: float,
     population: int,
     seed: int,
+    glasses: float | None = None,
     batch_size: int = 32,
 ) -> None:
-    """Train on a population whose first half names and draws attributes evenly."""
+    """Train on a population whose first half names and draws attributes evenly, each with
+    probability `mention`, or `glasses`.
+    """
     torch.manual_seed(seed)
     rng = random.Random(seed)
     portraits = [sample_portrait(rng) for _ in range(population)]
     even = population // 2
-    named = [choose_named(rng, mention if i < even else 1 / 3) for i in range(population)]
+    named = [
+        choose_named(rng, mention, glasses) if i < even else choose_named(rng)
+        for i in range(population)
+    ]
     for i in range(even):
         portraits[i] = named_evenly(portraits[i], named[i], rng)
     unet = UNet2DConditionModel.from_pretrained(folder / source, dtype=torch.float32)
@@ -206,7 +232,7 @@ def _train_further(
     unet.save_pretrained(folder / target)
 
 
-def assemble(folder: Path, destination: Path, unet: str = "unet_several") -> None:
+def assemble(folder: Path, destination: Path, unet: str = "unet_unnamed") -> None:
     """Save the trained parts as one StableDiffusionPipeline folder in fp16, as `from_pretrained`
     expects it.
     """

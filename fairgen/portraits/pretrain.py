@@ -8,7 +8,17 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("clip", "codec", "sharpen", "judge", "denoiser", "words", "several", "assemble")
+STAGES = (
+    "clip",
+    "codec",
+    "sharpen",
+    "judge",
+    "denoiser",
+    "words",
+    "several",
+    "unnamed",
+    "assemble",
+)
 
 
 def run_stage(stage: str, folder: Path, destination: Path) -> None:
@@ -42,6 +52,10 @@ def run_stage(stage: str, folder: Path, destination: Path) -> None:
             from fairgen.portraits.denoiser import teach_several_words
 
             teach_several_words(folder)
+        case "unnamed":
+            from fairgen.portraits.denoiser import teach_the_unnamed
+
+            teach_the_unnamed(folder)
         case "assemble":
             from fairgen.portraits.denoiser import assemble
 

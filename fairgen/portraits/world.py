@@ -131,11 +131,16 @@ def uniform_portrait(rng: random.Random, concept: str | None = None) -> Portrait
     return Portrait(concept, **{name: rng.choice(values) for name, values in ATTRIBUTES.items()})
 
 
-def choose_named(rng: random.Random, mention: float = 1 / 3) -> frozenset[str]:
+def choose_named(
+    rng: random.Random, mention: float = 1 / 3, glasses: float | None = None
+) -> frozenset[str]:
     """Choose which attributes a caption names, each with probability `mention`, so that neutral
-    captions stay common.
+    captions stay common; `glasses` is that of glasses where it differs.
     """
-    return frozenset(name for name in ATTRIBUTES if rng.random() < mention)
+    likely = dict.fromkeys(ATTRIBUTES, mention)
+    if glasses is not None:
+        likely["glasses"] = glasses
+    return frozenset(name for name, share in likely.items() if rng.random() < share)
 
 
 def named_evenly(portrait: Portrait, named: frozenset[str], rng: random.Random) -> Portrait:
