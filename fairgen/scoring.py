@@ -31,6 +31,17 @@ from fairgen.metrics import (
 _FEWEST_ALIKE = 2
 
 
+class Seen(BaseModel):
+    """What a judge names: the category index of each picture, and the mean class probabilities, by
+    attribute.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seen: dict[str, list[int]]
+    soft: dict[str, list[float]]
+
+
 class PromptScore(BaseModel):
     """Everything counted on one prompt's pictures by one system; lists run over the pictures.
 
@@ -39,7 +50,7 @@ class PromptScore(BaseModel):
     `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt.
     `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
     `spread` is the mean pairwise distance of the pictures of each joint cell of the attributes that
-    was seen at least twice, as "woman,light,young".
+    was seen at least twice, as "woman,light,young". `second` is what a second judge saw.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +67,12 @@ class PromptScore(BaseModel):
     psnr: list[float]
     clip_i: list[float]
     spread: dict[str, float]
+    second: Seen | None = None
+
+    def by_second(self) -> "PromptScore":
+        """Return the score as it is when the second judge names the categories."""
+        assert self.second is not None
+        return self.model_copy(update=dict(self.second) | {"second": None})
 
 
 def score_pictures(
@@ -67,22 +84,23 @@ def score_pictures(
     reference: Sequence[Image.Image],
     attributes: Sequence[Attribute],
     judge: Judge,
+    second: Judge | None = None,
 ) -> PromptScore:
     """Judge one prompt's pictures: `categories` is what was asked of each, by attribute.
 
-    `reference` are the base model's pictures of the same seeds.
+    `reference` are the base model's pictures of the same seeds. A second judge names the attributes
+    that are asked; all else is the first one's.
     """
     perceived = judge.perceive(images)
     concept_index = judge.heads["concept"].index(concept)
     classes = {name: values for name, values in judge.heads.items() if name != "concept"}
-    classes |= {attribute.name: attribute.names for attribute in attributes}
-    seen, soft, asked = {}, {}, {}
-    for head, names in classes.items():
-        columns = [judge.heads[head].index(name) for name in names]
-        probabilities = perceived[head][:, columns]
-        seen[head] = probabilities.argmax(1).tolist()
-        soft[head] = probabilities.mean(0).tolist()
-        asked[head] = [names.index(wanted[head]) for wanted in categories if head in wanted]
+    of_attributes = {attribute.name: attribute.names for attribute in attributes}
+    classes |= of_attributes
+    first = _seen(judge, perceived, classes)
+    asked = {
+        head: [names.index(wanted[head]) for wanted in categories if head in wanted]
+        for head, names in classes.items()
+    }
     features = judge.features(images)
     pixels, before = _unit(images), _unit(reference)
     return PromptScore(
@@ -90,14 +108,29 @@ def score_pictures(
         concept=concept,
         num_images=len(images),
         asked=asked,
-        seen=seen,
-        soft=soft,
+        seen=first.seen,
+        soft=first.soft,
         recognised=(perceived["concept"].argmax(1) == concept_index).tolist(),
         clip_t=judge.alignment(images, prompt).tolist(),
         ssim=similarity(pixels, before).tolist(),
         psnr=psnr(pixels, before).tolist(),
         clip_i=cosines(features, judge.features(reference)).tolist(),
-        spread=_spread(features, [(a.names, seen[a.name]) for a in attributes]),
+        spread=_spread(features, [(a.names, first.seen[a.name]) for a in attributes]),
+        second=_seen(second, second.perceive(images), of_attributes) if second else None,
+    )
+
+
+def _seen(
+    judge: Judge, perceived: Mapping[str, Tensor], classes: Mapping[str, Sequence[str]]
+) -> Seen:
+    """Return what a judge names, its classes in the order of `classes`."""
+    probabilities = {
+        head: perceived[head][:, [judge.heads[head].index(name) for name in names]]
+        for head, names in classes.items()
+    }
+    return Seen(
+        seen={head: found.argmax(1).tolist() for head, found in probabilities.items()},
+        soft={head: found.mean(0).tolist() for head, found in probabilities.items()},
     )
 
 

@@ -323,9 +323,11 @@ def _show(outcome: "Outcome", console: "Console") -> None:
 
 def _show_evaluation(evaluation: "Evaluation", console: "Console") -> None:
     """Print the tables, and where the pictures are."""
-    from pipelines.report import hit_rate_table_of, table_of
+    from pipelines.report import hit_rate_table_of, judges_table_of, table_of
 
     console.print(table_of(evaluation), hit_rate_table_of(evaluation))
+    if evaluation.agreement:
+        console.print(judges_table_of(evaluation))
     console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
     console.print(f"Every figure: {REPORT / 'evaluation.json'}")
 

@@ -30,6 +30,7 @@ class Painter:
         self.recipe = recipe
         self.pipeline: FairGenPipeline = FairGenPipeline(recipe.load_pipe(), adapter_folders)
         self.judge: Judge = recipe.load_judge()
+        self.second = recipe.load_second_judge()
         self.target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
 
     def paint(
@@ -62,6 +63,7 @@ class Painter:
                     reference,
                     self.recipe.attributes,
                     self.judge,
+                    self.second,
                 )
             )
             shown[system] = [png(image) for image in output.images[:_SHOWN]]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from fairgen.agreement import Agreement, agreement
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
 from fairgen.metrics import bootstrap_interval, class_shares, drift_floor
@@ -61,7 +62,11 @@ class Preservation(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """Base against FairGen, i.i.d. and by quota, on one prompt set."""
+    """Base against FairGen, i.i.d. and by quota, on one prompt set.
+
+    Where the recipe has a second judge, `second_fairness` is what `fairness` is by its eyes, and
+    `agreement` says, by system and attribute, how far the two name the same.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,6 +79,8 @@ class Evaluation(BaseModel):
     hit_rates: dict[str, dict[str, dict[str, dict[str, float]]]]
     preservation: dict[str, Preservation]
     no_people_unchanged: dict[str, bool]
+    second_fairness: dict[str, dict[str, SystemFairness]] = {}
+    agreement: dict[str, dict[str, Agreement]] = {}
 
     def hit_rate(self, attribute: str, category: str, group: str) -> float:
         """Return the share of pictures asked for a category in which the judge saw it; group:
@@ -107,7 +114,8 @@ def summarise(
     by_system = {
         system: [score for score in scores if score.system == system] for system in systems
     }
-    fairgen = by_system["fairgen"]
+    fairgen, targets = by_system["fairgen"], targets_of(recipe)
+    twice = all(score.second is not None for score in scores)
     unasked = [name for name in scores[0].seen if not any(s.asked[name] for s in scores)]
     groups = {
         "trained": [score for score in fairgen if score.concept in recipe.concepts.train],
@@ -122,7 +130,7 @@ def summarise(
         held_out=[score.concept for score in groups["held_out"]],
         fairness={
             name: {system: _fairness(by_system[system], target, attributes) for system in systems}
-            for name, target in targets_of(recipe).items()
+            for name, target in targets.items()
         },
         hit_rates={
             group: {name: hit_rates(members, attribute) for name, attribute in attributes.items()}
@@ -134,6 +142,31 @@ def summarise(
             for system in systems
         },
         no_people_unchanged=dict(no_people),
+        second_fairness={
+            name: {
+                system: _fairness([s.by_second() for s in by_system[system]], target, attributes)
+                for system in systems
+            }
+            for name, target in targets.items()
+            if twice
+        },
+        agreement={
+            system: {
+                name: _agreement(by_system[system], found) for name, found in attributes.items()
+            }
+            for system in systems
+            if twice
+        },
+    )
+
+
+def _agreement(scores: Sequence[PromptScore], attribute: Attribute) -> Agreement:
+    """Return how far the two judges name the same category, over all pictures of a system."""
+    name = attribute.name
+    return agreement(
+        [index for score in scores for index in score.seen[name]],
+        [index for score in scores for index in score.by_second().seen[name]],
+        len(attribute.names),
     )
 
 

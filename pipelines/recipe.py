@@ -108,6 +108,7 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     base: str = Field(min_length=1)
     judge: JudgeConfig
+    second_judge: JudgeConfig | None = None
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     discovery: DiscoveryConfig
     overrides: dict[str, Override] = Field(default_factory=dict)
@@ -291,10 +292,16 @@ class Recipe(Section):
 
     def load_judge(self) -> Judge:
         """Return the judge. Raises ValueError when its weights are missing."""
-        root = Path() if self.judge.path.exists() else PROJECT_ROOT
-        return self.judge.load(
-            root, self.attributes, (*self.concepts.train, *self.concepts.held_out)
-        )
+        return self._load_judge(self.judge)
+
+    def load_second_judge(self) -> Judge | None:
+        """Return the judge that measures beside the first, if the recipe has one."""
+        return self._load_judge(self.second_judge) if self.second_judge else None
+
+    def _load_judge(self, config: JudgeConfig) -> Judge:
+        root = Path() if config.path.exists() else PROJECT_ROOT
+        concepts = (*self.concepts.train, *self.concepts.held_out)
+        return config.load(root, self.attributes, concepts)
 
 
 def resolve_path(path: str | Path) -> Path:

@@ -129,6 +129,25 @@ def table_of(evaluation: Evaluation) -> Table:
     return table
 
 
+def judges_table_of(evaluation: Evaluation) -> Table:
+    """Return the table of what a second judge sees: FD by its eyes, and how far the two agree."""
+    table = Table(title="The second judge: FD by its eyes, and its agreement with the first")
+    known = [system for system in _SYSTEMS if system in evaluation.agreement]
+    for heading in ("", *(_SYSTEMS[system] for system in known)):
+        table.add_column(heading)
+    for name, systems in evaluation.second_fairness.items():
+        table.add_row(f"FD {name}", *(f"{systems[system].fd:.3f}" for system in known))
+    table.add_section()
+    for name in next(iter(evaluation.agreement.values())):
+        cells = []
+        for found in (evaluation.agreement[system][name] for system in known):
+            kappa = "" if found.kappa is None else f", kappa {found.kappa:.2f}"
+            low, high = found.interval
+            cells.append(f"{found.share:.3f} [{low:.3f}, {high:.3f}]{kappa}")
+        table.add_row(f"same {name}", *cells)
+    return table
+
+
 def hit_rate_table_of(evaluation: Evaluation) -> Table:
     """Return the table of hit rates per category, on trained and on held-out concepts."""
     table = Table(title="Hit rate: the judge saw the category that was asked")

@@ -32,7 +32,7 @@ def audit(
     The clients take turns over the prompts, so that the ledger sees them mixed. `progress(stage,
     done, total)` is called after every picture. Raises ValueError for what the endpoint refuses.
     """
-    judge = recipe.load_judge()
+    judge, second = recipe.load_judge(), recipe.load_second_judge()
     people = [(concept, size.num_images) for concept in size.concepts]
     others = [(concept, _UNCHANGED_IMAGES) for concept in recipe.concepts.no_people]
     wanted = {"base": "off", "fairgen": recipe.evaluation.target}
@@ -71,6 +71,7 @@ def audit(
             [answer.image for answer in found["base", concept]],
             recipe.attributes,
             judge,
+            second,
         )
         for system in wanted
         for concept in size.concepts

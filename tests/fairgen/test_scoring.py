@@ -74,6 +74,21 @@ def test_what_is_seen_is_counted_in_the_attributes_own_order() -> None:
     assert found.psnr == [100] * 4 and found.clip_i == pytest.approx([1] * 4)
 
 
+def test_a_second_judge_sees_for_itself() -> None:
+    class Contrary(ColourJudge):
+        def perceive(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+            return {head: found.flip(1) for head, found in super().perceive(images).items()}
+
+    images = [Image.new("RGB", (16, 16), colour) for colour in ("red", "black", "red")]
+    found = score_pictures(
+        "base", "doctor", "a doctor", images, [{}] * 3, images, (GENDER,), ColourJudge(), Contrary()
+    )
+    assert found.seen["gender"] == [0, 1, 0] and found.second is not None
+    assert found.second.seen == {"gender": [1, 0, 1]}
+    assert found.by_second().seen == {"gender": [1, 0, 1]} and found.by_second().second is None
+    assert found.by_second().soft["gender"] == pytest.approx([1 / 3, 2 / 3])
+
+
 def test_pictures_are_compared_with_those_of_the_same_seeds() -> None:
     red, blue = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
     found = score_pictures(

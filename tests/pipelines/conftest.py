@@ -71,6 +71,7 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
         content["jobs"] |= {"checkpoint_every": 2}
         content["registry"] = {"prefix": name, "experiment": name}
         content["evaluation"]["full"] = content["evaluation"]["quick"]
+        content["second_judge"] = content["judge"]
         content["comparison"]["sweep"] = {"num_images": 2, "concepts": ["teacher"]}
         content["comparison"]["calibration"] = {"num_images": 8, "concepts": ["teacher"]}
         content["comparison"]["condition_concepts"] = ["doctor"]

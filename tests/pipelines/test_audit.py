@@ -54,6 +54,7 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
     backend.generator.close()
     assert steps[-1] == (64, 64) and len(steps) == 64  # 2 x (2 people x 8 + 4 others x 4)
     assert found.no_people_unchanged == dict.fromkeys(recipe.concepts.no_people, True)
+    assert found.second_fairness == found.fairness  # both judges are the same here
     assert found.preservation["base"].ssim == pytest.approx(1, abs=1e-4)
     assert found.preservation["fairgen"].ssim < 0.9999
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

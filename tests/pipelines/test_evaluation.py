@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from fairgen.scoring import PromptScore
+from fairgen.scoring import PromptScore, Seen
 from pipelines.evaluation import Evaluation, summarise
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.report import hit_rate_table_of, table_of, write_report
+from pipelines.report import hit_rate_table_of, judges_table_of, table_of, write_report
 
 N = 4
 
@@ -96,6 +96,30 @@ def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path
     for name in ("grid.png", "bars.png"):
         with Image.open(tmp_path / name) as image:
             assert image.width > 400 and len(image.convert("RGB").getcolors(1 << 24) or []) > 3
+
+
+def test_a_second_judge_measures_beside_the_first(recipe: Recipe) -> None:
+    """It calls the last picture of a nurse a woman, and all else as the first judge does."""
+    scores = []
+    for system, asked in (("base", False), ("fairgen", True)):
+        for concept in ("doctor", "nurse"):
+            found = score(system, concept, 2, asked)
+            women = [0, 0, 1, 0 if concept == "nurse" else 1]
+            second = Seen(seen=found.seen | {"gender": women}, soft=found.soft)
+            scores.append(found.model_copy(update={"second": second}))
+    both = summarise(recipe, scores, {})
+    assert both.fairness["gender"]["fairgen"].fd == 0
+    assert both.second_fairness["gender"]["fairgen"].fd == pytest.approx(2**0.5 / 8)
+    assert both.agreement["fairgen"]["age"].share == 1
+    gender = both.agreement["fairgen"]["gender"]
+    assert (gender.share, gender.n) == (7 / 8, 8) and gender.kappa == pytest.approx(0.75)
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(judges_table_of(both))
+    text = console.export_text()
+    assert "0.875" in text and "kappa 0.75" in text and "FD gender x age" in text
+    assert Evaluation.model_validate_json(both.model_dump_json()) == both
+    once = [found.model_copy(update={"second": None}) for found in scores]
+    assert summarise(recipe, once, {}).agreement == {}
 
 
 def test_the_tables_show_every_target_and_category(evaluation: Evaluation) -> None:

@@ -130,6 +130,8 @@ def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path:
     skin = find_trained(recipe, "skin", storage, in_company=True)
     assert_same_adapters(last.checkpoints[2] / "adapters", skin.folders[0].parent)
     assert report["no_people_unchanged"] == dict.fromkeys(recipe.concepts.no_people, True)
+    assert report["second_fairness"] == report["fairness"]  # both judges are the same here
+    assert report["agreement"]["fairgen"]["age"]["share"] == 1
     assert (tmp_path / "report" / "grid.png").stat().st_size > 0
     assert (tmp_path / "report" / "bars.png").stat().st_size > 0
     with tracking_server(tmp_path / ".fairgen") as uri:
