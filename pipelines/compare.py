@@ -20,6 +20,7 @@ from pipelines.comparison import Comparison, compared
 from pipelines.comparison_report import write_comparison
 from pipelines.conditions import PLAIN, conditions_of
 from pipelines.contenders import (
+    BASE,
     CONTENDERS,
     Studio,
     calibration_paths,
@@ -116,9 +117,10 @@ def _paintings(recipe: Recipe, size: ComparisonSize, folder: Path) -> dict[str, 
         plain = condition == PLAIN
         concepts = recipe.evaluation.full.concepts if plain else condition.concepts
         for contender, concept in product(CONTENDERS, concepts):
-            if not plain and not contender.everywhere:
+            same_base = contender == BASE and condition.of_base == PLAIN
+            if not plain and (same_base or not contender.everywhere):
                 continue
-            kind = "base" if contender.name == "base" else "contenders" if plain else "conditions"
+            kind = "base" if contender == BASE else "contenders" if plain else "conditions"
             path = score_path(folder, condition, contender.name, concept)
             arguments = (contender, condition, concept, size.num_images)
             stages.setdefault(f"paint {kind}", []).append(Job(path, "paint", arguments))

@@ -140,6 +140,8 @@ def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
 
 
 def _score(folder: Path, condition: Condition, contender: Contender, concept: str) -> PromptScore:
+    if contender == BASE:
+        condition = condition.of_base
     path = score_path(folder, condition, contender.name, concept)
     return PromptScore.model_validate_json(path.read_text())
 
@@ -198,9 +200,11 @@ def _held(recipe: Recipe, condition: Condition, contender: Contender, folder: Pa
 
 def _unchanged(condition: Condition, contender: Contender, folder: Path, concept: str) -> float:
     """Return the share of a prompt's pictures that equal the base model's of the same seeds."""
+    if contender == BASE:
+        return 1.0
     own, base = (
-        load_pictures(score_path(folder, condition, found.name, concept))
-        for found in (contender, BASE)
+        load_pictures(score_path(folder, where, found.name, concept))
+        for where, found in ((condition, contender), (condition.of_base, BASE))
     )
     return _mean([float(a.tobytes() == b.tobytes()) for a, b in zip(own, base, strict=True)])
 

@@ -39,6 +39,12 @@ class Condition:
         wanted = self.target or recipe.evaluation.target
         return TargetDistribution.from_request(wanted, recipe.attributes)
 
+    @property
+    def of_base(self) -> "Condition":
+        """The condition under which the base model, that is asked for nothing, paints the same."""
+        only_target = replace(self, slug=PLAIN.slug, group=PLAIN.group, label="", target={})
+        return PLAIN if replace(only_target, concepts=()) == PLAIN else self
+
     def prompt_of(self, recipe: Recipe, concept: str) -> str:
         """Return what is painted of a concept."""
         return render(recipe.templates[0], self.phrase.format(concept=concept))

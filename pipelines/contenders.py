@@ -186,7 +186,7 @@ class Studio:
         path = score_path(self._folder, condition, contender.name, concept)
         reference = None
         if contender.name != "base":
-            reference = load_pictures(score_path(self._folder, condition, "base", concept))
+            reference = load_pictures(score_path(self._folder, condition.of_base, "base", concept))
         setting = best_setting(self._folder, contender.system)
         painter = self._system(contender.system, setting)
         score, images = self._score(contender, painter, concept, num_images, reference, condition)

@@ -174,7 +174,12 @@ class Recipe(Section):
         if self.comparison is not None:
             wanted["comparison.sweep.concepts"] = self.comparison.sweep.concepts
             wanted["comparison.calibration.concepts"] = self.comparison.calibration.concepts
-            wanted["comparison.condition_concepts"] = self.comparison.condition_concepts
+            allowed = self.evaluation.full.concepts
+            if unknown := sorted(set(self.comparison.condition_concepts) - set(allowed)):
+                raise ValueError(
+                    f"comparison.condition_concepts: got {unknown}, "
+                    f"allowed are those of evaluation.full.concepts: {sorted(allowed)}"
+                )
         if self.ablation is not None:
             wanted["ablation.sample.concepts"] = self.ablation.sample.concepts
             wanted["ablation.learning_sample.concepts"] = self.ablation.learning_sample.concepts

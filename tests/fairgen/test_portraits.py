@@ -84,6 +84,14 @@ def test_people_named_evenly_leave_what_is_not_named_to_the_table() -> None:
     assert named_evenly(Portrait("car"), named, rng) == Portrait("car")
 
 
+def test_glasses_can_be_named_more_rarely_than_all_else() -> None:
+    rng = random.Random(0)
+    named = [choose_named(rng, 2 / 3, glasses=1 / 8) for _ in range(4000)]
+    shares = {name: sum(name in found for found in named) / 4000 for name in ATTRIBUTES}
+    assert shares.pop("glasses") == pytest.approx(1 / 8, abs=0.02)
+    assert list(shares.values()) == pytest.approx([2 / 3] * 3, abs=0.03)
+
+
 def test_the_tokenizer_knows_every_caption() -> None:
     rng, tokenizer = random.Random(0), build_tokenizer()
     captions = {caption(sample_portrait(rng), choose_named(rng), rng) for _ in range(2000)}
