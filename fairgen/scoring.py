@@ -28,7 +28,7 @@ from fairgen.metrics import (
     similarity,
 )
 
-_FEWEST_ALIKE = 2
+_FEWEST_ALIKE = 3
 
 
 class Seen(BaseModel):
@@ -49,8 +49,9 @@ class PromptScore(BaseModel):
     included (`asked` is empty where nothing was asked), `soft` the mean class probabilities,
     `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt.
     `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
-    `spread` is the mean pairwise distance of the pictures of each joint cell of the attributes that
-    was seen at least twice, as "woman,light,young". `second` is what a second judge saw.
+    `spread` is the mean pairwise distance of the pictures of each category, and of each joint cell
+    of the attributes, as "woman,light,young", that was seen at least three times. `second` is what
+    a second judge saw.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -137,16 +138,17 @@ def _seen(
 def _spread(
     features: Tensor, seen: Sequence[tuple[Sequence[str], Sequence[int]]]
 ) -> dict[str, float]:
-    """Return the mean pairwise distance among the pictures of each cell; `seen` holds, attribute
-    by attribute, the categories' names and their index picture by picture.
+    """Return the mean pairwise distance among the pictures of each category and joint cell; `seen`
+    holds, attribute by attribute, the categories' names and their index picture by picture.
     """
     groups: dict[str, list[int]] = {}
     for place in range(len(features)):
-        cell = ",".join(names[indices[place]] for names, indices in seen)
-        groups.setdefault(cell, []).append(place)
+        cell = [names[indices[place]] for names, indices in seen]
+        for key in dict.fromkeys([*cell, ",".join(cell)]):
+            groups.setdefault(key, []).append(place)
     return {
-        cell: mean_pairwise_distance(features[members])
-        for cell, members in groups.items()
+        key: mean_pairwise_distance(features[members])
+        for key, members in groups.items()
         if len(members) >= _FEWEST_ALIKE
     }
 
@@ -222,17 +224,14 @@ def drift(score: PromptScore, base: PromptScore, head: str) -> float:
     )
 
 
-def diversity(score: PromptScore, base: PromptScore) -> float | None:
-    """Return the spread within the joint cells of the attributes against the base model's, the mean
-    over cells that both have: 1 is as diverse. None where they share none.
-
-    Cells, not single categories: women of every skin tone differ more than the base model's, which
-    are all alike, and that is not what is meant.
+def diversity(score: PromptScore, base: PromptScore, groups: Sequence[str]) -> float | None:
+    """Return the spread within groups of pictures against the base model's, the mean over groups
+    that both have: 1 is as diverse. None where they share none. Groups are categories or cells.
     """
     ratios = [
-        score.spread[cell] / before
-        for cell, before in base.spread.items()
-        if before and cell in score.spread
+        score.spread[group] / base.spread[group]
+        for group in groups
+        if base.spread.get(group) and group in score.spread
     ]
     return sum(ratios) / len(ratios) if ratios else None
 

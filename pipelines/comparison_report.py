@@ -67,7 +67,7 @@ def comparison_tables_of(comparison: Comparison) -> list[Table]:
 
 
 def _is_detail(heading: str) -> bool:
-    return heading in ("PSNR", "CLIP-I", "diversity", "FID", "KID")
+    return heading in ("PSNR", "CLIP-I", "diversity", "in cells", "FID", "KID")
 
 
 def _caption(comparison: Comparison) -> str:
@@ -92,6 +92,7 @@ def _headings(comparison: Comparison) -> list[str]:
         "PSNR",
         "CLIP-I",
         "diversity",
+        "in cells",
         *drifts,
         *(("FID", "KID") if comparison.quality else ()),
         "training",
@@ -115,6 +116,7 @@ def _cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
         (f"{kept.psnr:.1f}", ""),
         (f"{kept.clip_i:.3f}", ""),
         ("-" if kept.diversity is None else f"{kept.diversity:.2f}", ""),
+        ("-" if kept.cell_diversity is None else f"{kept.cell_diversity:.2f}", ""),
         *((f"{value:.3f}", "") for value in kept.drift.values()),
         *_quality_cells(comparison, name),
         (f"{card.cost.denoiser_rows / 1000:,.0f}k", ""),
@@ -149,12 +151,12 @@ independent sampler of this N still gets an FD of {floors}: only quotas come und
 <p>Coin: each picture's category is drawn by lot; coin a call: once for four pictures, as the
 official code does. Recognised: the judge still names the concept. A system that changes who is in
 the picture changes the picture, so no fair system has an SSIM of 1; SSIM, PSNR (dB) and CLIP-I are
-with the base model's picture of the same seed. Diversity: the spread within a joint cell of the
-attributes, against the base model's. Drift: how far an attribute that nobody asked for moved from
-the base model's distribution. FID and KID (times 1,000): to real pictures of the target
-distribution, in the judge's own features. Training: rows through the denoiser. Cost: denoiser rows
-a picture, against the base model's. Categories are a presentation that a judge perceives in drawn
-pictures, not people.</p>
+with the base model's picture of the same seed. Diversity: the spread within a category, and within
+a joint cell of all attributes, against the base model's. Drift: how far an attribute that nobody
+asked for moved from the base model's distribution. FID and KID (times 1,000): to real pictures of
+the target distribution, in the judge's own features. Training: rows through the denoiser. Cost:
+denoiser rows a picture, against the base model's. Categories are a presentation that a judge
+perceives in drawn pictures, not people.</p>
 <h2>Fairness against preservation</h2>
 <figure><img alt="Mean FD against same-seed SSIM, one point a system"
 src="{scatter(comparison)}"></figure>

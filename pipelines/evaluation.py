@@ -3,6 +3,7 @@ prompts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,8 +37,9 @@ class Preservation(BaseModel):
     """What the adapters left as it was, in means over all pictures of one system.
 
     `ssim`, `psnr` (dB) and `clip_i` are with the base model's picture of the same seed. `diversity`
-    is the spread within the joint cells of what is asked, against the base model's: None where no
-    prompt has two pictures of a cell by both.
+    is the spread within the categories of what is asked, against the base model's, `cell_diversity`
+    that within their joint cells, where all that is asked is alike: None where no prompt has three
+    such pictures by both.
     `drift` is, for each attribute that the target does not ask but the judge sees, the mean over
     prompts of the distance between its distribution and the base model's; `drift_floor` is what two
     independent samples of the base model would drift.
@@ -51,12 +53,13 @@ class Preservation(BaseModel):
     psnr: float
     clip_i: float
     diversity: float | None
+    cell_diversity: float | None
     drift: dict[str, float]
     drift_floor: dict[str, float]
 
     def figures(self) -> dict[str, float]:
         """Return every known figure by name: "recognised", "drift glasses" and so on."""
-        names = ("recognised", "clip_t", "ssim", "psnr", "clip_i", "diversity")
+        names = tuple(name for name in Preservation.model_fields if not name.startswith("drift"))
         figures = {name: value for name in names if (value := getattr(self, name)) is not None}
         return figures | {f"drift {name}": value for name, value in self.drift.items()}
 
@@ -138,7 +141,7 @@ def summarise(
             if members
         },
         preservation={
-            system: _preservation(by_system[system], by_system["base"], unasked)
+            system: _preservation(by_system[system], by_system["base"], recipe, unasked)
             for system in systems
         },
         no_people_unchanged=dict(no_people),
@@ -191,9 +194,11 @@ def _fairness(
 def _preservation(
     scores: Sequence[PromptScore],
     base: Sequence[PromptScore],
+    recipe: Recipe,
     unasked: Sequence[str],
 ) -> Preservation:
     before = {score.concept: score for score in base}
+    cells = [",".join(cell) for cell in product(*(a.names for a in recipe.attributes))]
     return Preservation(
         drift={
             name: _mean(drift(score, before[score.concept], name) for score in scores)
@@ -211,7 +216,14 @@ def _preservation(
         ssim=_mean(value for score in scores for value in score.ssim),
         psnr=_mean(value for score in scores for value in score.psnr),
         clip_i=_mean(value for score in scores for value in score.clip_i),
-        diversity=_mean_known(diversity(score, before[score.concept]) for score in scores),
+        diversity=_mean_known(
+            diversity(score, before[score.concept], attribute.names)
+            for score in scores
+            for attribute in recipe.attributes
+        ),
+        cell_diversity=_mean_known(
+            diversity(score, before[score.concept], cells) for score in scores
+        ),
     )
 
 

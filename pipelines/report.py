@@ -122,6 +122,7 @@ def table_of(evaluation: Evaluation) -> Table:
         "psnr": "same-seed PSNR, dB",
         "clip_i": "same-seed CLIP-I",
         "diversity": "diversity, x base",
+        "cell_diversity": "in cells, x base",
     }
     for name in figures[0]:
         values = (f"{found[name]:.3f}" if name in found else "-" for found in figures)

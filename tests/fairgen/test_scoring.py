@@ -119,13 +119,15 @@ def test_one_attribute_has_a_soft_discrepancy_and_kl_may_be_infinite() -> None:
     assert found.kl is None
 
 
-def test_diversity_is_the_spread_within_a_cell_against_the_base_models() -> None:
-    """Young women: red twice and violet by the base. Old women are one, and have no spread."""
+def test_diversity_is_the_spread_within_a_group_against_the_base_models() -> None:
+    """Women: red twice and violet by the base. Old women and men are fewer than three."""
     base = score("r r rb rg -")
-    assert set(base.spread) == {"woman,young"}
-    assert diversity(score("r rb r g g"), base) == pytest.approx(1)
-    assert diversity(score("r r r - -"), base) == pytest.approx(0, abs=1e-6)
-    assert diversity(score("g - rg r gb"), base) is None
+    assert set(base.spread) == {"woman", "young", "woman,young"}
+    women, cell = ["woman", "man"], ["woman,young", "man,young"]
+    assert diversity(score("r rb r g g"), base, cell) == pytest.approx(1)
+    assert diversity(score("r r r - -"), base, cell) == pytest.approx(0, abs=1e-6)
+    assert diversity(score("g - rg r gb"), base, cell) is None
+    assert (diversity(score("r b rb rg r"), base, women) or 0) > 0.5
 
 
 def test_hit_rates_are_rows_of_what_was_asked() -> None:

@@ -29,7 +29,8 @@ def score(system: str, concept: str, women: int, asked: bool, glasses: int = 0) 
         soft={"gender": [women / N, 1 - women / N], "age": [0.5, 0.5], "glasses": [1.0, 0.0]},
         recognised=[True, True, True, concept == "nurse"], clip_t=[0.25] * N, ssim=[0.5] * N,
         psnr=[20.0] * N, clip_i=[0.75] * N,
-        spread={"woman,young": 0.2, "man,old": 0.3} if asked else {"woman,young": 0.4},
+        spread={"woman": 0.6, "man": 0.3, "old": 0.4, "woman,young": 0.2}
+        if asked else {"woman": 0.2, "old": 0.8, "woman,young": 0.4},
     )  # fmt: skip
 
 
@@ -78,7 +79,8 @@ def test_preservation_names_what_moved_though_nobody_asked(evaluation: Evaluatio
     assert evaluation.preservation["fairgen"].drift == {"glasses": pytest.approx(0.5 * 2**0.5)}
     assert evaluation.preservation["fairgen"].recognised == 7 / 8
     assert evaluation.preservation["base"].diversity == 1
-    assert evaluation.preservation["fairgen"].diversity == 0.5
+    assert evaluation.preservation["fairgen"].diversity == pytest.approx((3 + 0.5) / 2)
+    assert evaluation.preservation["fairgen"].cell_diversity == 0.5
 
 
 def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path: Path) -> None:
