@@ -6,20 +6,21 @@ category for a whole group would be a stereotype of its own ("several people"); 
 attribute that the prompt names or negates is left alone, and the others are free. A portrait of
 nothing in particular is of a person.
 
-The rules read words and their neighbours: what is a person comes from `fairgen.people`, what names
-a category from the attributes.
+The rules read words and their neighbours: what is a person comes from `fairgen.people` and what is
+none from `fairgen.things`, what names a category from the attributes.
 """
 
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from fairgen import people, phrases
+from fairgen import individuals, lexicon, people, phrases, things
 from fairgen.attributes import Attribute
-from fairgen.people import FUNCTION
+from fairgen.lexicon import ADJECTIVES, FUNCTION, ORIGINS
 from fairgen.phrases import Key
 
 Reason = Literal["free", "named", "negated", "no people", "several people"]
@@ -85,25 +86,43 @@ def _decide(reading: "_Reading", attribute: Attribute) -> AttributeDecision:
 
 @cache
 def _mentions(attribute: Attribute) -> dict[Key, list[tuple[float, str]]]:
-    """Return the categories that a phrase may mean; a number means the category nearest to it."""
+    """Return the categories that a phrase may mean; a number means the category nearest to it.
+
+    A word means what it says the same as; of what one origin or skin speaks, each of them does.
+    """
     table: dict[Key, list[tuple[float, str]]] = {}
     spoken = [(c.name, (c.word, *c.mentions)) for c in attribute.categories]
     for category, mentions in [*spoken, ("", attribute.mentions)]:
-        for mention in mentions:
+        for mention in chain.from_iterable((m, *lexicon.same().get(m, ())) for m in mentions):
             number = next((float(digits) for digits in re.findall(r"\d+", mention)), 0.0)
-            for form in phrases.forms(mention)[: 1 if mention in people.ADJECTIVES else None]:
+            for form in phrases.forms(mention)[: 1 if mention in ADJECTIVES else None]:
                 table.setdefault(form, []).append((number, category))
+    if not {*attribute.mentions, *(c.word for c in attribute.categories)}.isdisjoint(ORIGINS):
+        for origin in ORIGINS:
+            table.setdefault(phrases.forms(origin)[0], [(0.0, "")])
+    if any(form[-1] == "skinned" for form in table):
+        table.setdefault(("skinned",), [(0.0, "")])
     return table
 
 
 _PEOPLE = ("person", "people", "group", "noun too", "pronoun", "figure", "name")
-_SAID = frozenset((*people.COPULAS, *people.ADVERBS, *people.NEGATIONS))
-_LOOKS = ("skin", "complexion", "looking", "descent", "origin", "heritage", "appearance")
+_SAID = frozenset((*lexicon.COPULAS, *lexicon.ADVERBS, *lexicon.NEGATIONS))
+_LOOKS = (
+    "skin",
+    "skinned",
+    "complexion",
+    "complexioned",
+    "looking",
+    "descent",
+    "origin",
+    "heritage",
+    "appearance",
+)
 _SUFFIX = re.compile(r"(?:ed|ing|y|ful|ous|ish|ive|al|less|ic|en|ant|ent)$")
 
 
 def _is_adjective(word: str) -> bool:
-    return word in people.ADJECTIVES or _SUFFIX.search(word) is not None
+    return word in ADJECTIVES or _SUFFIX.search(word) is not None
 
 
 def _is_break(word: str) -> bool:
@@ -136,7 +155,7 @@ class _Reading:
         self.words, self.tails = phrases.read(prompt)
         self.roles = [""] * len(self.words)
         self.shown: list[_Span] = []
-        spans = [_Span(*found) for found in phrases.find(self.words, people.kinds())]
+        spans = [_Span(*found) for found in phrases.find(self.words, lexicon.kinds())]
         for span in spans:
             self._mark(span, "" if span.kind in _PEOPLE else span.kind)
         for span in self._side_by_side([span for span in spans if span.kind in _PEOPLE]):
@@ -180,7 +199,9 @@ class _Reading:
     def _with_surname(self, span: _Span) -> _Span:
         """Return a name with the word after it: "Maria Sanchez", "King Olaf", but not "a king"."""
         noun = self._word(span.end - 1)
-        bare = noun in people.SOVEREIGNS and self._word(span.start - 1) not in people.DETERMINERS
+        bare = (
+            noun in individuals.SOVEREIGNS and self._word(span.start - 1) not in lexicon.DETERMINERS
+        )
         following = span.end
         if not self.tails[span.end - 1] and self._is_unknown(following):
             following += 1
@@ -190,7 +211,7 @@ class _Reading:
 
     def _is_unknown(self, place: int) -> bool:
         word = self._word(place)
-        return not (self._role(place) or (word,) in people.kinds() or _is_outside(word))
+        return not (self._role(place) or (word,) in lexicon.kinds() or _is_outside(word))
 
     def _has_a_verb(self, span: _Span) -> bool:
         """Return whether a verb in -s follows: "a baby sleeps", since no plural has an article."""
@@ -199,9 +220,9 @@ class _Reading:
             return False
         if self._before_the_phrase(span.start)[0] in ("a", "an", "1", "one", "another"):
             return True
-        has_an_object = self._word(span.end + 1) in people.DETERMINERS
-        is_a_noun = (following,) in people.kinds()
-        return following[:-1] in people.VERBS and (has_an_object or not is_a_noun)
+        has_an_object = self._word(span.end + 1) in lexicon.DETERMINERS
+        is_a_noun = (following,) in lexicon.kinds()
+        return following[:-1] in lexicon.VERBS and (has_an_object or not is_a_noun)
 
     def _ends_a_phrase(self, span: _Span) -> bool:
         if span.kind != "noun too" or _is_outside(self._word(span.end)):
@@ -215,12 +236,12 @@ class _Reading:
         if tail == "-" or (tail == "'" and not self._owns_a_body(end)):
             return True
         if self._role(end) in ("thing", "animal", "figurine", "other"):
-            surname = noun in people.HONORIFICS
+            surname = noun in individuals.HONORIFICS
             if not (surname or _is_participle(following) or self._has_a_verb(span)):
                 return True
         if noun not in people.KEEPERS and self._is_an_animal_or_a_toy(start):
             return True
-        if self._word(start - 1) == "to" and noun in people.VERBS:
+        if self._word(start - 1) == "to" and noun in lexicon.VERBS:
             return True
         if following == "of" and (kind == "group" or "animal" in self.roles[end : end + 5]):
             return noun not in people.KEEPERS
@@ -238,7 +259,7 @@ class _Reading:
             return noun in people.MAKERS or not before.endswith("ing")
         if lead == "of":
             return self._is_owned(at) or any(other.end == at for other in self.shown)
-        return lead == "than" or (lead in people.LIKENESSES and not self.shown)
+        return lead == "than" or (lead in lexicon.LIKENESSES and not self.shown)
 
     def _is_an_animal_or_a_toy(self, start: int) -> bool:
         """Return whether the phrase begins with one: "cat astronaut", "panda mad scientist"."""
@@ -251,20 +272,20 @@ class _Reading:
         """Return whether "of" follows what a person has or had: "hat of", "style of"."""
         before = self._word(of - 1)
         if self._role(of - 1) in ("thing", "figurine"):
-            return before not in people.DEPICTIONS
-        return before in people.BELONGINGS
+            return before not in things.DEPICTIONS
+        return before in things.BELONGINGS
 
     def _is_nobody_else(self, span: _Span) -> bool:
         """Return whether a word for a person is about somebody already found, or about nobody."""
         determiner, at = self._before_the_phrase(span.start)
         lead = self._word(at)
-        if lead in people.NEGATIONS:
+        if lead in lexicon.NEGATIONS:
             return True
         if span.kind == "figure" or not self.shown:
             return False
-        if span.kind == "pronoun" or lead in people.LIKENESSES:
+        if span.kind == "pronoun" or lead in lexicon.LIKENESSES:
             return True
-        if lead in people.COPULAS and self._word(at - 1) != "there":
+        if lead in lexicon.COPULAS and self._word(at - 1) != "there":
             return True
         definite = determiner in ("", "the", "this", "that")
         if _is_break(lead) and (definite or self.shown[-1].end == at):
@@ -290,7 +311,7 @@ class _Reading:
         while at >= max(0, start - 6) and not self._limits_a_phrase(at):
             at -= 1
         determiner = self._word(at)
-        return (determiner, at - 1) if determiner in people.DETERMINERS else ("", at)
+        return (determiner, at - 1) if determiner in lexicon.DETERMINERS else ("", at)
 
     def _limits_a_phrase(self, place: int) -> bool:
         word = self._word(place)
@@ -306,7 +327,7 @@ class _Reading:
         for word in reversed(self.words[max(0, start - 5) : start]):
             if word in ("but", "with") or _is_break(word):
                 return False
-            if word in people.NEGATIONS:
+            if word in lexicon.NEGATIONS:
                 return True
         return False
 
@@ -317,7 +338,7 @@ class _Reading:
         if self._role(end) == "animal" and self._role(start) != "person":
             return False
         last = next(w for w in reversed(self.words[start:end]) if not w.isdecimal())
-        if last not in people.ADJECTIVES or self._word(end) in _LOOKS:
+        if last not in ADJECTIVES or self._word(end) in _LOOKS:
             return True
         if self.tails[end - 1] == "-":
             return False
@@ -345,18 +366,18 @@ class _Reading:
         while subject > start - 8 and self._may_come_between(subject):
             subject -= 1
         between = self.words[max(0, subject + 1) : start]
-        if not set(between).isdisjoint(people.COPULAS):
+        if not set(between).isdisjoint(lexicon.COPULAS):
             return self._is_subject(subject)
         if self._role(subject) == "person":
-            if word in people.TONES or (word in people.COLOURS and "," not in between):
+            if word in lexicon.TONES or (word in lexicon.COLOURS and "," not in between):
                 return False
             return following != "and" or "thing" not in self.roles[end : end + 4]
         alone = (_is_break(self._word(subject)) or "," in between) and _is_break(following)
-        return alone and word not in people.TONES and word not in people.COLOURS
+        return alone and word not in lexicon.TONES and word not in lexicon.COLOURS
 
     def _may_come_between(self, place: int) -> bool:
         word = self._word(place)
-        if self._role(place) or word in people.PREPOSITIONS:
+        if self._role(place) or word in lexicon.PREPOSITIONS:
             return False
         return (
             word in (",", "and", "or", "who", "that", "does")
@@ -370,7 +391,7 @@ class _Reading:
             return True
         for at in range(place, max(-1, place - 6), -1):
             if self._role(at) == "person":
-                return self._word(at + 1) in people.PREPOSITIONS
+                return self._word(at + 1) in lexicon.PREPOSITIONS
             if _is_break(self._word(at)) or self._word(at) in ("that", "which", "where", "whose"):
                 return False
         return False

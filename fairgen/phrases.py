@@ -20,6 +20,8 @@ _REWRITES = (
     *((rf"\b{stem}ies\b", f"{tens}0s") for tens, stem in enumerate(_TENS, 2)),
     (r"\b(?:appears?|seems?|looks?) to be\b", "is"),
     (r"\b(?:early|mid|late)[ -](?=\d0s)", ""),
+    (r"\bage:? (?=\d)", "aged "),
+    (r"(?<=\d)[ -]?(?:y/?o|yrs?[ -]old|years? of age)\b", " years old"),
     (r":\d+(?:\.\d+)?", ""),  # weights: "(doctor:1.2)"
     (
         r"\b(?:says?|saying|reads?|reading|words?|text|titled?|labell?ed|written|letters|logo)"
@@ -61,7 +63,7 @@ def forms(phrase: str) -> list[Key]:
     words = ["#" if word.isdecimal() else word for word in read(phrase)[0]]
     head = 0 if {"in", "by", "at", "of"}.intersection(words[1:]) else len(words) - 1
     noun = words[head]
-    plurals = [noun + "s", noun + "es"]
+    plurals = [noun + ("es" if noun.endswith(("s", "x", "z", "ch", "sh", "o")) else "s")]
     if noun.endswith("man") and noun not in ("human", "shaman", "german"):
         plurals.append(noun[:-3] + "men")
     if noun.endswith("y"):
@@ -71,3 +73,8 @@ def forms(phrase: str) -> list[Key]:
     if noun.endswith("child"):
         plurals.append(noun + "ren")
     return [(*words[:head], form, *words[head + 1 :]) for form in (noun, *plurals)]
+
+
+def word_list(text: str) -> tuple[str, ...]:
+    """Return the phrases of a text that parts them by commas, sorted."""
+    return tuple(sorted(" ".join(phrase.split()) for phrase in text.split(",")))

@@ -1,8 +1,8 @@
 """The gate leaves alone what a prompt names and what is no person, and acts on the rest."""
 
 import time
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
@@ -10,20 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fairgen import people
+from fairgen import individuals, lexicon, people, things
 from fairgen.attributes import Attribute
 from fairgen.gate import GateDecision, decide
-from fairgen.metrics import proportion_interval
+from fairgen.gate_suite import SUITES, Count, Rate, SuiteName, count, label_prompt_set, read_suite
+from fairgen.prompt_sets import shipped_prompt_sets
 from tests.tiny import ATTRIBUTES as PLAIN
-
-SUITE = Path(__file__).with_name("gate_suite.tsv")
-
 
 RECIPE = Path(__file__).parents[2] / "pipelines" / "recipes" / "portraits.yaml"
 GENDER, SKIN, AGE = ATTRIBUTES = tuple(
     Attribute.model_validate(found) for found in yaml.safe_load(RECIPE.read_text())["attributes"]
 )
 ALL = ("gender", "skin", "age")
+WORDS = {
+    name: words
+    for module in (people, individuals, things, lexicon)
+    for name, words in vars(module).items()
+    if name.isupper() and isinstance(words, tuple)
+}
 
 
 def reasons(prompt: str) -> set[str]:
@@ -226,6 +230,36 @@ def test_one_person_is_one_person(prompt: str) -> None:
     assert decide(prompt, ATTRIBUTES).free == ALL
 
 
+@pytest.mark.parametrize(
+    ("prompt", "attribute", "categories"),
+    [
+        ("a horsewoman at a fence", "gender", ("woman",)),
+        ("a stepson in a hammock", "gender", ("man",)),
+        ("a countess at the opera", "gender", ("woman",)),
+        ("a shaman in a hut", "gender", ()),
+        ("a stonemason on a scaffold", "gender", ()),
+        ("a salesperson in a shop", "gender", ()),
+        ("an octogenarian on a bike", "age", ("old",)),
+        ("a newborn in a cradle", "age", ("young",)),
+        ("a doctor, age 71", "age", ("old",)),
+        ("a 24yo doctor", "age", ("young",)),
+    ],
+)
+def test_a_word_names_what_another_names(
+    prompt: str, attribute: str, categories: tuple[str, ...]
+) -> None:
+    assert named(prompt, attribute) == categories
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a Bolivian chef", "a Sri Lankan chef", "a caramel-skinned chef", "an ebony-skinned chef"],
+)
+def test_an_origin_or_a_skin_that_no_recipe_lists_is_left_alone(prompt: str) -> None:
+    assert decide(prompt, ATTRIBUTES).free == ("gender", "age")
+    assert decide("a chef in a Bolivian restaurant", ATTRIBUTES).free == ALL
+
+
 def test_occupations_are_many_and_every_one_is_a_person() -> None:
     assert len(people.OCCUPATIONS) >= 400
     for occupation in people.OCCUPATIONS:
@@ -234,97 +268,62 @@ def test_occupations_are_many_and_every_one_is_a_person() -> None:
 
 
 def test_the_lists_are_sorted_and_hold_nothing_twice() -> None:
-    for name, words in vars(people).items():
-        if name.isupper() and isinstance(words, tuple) and not name.startswith("_"):
-            assert list(words) == sorted(set(words)), name
+    for name, words in WORDS.items():
+        assert list(words) == sorted(set(words)), name
 
 
-# The suite: prompts labelled with the attributes on which a careful person would want action.
+# The suites: prompts labelled with the attributes on which a careful person would want action.
+
+LINES = {name: read_suite(name) for name in SUITES}
+CLASSES = {name: tuple(dict.fromkeys(line.group for line in LINES[name])) for name in SUITES}
 
 
-class Line(NamedTuple):
-    group: str
-    expected: frozenset[str]
-    prompt: str
+def share(rate: Rate) -> float:
+    return rate.wrong / rate.total if rate.total else 0.0
 
 
-def suite() -> list[Line]:
-    rows = [line.split("\t") for line in SUITE.read_text().splitlines()[1:]]
-    return [
-        Line(group, frozenset(expected.split(",")) - {"-"}, prompt)
-        for group, expected, prompt in rows
-    ]
-
-
-class Errors(NamedTuple):
-    """Lines on which the gate acts on an attribute that it must not, or leaves one that it may."""
-
-    activations: list[str]
-    num_may_activate: int
-    skips: list[str]
-    num_may_skip: int
-
-    def report(self) -> str:
-        return "\n".join(
-            (
-                rate("false activation", len(self.activations), self.num_may_activate),
-                *self.activations,
-                rate("false skip", len(self.skips), self.num_may_skip),
-                *self.skips,
-            )
-        )
-
-
-def rate(name: str, wrong: int, total: int) -> str:
-    low, high = proportion_interval(wrong, total) if total else (0.0, 1.0)
-    return f"{name}: {wrong} of {total} lines, 95 % interval {low:.1%} to {high:.1%}"
-
-
-def errors(lines: list[Line]) -> Errors:
-    activations, skips = [], []
-    for line in lines:
-        free = frozenset(decide(line.prompt, ATTRIBUTES).free)
-        if free - line.expected:
-            activations.append(f"  acts on {sorted(free - line.expected)}: {line.prompt}")
-        if line.expected - free:
-            skips.append(f"  skips {sorted(line.expected - free)}: {line.prompt}")
-    return Errors(
-        activations,
-        sum(len(line.expected) < len(ALL) for line in lines),
-        skips,
-        sum(bool(line.expected) for line in lines),
-    )
-
-
-GROUPS = tuple(dict.fromkeys(line.group for line in suite()))
+def counted(suite: SuiteName, group: str) -> Count:
+    return count(group, [line for line in LINES[suite] if line.group == group], ATTRIBUTES)
 
 
 def test_the_suite_is_large_and_even() -> None:
-    lines = suite()
+    lines = LINES["gate-suite"]
     assert len(lines) >= 330
-    assert len({line.prompt for line in lines}) == len(lines)
-    assert len(GROUPS) == 12
-    for group in GROUPS:
+    assert len(CLASSES["gate-suite"]) == 12
+    for group in CLASSES["gate-suite"]:
         assert sum(line.group == group for line in lines) >= 25, group
-    for line in lines:
-        assert line.expected <= set(ALL), line
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", CLASSES["gate-suite"])
 def test_each_class_of_the_suite(group: str) -> None:
-    found = errors([line for line in suite() if line.group == group])
-    assert not found.activations, found.report()
-    assert len(found.skips) <= 0.05 * found.num_may_skip, found.report()
+    found = counted("gate-suite", group)
+    assert found.false_activation.wrong == 0, found.mistakes
+    assert share(found.false_skip) <= 0.05, found.mistakes
 
 
-def test_the_whole_suite_is_within_its_bounds() -> None:
-    found = errors(suite())
-    assert len(found.activations) <= 0.01 * found.num_may_activate, found.report()
-    assert len(found.skips) <= 0.02 * found.num_may_skip, found.report()
+@pytest.mark.parametrize("suite", ["gate-suite", "gate-unseen"])
+def test_a_whole_suite_is_within_its_bounds(suite: SuiteName) -> None:
+    found = count(suite, LINES[suite], ATTRIBUTES)
+    assert share(found.false_activation) <= 0.01, found.mistakes
+    assert share(found.false_skip) <= 0.02, found.mistakes
+
+
+@pytest.mark.parametrize("group", CLASSES["gate-unseen"])
+def test_each_class_of_what_was_unseen(group: str) -> None:
+    found = counted("gate-unseen", group)
+    assert share(found.false_activation) <= 0.04, found.mistakes
+    assert share(found.false_skip) <= 0.07, found.mistakes
+
+
+@pytest.mark.parametrize("name", shipped_prompt_sets())
+def test_prompt_sets_are_acted_on_as_their_form_says(name: str) -> None:
+    found = count(name, label_prompt_set(name), ATTRIBUTES)
+    assert share(found.false_activation) <= 0.01, found.mistakes
+    assert share(found.false_skip) <= 0.02, found.mistakes
 
 
 def test_case_does_not_matter() -> None:
-    for line in suite():
+    for line in chain(*LINES.values()):
         free = decide(line.prompt, ATTRIBUTES).free
         assert decide(line.prompt.upper(), ATTRIBUTES).free == free, line.prompt
         assert decide(line.prompt.title(), ATTRIBUTES).free == free, line.prompt
@@ -332,12 +331,7 @@ def test_case_does_not_matter() -> None:
 
 VOCABULARY = sorted(
     {
-        *(
-            word
-            for words in vars(people).values()
-            if isinstance(words, tuple)
-            for word in words[::9]
-        ),
+        *(word for words in WORDS.values() for word in words[::9]),
         *("old", "woman", "black", "doctor's", "nurses'", "non-", "70", "year", ",", ".", "“", "#"),
     },
     key=str,
