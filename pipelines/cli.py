@@ -133,6 +133,30 @@ def ablate(recipe: RecipePath = _DEFAULT) -> None:
 
 
 @app.command()
+def gate(
+    recipe: RecipePath = _DEFAULT,
+    classes: Annotated[bool, typer.Option(help="Every class of prompts by itself.")] = False,
+    mistakes: Annotated[bool, typer.Option(help="The prompts that the gate gets wrong.")] = False,
+) -> None:
+    """Measure the prompt gate on the labelled prompts and prompt sets that ship."""
+    from rich.console import Console
+
+    from fairgen.gate_suite import gate_report
+    from pipelines.report import gate_table_of
+
+    loaded = _load(recipe)
+    try:
+        found = gate_report(loaded.attributes)
+    except ValueError as error:
+        raise _refusal(error) from error
+    Console().print(gate_table_of(found, classes))
+    for suite in found if mistakes else ():
+        for mistake in suite.total.mistakes:
+            acted, left = (", ".join(n) or "-" for n in (mistake.activated, mistake.skipped))
+            typer.echo(f"{suite.suite}: {mistake.prompt!r} acted on {acted}, left alone {left}")
+
+
+@app.command()
 def bench(
     recipe: RecipePath = _DEFAULT,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
+from fairgen.gate_suite import SuiteCount
 from pipelines.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -161,6 +162,19 @@ def hit_rate_table_of(evaluation: Evaluation) -> Table:
                 f"{attribute} {category}",
                 *(f"{evaluation.hit_rate(attribute, category, group):.3f}" for group in groups),
             )
+    return table
+
+
+def gate_table_of(suites: Sequence[SuiteCount], classes: bool) -> Table:
+    """Return the table of what the gate gets wrong: a suite a row, and with `classes` theirs."""
+    table = Table(title="The prompt gate on labelled prompts, wrong decisions [95 %]")
+    for heading in ("suite", "class", "prompts", "falsely acted", "falsely left alone"):
+        table.add_column(heading)
+    for suite in suites:
+        for found in (*(suite.groups if classes else ()), suite.total):
+            rates = (found.false_activation, found.false_skip)
+            cells = (str(rate) if rate.total else "-" for rate in rates)
+            table.add_row(suite.suite, found.group, str(found.num_prompts), *cells)
     return table
 
 

@@ -52,6 +52,15 @@ def test_recipe_check_says_what_would_be_trained(write_recipe: Callable[..., Pat
     assert "gender: woman, man" in result.stdout
 
 
+def test_the_gate_is_measured_on_what_ships_and_shows_its_mistakes() -> None:
+    result = CliRunner().invoke(app, ["gate", "--classes", "--mistakes"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    for expected in ("gate-held-out", "occupations-50", "other_use", "negated"):
+        assert expected in result.stdout
+    wrong = [line for line in result.stdout.splitlines() if " acted on " in line]
+    assert any(line.startswith('gate-suite: "the Queen\'s portrait') for line in wrong)
+
+
 def test_evaluating_what_was_never_trained_is_refused(
     write_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +75,8 @@ def test_every_make_target_is_listed_and_one_line_over_the_command() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split():
         assert re.search(rf"make {target}\b", listed.stdout)
-    for verb in ("train-all", "evaluate", "serve", "bench", "ui", "portraits", "portraits-report"):
+    for verb in ("train-all", "evaluate", "compare", "ablate", "gate", "serve", "bench", "ui",
+                 "portraits", "portraits-report"):  # fmt: skip
         assert re.search(
             rf"^{verb}: \$\(READY\).*\n\t\$\(BIN\)/fairgen {verb}", makefile, re.MULTILINE
         )
