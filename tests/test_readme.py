@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from fairgen.gate_suite import gate_report
+from pipelines.recipe import load_recipe
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RECIPE = ROOT / "pipelines" / "recipes" / "portraits.yaml"
 
 
 def blocks(language: str) -> list[str]:
@@ -43,3 +47,20 @@ def test_every_local_link_and_picture_exists() -> None:
 
 def test_no_placeholder_is_left() -> None:
     assert "<!--" not in README
+
+
+def test_the_figures_of_the_gate_are_those_that_it_counts() -> None:
+    totals = {found.suite: found.total for found in gate_report(load_recipe(RECIPE).attributes)}
+    text = " ".join(README.split())
+    suite, unseen = totals["gate-suite"], totals["gate-held-out"]
+    assert f"On the {suite.num_prompts} that grew along" in text
+    assert suite.false_activation.wrong == 0
+    assert f"leaves {suite.false_skip.wrong} of {suite.false_skip.total} decisions alone" in text
+    nobody, named = totals["no-people"], totals["explicit"]
+    assert f"on {nobody.num_prompts} prompts without people and {named.num_prompts} that" in text
+    assert nobody.false_activation.wrong == named.false_activation.wrong == 0
+    assert f"(0 of {nobody.false_activation.total + named.false_activation.total})" in text
+    assert f"On {unseen.num_prompts} prompts that it was never mended with" in text
+    for rate, words in ((unseen.false_activation, "in"), (unseen.false_skip, "leaves")):
+        low, high = (f"{100 * bound:.1f}" for bound in rate.interval)
+        assert f"{words} {rate.wrong} of {rate.total}" in text and f"({low} to {high} %)" in text

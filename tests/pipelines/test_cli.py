@@ -58,7 +58,7 @@ def test_the_gate_is_measured_on_what_ships_and_shows_its_mistakes() -> None:
     for expected in ("gate-held-out", "occupations-50", "other_use", "negated"):
         assert expected in result.stdout
     wrong = [line for line in result.stdout.splitlines() if " acted on " in line]
-    assert any(line.startswith('gate-suite: "the Queen\'s portrait') for line in wrong)
+    assert any(line.startswith("gate-suite: \"the Queen's portrait") for line in wrong)
 
 
 def test_evaluating_what_was_never_trained_is_refused(
