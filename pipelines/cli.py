@@ -102,7 +102,8 @@ def compare(
     from rich.console import Console
 
     from pipelines import compare as comparing
-    from pipelines.comparison_report import comparison_tables_of
+    from pipelines.comparison_tables import comparison_tables_of, held_table_of
+    from pipelines.conditions import conditions_of
 
     loaded = _load(recipe)
     console = Console()
@@ -110,7 +111,7 @@ def compare(
         found = comparing.compare(loaded, full, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise _refusal(error) from error
-    console.print(*comparison_tables_of(found))
+    console.print(*comparison_tables_of(found), held_table_of(found, conditions_of(loaded)))
     typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
 
 

@@ -1,14 +1,13 @@
-"""What people look at after a comparison: a table, and one HTML file that needs no network."""
+"""What people look at after a comparison: one HTML file that needs no network."""
 
 import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from rich.table import Table
-
 from pipelines.comparison import Comparison
 from pipelines.comparison_plots import data_url, mean_fd, robustness, scatter
+from pipelines.comparison_tables import HELD, caption_of, cells_of, headings_of, held_figures
 from pipelines.conditions import PLAIN, Condition
 from pipelines.contenders import CONTENDERS, score_path
 
@@ -39,101 +38,6 @@ def write_comparison(
     (out / "compare.html").write_text(_page(comparison, conditions, folder))
 
 
-def comparison_tables_of(comparison: Comparison) -> list[Table]:
-    """Return the terminal's two tables, one contender a row: fairness; what was kept, and cost."""
-    headings = _headings(comparison)
-    num_targets = len(comparison.fairness)
-    fair = range(1, 1 + num_targets)
-    kept = [
-        place for place in range(1 + num_targets, len(headings)) if not _is_detail(headings[place])
-    ]
-    tables = []
-    for title, chosen in ((_caption(comparison), fair), ("What it keeps, and costs", kept)):
-        table = Table(title=title)
-        table.add_column("system", no_wrap=True)
-        for place in chosen:
-            table.add_column(headings[place], justify="right")
-        for name in comparison.systems:
-            cells = [text for text, _ in _cells(comparison, name)]
-            table.add_row(cells[0], *(cells[place] for place in chosen))
-        tables.append(table)
-    floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
-    drifts = comparison.preservation["base"].drift_floor.values()
-    tables[1].add_section()
-    tables[1].add_row("floor of two samples", "", "", *(f"{floor:.3f}" for floor in drifts), "", "")
-    tables[0].add_section()
-    tables[0].add_row("floor of a fair coin", *floors)
-    return tables
-
-
-def _is_detail(heading: str) -> bool:
-    return heading in ("PSNR", "CLIP-I", "diversity", "in cells", "FID", "KID")
-
-
-def _caption(comparison: Comparison) -> str:
-    return (
-        f"N={comparison.num_images} pictures a prompt, {_num_prompts(comparison)} prompts "
-        f"({len(comparison.held_out)} of concepts that nobody trained on), same seeds; "
-        "FD is the mean of per-prompt FD"
-    )
-
-
-def _num_prompts(comparison: Comparison) -> int:
-    return len(next(iter(comparison.fairness.values()))["base"].prompts)
-
-
-def _headings(comparison: Comparison) -> list[str]:
-    drifts = [f"drift {name}" for name in comparison.preservation["base"].drift]
-    return [
-        "system",
-        *(f"FD {name}" for name in comparison.fairness),
-        "recognised",
-        "SSIM",
-        "PSNR",
-        "CLIP-I",
-        "diversity",
-        "in cells",
-        *drifts,
-        *(("FID", "KID") if comparison.quality else ()),
-        "training",
-        "cost",
-    ]
-
-
-def _cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
-    """Return each cell of a contender's row: its text, and the interval where it has one."""
-    card, kept = comparison.systems[name], comparison.preservation[name]
-    fairness = [systems[name] for systems in comparison.fairness.values()]
-    base_rows = comparison.systems["base"].cost.rows_per_image
-    return [
-        (card.title, ""),
-        *(
-            (f"{found.fd:.3f}", f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
-            for found in fairness
-        ),
-        (f"{kept.recognised:.3f}", ""),
-        (f"{kept.ssim:.3f}", ""),
-        (f"{kept.psnr:.1f}", ""),
-        (f"{kept.clip_i:.3f}", ""),
-        ("-" if kept.diversity is None else f"{kept.diversity:.2f}", ""),
-        ("-" if kept.cell_diversity is None else f"{kept.cell_diversity:.2f}", ""),
-        *((f"{value:.3f}", "") for value in kept.drift.values()),
-        *_quality_cells(comparison, name),
-        (f"{card.cost.denoiser_rows / 1000:,.0f}k", ""),
-        (f"{card.cost.rows_per_image / base_rows:.2f}x", ""),
-    ]
-
-
-def _quality_cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
-    if not comparison.quality:
-        return []
-    found = comparison.quality[name]
-    return [
-        (f"{found.fid:.3f}", ""),
-        (f"{found.kid_1000:.2f}", f"± {found.kid_1000_deviation:.2f}"),
-    ]
-
-
 def _page(comparison: Comparison, conditions: Sequence[Condition], folder: Path) -> str:
     floors = ", ".join(
         f"{escape(name)} {systems['base'].floor:.3f}"
@@ -144,7 +48,7 @@ def _page(comparison: Comparison, conditions: Sequence[Condition], folder: Path)
 <title>FairGen and its rivals, {escape(comparison.recipe)}</title>
 <style>{_STYLE}</style></head><body>
 <h1>FairGen and its rivals on one base model</h1>
-<p>{escape(_caption(comparison))}. Brackets are 95 % bootstrap intervals over prompts. A perfect
+<p>{escape(caption_of(comparison))}. Brackets are 95 % bootstrap intervals over prompts. A perfect
 independent sampler of this N still gets an FD of {floors}: only quotas come under it.</p>
 <h2>Figures</h2>
 <div class="scroll">{_table(comparison)}</div>
@@ -164,6 +68,7 @@ src="{scatter(comparison)}"></figure>
 <p>{_conditions_note(comparison)}</p>
 <figure><img alt="FD over guidance scales and steps, delivered against asked shares"
 src="{robustness(comparison, conditions)}"></figure>
+<div class="scroll">{_held_rows(comparison, conditions)}</div>
 <p>The words of the prompt changed: loaded ones, ones that add something, ones that name a category
 (the gate then leaves that attribute alone; obeyed: the picture shows what the prompt names), and
 prompts without people (same pixels: the share of pictures that equal the base model's).</p>
@@ -186,12 +91,12 @@ distribution. Two samples of an unchanged model would differ by {_drift_floors(c
 
 
 def _table(comparison: Comparison) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in _headings(comparison))
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings_of(comparison))
     rows = []
     for name in comparison.systems:
         cells = "".join(
             f"<td>{escape(text)}{interval and f'<br><small>{interval}</small>'}</td>"
-            for text, interval in _cells(comparison, name)
+            for text, interval in cells_of(comparison, name)
         )
         rows.append(f"<tr{' class=own' if name == 'fairgen' else ''}>{cells}</tr>")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -203,6 +108,17 @@ def _conditions_note(comparison: Comparison) -> str:
         "The same seeds of four concepts, one thing changed at a time: guidance scale, number of "
         f"steps, the share asked of {escape(first)}'s first category, the words of the prompt."
     )
+
+
+def _held_rows(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+    rows = [
+        [
+            comparison.systems[name].title,
+            *("-" if figure is None else f"{figure:.3f}" for figure in figures.values()),
+        ]
+        for name, figures in held_figures(comparison, conditions).items()
+    ]
+    return _plain_table(["system", *HELD], rows)
 
 
 def _phrases(comparison: Comparison, conditions: Sequence[Condition]) -> str:

@@ -226,12 +226,9 @@ class Studio:
             condition.num_steps or self._sampling.num_steps,
             condition.guidance_scale or self._sampling.guidance_scale,
         )
-        images: list[Image.Image] = []
-        size = self._recipe.generation.batch_size
-        for start in range(0, num_images, size):
-            part = slice(start, start + size)
-            ask = Ask(template, phrase, seeds[part], categories[part])
-            images += painter.paint(ask, sampling)
+        ask = Ask(template, phrase, seeds, categories)
+        batch_size = self._recipe.generation.batch_size
+        images = painter.paint_in_batches(ask, sampling, batch_size)
         score = score_pictures(
             contender.name,
             concept,

@@ -233,13 +233,9 @@ class Pupils:
     ) -> list[Image.Image]:
         generation, first = self._recipe.generation, self._recipe.evaluation.seed
         sampling = Sampling(generation.steps, generation.guidance_scale)
-        images: list[Image.Image] = []
-        for start in range(0, len(categories), generation.batch_size):
-            part = categories[start : start + generation.batch_size]
-            seeds = range(first + start, first + start + len(part))
-            ask = Ask(self._recipe.templates[0], concept, list(seeds), part)
-            images += painter.paint(ask, sampling)
-        return images
+        seeds = list(range(first, first + len(categories)))
+        ask = Ask(self._recipe.templates[0], concept, seeds, categories)
+        return painter.paint_in_batches(ask, sampling, generation.batch_size)
 
     def _score(
         self,

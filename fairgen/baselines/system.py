@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -101,6 +101,15 @@ class System(ABC):
     @abstractmethod
     def paint(self, ask: Ask, sampling: Sampling) -> list[Image.Image]:
         """Return one picture a seed; whatever a system hangs on the base model is off again."""
+
+    def paint_in_batches(self, ask: Ask, sampling: Sampling, batch_size: int) -> list[Image.Image]:
+        """Return the same pictures, so many at a time."""
+        images: list[Image.Image] = []
+        for start in range(0, len(ask.seeds), batch_size):
+            part = slice(start, start + batch_size)
+            some = replace(ask, seeds=ask.seeds[part], categories=ask.categories[part])
+            images += self.paint(some, sampling)
+        return images
 
     def close(self) -> None:  # noqa: B027
         """Take what the system has hung on the base model off for good."""

@@ -12,8 +12,7 @@ from pipelines.ablation import Ablation, ablate
 from pipelines.ablation_report import ablation_tables_of
 from pipelines.pupils import Curve, Point, changed
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.training_run import TrainedAttribute, run_name
-from tests.pipelines.registered import random_adapters
+from tests.pipelines.registered import finish_training
 
 
 def small(path: Path, home: Path) -> Recipe:
@@ -21,11 +20,7 @@ def small(path: Path, home: Path) -> Recipe:
     recipe = load_recipe(path).model_copy(update={"base": "fairgen/portraits/model"})
     generation = recipe.generation.model_copy(update={"steps": 2})
     recipe = recipe.model_copy(update={"generation": generation})
-    for attribute in recipe.attributes:
-        folder = home / "runs" / run_name(recipe, attribute.name)
-        folders = random_adapters(recipe, attribute.name, folder, seed=1)
-        trained = TrainedAttribute(folders=folders, training_seconds=1.0, denoiser_rows=400)
-        (folder / "finished.json").write_text(trained.model_dump_json())
+    finish_training(recipe, home)
     return recipe
 
 

@@ -14,6 +14,7 @@ from fairgen.baselines.official import Official
 from fairgen.indicator import TargetDistribution
 from pipelines.compare import _key, compare
 from pipelines.comparison import Comparison
+from pipelines.comparison_tables import held_table_of
 from pipelines.conditions import PLAIN, conditions_of
 from pipelines.contenders import (
     CONTENDERS,
@@ -26,21 +27,11 @@ from pipelines.contenders import (
 )
 from pipelines.measuring import ComparisonSize
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.training_run import TrainedAttribute, run_name
-from tests.pipelines.registered import random_adapters
+from tests.pipelines.registered import finish_training
 from tests.tiny import ATTRIBUTES
 
 TARGET = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
 SIZE = ComparisonSize(num_images=4, training_share=1.0)
-
-
-def finish_training(recipe: Recipe, home: Path) -> None:
-    """Leave what a finished run leaves: random adapters that have cost 400 rows an attribute."""
-    for attribute in recipe.attributes:
-        folder = home / "runs" / run_name(recipe, attribute.name)
-        folders = random_adapters(recipe, attribute.name, folder, seed=1)
-        trained = TrainedAttribute(folders=folders, training_seconds=1.0, denoiser_rows=400)
-        (folder / "finished.json").write_text(trained.model_dump_json())
 
 
 def small(path: Path) -> Recipe:
@@ -101,6 +92,15 @@ def test_every_contender_is_measured_once(
     alone = found.conditions["alone-age"]["fairgen"]
     assert set(alone.hit_rates) == {"age"} and set(alone.drift) == {"gender", "skin", "glasses"}
     assert set(found.conditions["plain"]["fairgen"].hit_rates) == {"gender", "age"}
+
+    console.print(held_table_of(found, conditions_of(recipe)))
+    lines = console.export_text(clear=False).splitlines()
+    rows = {line.split("│")[1].strip(): line for line in lines if line.startswith("│")}
+    gaps = [
+        abs(share / 10 - found.conditions[f"share-{share / 10:g}"]["fairgen"].delivered)
+        for share in range(11)
+    ]
+    assert f"{max(gaps):.3f}" in rows["FairGen, quota"] and "1.000" in rows["FairGen, quota"]
 
     files = {path: path.stat().st_mtime_ns for path in home.rglob("compare/**/*") if path.is_file()}
     (lost,) = home.glob("compare/*/plain/words/nurse.json")
