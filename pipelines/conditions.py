@@ -42,8 +42,15 @@ class Condition:
     @property
     def of_base(self) -> "Condition":
         """The condition under which the base model, that is asked for nothing, paints the same."""
-        only_target = replace(self, slug=PLAIN.slug, group=PLAIN.group, label="", target={})
-        return PLAIN if replace(only_target, concepts=()) == PLAIN else self
+        asked = replace(
+            PLAIN,
+            slug=self.slug,
+            group=self.group,
+            label=self.label,
+            concepts=self.concepts,
+            target=self.target,
+        )
+        return PLAIN if self.target and self == asked else self
 
     def prompt_of(self, recipe: Recipe, concept: str) -> str:
         """Return what is painted of a concept."""
