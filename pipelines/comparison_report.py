@@ -135,10 +135,12 @@ def _phrases(comparison: Comparison, conditions: Sequence[Condition]) -> str:
                         f"{held.recognised:.3f}",
                         f"{held.ssim:.3f}",
                         f"{held.unchanged:.3f}",
+                        ", ".join(f"{n} {moved:.3f}" for n, moved in held.drift.items()) or "-",
                     ]
                 )
     return _plain_table(
-        ["prompt", "system", "mean FD", "obeyed", "recognised", "SSIM", "same pixels"], rows
+        ["prompt", "system", "mean FD", "obeyed", "recognised", "SSIM", "same pixels", "drift"],
+        rows,
     )
 
 
