@@ -30,7 +30,8 @@ def recipe(tmp_path: Path) -> Recipe:
     content = yaml.safe_load((SHIPPED / "portraits.yaml").read_text())
     content["attributes"] = content["attributes"][:1]
     content["thresholds"] = {"gender": content["thresholds"]["gender"]}
-    content |= {"overrides": {}, "company_waves": []}
+    content |= {"overrides": {}, "company_waves": [], "second_judge": content["judge"]}
+    content.pop("ablation")
     content["evaluation"] |= {"target": {"gender": "uniform"}, "joints": []}
     content["generation"]["steps"] = 4
     content["registry"]["prefix"] = "audited"

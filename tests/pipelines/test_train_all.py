@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from pipelines.recipe import load_recipe
@@ -111,9 +112,11 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
 
 
 def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path: Path) -> None:
-    recipe = load_recipe("pipelines/recipes/portraits-quick.yaml")
-    arguments = ["train-all", "pipelines/recipes/portraits-quick.yaml"]
-    output = finish(start(tmp_path, *arguments), tmp_path)
+    content = yaml.safe_load(Path("pipelines/recipes/portraits-quick.yaml").read_text())
+    path = tmp_path / "with-two-judges.yaml"
+    path.write_text(yaml.safe_dump(content | {"second_judge": content["judge"]}))
+    recipe = load_recipe(path)
+    output = finish(start(tmp_path, "train-all", str(path)), tmp_path)
     assert "Hit rate" in output
     assert "make ui" in output
     report = json.loads((tmp_path / "report" / "evaluation.json").read_text())
