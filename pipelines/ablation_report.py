@@ -104,6 +104,7 @@ def _learning(axes: "Axes", ablation: Ablation) -> None:
         axes.plot(rows, rates, marker="o", markersize=4, label=_CURVES[name])
     axes.axhline(ablation.hit_rate, color="black", linestyle="--", linewidth=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("denoiser rows spent on training")
     axes.set_ylabel(f"hit rate of {ablation.learning}")
     axes.set_ylim(0, 1.02)
