@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fairgen.adapters import Adapter, AdapterMetadata
-from fairgen.attributes import Attribute, adapter_name, render
+from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
+from fairgen.rows import Row, RowSource
 from fairgen.sampler import ddim
 
 
@@ -90,18 +91,6 @@ class DiscoveryStats:
     denoiser_rows: int
 
 
-@dataclass
-class Row:
-    """One trajectory in flight: what the adapted model is told, and the frozen one's g and d_k."""
-
-    category: int
-    told: str
-    neutral: str
-    named: str
-    company: list[str]
-    place: int
-
-
 class Objective(nn.Module):
     """The part that takes gradients, the adapted prediction: what data parallelism wraps."""
 
@@ -142,9 +131,6 @@ class Discovery:
     ) -> None:
         config.check_categories(attribute)
         self.backbone, self.attribute, self.config = backbone, attribute, config
-        self._concepts, self._templates = tuple(concepts), tuple(templates)
-        self._attributes = tuple(attributes) or (attribute,)
-        self._others = [a for a in self._attributes if a.name != attribute.name]
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
         self._accelerator = accelerator or Accelerator(cpu=backbone.device.type == "cpu")
         index = self._accelerator.process_index
@@ -161,11 +147,21 @@ class Discovery:
         self._company = AdapterBank(
             backbone.denoiser, list(company[0].directions) if company else []
         )
-        self._company_of: dict[str, list[str]] = {}
+        company_of: dict[str, list[str]] = {}
         for adapter in company:
             self._company.add(adapter.name, adapter.as_learnt().directions)
-            of_attribute = self._company_of.setdefault(adapter.metadata.attribute, [])
+            of_attribute = company_of.setdefault(adapter.metadata.attribute, [])
             of_attribute.append(adapter.metadata.category)
+        self._source = RowSource(
+            attribute,
+            tuple(attributes) or (attribute,),
+            tuple(concepts),
+            tuple(templates),
+            company_of,
+            config.mix_attributes,
+            config.oppose,
+            config.company_share,
+        )
         optimizer = torch.optim.AdamW(
             self.bank.parameters(), lr=config.learning_rate, weight_decay=0.0
         )
@@ -174,7 +170,7 @@ class Discovery:
             Objective(backbone, self.bank, self._company), optimizer
         )
         self.step = self.gradient_rows = self.denoiser_rows = 0
-        self._rows = [self._new_row(i) for i in range(config.num_rows)]
+        self._rows = [self._source.draw(self._rng, i) for i in range(config.num_rows)]
         shape = (config.num_rows, *backbone.latent_shape())
         self._x = torch.randn(shape, generator=self._noise).to(backbone.device)
         self._spread_out()
@@ -320,51 +316,8 @@ class Discovery:
         for index, row in enumerate(self._rows):
             row.place += 1
             if row.place == self._ddim.num_steps:
-                self._rows[index] = self._new_row(row.category + 1)
+                self._rows[index] = self._source.draw(self._rng, row.category + 1)
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
-
-    def _new_row(self, category: int) -> Row:
-        category %= len(self.attribute.names)
-        template, concept = self._rng.choice(self._templates), self._rng.choice(self._concepts)
-        own = self.attribute.categories[category].word
-        if self._company_of and self._rng.random() < self.config.company_share:
-            return self._row_in_company(category, own, template, concept)
-        words: dict[str, str] = {}
-        for other in self._others:
-            if self._rng.random() < self.config.mix_attributes / len(self._others):
-                words[other.name] = self._rng.choice(other.categories).word
-        named = self._prompt(template, concept, words | {self.attribute.name: own})
-        if self._rng.random() < self.config.oppose:
-            opposite = [c.word for c in self.attribute.categories if c.word != own]
-            words[self.attribute.name] = self._rng.choice(opposite)
-        neutral = self._prompt(template, concept, words)
-        return Row(category, neutral, neutral, named, [], place=0)
-
-    def _row_in_company(self, category: int, own: str, template: str, concept: str) -> Row:
-        """Return a row in which adapters of the other attributes are on, all or some of them."""
-        words: dict[str, str] = {}
-        company = []
-        for other in self._others:
-            if other.name in self._company_of and self._rng.random() < 0.8:
-                chosen = other.category(self._rng.choice(self._company_of[other.name]))
-                words[other.name] = chosen.word
-                company.append(adapter_name(other.name, chosen.name))
-        return Row(
-            category,
-            render(template, concept),
-            self._prompt(template, concept, words),
-            self._prompt(template, concept, words | {self.attribute.name: own}),
-            company,
-            place=0,
-        )
-
-    def _prompt(self, template: str, concept: str, words: dict[str, str]) -> str:
-        """Return a prompt whose first attribute's word stands next to the concept.
-
-        In the order that captions use, several words are obeyed better than in another.
-        """
-        order = [a.name for a in reversed(self._attributes) if a.name in words]
-        return render(template, concept, [words[name] for name in order])
 
     def _company_gates(self, num_kept: int) -> Tensor:
         """Return the gates of the company, N rows x its adapters, zero for the kept prompts."""

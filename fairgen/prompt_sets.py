@@ -2,36 +2,51 @@
 prompts that name a category.
 """
 
+from abc import abstractmethod
 from importlib.resources import files
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from fairgen.attributes import render
 
 PROMPTS = files("fairgen") / "prompts"
 Prompt = Annotated[str, Field(min_length=1)]
-T = TypeVar("T")
 
 
-class _Section(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ConceptPrompts(_Section):
+class _Prompts(_Strict):
+    @property
+    @abstractmethod
+    def texts(self) -> tuple[str, ...]:
+        """Every prompt of the set."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        twice = sorted({text for text in self.texts if self.texts.count(text) > 1})
+        if twice:
+            raise ValueError(f"prompts: got {twice} twice, allowed is each once")
+        return self
+
+
+class ConceptPrompts(_Prompts):
     """Concepts, and templates that each name the place of one in {subject}."""
 
     form: Literal["concepts"]
     concepts: tuple[Prompt, ...] = Field(min_length=1)
     templates: tuple[Prompt, ...] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _filled_once(self) -> "ConceptPrompts":
-        wrong = [template for template in self.templates if template.count("{subject}") != 1]
+    @field_validator("templates")
+    @classmethod
+    def _filled_once(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [template for template in templates if template.count("{subject}") != 1]
         if wrong:
             raise ValueError(f"templates: got {wrong}, allowed is one {{subject}} in each")
-        return _distinct(self, "concepts", self.concepts)
+        return templates
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -39,37 +54,29 @@ class ConceptPrompts(_Section):
         return tuple(render(form, concept) for concept in self.concepts for form in self.templates)
 
 
-class ThingPrompts(_Section):
+class ThingPrompts(_Prompts):
     """Prompts that show nobody."""
 
     form: Literal["things"]
     prompts: tuple[Prompt, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _apart(self) -> "ThingPrompts":
-        return _distinct(self, "prompts", self.prompts)
 
     @property
     def texts(self) -> tuple[str, ...]:
         return self.prompts
 
 
-class ExplicitPrompt(_Section):
+class ExplicitPrompt(_Strict):
     """A prompt of one person, and the attributes of which it names a category."""
 
     prompt: Prompt
     names: tuple[Prompt, ...] = Field(min_length=1)
 
 
-class ExplicitPrompts(_Section):
+class ExplicitPrompts(_Prompts):
     """Prompts of one person that each name a category of some attributes."""
 
     form: Literal["explicit"]
     prompts: tuple[ExplicitPrompt, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _apart(self) -> "ExplicitPrompts":
-        return _distinct(self, "prompts", self.texts)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -93,10 +100,3 @@ def load_prompt_set(name: str) -> PromptSet:
     if name not in (shipped := shipped_prompt_sets()):
         raise ValueError(f"prompt set: got {name!r}, shipped are {list(shipped)}")
     return _FORMS.validate_python(yaml.safe_load((PROMPTS / f"{name}.yaml").read_text()))
-
-
-def _distinct(prompt_set: T, field: str, texts: tuple[str, ...]) -> T:
-    twice = sorted({text for text in texts if texts.count(text) > 1})
-    if twice:
-        raise ValueError(f"{field}: got {twice} twice, allowed is each once")
-    return prompt_set

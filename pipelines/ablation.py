@@ -3,15 +3,11 @@
 Every step leaves a file under the ablation's folder; a run that was cut goes on from there.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from pydantic import BaseModel, ConfigDict
-from ray.util import ActorPool
 from rich.console import Console
 
 from pipelines.cluster_session import cluster_session
@@ -19,6 +15,7 @@ from pipelines.measuring import AblationConfig
 from pipelines.progress import ProgressView
 from pipelines.pupils import Ablated, Curve, Pupils, curve_path, variant_path
 from pipelines.recipe import Recipe
+from pipelines.steps import Step, actor_pool, results_key, run_steps
 from pipelines.train_all import finished_training
 
 OWN = "recipe"
@@ -60,17 +57,12 @@ def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablati
     folder = home.resolve() / "ablation" / _key(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     with cluster_session(), ProgressView(console).open() as view:
-        resources = ray.cluster_resources()
-        num_gpus = 1 if resources.get("GPU") else 0
-        actor = ray.remote(Pupils).options(num_cpus=1, num_gpus=num_gpus)
-        cores = int(resources.get("GPU", 0) or resources["CPU"])
-        pool = ActorPool([actor.remote(recipe, others, folder) for _ in range(cores)])
-        tasks: list[tuple[str, tuple[Any, ...]]] = [("learn", ())]  # the longest first
-        tasks += [("vary", change) for change in _changes(config)]
-        for done, _ in enumerate(
-            pool.map_unordered(lambda a, task: getattr(a, task[0]).remote(*task[1]), tasks), 1
-        ):
-            view.show("ablation", done, len(tasks))
+        pupils = actor_pool(Pupils, recipe, others, folder)
+        steps = [Step(curve_path(folder, "official"), "learn")]  # the longest first
+        steps += [
+            Step(variant_path(folder, *change), "vary", change) for change in _changes(config)
+        ]
+        run_steps(pupils, "ablation", view, steps)
     found = Ablation(
         recipe=recipe.name,
         recipe_hash=recipe.recipe_hash,
@@ -102,6 +94,5 @@ def _changes(config: AblationConfig) -> Sequence[tuple[str, Any]]:
 
 def _key(recipe: Recipe) -> str:
     """Return a folder's name: another for whatever else would lead to other figures."""
-    settings = recipe.model_dump(mode="json", include={"judge", "generation", "ablation"})
-    text = json.dumps([recipe.recipe_hash, settings], sort_keys=True)
-    return f"{recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    key = results_key(recipe, ("judge", "generation", "evaluation", "ablation"))
+    return f"{recipe.name}-{key}"

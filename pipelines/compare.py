@@ -3,15 +3,10 @@
 Every step leaves a file under the comparison's folder; a run that was cut goes on from there.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import ray
-from ray.util import ActorPool
 from rich.console import Console
 
 from fairgen.baselines.system import System
@@ -31,16 +26,8 @@ from pipelines.contenders import (
 from pipelines.measuring import ComparisonSize
 from pipelines.progress import ProgressView
 from pipelines.recipe import Recipe
+from pipelines.steps import Step, actor_pool, results_key, run_steps
 from pipelines.train_all import finished_training
-
-
-@dataclass(frozen=True)
-class Job:
-    """One step: the file that it leaves, and the studio's method that makes it."""
-
-    path: Path
-    method: str
-    arguments: tuple[object, ...]
 
 
 def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Console) -> Comparison:
@@ -57,18 +44,13 @@ def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Conso
     adapters = [path for found in trained.values() for path in found.folders]
     folder = home.resolve() / "compare" / _key(recipe, size)
     with cluster_session(), ProgressView(console).open() as view:
-        cores = int(ray.cluster_resources().get("GPU", 0) or ray.cluster_resources()["CPU"])
-        num_gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        studio = ray.remote(Studio).options(num_cpus=1, num_gpus=num_gpus)
-        studios = ActorPool(
-            [studio.remote(recipe, adapters, own_rows, max_rows, folder) for _ in range(cores)]
-        )
+        studios = actor_pool(Studio, recipe, adapters, own_rows, max_rows, folder)
         systems = list(dict.fromkeys(contender.system for contender in CONTENDERS))
-        _run(studios, "learn", view, _lessons(systems, folder))
-        _run(studios, "sweep", view, _trials(systems, folder))
-        _run(studios, "calibrate", view, _calibrations(recipe, folder))
-        for stage, jobs in _paintings(recipe, size, folder).items():
-            _run(studios, stage, view, jobs)
+        run_steps(studios, "learn", view, _lessons(systems, folder))
+        run_steps(studios, "sweep", view, _trials(systems, folder))
+        run_steps(studios, "calibrate", view, _calibrations(recipe, folder))
+        for stage, steps in _paintings(recipe, size, folder).items():
+            run_steps(studios, stage, view, steps)
     comparison = compared(recipe, folder)
     write_comparison(comparison, conditions_of(recipe), folder, report)
     return comparison
@@ -76,43 +58,40 @@ def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Conso
 
 def _key(recipe: Recipe, size: ComparisonSize) -> str:
     """Return a folder's name: another for whatever else would lead to other figures."""
-    settings = recipe.model_dump(
-        mode="json", include={"judge", "concepts", "generation", "evaluation", "comparison"}
-    )
-    text = json.dumps([recipe.recipe_hash, size.model_dump(), settings], sort_keys=True)
-    return f"{recipe.name}-{size.num_images}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    sections = ("judge", "concepts", "generation", "evaluation", "comparison")
+    return f"{recipe.name}-{size.num_images}-{results_key(recipe, sections, size)}"
 
 
-def _lessons(systems: Sequence[type[System]], folder: Path) -> list[Job]:
+def _lessons(systems: Sequence[type[System]], folder: Path) -> list[Step]:
     """Return the trainings, those that take long first."""
     ordered = sorted(systems, key=lambda system: "train" not in vars(system))
     return [
-        Job(system_folder(folder, system) / "cost.json", "learn", (system,)) for system in ordered
+        Step(system_folder(folder, system) / "cost.json", "learn", (system,)) for system in ordered
     ]
 
 
-def _trials(systems: Sequence[type[System]], folder: Path) -> list[Job]:
+def _trials(systems: Sequence[type[System]], folder: Path) -> list[Step]:
     return [
-        Job(trial_path(folder, system, setting), "sweep", (system, setting))
+        Step(trial_path(folder, system, setting), "sweep", (system, setting))
         for system in systems
         if system.knob
         for setting in system.settings
     ]
 
 
-def _calibrations(recipe: Recipe, folder: Path) -> list[Job]:
+def _calibrations(recipe: Recipe, folder: Path) -> list[Step]:
     assert recipe.comparison is not None
     size = recipe.comparison.calibration
     paths = calibration_paths(recipe, folder)
     return [
-        Job(path, "calibrate", (concept, size.num_images))
+        Step(path, "calibrate", (concept, size.num_images))
         for path, concept in zip(paths, size.concepts, strict=True)
     ]
 
 
-def _paintings(recipe: Recipe, size: ComparisonSize, folder: Path) -> dict[str, list[Job]]:
+def _paintings(recipe: Recipe, size: ComparisonSize, folder: Path) -> dict[str, list[Step]]:
     """Return the paintings by stage: what others are compared with comes first."""
-    stages: dict[str, list[Job]] = {}
+    stages: dict[str, list[Step]] = {}
     for condition in (PLAIN, *conditions_of(recipe)):
         plain = condition == PLAIN
         concepts = recipe.evaluation.full.concepts if plain else condition.concepts
@@ -123,17 +102,5 @@ def _paintings(recipe: Recipe, size: ComparisonSize, folder: Path) -> dict[str, 
             kind = "base" if contender == BASE else "contenders" if plain else "conditions"
             path = score_path(folder, condition, contender.name, concept)
             arguments = (contender, condition, concept, size.num_images)
-            stages.setdefault(f"paint {kind}", []).append(Job(path, "paint", arguments))
+            stages.setdefault(f"paint {kind}", []).append(Step(path, "paint", arguments))
     return stages
-
-
-def _run(studios: ActorPool, stage: str, view: ProgressView, jobs: Sequence[Job]) -> None:
-    """Run what has not left its file yet, as many at once as there are studios."""
-    left = [job for job in jobs if not job.path.exists()]
-    done = len(jobs) - len(left)
-    view.show(stage, done, len(jobs), "of an earlier run" if done else "")
-    for _ in studios.map_unordered(
-        lambda studio, job: getattr(studio, job.method).remote(*job.arguments), left
-    ):
-        done += 1
-        view.show(stage, done, len(jobs))

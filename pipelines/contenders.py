@@ -27,6 +27,7 @@ from fairgen.scoring import PromptScore, fairness_of, hit_rates, score_pictures
 from pipelines.conditions import PLAIN, Condition
 from pipelines.recipe import Recipe
 from pipelines.report import png
+from pipelines.steps import write, write_bytes
 
 Drawn = Literal["nothing", "quota", "iid", "call"]
 _CALL = 4
@@ -306,7 +307,7 @@ def save_features(path: Path, features: Tensor) -> None:
     """Write the judge's features of the pictures beside a score."""
     from safetensors.torch import save
 
-    _write_bytes(path.with_suffix(".safetensors"), save({"features": features.contiguous()}))
+    write_bytes(path.with_suffix(".safetensors"), save({"features": features.contiguous()}))
 
 
 def load_features(path: Path) -> Tensor:
@@ -322,7 +323,7 @@ def save_pictures(path: Path, images: Sequence[Image.Image]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     strip = make_image_grid([image.convert("RGB") for image in images], 1, len(images))
-    _write_bytes(path.with_suffix(".png"), png(strip))
+    write_bytes(path.with_suffix(".png"), png(strip))
 
 
 def load_pictures(path: Path) -> list[Image.Image]:
@@ -330,14 +331,3 @@ def load_pictures(path: Path) -> list[Image.Image]:
     strip = Image.open(io.BytesIO(path.with_suffix(".png").read_bytes())).convert("RGB")
     side = strip.height
     return [strip.crop((x, 0, x + side, side)) for x in range(0, strip.width, side)]
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there."""
-    _write_bytes(path, text.encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -5,7 +5,6 @@ report with pictures.
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import ray
 from PIL import Image
 from ray.util import ActorPool
 
@@ -18,6 +17,7 @@ from pipelines.evaluation import Evaluation, summarise
 from pipelines.measuring import EvaluationSize
 from pipelines.recipe import Recipe
 from pipelines.report import png, write_report
+from pipelines.steps import actor_pool
 
 SYSTEMS = ("base", "iid", "fairgen")
 _SHOWN = 8
@@ -95,7 +95,7 @@ def evaluate(
     """Paint, judge and report; `progress(stage, done, total)` is called after every prompt. Needs a
     running Ray.
     """
-    painters = ActorPool(_painters(recipe, adapter_folders, len(size.concepts)))
+    painters = actor_pool(Painter, recipe, list(adapter_folders), at_most=len(size.concepts))
     scores: list[PromptScore] = []
     shown: dict[str, dict[str, list[bytes]]] = {}
     for done, (found, pictures) in enumerate(_paint_all(painters, size), start=1):
@@ -111,17 +111,6 @@ def evaluate(
     evaluation = summarise(recipe, scores, dict(zip(recipe.concepts.no_people, kept, strict=True)))
     write_report(evaluation, {concept: shown[concept] for concept in size.concepts}, out)
     return evaluation
-
-
-def _painters(
-    recipe: Recipe, adapter_folders: Sequence[Path], num_prompts: int
-) -> list[ray.actor.ActorHandle]:
-    """Return one painter a GPU, or one a core where there is none, but no more than prompts."""
-    resources = ray.cluster_resources()
-    num_gpus = int(resources.get("GPU", 0))
-    count = max(1, min(num_prompts, num_gpus or int(resources["CPU"])))
-    actor = ray.remote(Painter).options(num_cpus=1, num_gpus=1 if num_gpus else 0)
-    return [actor.remote(recipe, list(adapter_folders)) for _ in range(count)]
 
 
 def _paint_all(

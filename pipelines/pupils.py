@@ -19,9 +19,10 @@ from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.indicator import TargetDistribution
 from fairgen.metrics import bootstrap_interval
 from fairgen.scoring import PromptScore, drift, fairness_of, hit_rates, score_pictures
-from pipelines.contenders import draw_categories, write
+from pipelines.contenders import draw_categories
 from pipelines.measuring import EvaluationSize
 from pipelines.recipe import Recipe
+from pipelines.steps import write
 
 _POINTS = 12
 
@@ -82,9 +83,6 @@ class Pupils:
 
     def vary(self, setting: str, value: Any) -> None:
         """Train the adapters of one variant from nothing, and measure them."""
-        path = variant_path(self._folder, setting, value)
-        if path.exists():
-            return
         name, size = self._config.attribute, self._config.sample
         discovery = self._discovery(name, changed(self._recipe.discovery_of(name), setting, value))
         while discovery.step < discovery.config.num_updates:
@@ -110,19 +108,16 @@ class Pupils:
             },
             denoiser_rows=discovery.denoiser_rows,
         )
-        write(path, found.model_dump_json())
+        write(variant_path(self._folder, setting, value), found.model_dump_json())
 
     def learn(self) -> None:
         """Follow FairGen's hit rate to the end of its training, then the official loop's."""
-        own, rival = (curve_path(self._folder, name) for name in ("fairgen", "official"))
-        if not own.exists():
-            write(own, Curve(points=list(self._own_points())).model_dump_json())
-        if not rival.exists():
-            curve = Curve.model_validate_json(own.read_text())
-            reached = curve.reached(self._config.hit_rate) or curve.points[-1]
-            max_rows = int(self._config.rival_rows * reached.denoiser_rows)
-            points = list(self._rival_points(max_rows))
-            write(rival, Curve(points=points).model_dump_json())
+        own = Curve(points=list(self._own_points()))
+        write(curve_path(self._folder, "fairgen"), own.model_dump_json())
+        reached = own.reached(self._config.hit_rate) or own.points[-1]
+        max_rows = int(self._config.rival_rows * reached.denoiser_rows)
+        rival = Curve(points=list(self._rival_points(max_rows)))
+        write(curve_path(self._folder, "official"), rival.model_dump_json())
 
     @property
     def _attributes(self) -> dict[str, Attribute]:
@@ -261,8 +256,8 @@ class Pupils:
 
 
 def changed(config: DiscoveryConfig, setting: str, value: Any) -> DiscoveryConfig:
-    """Return a config with one setting changed, checked; one strength for all means all. ""
-    changes nothing.
+    """Return a config with one setting changed, checked; a strength is that of all categories. What
+    is no setting, as the recipe's own variant, changes nothing.
     """
     changes = {setting: value} if setting in DiscoveryConfig.model_fields else {}
     if setting == "eta":

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from PIL import Image
 
-from fairgen.portraits.outfits import draw_dress, draw_hat
+from fairgen.portraits.dresses import draw_dress
+from fairgen.portraits.hats import draw_hat
 from fairgen.portraits.pen import Colour, Pen, shade
 from fairgen.portraits.things import draw_thing
 from fairgen.portraits.world import Portrait, sample_portrait
@@ -79,7 +80,7 @@ def _draw_person(pen: Pen, portrait: Portrait, rng: random.Random) -> None:
     _head(pen, skin, woman, wide)
     _face(pen, portrait, skin, hair, rng)
     _hair_in_front(pen, portrait, hair, rng)
-    draw_hat(pen, portrait.concept, rng)
+    draw_hat(pen, portrait.concept)
     if portrait.glasses == "with":
         _glasses(pen, skin)
 

@@ -9,6 +9,13 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
+WHITE: Colour = (250, 250, 250)
+BLACK: Colour = (34, 34, 40)
+NAVY: Colour = (34, 50, 96)
+GOLD: Colour = (240, 192, 60)
+RED: Colour = (206, 44, 44)
+SILVER: Colour = (206, 212, 220)
+
 _SCALE = 4
 
 

@@ -182,7 +182,7 @@ def main() -> None:
     report = {"sampling": vars(sampling), "summary": summary, "occupations": figures}
     (arguments.out / "portraits.json").write_text(json.dumps(report, indent=2) + "\n")
     grid({name: result[1] for name, result in zip(OCCUPATIONS, found, strict=True)}).save(
-        arguments.out / "grid.png"
+        arguments.out / "grid.webp", quality=92, method=6
     )
     logging.getLogger(__name__).info("%s", json.dumps(summary, indent=2))
 

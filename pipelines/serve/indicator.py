@@ -52,8 +52,8 @@ class IndicatorService:
         """Return the next pictures of this prompt's stream under the asked target.
 
         `served` holds the attributes that have adapters, with the confusion of those that were
-        measured. An attribute that the gate does not free
-        is left out of the target. Raises ValueError for a target that cannot be met.
+        measured. An attribute that the gate does not free is left out of the target. Raises
+        ValueError for a target that cannot be met.
         """
         attributes = [a for a in self._attributes if a.name in served]
         wanted = fairness if fairness is not None else self._default

@@ -28,8 +28,7 @@ class ServeSettings(BaseModel):
     adapters so that what is seen, misses included, is the target. `tracking_uri` is the MLflow
     server that names the champions; without one the endpoint paints with the base model only.
     `max_rows` is the size of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU
-    wants more.
-    `gpus_per_replica` None takes a GPU where the cluster has any.
+    wants more. `gpus_per_replica` None takes a GPU where the cluster has any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

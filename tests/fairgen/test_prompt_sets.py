@@ -82,7 +82,7 @@ def test_a_set_is_frozen_strict_and_holds_nothing_twice() -> None:
         ThingPrompts(form="things", prompts=("a tree",), seed=1)
     with pytest.raises(ValueError, match=r"prompts: got \['a tree'\] twice"):
         ThingPrompts(form="things", prompts=("a tree", "a tree"))
-    with pytest.raises(ValueError, match=r"concepts: got \['cook'\] twice"):
+    with pytest.raises(ValueError, match=r"prompts: got \['a cook'\] twice"):
         ConceptPrompts(form="concepts", concepts=("cook", "cook"), templates=("{subject}",))
     with pytest.raises(ValueError, match=r"templates: got \['a photo'\], allowed is one {subject}"):
         ConceptPrompts(form="concepts", concepts=("cook",), templates=("a photo", "{subject}"))

@@ -23,10 +23,10 @@ from pipelines.contenders import (
     load_pictures,
     save_pictures,
     trial_path,
-    write,
 )
 from pipelines.measuring import ComparisonSize
 from pipelines.recipe import Recipe, load_recipe
+from pipelines.steps import write
 from tests.pipelines.registered import finish_training
 from tests.tiny import ATTRIBUTES
 
