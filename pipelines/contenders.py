@@ -1,7 +1,7 @@
 """Who is compared with whom, and the actor that lets one of them learn, be swept and paint."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -213,14 +213,9 @@ class Studio:
         condition: Condition = PLAIN,
     ) -> tuple[PromptScore, list[Image.Image]]:
         seed, template = self._recipe.evaluation.seed, self._recipe.templates[0]
-        target, drawn = condition.target_of(self._recipe), contender.drawn
-        if contender.system is Gated:
-            free = condition.gate_of(self._recipe, concept).free
-            kept = [name for name in target.attributes if name in free]
-            target, drawn = target.marginalised(kept), drawn if kept else "nothing"
-        if contender.calibrated:
-            target = calibrated(target, confusions_of(self._recipe, self._folder))
-        categories = draw_categories(target, drawn, num_images, seed)
+        confusions = confusions_of(self._recipe, self._folder) if contender.calibrated else {}
+        target = asked_target(self._recipe, contender, condition, concept, confusions)
+        categories = draw_categories(target, contender.drawn, num_images, seed)
         seeds = list(range(seed, seed + num_images))
         phrase = condition.phrase.format(concept=concept)
         sampling = Sampling(
@@ -241,6 +236,23 @@ class Studio:
             self._judge,
         )
         return score, images
+
+
+def asked_target(
+    recipe: Recipe,
+    contender: Contender,
+    condition: Condition,
+    concept: str,
+    confusions: Mapping[str, Confusion],
+) -> TargetDistribution:
+    """Return what a contender is asked for: FairGen only for what the prompt gate leaves free,
+    turned by the confusions.
+    """
+    target = condition.target_of(recipe)
+    if contender.system is Gated:
+        free = condition.gate_of(recipe, concept).free
+        target = target.marginalised([name for name in target.attributes if name in free])
+    return calibrated(target, confusions)
 
 
 def draw_categories(

@@ -15,9 +15,10 @@ from fairgen.indicator import TargetDistribution
 from pipelines.compare import _key, compare
 from pipelines.comparison import Comparison
 from pipelines.comparison_tables import held_table_of
-from pipelines.conditions import PLAIN, conditions_of
+from pipelines.conditions import PLAIN, Condition, conditions_of
 from pipelines.contenders import (
     CONTENDERS,
+    asked_target,
     best_setting,
     draw_categories,
     load_pictures,
@@ -149,6 +150,28 @@ def test_each_condition_changes_one_thing(write_recipe: Callable[..., Path]) -> 
     assert shares[0] == {"woman": 0, "man": 1} and shares[10] == {"woman": 1, "man": 0}
     for condition in found:
         assert condition.phrase.format(concept="doctor").count("doctor") == 1
+
+
+def test_fairgen_is_asked_for_what_the_gate_leaves_free_and_calibrated_for_what_it_misses(
+    write_recipe: Callable[..., Path],
+) -> None:
+    recipe = small(write_recipe())
+    found = {contender.name: contender for contender in CONTENDERS}
+    explicit = next(c for c in conditions_of(recipe) if c.group == "explicit")  # names gender
+    thing = next(c for c in conditions_of(recipe) if c.group == "no people")
+    misses = {"age": {"young": {"young": 0.8, "old": 0.2}, "old": {"young": 0.0, "old": 1.0}}}
+
+    def asked(name: str, condition: Condition, concept: str, confusions=None) -> dict:
+        target = asked_target(recipe, found[name], condition, concept, confusions or {})
+        return {attribute: target.marginal(attribute) for attribute in target.attributes}
+
+    assert set(asked("fairgen", PLAIN, "doctor")) == {"gender", "age"}
+    assert set(asked("fairgen", explicit, "doctor")) == {"age"}
+    assert set(asked("words_quota", explicit, "doctor")) == {"gender", "age"}
+    assert asked("fairgen", thing, "car") == {}
+    turned = asked("calibrated", PLAIN, "doctor", misses)
+    assert turned["age"] == pytest.approx({"young": 0.625, "old": 0.375}, abs=1e-4)
+    assert [name for name, one in found.items() if one.calibrated] == ["calibrated"]
 
 
 def test_one_call_of_the_official_code_draws_once() -> None:

@@ -1,5 +1,6 @@
 """The endpoint over HTTP, in this process: OpenAI's client works, bad input gets its reason."""
 
+import asyncio
 import base64
 import json
 import re
@@ -15,7 +16,7 @@ import pytest
 from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.serve import build
+from pipelines.serve import build, deployments
 from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import Limits, ServeSettings
@@ -126,6 +127,17 @@ def test_calibration_makes_up_for_measured_misses(tracking_uri: str, served_reci
         women = [record for record in records if record["categories"] == {"gender": "woman"}]
         assert abs(len(women) - 64 * 0.22 / 0.94) < 1
         assert women[0]["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
+
+
+def test_the_deployed_indicator_calibrates_when_it_is_set_to(
+    make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = ServeSettings(recipe=make_recipe(tmp_path, "set"), calibrate=True)
+    measured = {"gender": {"woman": {"woman": 0.8, "man": 0.2}, "man": {"woman": 0, "man": 1}}}
+    ask = "a chef", 5, {"gender": {"woman": 0.4, "man": 0.6}}, measured
+    found = asyncio.run(deployments.Indicator(settings).assign(*ask))
+    for picture in found.pictures:
+        assert picture.probability == pytest.approx(0.5, abs=1e-4)
 
 
 def test_a_refused_request_does_not_count_in_the_ledger(endpoint: Endpoint) -> None:

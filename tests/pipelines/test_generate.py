@@ -55,6 +55,11 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
     assert Counter(r.categories["gender"] for r in inside if r) == {"woman": 3, "man": 3}
     with Image.open(out / "grid.png") as grid:
         assert grid.size == (6 * 16, 16)
+    calibrated = ["--calibrate", "--fairness", "gender=woman:0.25,man:0.75"]  # hit 97 of 100
+    assert CliRunner().invoke(app, [*arguments, *calibrated]).exit_code == 0
+    records = json.loads((out / "records.json").read_text())
+    woman = next(r for r in records if r["categories"]["gender"] == "woman")
+    assert woman["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
     refused = CliRunner().invoke(app, [*arguments, "--fairness", "height=uniform"])
     assert refused.exit_code == 2 and "allowed are ['age', 'gender']" in refused.stderr
     listed = CliRunner().invoke(app, ["adapters", str(path)])
