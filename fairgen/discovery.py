@@ -42,8 +42,9 @@ class DiscoveryConfig(BaseModel):
     `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
     tones, the middle needs another than the ends. `category_scale` multiplies a category's
     directions once they are learnt, for a category that is still missed. Learning itself meets
-    adapters as they were learnt: in company it would only undo their scale. With `own_paths` the
-    states are those that the adapted model leads to, otherwise the frozen one's.
+    adapters as they were learnt: in company it would only undo their scale. `orth_weight` keeps the
+    directions apart from those of the company. With `own_paths` the states are those that the
+    adapted model leads to, otherwise the frozen one's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -187,7 +187,7 @@ def _entanglement(comparison: Comparison, conditions: Sequence[Condition]) -> st
 
 
 def _drift_floors(comparison: Comparison) -> str:
-    found = comparison.preservation["base"].drift_floor
+    found = comparison.drift_floor
     return ", ".join(f"{floor:.3f} ({escape(name)})" for name, floor in found.items())
 
 

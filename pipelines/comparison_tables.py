@@ -35,7 +35,7 @@ def comparison_tables_of(comparison: Comparison) -> list[Table]:
             table.add_row(cells[0], *(cells[place] for place in chosen))
         tables.append(table)
     floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
-    drifts = comparison.preservation["base"].drift_floor.values()
+    drifts = comparison.drift_floor.values()
     tables[1].add_section()
     tables[1].add_row("floor of two samples", "", "", *(f"{floor:.3f}" for floor in drifts), "", "")
     tables[0].add_section()

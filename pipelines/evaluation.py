@@ -41,8 +41,7 @@ class Preservation(BaseModel):
     that within their joint cells, where all that is asked is alike: None where no prompt has three
     such pictures by both.
     `drift` is, for each attribute that the target does not ask but the judge sees, the mean over
-    prompts of the distance between its distribution and the base model's; `drift_floor` is what two
-    independent samples of the base model would drift.
+    prompts of the distance between its distribution and the base model's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,18 +54,17 @@ class Preservation(BaseModel):
     diversity: float | None
     cell_diversity: float | None
     drift: dict[str, float]
-    drift_floor: dict[str, float]
 
     def figures(self) -> dict[str, float]:
         """Return every known figure by name: "recognised", "drift glasses" and so on."""
-        names = tuple(name for name in Preservation.model_fields if not name.startswith("drift"))
-        figures = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return figures | {f"drift {name}": value for name, value in self.drift.items()}
+        known = self.model_dump(exclude={"drift"}, exclude_none=True)
+        return known | {f"drift {name}": value for name, value in self.drift.items()}
 
 
 class Evaluation(BaseModel):
     """Base against FairGen, i.i.d. and by quota, on one prompt set.
 
+    `drift_floor` is what two independent samples of the base model would drift, by attribute.
     Where the recipe has a second judge, `second_fairness` is what `fairness` is by its eyes, and
     `agreement` says, by system and attribute, how far the two name the same.
     """
@@ -81,6 +79,7 @@ class Evaluation(BaseModel):
     fairness: dict[str, dict[str, SystemFairness]]
     hit_rates: dict[str, dict[str, dict[str, dict[str, float]]]]
     preservation: dict[str, Preservation]
+    drift_floor: dict[str, float]
     no_people_unchanged: dict[str, bool]
     second_fairness: dict[str, dict[str, SystemFairness]] = {}
     agreement: dict[str, dict[str, Agreement]] = {}
@@ -144,6 +143,13 @@ def summarise(
             system: _preservation(by_system[system], by_system["base"], recipe, unasked)
             for system in systems
         },
+        drift_floor={
+            name: _mean(
+                drift_floor(class_shares(score.seen[name], len(score.soft[name])), score.num_images)
+                for score in by_system["base"]
+            )
+            for name in unasked
+        },
         no_people_unchanged=dict(no_people),
         second_fairness={
             name: {
@@ -202,13 +208,6 @@ def _preservation(
     return Preservation(
         drift={
             name: _mean(drift(score, before[score.concept], name) for score in scores)
-            for name in unasked
-        },
-        drift_floor={
-            name: _mean(
-                drift_floor(class_shares(score.seen[name], len(score.soft[name])), score.num_images)
-                for score in base
-            )
             for name in unasked
         },
         recognised=_mean(float(value) for score in scores for value in score.recognised),

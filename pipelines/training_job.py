@@ -68,6 +68,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     backbone = load_backbone(recipe.load_base())
     base_fingerprint = fingerprint(backbone.denoiser)
+    company = [load_adapter(folder, base_fingerprint) for folder in job.company]
     discovery = Discovery(
         backbone,
         recipe.attribute(job.attribute),
@@ -77,7 +78,8 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         preserve=recipe.preserve,
         attributes=recipe.attributes,
         start=[load_adapter(folder, base_fingerprint) for folder in job.start],
-        company=[load_adapter(folder, base_fingerprint) for folder in job.company],
+        orthogonal_to=company if config.orth_weight else (),
+        company=company,
         accelerator=accelerator,
     )
     state_file = f"state-{accelerator.process_index}.pt"

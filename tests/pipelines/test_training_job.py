@@ -3,6 +3,7 @@ uninterrupted one.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from fairgen.adapters import load_adapter
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.training_job import TrainingJob, train_attribute
+from tests.pipelines.registered import random_adapters
 from tests.pipelines.reports import Reports, assert_same_adapters
 
 
@@ -54,6 +56,18 @@ def test_resuming_a_finished_checkpoint_trains_no_further(
     train_attribute(job_of(recipe), whole)
     train_attribute(job_of(recipe), again, whole.checkpoints[6])
     assert again.metrics == []
+
+
+def test_directions_are_kept_apart_from_those_of_the_company(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe(discovery={"orth_weight": 0.1}, in_company={"eta": 1.0}))
+    alone, beside = Reports(tmp_path / "alone"), Reports(tmp_path / "beside")
+    train_attribute(job_of(recipe), alone)
+    assert {metrics["orth"] for metrics in alone.metrics} == {0}
+    start, company = (random_adapters(recipe, name, tmp_path, seed=1) for name in ("gender", "age"))
+    train_attribute(replace(job_of(recipe), start=start, company=company), beside)
+    assert min(metrics["orth"] for metrics in beside.metrics) > 0
 
 
 def test_an_unknown_attribute_is_refused(write_recipe: Callable[..., Path]) -> None:
