@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
@@ -21,7 +22,8 @@ class AdapterMetadata(BaseModel):
     """What an adapter is: kept inside its safetensors file.
 
     Alpha equals rank, since tools differ in where they read alpha: then all draw the same strength.
-    `scale` has multiplied the directions once they were learnt.
+    `scale` has multiplied the directions once they were learnt. `part` is the denoiser's name in
+    the pipeline.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +38,7 @@ class AdapterMetadata(BaseModel):
     projections: str
     recipe_hash: str
     scale: float = Field(default=1.0, gt=0)
+    part: Literal["unet", "transformer"] = "unet"
 
     @model_validator(mode="after")
     def _unscaled(self) -> "AdapterMetadata":
@@ -86,11 +89,11 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
 
     The file appears whole or not at all.
     """
+    metadata = adapter.metadata
     tensors: dict[str, Tensor] = {}
     for path, (down, up) in adapter.directions.items():
-        tensors[f"unet.{path}.lora_A.weight"] = down.float().contiguous()
-        tensors[f"unet.{path}.lora_B.weight"] = up.float().contiguous()
-    metadata = adapter.metadata
+        tensors[f"{metadata.part}.{path}.lora_A.weight"] = down.float().contiguous()
+        tensors[f"{metadata.part}.{path}.lora_B.weight"] = up.float().contiguous()
     lora = {
         "r": metadata.rank,
         "lora_alpha": metadata.alpha,
@@ -98,7 +101,9 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     }
     header = {
         "format": "pt",
-        "lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in lora.items()}),
+        "lora_adapter_metadata": json.dumps(
+            {f"{metadata.part}.{key}": value for key, value in lora.items()}
+        ),
         "fairgen": metadata.model_dump_json(),
         "fairgen_sha256": adapter.sha256,
     }
@@ -136,12 +141,13 @@ def load_adapter(folder: Path, base_fingerprint: str | None = None) -> Adapter:
         metadata = AdapterMetadata.model_validate_json(header["fairgen"])
     except ValidationError as error:
         raise ValueError(f"{file}: corrupted metadata: {error}") from error
-    paths = sorted({key.removeprefix("unet.").rsplit(".lora_", 1)[0] for key in tensors})
-    expected = {f"unet.{path}.lora_{side}.weight" for path in paths for side in "AB"}
+    prefix = f"{metadata.part}."
+    paths = sorted({key.removeprefix(prefix).rsplit(".lora_", 1)[0] for key in tensors})
+    expected = {f"{prefix}{path}.lora_{side}.weight" for path in paths for side in "AB"}
     if odd := sorted(expected ^ set(tensors)):
         raise ValueError(f"{file}: corrupted, {odd[0]} is missing or stands alone")
     directions = {
-        path: (tensors[f"unet.{path}.lora_A.weight"], tensors[f"unet.{path}.lora_B.weight"])
+        path: (tensors[f"{prefix}{path}.lora_A.weight"], tensors[f"{prefix}{path}.lora_B.weight"])
         for path in paths
     }
     adapter = Adapter(metadata, directions)

@@ -14,6 +14,7 @@ itself, so a LoRA of diffusers or PEFT works beside it, loaded before or after.
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,15 @@ class AdapterBank(nn.Module):
     The bank is no part of the denoiser: its parameters are its own, the denoiser's stay untouched.
     """
 
-    def __init__(self, denoiser: nn.Module, projections: Sequence[str]) -> None:
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        projections: Sequence[str],
+        device: torch.device | None = None,
+    ) -> None:
+        """`device` is where the denoiser runs, by default where its weights are."""
         super().__init__()
+        self._device = device
         self.projections = tuple(projections)
         self._layers = {path: _linear(denoiser, path) for path in projections}
         self._ranks: dict[str, int] = {}
@@ -38,7 +46,7 @@ class AdapterBank(nn.Module):
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         for path, layer in self._layers.items():
-            empty = layer.weight.new_zeros
+            empty = self._empty_of(layer)
             self.A[_key(path)] = nn.Parameter(empty(0, layer.in_features), requires_grad=False)
             self.B[_key(path)] = nn.Parameter(empty(layer.out_features, 0), requires_grad=False)
         self._handles = [
@@ -61,11 +69,12 @@ class AdapterBank(nn.Module):
         rank = next(iter(directions.values()))[0].shape[0]
         fitted = {}
         for path, layer in self._layers.items():
-            empty = layer.weight.new_zeros
+            empty = self._empty_of(layer)
             down, up = directions.get(
                 path, (empty(rank, layer.in_features), empty(layer.out_features, rank))
             )
-            fitted[path] = (down.to(layer.weight), up.to(layer.weight))
+            like = empty(0)
+            fitted[path] = (down.to(like), up.to(like))
         self._append(name, fitted, requires_grad=False)
 
     def check(self, name: str, directions: Directions) -> None:
@@ -108,7 +117,7 @@ class AdapterBank(nn.Module):
         self._check_new(name)
         directions = {}
         for path, layer in self._layers.items():
-            bound, device = 1 / math.sqrt(layer.in_features), layer.weight.device
+            bound, device = 1 / math.sqrt(layer.in_features), self._device or layer.weight.device
             down = torch.rand(rank, layer.in_features, generator=generator) * 2 * bound - bound
             up = torch.zeros(layer.out_features, rank)
             if start is not None:
@@ -200,6 +209,11 @@ class AdapterBank(nn.Module):
             return output
 
         return add_gated_directions
+
+    def _empty_of(self, layer: nn.Linear) -> Callable[..., Tensor]:
+        """Return what makes zeros of a shape in a layer's precision, where it runs."""
+        device = self._device or layer.weight.device
+        return partial(torch.zeros, dtype=layer.weight.dtype, device=device)
 
     def _append(self, name: str, directions: Directions, requires_grad: bool) -> None:
         for path, (down, up) in directions.items():

@@ -12,6 +12,7 @@ from copy import copy, deepcopy
 from typing import Any
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor, nn
 
 from fairgen.backbones import Backbone, load_backbone
@@ -119,7 +120,7 @@ def pass_figures(backbone: Backbone, num_rows: int = 8, rounds: int = 15) -> dic
 
     def run(model: nn.Module, rows: slice = slice(None)) -> Tensor:
         dtype = next(model.parameters()).dtype
-        return model(x[rows].to(dtype), t[rows], encoder_hidden_states=context[rows]).sample
+        return model(x[rows].to(dtype), t[rows], encoder_hidden_states=context["text"][rows]).sample
 
     peft: Any = deepcopy(backbone.denoiser)
     for name, directions in many.items():
@@ -207,7 +208,7 @@ def full_size(pipe: Any) -> Backbone:
     )
 
 
-def _batch(backbone: Backbone, num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+def _batch(backbone: Backbone, num_rows: int) -> tuple[Tensor, Tensor, TensorDict]:
     x = torch.randn(num_rows, *backbone.latent_shape(), device=backbone.device)
     t = torch.linspace(1, 999, num_rows, device=backbone.device).long()
     return x, t, backbone.encode([f"a photo of a person {i}" for i in range(num_rows)])

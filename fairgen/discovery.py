@@ -20,11 +20,13 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any
 
 import torch
 from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
+from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,7 +35,6 @@ from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.rows import Row, RowSource
-from fairgen.sampler import ddim
 
 
 class DiscoveryConfig(BaseModel):
@@ -95,18 +96,14 @@ class DiscoveryStats:
 class Objective(nn.Module):
     """The part that takes gradients, the adapted prediction: what data parallelism wraps."""
 
-    def __init__(self, backbone: Backbone, bank: AdapterBank, company: AdapterBank) -> None:
+    def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
         super().__init__()
         self.bank = bank
-        self._frozen = backbone, company
+        self._denoise = backbone.denoise
 
-    def forward(
-        self, x: Tensor, t_N: Tensor, context: Tensor, gates: Tensor, company_gates: Tensor
-    ) -> Tensor:
-        """Return the adapted model's prediction for every row, N x C x h x w."""
-        backbone, company = self._frozen
-        with self.bank.gated(gates), company.gated(company_gates):
-            return backbone.denoise(x, t_N, context)
+    def forward(self, x: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor) -> Tensor:
+        """Return the prediction for every row, N x C x h x w, under the gates that are set."""
+        return self._denoise(x, t_N, context, guidance_N)
 
 
 class Discovery:
@@ -137,16 +134,18 @@ class Discovery:
         index = self._accelerator.process_index
         self._rng = random.Random(config.seed * 1000 + index)
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
-        self._ddim = ddim(backbone.pipe.scheduler, config.num_steps)
-        self._contexts: dict[str, Tensor] = {}
-        self.bank = AdapterBank(backbone.denoiser, backbone.projections(config.projections))
+        self._path = backbone.path(config.num_steps)
+        self._contexts: dict[str, TensorDict] = {}
+        self.bank = AdapterBank(
+            backbone.denoiser, backbone.projections(config.projections), backbone.device
+        )
         fresh = torch.Generator().manual_seed(config.seed)
         known = {adapter.name: adapter.as_learnt().directions for adapter in start}
         for category in attribute.names:
             name = adapter_name(attribute.name, category)
             self.bank.add_trainable(name, config.rank, fresh, known.get(name))
         self._company = AdapterBank(
-            backbone.denoiser, list(company[0].directions) if company else []
+            backbone.denoiser, list(company[0].directions) if company else [], backbone.device
         )
         company_of: dict[str, list[str]] = {}
         for adapter in company:
@@ -168,7 +167,7 @@ class Discovery:
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         self._objective, self._optimizer = self._accelerator.prepare(
-            Objective(backbone, self.bank, self._company), optimizer
+            Objective(backbone, self.bank), optimizer
         )
         self.step = self.gradient_rows = self.denoiser_rows = 0
         self._rows = [self._source.draw(self._rng, i) for i in range(config.num_rows)]
@@ -183,22 +182,28 @@ class Discovery:
         keep_prompts = [
             self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "" for _ in keep_rows
         ]
-        asked = [i for i, prompt in enumerate(keep_prompts) if prompt]  # "" is predicted anyway
+        # under classifier-free guidance "" is predicted for every row anyway
+        free = self.backbone.classifier_free
+        asked = [i for i, prompt in enumerate(keep_prompts) if prompt or not free]
         asked_rows = [keep_rows[i] for i in asked]
         place = torch.tensor([row.place for row in self._rows])
-        t = self._ddim.timesteps[place].to(self._x.device)
+        t = self._path.timesteps[place].to(self._x.device)
         neutral = self._context([row.neutral for row in self._rows])
         told = self._context([row.told for row in self._rows])
         kept = self._context(keep_prompts)
         named, empty = self._context([row.named for row in self._rows]), self._context([""] * N)
+        everyone = list(range(N))
+        wanted = [everyone, everyone, everyone if free else [], asked_rows]
+        rows = list(chain(*wanted))
         with torch.no_grad():
             frozen = self.backbone.denoise(
-                torch.cat([self._x, self._x, self._x, self._x[asked_rows]]),
-                torch.cat([t, t, t, t[asked_rows]]),
-                torch.cat([neutral, named, empty, kept[asked]]),
+                self._x[rows],
+                t[rows],
+                torch.cat([neutral, named, empty[wanted[2]], kept[asked]]),
+                self._guidance(len(rows)),
             )
-        eps_g, eps_d, eps_empty, eps_asked = frozen.split([N, N, N, len(asked)])
-        eps_keep = eps_empty[keep_rows]
+        eps_g, eps_d, eps_empty, eps_asked = frozen.split([len(part) for part in wanted])
+        eps_keep = eps_empty[keep_rows] if free else torch.empty_like(eps_asked)
         eps_keep[asked] = eps_asked
         eta = torch.tensor([config.eta_of(self.attribute.names[r.category]) for r in self._rows])
         target = eps_g + eta.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1)) * (eps_d - eps_g)
@@ -206,18 +211,23 @@ class Discovery:
         gates = torch.eye(len(self.attribute.names))[[row.category for row in self._rows]].to(
             self._x
         )
-        adapted = self._objective(
-            torch.cat([self._x, self._x[keep_rows]]),
-            torch.cat([t, t[keep_rows]]),
-            torch.cat([told, kept]),
-            torch.cat([gates, gates[keep_rows]]),
-            self._company_gates(len(keep_rows)),
-        )
-        eps_k, eps_kept = adapted.split([N, len(keep_rows)])
-        loss = functional.mse_loss(eps_k, target)
-        keep = functional.mse_loss(eps_kept, eps_keep)
-        orth = self.orthogonality() if config.orth_weight else torch.zeros(())
-        self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
+        company_gates = self._company_gates(len(keep_rows))
+        # the gates stay set until the gradient is there: checkpoints are recomputed on its way
+        with (
+            self.bank.gated(torch.cat([gates, gates[keep_rows]])),
+            self._company.gated(company_gates),
+        ):
+            adapted = self._objective(
+                torch.cat([self._x, self._x[keep_rows]]),
+                torch.cat([t, t[keep_rows]]),
+                torch.cat([told, kept]),
+                self._guidance(N + len(keep_rows)),
+            )
+            eps_k, eps_kept = adapted.split([N, len(keep_rows)])
+            loss = functional.mse_loss(eps_k, target)
+            keep = functional.mse_loss(eps_kept, eps_keep)
+            orth = self.orthogonality() if config.orth_weight else torch.zeros(())
+            self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
         nn.utils.clip_grad_norm_(self.bank.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -225,9 +235,11 @@ class Discovery:
         self.step += 1
         workers = self._accelerator.num_processes
         self.gradient_rows += N * workers
-        self.denoiser_rows += (4 * N + len(keep_rows) + len(asked)) * workers
+        self.denoiser_rows += (len(rows) + N + len(keep_rows)) * workers
         leading = eps_k.detach() if config.own_paths else eps_g
-        self._advance(eps_empty + config.guidance_scale * (leading - eps_empty), place)
+        if free:
+            leading = eps_empty + config.guidance_scale * (leading - eps_empty)
+        self._advance(leading, place)
         error = (eps_k.detach() - target).square().sum() / (target - eps_g).square().sum().clamp(
             min=1e-12
         )
@@ -257,6 +269,7 @@ class Discovery:
                 projections=self.config.projections,
                 recipe_hash=recipe_hash,
                 scale=scale,
+                part=self.backbone.part,
             )
             learnt = self.bank.directions(adapter_name(self.attribute.name, category.name))
             directions = {path: (a.cpu(), scale * b.cpu()) for path, (a, b) in learnt.items()}
@@ -292,33 +305,40 @@ class Discovery:
     @torch.no_grad()
     def _spread_out(self) -> None:
         """Denoise the first rows to evenly spread places: every batch holds every noise level."""
-        N, num_steps = len(self._rows), self._ddim.num_steps
+        N, num_steps = len(self._rows), self._path.num_steps
+        free = self.backbone.classifier_free
         wanted = [index * num_steps // N for index in range(N)]
         for place in range(num_steps - 1):
             moving = [index for index in range(N) if wanted[index] > place]
             if not moving:
                 return
             x = self._x[moving]
-            t = self._ddim.timesteps[[place] * len(moving)].to(x.device)
+            t = self._path.timesteps[[place] * len(moving)].to(x.device)
+            rows = list(range(len(moving))) * (2 if free else 1)
             context = self._context(
-                [self._rows[index].told for index in moving] + [""] * len(moving)
+                [self._rows[index].told for index in moving] + [""] * (len(rows) - len(moving))
             )
-            eps_g, eps_empty = self.backbone.denoise(
-                torch.cat([x, x]), torch.cat([t, t]), context
-            ).chunk(2)
-            guided = eps_empty + self.config.guidance_scale * (eps_g - eps_empty)
-            self._x[moving], _ = self._ddim.step(guided, x, x, torch.tensor([place] * len(moving)))
-            self.denoiser_rows += 2 * len(moving) * self._accelerator.num_processes
+            leading, eps_empty = self.backbone.denoise(
+                x[rows], t[rows], context, self._guidance(len(rows))
+            ).split([len(moving), len(rows) - len(moving)])
+            if free:
+                leading = eps_empty + self.config.guidance_scale * (leading - eps_empty)
+            self._x[moving], _ = self._path.step(leading, x, x, torch.tensor([place] * len(moving)))
+            self.denoiser_rows += len(rows) * self._accelerator.num_processes
             for index in moving:
                 self._rows[index].place = place + 1
 
-    def _advance(self, guided: Tensor, place: Tensor) -> None:
-        self._x, _ = self._ddim.step(guided, self._x, self._x, place)
+    def _advance(self, prediction: Tensor, place: Tensor) -> None:
+        self._x, _ = self._path.step(prediction, self._x, self._x, place)
         for index, row in enumerate(self._rows):
             row.place += 1
-            if row.place == self._ddim.num_steps:
+            if row.place == self._path.num_steps:
                 self._rows[index] = self._source.draw(self._rng, row.category + 1)
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
+
+    def _guidance(self, num_rows: int) -> Tensor:
+        """Return what a model that is told its guidance is told, a scale a row."""
+        return torch.full((num_rows,), self.config.guidance_scale, device=self._x.device)
 
     def _company_gates(self, num_kept: int) -> Tensor:
         """Return the gates of the company, N rows x its adapters, zero for the kept prompts."""
@@ -335,8 +355,8 @@ class Discovery:
             0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.num_updates)))
         )
 
-    def _context(self, prompts: Sequence[str]) -> Tensor:
-        """Return embeddings, N x L x D, each prompt encoded once.
+    def _context(self, prompts: Sequence[str]) -> TensorDict:
+        """Return N embeddings, each prompt encoded once.
 
         And each on its own: encoded beside others it would differ in the last bits, and a resumed
         run, which meets them in other company, would not end in the same weights.

@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
+from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Mix
 from fairgen.key_values import KeyValueCache, KeyValues
-from fairgen.sampler import Solver, advance, solver_of
+from fairgen.sampler import Solver, advance
 
 log = logging.getLogger(__name__)
 _PROMPTS_KEPT = 1024
+_SOLVERS_KEPT = 256
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,6 @@ class Picture:
     width_px: int = 0
     height_px: int = 0
     preview_at: tuple[int, ...] = ()
-
-    @property
-    def guided(self) -> bool:
-        return self.guidance_scale > 1
 
 
 @dataclass(eq=False)
@@ -79,16 +77,21 @@ Event = Painted | Failed
 
 @dataclass
 class Row:
-    """One picture on its way. `x` and `foreseen` are C x h x w, in fp32."""
+    """One picture on its way. `x` and `foreseen` are C x h x w, in fp32.
+
+    `guided` says that it brings an unconditional row; `generator` is where its noise comes from.
+    """
 
     ticket: Ticket
     index: int
     picture: Picture
+    guided: bool
     solver: Solver
+    generator: torch.Generator
     x: Tensor
     foreseen: Tensor
-    context: Tensor
-    negative: Tensor
+    context: TensorDict
+    negative: TensorDict
     key_values: KeyValues
     negative_key_values: KeyValues
     place: int = 0
@@ -100,8 +103,8 @@ class _Batch:
 
     rows: tuple[Row, ...]
     guided: list[int]
-    guidance: Tensor
-    contexts: Tensor
+    guidance_N: Tensor
+    contexts: TensorDict
     key_values: KeyValues
     mix: Mix
 
@@ -122,16 +125,17 @@ class Engine:
         if max_rows < 2:
             raise ValueError(f"max_rows: got {max_rows}, allowed are 2 or more")
         self.backbone, self.max_rows = backbone, max_rows
-        self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
-        prompt_only = set(backbone.prompt_projections() if cache_key_values else ())
+        self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"), backbone.device)
+        here = next(backbone.denoiser.parameters()).device == backbone.device  # not offloaded
+        prompt_only = set(backbone.prompt_projections() if cache_key_values and here else ())
         self._cache = KeyValueCache(backbone.denoiser, self.bank, sorted(prompt_only))
         self._every_step = [path for path in self.bank.projections if path not in prompt_only]
         self._waiting: deque[tuple[Ticket, deque[int]]] = deque()
         self._rows: list[Row] = []
         self._retiring: set[str] = set()
         self._cancelled: set[Ticket] = set()
-        self._contexts: dict[str, Tensor] = {}
-        self._solvers: dict[int, Solver] = {}
+        self._contexts: dict[str, TensorDict] = {}
+        self._solvers: dict[tuple[int, tuple[int, int, int]], Solver] = {}
         self._batches: dict[tuple[int, ...], _Batch] = {}
         self._lock = threading.Lock()
         self.last_rows = 0  # denoiser rows of the last step
@@ -195,7 +199,7 @@ class Engine:
     def step(self) -> list[Event]:
         """Take one denoising step with every row; return what was finished, foreseen or failed."""
         events: list[Event] = list(self._change_rows())
-        self.last_rows = sum(1 + row.picture.guided for row in self._rows)
+        self.last_rows = sum(1 + row.guided for row in self._rows)
         shapes: dict[torch.Size, list[Row]] = {}
         for row in self._rows:
             shapes.setdefault(row.x.shape, []).append(row)
@@ -253,25 +257,41 @@ class Engine:
         _, height, width = self.backbone.latent_shape(picture.width_px, picture.height_px)
         _, native_height, native_width = self.backbone.latent_shape()
         larger = -(-height * width // (native_height * native_width))
-        return (1 + picture.guided) * larger
+        return (1 + self._is_guided(picture)) * larger
+
+    def _is_guided(self, picture: Picture) -> bool:
+        """Return whether a picture takes an unconditional row."""
+        return self.backbone.classifier_free and picture.guidance_scale > 1
 
     def _begin(self, ticket: Ticket, index: int) -> Row:
         picture = ticket.pictures[index]
         shape = self.backbone.latent_shape(picture.width_px, picture.height_px)
-        if picture.num_steps not in self._solvers:
-            self._solvers[picture.num_steps] = solver_of(
-                self.backbone.pipe.scheduler, picture.num_steps
-            )
-        solver = self._solvers[picture.num_steps]
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(picture.seed))
-        x = noise.to(self.backbone.device)
+        key = picture.num_steps, shape
+        if key not in self._solvers:
+            if len(self._solvers) >= _SOLVERS_KEPT:
+                del self._solvers[next(iter(self._solvers))]
+            self._solvers[key] = self.backbone.solver(*key)
+        solver = self._solvers[key]
+        generator = torch.Generator().manual_seed(picture.seed)
+        x = solver.start * torch.randn(shape, generator=generator).to(self.backbone.device)
         context, negative = self._context(picture.prompt), self._context(picture.negative_prompt)
         gates = self._gates([picture])
         named, bare = self._cache.compute(
             torch.stack([context, negative]), torch.cat([gates, torch.zeros_like(gates)])
         )
         return Row(
-            ticket, index, picture, solver, x, torch.zeros_like(x), context, negative, named, bare
+            ticket=ticket,
+            index=index,
+            picture=picture,
+            guided=self._is_guided(picture),
+            solver=solver,
+            generator=generator,
+            x=x,
+            foreseen=torch.zeros_like(x),
+            context=context,
+            negative=negative,
+            key_values=named,
+            negative_key_values=bare,
         )
 
     def _advance(self, rows: list[Row]) -> list[Event]:
@@ -286,7 +306,7 @@ class Engine:
             return [event for row in rows for event in self._advance([row])]
         table = torch.stack([row.solver.table[row.place] for row in rows])
         x, foreseen = torch.stack([row.x for row in rows]), torch.stack([r.foreseen for r in rows])
-        x, foreseen = advance(table, prediction, x, foreseen)
+        x, foreseen = advance(table, prediction, x, foreseen, _fresh_noise(rows))
         for row, state, clean in zip(rows, x, foreseen, strict=True):
             row.x, row.foreseen, row.place = state, clean, row.place + 1
         done = [row for row in rows if row.place == row.solver.num_steps]
@@ -300,19 +320,23 @@ class Engine:
         t = torch.stack([row.solver.timesteps[row.place] for row in rows]).to(x.device)
         with self.bank.gated(batch.mix), self._cache.answering(batch.key_values):
             prediction = self.backbone.denoise(
-                torch.cat([x, x[guided]]), torch.cat([t, t[guided]]), batch.contexts
+                torch.cat([x, x[guided]]),
+                torch.cat([t, t[guided]]),
+                batch.contexts,
+                torch.cat([batch.guidance_N, batch.guidance_N[guided]]),
             )
         named, bare = prediction[: len(rows)], prediction[len(rows) :]
         if guided:
             named = named.clone()
-            named[guided] = bare + batch.guidance * (named[guided] - bare)
+            scales = batch.guidance_N[guided].view(-1, *(1,) * (x.ndim - 1))
+            named[guided] = bare + scales * (named[guided] - bare)
         return named
 
     def _batch_of(self, rows: list[Row]) -> _Batch:
         key = tuple(id(row) for row in rows)
         if key not in self._batches:
-            guided = [place for place, row in enumerate(rows) if row.picture.guided]
-            scales = torch.tensor([rows[place].picture.guidance_scale for place in guided])
+            guided = [place for place, row in enumerate(rows) if row.guided]
+            scales = torch.tensor([row.picture.guidance_scale for row in rows])
             gates = self._gates([row.picture for row in rows])
             self._batches = {
                 k: b for k, b in self._batches.items() if b.rows[0].x.shape != rows[0].x.shape
@@ -320,7 +344,7 @@ class Engine:
             self._batches[key] = _Batch(
                 rows=tuple(rows),
                 guided=guided,
-                guidance=scales.to(rows[0].x).view(-1, *(1,) * rows[0].x.ndim),
+                guidance_N=scales.to(rows[0].x),
                 contexts=torch.stack(
                     [row.context for row in rows] + [rows[place].negative for place in guided]
                 ),
@@ -367,13 +391,26 @@ class Engine:
             len(pictures), len(names)
         )
 
-    def _context(self, prompt: str) -> Tensor:
-        """Return a prompt's embedding, L x D, encoded on its own and kept for the next request."""
+    def _context(self, prompt: str) -> TensorDict:
+        """Return a prompt's embedding, encoded on its own and kept for the next request."""
         if prompt not in self._contexts:
             if len(self._contexts) >= _PROMPTS_KEPT:
                 del self._contexts[next(iter(self._contexts))]
             self._contexts[prompt] = self.backbone.encode([prompt])[0]
         return self._contexts[prompt]
+
+
+def _fresh_noise(rows: Sequence[Row]) -> Tensor | None:
+    """Return noise for the rows whose solver adds some at their place, zeros for the others."""
+    if not any(row.solver.draws_noise(row.place) for row in rows):
+        return None
+    fresh = [
+        torch.randn(row.x.shape, generator=row.generator).to(row.x)
+        if row.solver.draws_noise(row.place)
+        else torch.zeros_like(row.x)
+        for row in rows
+    ]
+    return torch.stack(fresh)
 
 
 def _wants_preview(row: Row) -> bool:

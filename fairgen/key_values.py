@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor, nn
 
 from fairgen.bank import AdapterBank
@@ -25,13 +26,13 @@ class KeyValueCache:
         self._bank = bank
 
     @torch.inference_mode()
-    def compute(self, context: Tensor, gates_NK: Tensor) -> list[KeyValues]:
-        """Return each row's outputs, layer -> L x out, for embeddings N x L x D."""
+    def compute(self, context: TensorDict, gates_NK: Tensor) -> list[KeyValues]:
+        """Return each row's outputs, layer -> L x out, for N embedded prompts."""
         if not self.paths:
-            return [{} for _ in context]
+            return [{} for _ in range(len(context))]
         with self._bank.gated(self._bank.mix(gates_NK, self.paths)):
             outputs = {
-                path: layer(context.to(next(layer.parameters())))
+                path: layer(context["text"].to(next(layer.parameters())))
                 for path, layer in self._layers.items()
             }
         return [{path: out[row] for path, out in outputs.items()} for row in range(len(context))]

@@ -59,7 +59,7 @@ class FairGenPipeline:
         for adapter in self.adapters:
             adapter.check_base(base)
         projections = list(dict.fromkeys(path for a in self.adapters for path in a.directions))
-        self.bank = AdapterBank(self._backbone.denoiser, projections)
+        self.bank = AdapterBank(self._backbone.denoiser, projections, self._backbone.device)
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
         self.indicator = Indicator()
@@ -136,7 +136,8 @@ class FairGenPipeline:
     ) -> list[Image.Image]:
         """Run the pipe on one batch; the unconditional half of its rows stays bare."""
         device = self._backbone.device
-        guided = pipe_options.get("guidance_scale", self._backbone.default_guidance_scale) > 1
+        scale = pipe_options.get("guidance_scale", self._backbone.default_guidance_scale)
+        guided = self._backbone.classifier_free and scale > 1
         rows = torch.cat([torch.zeros_like(gates), gates]) if guided else gates
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         with self.bank.gated(rows.to(device)):

@@ -116,7 +116,7 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
 
 def _denoiser(recipe: Recipe, with_full_size: bool) -> Figures:
     pipe = recipe.load_pipe()
-    backbone = load_backbone(pipe)
+    backbone = load_backbone(pipe, recipe.generation.size_px)
     rank, projections = recipe.discovery.rank, recipe.discovery.projections
     figures = engine_figures(backbone, rank, projections, recipe.generation.steps, _ROUNDS)
     figures |= pass_figures(backbone, rounds=_ROUNDS)
@@ -214,7 +214,7 @@ def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], None]) -> Figur
 
 def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], None]:
     """Return what paints one picture, with an adapter of each attribute, on an engine here."""
-    engine = Engine(load_backbone(recipe.load_pipe()))
+    engine = Engine(load_backbone(recipe.load_pipe(), recipe.generation.size_px))
     gates = {}
     for folder in folders:
         adapter = load_adapter(folder)

@@ -114,7 +114,7 @@ class Studio:
     ) -> None:
         self._recipe, self._folder, self._own_rows = recipe, folder, own_rows
         self._adapters = list(adapter_folders)
-        self._backbone = load_backbone(recipe.load_pipe())
+        self._backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
         self._judge = recipe.load_judge()
         self._target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
         self._sampling = Sampling(recipe.generation.steps, recipe.generation.guidance_scale)

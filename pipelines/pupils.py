@@ -75,7 +75,7 @@ class Pupils:
         assert recipe.ablation is not None
         torch.set_num_threads(1)
         self._recipe, self._config, self._folder = recipe, recipe.ablation, folder
-        self._backbone = load_backbone(recipe.load_pipe())
+        self._backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
         self._fingerprint = fingerprint(self._backbone.denoiser)
         self._others = [load_adapter(path) for path in others]
         self._judge = recipe.load_judge()

@@ -17,6 +17,7 @@ from fairgen.attributes import Attribute, adapter_name
 from fairgen.discovery import DiscoveryConfig
 from fairgen.indicator import TargetDistribution
 from fairgen.judges import Judge, JudgeConfig
+from pipelines.loading import LoadingConfig, load_pipeline
 from pipelines.measuring import AblationConfig, ComparisonConfig, EvaluationConfig, Section
 from pipelines.recipe_errors import describe
 
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _SAMPLED_BYTES = 1 << 20
+_SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "dpm-solver++": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-ancestral": "EulerAncestralDiscreteScheduler",
+    "lcm": "LCMScheduler",
+}
 
 
 class Concepts(Section):
@@ -50,7 +58,8 @@ class JobsConfig(Section):
     """What one training job takes from the cluster, and how it survives.
 
     A job that has a wave of the second round to itself may take `num_workers_alone`, where cores
-    would stand idle; on a GPU one worker fills it.
+    would stand idle; on a GPU one worker fills it. With `gradient_checkpointing` the denoiser's
+    activations are computed anew for the gradient: less memory, more time, the same weights.
     """
 
     num_workers: int = Field(default=1, ge=1)
@@ -60,19 +69,26 @@ class JobsConfig(Section):
     gpus_per_worker: float = Field(default=1, gt=0)
     max_failures: int = Field(default=2, ge=0)
     checkpoint_every: int = Field(default=25, ge=1)
+    gradient_checkpointing: bool = False
 
 
 class GenerationConfig(Section):
-    """How pictures are sampled wherever a recipe paints."""
+    """How pictures are sampled wherever a recipe paints.
+
+    The scheduler "own" is the one that the base model was saved with; `size_px` is a picture's
+    side, by default the base model's own.
+    """
 
     steps: int = Field(ge=1)
-    guidance_scale: float = Field(gt=0)
-    scheduler: Literal["ddim", "dpm-solver++"]
+    guidance_scale: float = Field(ge=0)
+    scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
     batch_size: int = Field(ge=1)
+    size_px: int = Field(default=0, ge=0)
 
     def pipe_options(self) -> dict[str, Any]:
         """Return the arguments that a diffusers pipeline takes."""
-        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
+        size = {"width": self.size_px, "height": self.size_px} if self.size_px else {}
+        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale} | size
 
 
 class Threshold(Section):
@@ -107,6 +123,7 @@ class Recipe(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     base: str = Field(min_length=1)
+    loading: LoadingConfig = LoadingConfig()
     judge: JudgeConfig
     second_judge: JudgeConfig | None = None
     attributes: tuple[Attribute, ...] = Field(min_length=1)
@@ -263,6 +280,8 @@ class Recipe(Section):
         settings |= {"train": self.concepts.train}
         settings |= self.jobs.model_dump(include={"num_workers", "num_workers_alone"})
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
+        if self.loading.revision:
+            settings |= {"revision": self.loading.revision}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def adapter_names(self, attribute: str) -> tuple[str, ...]:
@@ -276,23 +295,19 @@ class Recipe(Section):
         return f"{self.registry.prefix}-{adapter_name(attribute, category)}"
 
     def load_base(self) -> "DiffusionPipeline":
-        """Return the base model's pipeline as it was saved, silent, on the GPU if there is one."""
-        import torch
-        from diffusers import DiffusionPipeline
-        from diffusers.utils import logging
+        """Return the base model's pipeline as it was saved, silent, on the GPU if there is one.
 
-        logging.disable_progress_bar()
-        pipe = DiffusionPipeline.from_pretrained(self.base_path, dtype=torch.float32)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+        Raises ValueError where there is no such model, or not all of it.
+        """
+        return load_pipeline(self.base, self.base_path, self.loading)
 
     def load_pipe(self) -> "DiffusionPipeline":
         """Return the base model's pipeline with the scheduler that the recipe paints with."""
-        from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+        import diffusers
 
         pipe = self.load_base()
-        schedulers = {"ddim": DDIMScheduler, "dpm-solver++": DPMSolverMultistepScheduler}
-        pipe.scheduler = schedulers[self.generation.scheduler].from_config(pipe.scheduler.config)
+        if (name := _SCHEDULERS.get(self.generation.scheduler)) is not None:
+            pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config)
         return pipe
 
     def load_judge(self) -> Judge:

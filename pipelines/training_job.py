@@ -66,7 +66,9 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     recipe, config = job.recipe, job.discovery
     torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    backbone = load_backbone(recipe.load_base())
+    backbone = load_backbone(recipe.load_base(), recipe.generation.size_px)
+    if recipe.jobs.gradient_checkpointing:
+        backbone.checkpoint_gradients()
     base_fingerprint = fingerprint(backbone.denoiser)
     company = [load_adapter(folder, base_fingerprint) for folder in job.company]
     discovery = Discovery(

@@ -1,56 +1,136 @@
 """What the method needs of a diffusion model of any family: encode, denoise, what to adapt."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
+from tensordict import TensorDict
 from torch import Tensor, nn
 
-from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
+from fairgen.sampler import Solver, ddim, solver_of
+
+CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
 
 
-class Backbone(Protocol):
-    """A frozen base model: no parameter of it takes a gradient, and it is in eval mode."""
+class Backbone(ABC):
+    """A frozen base model: no parameter of it takes a gradient, and it is in eval mode.
 
-    pipe: DiffusionPipeline
-    denoiser: nn.Module
-    default_guidance_scale: float
+    Latents are N x C x h x w whatever the denoiser itself takes. `layers` are the ends of the names
+    of the adapted layers, by letter: queries, keys, values, outputs. `part` is the denoiser's name
+    in the pipeline. `classifier_free` says that guidance is a second, unconditional row; otherwise
+    it is an input of the denoiser, or none.
+    """
+
+    pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
+    part: ClassVar[Literal["unet", "transformer"]]
+    layers: ClassVar[Mapping[str, str]]
+    default_guidance_scale: ClassVar[float]
+    classifier_free: bool = True
+
+    def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
+        """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""
+        self.pipe = pipe
+        self.denoiser: nn.Module = getattr(pipe, self.part)
+        for component in pipe.components.values():
+            if isinstance(component, nn.Module):
+                component.eval().requires_grad_(False)
+        self._native = size_px // self._reduction or self._own_native
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where the denoiser runs: also when it is kept elsewhere meanwhile."""
+        return self.pipe._execution_device
 
-    def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Return prompt embeddings, N x L x D."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """The denoiser's precision."""
+        return next(self.denoiser.parameters()).dtype
 
-    def denoise(self, x_t: Tensor, t_N: Tensor, context: Tensor) -> Tensor:
+    @abstractmethod
+    def encode(self, prompts: Sequence[str]) -> TensorDict:
+        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; "" is
+        what the family takes for no prompt.
+        """
+
+    @abstractmethod
+    def denoise(
+        self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
+    ) -> Tensor:
         """Return the model's prediction for latents N x C x h x w at time steps N.
 
-        The model runs in its own precision; the prediction comes back in that of `x_t`.
+        The model runs in its own precision; the prediction comes back in that of `x_t`. Where the
+        model is not `classifier_free`, each row brings its guidance scale.
         """
 
     def projections(self, which: str) -> list[str]:
         """Return the dotted names of the adapted layers: "qkvo" all four, "kv" keys and values."""
+        ends = tuple(self.layers[letter] for letter in which)
+        return [name for name, _ in self.denoiser.named_modules() if name.endswith(ends)]
 
     def prompt_projections(self) -> list[str]:
-        """Return the layers that read nothing but the prompt's embedding, at each step the same."""
+        """Return the layers that read `context["text"]` and nothing else, at each step the same."""
+        return []
 
     def latent_shape(self, width_px: int = 0, height_px: int = 0) -> tuple[int, int, int]:
-        """Return C, h, w for a picture's size, or of the model's native one.
+        """Return C, h, w for a picture's size; a side is a multiple of what the codec reduces and
+        the denoiser halves.
 
         Raises ValueError for a size that the model cannot paint.
         """
+        unit = self._reduction * self._patch
+        if bool(width_px) != bool(height_px) or width_px % unit or height_px % unit:
+            raise ValueError(
+                f"size: got {width_px}x{height_px}, allowed are multiples of {unit} pixels"
+            )
+        width = width_px // self._reduction or self._native
+        height = height_px // self._reduction or self._native
+        return self._channels, height, width
 
+    def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
+        """Return how the pipe's scheduler samples latents of a shape, by default the native one."""
+        return solver_of(self.pipe.scheduler, num_steps)
+
+    def path(self, num_steps: int) -> Solver:
+        """Return the solver along which adapters are learnt: of first order, without noise."""
+        return ddim(self.pipe.scheduler, num_steps)
+
+    def checkpoint_gradients(self) -> None:
+        """Recompute the denoiser's activations on the way back: less memory, one more pass."""
+        denoiser: Any = self.denoiser
+        denoiser.enable_gradient_checkpointing()
+
+    @torch.inference_mode()
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Return the pictures of clean latents, N x C x h x w."""
+        vae = self.pipe.vae
+        shift = getattr(vae.config, "shift_factor", None) or 0
+        clean = latents / vae.config.scaling_factor + shift
+        pixels = vae.decode(clean.to(next(vae.parameters()).dtype)).sample
+        return self.pipe.image_processor.postprocess(pixels.float(), output_type="pil")
 
+    @property
+    def _config(self) -> Any:
+        """The denoiser's own configuration."""
+        return self.denoiser.config
 
-def load_backbone(pipe: DiffusionPipeline) -> Backbone:
-    """Return the family's backbone around a pipeline. Raises ValueError that lists the families."""
-    families = (StableDiffusionBackbone,)
-    for family in families:
-        if isinstance(pipe, family.pipelines):
-            return family(pipe)
-    known = sorted(cls.__name__ for family in families for cls in family.pipelines)
-    raise ValueError(f"base: got a {type(pipe).__name__}, allowed are {known}")
+    @property
+    def _reduction(self) -> int:
+        """Pixels a latent's side stands for."""
+        return self.pipe.vae_scale_factor
+
+    @property
+    def _channels(self) -> int:
+        return self._config.in_channels
+
+    @property
+    def _own_native(self) -> int:
+        """The side of the latents that the model was made for."""
+        return self._config.sample_size
+
+    @property
+    @abstractmethod
+    def _patch(self) -> int:
+        """What the latents' sides are multiples of."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from PIL import Image
+from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.attributes import Attribute, render
@@ -69,7 +70,7 @@ class FairDiffusion(System):
             self._predict(context, signs_NE, sampling),
         )
 
-    def _predict(self, context: Tensor, signs_NE: Tensor, sampling: Sampling) -> Predict:
+    def _predict(self, context: TensorDict, signs_NE: Tensor, sampling: Sampling) -> Predict:
         N, E = signs_NE.shape
         weights = (self._scale * signs_NE.T).reshape(E, N, 1, 1, 1).to(self._backbone.device)
         warmup = round(WARMUP_SHARE * sampling.num_steps)

@@ -23,7 +23,6 @@ from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.baselines.gated import weights_of
 from fairgen.baselines.system import Contexts, Cost, Lesson, Weights
-from fairgen.sampler import ddim
 
 NUM_ROWS = 16
 GUIDANCE_SCALE = 3.0
@@ -88,7 +87,7 @@ class Pupil:
         self.cost = Cost()
         self._rng = random.Random(lesson.seed)
         self._noise = torch.Generator().manual_seed(lesson.seed)
-        self._solver = ddim(backbone.pipe.scheduler, lesson.sampling.num_steps)
+        self._solver = backbone.path(lesson.sampling.num_steps)
         self._contexts = Contexts(backbone)
         self._categories = [(a.name, c) for a in lesson.attributes for c in a.names]
         self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))

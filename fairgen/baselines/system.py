@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import torch
 from PIL import Image
+from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone
 from fairgen.judges import Judge
-from fairgen.sampler import solver_of
 
 Weights = dict[str, Tensor]
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -127,10 +127,10 @@ def sample_latents(
     backbone: Backbone, seeds: Sequence[int], num_steps: int, predict: Predict
 ) -> Tensor:
     """Return the clean latents, N x C x h x w."""
-    solver = solver_of(backbone.pipe.scheduler, num_steps)
     shape = backbone.latent_shape()
+    solver = backbone.solver(num_steps)
     noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    x = torch.stack(noise).to(backbone.device)
+    x = solver.start * torch.stack(noise).to(backbone.device)
     foreseen = torch.zeros_like(x)
     for place in range(solver.num_steps):
         place_N = torch.full((len(seeds),), place)
@@ -159,10 +159,10 @@ class Contexts:
     """Prompt embeddings, each prompt encoded once and on its own."""
 
     backbone: Backbone
-    _known: dict[str, Tensor] = field(default_factory=dict)
+    _known: dict[str, TensorDict] = field(default_factory=dict)
 
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """Return N x L x D."""
+    def __call__(self, prompts: Sequence[str]) -> TensorDict:
+        """Return N embeddings."""
         for prompt in prompts:
             if prompt not in self._known:
                 self._known[prompt] = self.backbone.encode([prompt])[0]

@@ -94,7 +94,7 @@ class _Rounds:
         self._backbone, self._lesson, self._cost = backbone, lesson, Cost()
         self._contexts = Contexts(backbone)
         self._layers = {path: _layer(backbone, path) for path in backbone.projections("kv")}
-        self._kept = self._contexts(list(lesson.preserve)).flatten(0, 1)
+        self._kept = self._contexts(list(lesson.preserve))["text"].flatten(0, 1)
         self._tokens = {concept: self._tokens_of(concept) for concept in lesson.concepts}
         self._directions = {
             concept: {
@@ -193,7 +193,7 @@ class _Rounds:
         )
         one, two = self._contexts(
             [render(template, concept, words), render(template, other, words)]
-        )
+        )["text"]
         differing = ((one - two).abs().amax(-1) > _SAME).nonzero().flatten()
         return one, int(differing[0])
 

@@ -50,7 +50,8 @@ class GeneratorService:
         for name, value in _IMPATIENT.items():
             os.environ.setdefault(name, value)
         self._settings, self._recipe = settings, recipe
-        self._engine = Engine(load_backbone(recipe.load_pipe()), settings.max_rows)
+        backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
+        self._engine = Engine(backbone, settings.max_rows)
         self._fingerprint = fingerprint(self._engine.backbone.denoiser)
         self._served: dict[str, ChampionSet] = {}
         self._step_s, self._reloads = 0.0, 0

@@ -284,7 +284,7 @@ def test_h_space_vectors_lower_the_error_that_they_are_trained_on(prediction_typ
     x_0, eps = torch.randn(64, 4, 8, 8, generator=noise), torch.randn(64, 4, 8, 8, generator=noise)
     t_N = torch.randint(1000, (64,), generator=noise)
     wanted = pipe.scheduler.get_velocity(x_0, eps, t_N) if "v_" in prediction_type else eps
-    context = backbone.encode(["a photo of a doctor"]).expand(64, -1, -1)
+    context = backbone.encode(["a photo of a doctor"]).expand(64)
 
     def error(added: Tensor) -> float:
         with torch.no_grad(), shifted(backbone, added):
@@ -322,7 +322,7 @@ def test_the_published_loop_learns_its_target() -> None:
 
     def predicted(prompt: str) -> Tensor:
         with torch.no_grad():
-            return backbone.denoise(x, t_N, backbone.encode([prompt]).expand(32, -1, -1))
+            return backbone.denoise(x, t_N, backbone.encode([prompt]).expand(32))
 
     wanted = sum(weight * predicted(prompt) for prompt, weight in target.items())
     before = (predicted("a photo of a doctor") - wanted).square().mean()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
+from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.backbones import load_backbone
@@ -190,15 +191,15 @@ def test_a_failed_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = open_engine(tiny_pipeline())
     encode, denoise = engine.backbone.encode, engine.backbone.denoise
 
-    def failing_encode(prompts: Sequence[str]) -> Tensor:
+    def failing_encode(prompts: Sequence[str]) -> TensorDict:
         if "unreadable" in prompts[0]:
             raise RuntimeError("no such words")
         return encode(prompts) * (float("nan") if "void" in prompts[0] else 1)
 
-    def failing_denoise(x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    def failing_denoise(x: Tensor, t: Tensor, context: TensorDict, guidance: Tensor) -> Tensor:
         if x.shape[0] > 4 or float(x.abs().max()) == 9.0:
             raise MemoryError("too many rows")
-        return denoise(x, t, context)
+        return denoise(x, t, context, guidance)
 
     monkeypatch.setattr(engine.backbone, "encode", failing_encode)
     monkeypatch.setattr(engine.backbone, "denoise", failing_denoise)

@@ -7,8 +7,11 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
     SchedulerMixin,
 )
 from torch import Tensor
@@ -41,6 +44,18 @@ SCHEDULERS: dict[str, Callable[[], SchedulerMixin]] = {
         {"use_karras_sigmas": True},
     )
 } | {
+    f"{kind.__name__} {prediction} {options}": lambda k=kind, p=prediction, o=options: k(
+        **NOISE, prediction_type=p, **o
+    )
+    for kind in (EulerDiscreteScheduler, EulerAncestralDiscreteScheduler)
+    for prediction in PREDICTIONS
+    for options in (
+        {}, {"timestep_spacing": "trailing"}, {"timestep_spacing": "leading", "steps_offset": 1}
+    )
+} | {
+    "euler karras": lambda: EulerDiscreteScheduler(**NOISE, use_karras_sigmas=True),
+    "lcm": lambda: LCMScheduler(**NOISE, clip_sample=False),
+    "lcm v": lambda: LCMScheduler(**NOISE, clip_sample=False, prediction_type="v_prediction"),
     "flow": FlowMatchEulerDiscreteScheduler,
     "flow shifted": lambda: FlowMatchEulerDiscreteScheduler(shift=3.0),
 }  # fmt: skip
@@ -62,11 +77,17 @@ def test_a_trajectory_equals_diffusers(name: str, num_steps: int) -> None:
     ours = solver_of(SCHEDULERS[name](), num_steps)
     theirs.set_timesteps(num_steps)
     assert torch.equal(theirs.timesteps, ours.timesteps)
-    x = y = noise(3)
+    x = noise(3) * getattr(theirs, "init_noise_sigma", 1.0)
+    y = noise(3) * ours.start
     foreseen = torch.zeros_like(y)
+    generators = [[torch.Generator().manual_seed(row) for row in range(3)] for _ in range(2)]
     for place, t in enumerate(theirs.timesteps):
-        x = theirs.step(prediction(x, t[None]), t, x).prev_sample
-        y, foreseen = ours.step(prediction(y, t[None]), y, foreseen, torch.full((3,), place))
+        told = theirs.scale_model_input(x, t) if hasattr(theirs, "scale_model_input") else x
+        options = {"generator": generators[0]} if ours.draws_noise(place) else {}
+        x = theirs.step(prediction(told, t[None]), t, x, **options).prev_sample
+        fresh = [torch.randn(x.shape[1:], generator=g) for g in generators[1]]
+        table = ours.table[[place] * 3]
+        y, foreseen = advance(table, prediction(y, t[None]), y, foreseen, torch.stack(fresh))
     torch.testing.assert_close(y, x, atol=1e-4, rtol=1e-4)
 
 
@@ -104,7 +125,8 @@ def test_ddim_takes_the_noise_schedule_of_any_scheduler() -> None:
         (ddim_scheduler(prediction_type="sample"), "got 'sample', allowed are epsilon, v_pred"),
         (DPMSolverMultistepScheduler(**NOISE, solver_order=3), "solver_order: got 3, allowed is 2"),
         (DPMSolverMultistepScheduler(**NOISE, algorithm_type="sde-dpmsolver++"), "algorithm_type"),
-        (EulerDiscreteScheduler(**NOISE), "got EulerDiscreteScheduler, allowed are DDIM"),
+        (EulerDiscreteScheduler(**NOISE, final_sigmas_type="sigma_min"), "final_sigmas_type"),
+        (PNDMScheduler(**NOISE), "got PNDMScheduler, allowed are DDIM"),
     ],
 )
 def test_another_solver_is_refused(scheduler: SchedulerMixin, message: str) -> None:

@@ -1,0 +1,31 @@
+"""The registry of families: which backbone a diffusers pipeline gets."""
+
+from diffusers import DiffusionPipeline
+
+from fairgen.backbones.backbone import Backbone
+from fairgen.backbones.flux import FluxBackbone
+from fairgen.backbones.pixart import PixArtBackbone
+from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
+from fairgen.backbones.stable_diffusion_3 import StableDiffusion3Backbone
+from fairgen.backbones.stable_diffusion_xl import StableDiffusionXLBackbone
+
+FAMILIES: tuple[type[Backbone], ...] = (
+    StableDiffusionBackbone,
+    StableDiffusionXLBackbone,
+    PixArtBackbone,
+    StableDiffusion3Backbone,
+    FluxBackbone,
+)
+
+
+def load_backbone(pipe: DiffusionPipeline, size_px: int = 0) -> Backbone:
+    """Return the family's backbone around a pipeline; `size_px` is a picture's side where none is
+    asked for, 0 the model's own.
+
+    Raises ValueError that lists the families.
+    """
+    for family in FAMILIES:
+        if isinstance(pipe, family.pipelines):
+            return family(pipe, size_px)
+    known = sorted(cls.__name__ for family in FAMILIES for cls in family.pipelines)
+    raise ValueError(f"base: got a {type(pipe).__name__}, allowed are {known}")

@@ -1,0 +1,60 @@
+"""What transformers with joint attention on rectified flows share: SD 3, FLUX."""
+
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from fairgen.backbones.backbone import Backbone
+from fairgen.sampler import Solver, flow_euler
+
+_TEXT_STREAM = {
+    "q": "attn.add_q_proj",
+    "k": "attn.add_k_proj",
+    "v": "attn.add_v_proj",
+    "o": "attn.to_add_out",
+}
+
+
+class FlowBackbone(Backbone):
+    """Directions sit on the text stream of joint attention: add_q, add_k, add_v and to_add_out.
+
+    Where text and picture attend to each other there is no cross-attention. Its counterparts are
+    the projections of the text stream: picture tokens read the prompt through the text's keys and
+    values, as in cross-attention, and the text's queries and outputs say how the prompt itself is
+    rewritten on its way. Picture tokens' own projections are left alone, so that what the prompt
+    does not speak of has no part in it. Noise composition is linear in the prediction: the same
+    line holds for velocities.
+    """
+
+    part = "transformer"
+    layers = _TEXT_STREAM
+
+    def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
+        """Return Euler on the flow, shifted for latents of a shape where the scheduler says so.
+
+        Raises ValueError for another scheduler.
+        """
+        scheduler = self.pipe.scheduler
+        if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+            raise ValueError(
+                f"scheduler: got {type(scheduler).__name__}, "
+                "allowed is FlowMatchEulerDiscreteScheduler"
+            )
+        mu = self._shift_mu(shape) if scheduler.config.use_dynamic_shifting else None
+        return flow_euler(scheduler, num_steps, self._sigmas(num_steps), mu)
+
+    def path(self, num_steps: int) -> Solver:
+        """Return the same steps: they are of first order."""
+        return self.solver(num_steps)
+
+    def _sigmas(self, num_steps: int) -> list[float] | None:
+        """Return the noise levels before they are shifted, None for the scheduler's own."""
+        return None
+
+    def _shift_mu(self, shape: tuple[int, int, int] | None) -> float:
+        """Return the shift, a line through what the scheduler names for two numbers of tokens."""
+        config = self.pipe.scheduler.config
+        _, height, width = shape or self.latent_shape()
+        num_tokens = (height // self._patch) * (width // self._patch)
+        slope = (config.max_shift - config.base_shift) / (
+            config.max_image_seq_len - config.base_image_seq_len
+        )
+        return config.base_shift + slope * (num_tokens - config.base_image_seq_len)

@@ -1,0 +1,62 @@
+"""FLUX.1, dev and schnell: joint attention on a flow, told its guidance or in need of none."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import FluxImg2ImgPipeline, FluxPipeline
+from tensordict import TensorDict
+from torch import Tensor
+
+from fairgen.backbones.flow import FlowBackbone
+
+
+class FluxBackbone(FlowBackbone):
+    """Directions sit on the text stream of the blocks that keep two streams: see `FlowBackbone`.
+
+    Blocks of one stream hold text and picture in the same projections, which are left alone.
+    """
+
+    pipelines = (FluxPipeline, FluxImg2ImgPipeline)
+    default_guidance_scale = 3.5
+    classifier_free = False
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> TensorDict:
+        """Return "text": N x L x D of T5, and "pooled": N x D of CLIP."""
+        text, pooled, _ = self.pipe.encode_prompt(list(prompts), None, device=self.device)
+        return TensorDict({"text": text, "pooled": pooled}, batch_size=[len(prompts)])
+
+    def denoise(
+        self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
+    ) -> Tensor:
+        """Return the predicted velocity, N x C x h x w, in the precision of `x_t`."""
+        context, (N, C, h, w) = context.to(self.dtype), x_t.shape
+        told = guidance_N if self._config.guidance_embeds else None
+        velocity = self.denoiser(
+            hidden_states=self.pipe._pack_latents(x_t.to(self.dtype), N, C, h, w),
+            timestep=t_N.to(self.dtype) / 1000,
+            guidance=told,
+            pooled_projections=context["pooled"],
+            encoder_hidden_states=context["text"],
+            txt_ids=torch.zeros(context["text"].shape[1], 3, device=x_t.device, dtype=self.dtype),
+            img_ids=self.pipe._prepare_latent_image_ids(N, h // 2, w // 2, x_t.device, self.dtype),
+        ).sample
+        height_px, width_px = h * self._reduction, w * self._reduction
+        velocity = self.pipe._unpack_latents(velocity, height_px, width_px, self._reduction)
+        return velocity.to(x_t.dtype)
+
+    def _sigmas(self, num_steps: int) -> list[float]:
+        return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
+
+    @property
+    def _channels(self) -> int:
+        return self._config.in_channels // 4
+
+    @property
+    def _own_native(self) -> int:
+        return self.pipe.default_sample_size
+
+    @property
+    def _patch(self) -> int:
+        return 2  # two by two latents are packed into a token

@@ -1,0 +1,56 @@
+"""PixArt-alpha and PixArt-sigma: a transformer with cross-attention to T5, epsilon prediction."""
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import PixArtAlphaPipeline, PixArtSigmaPipeline
+from tensordict import TensorDict
+from torch import Tensor
+
+from fairgen.backbones.backbone import CROSS_ATTENTION, Backbone
+
+
+class PixArtBackbone(Backbone):
+    """Directions sit on the transformer's cross-attention, as on a UNet's.
+
+    The variance that the model predicts beside the noise is not used, nor adapted.
+    """
+
+    pipelines = (PixArtAlphaPipeline, PixArtSigmaPipeline)
+    part = "transformer"
+    layers = CROSS_ATTENTION
+    default_guidance_scale = 4.5
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> TensorDict:
+        """Return "text": N x L x D and "mask": N x L, 1 at tokens and 0 at padding."""
+        text, mask, _, _ = self.pipe.encode_prompt(
+            list(prompts), do_classifier_free_guidance=False, device=self.device
+        )
+        return TensorDict({"text": text, "mask": mask}, batch_size=[len(prompts)])
+
+    def denoise(
+        self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
+    ) -> Tensor:
+        """Return the predicted noise, N x C x h x w, in the precision of `x_t`."""
+        prediction = self.denoiser(
+            x_t.to(self.dtype),
+            encoder_hidden_states=context["text"].to(self.dtype),
+            encoder_attention_mask=context["mask"],
+            timestep=t_N,
+            added_cond_kwargs=self._added(x_t),
+        ).sample
+        return prediction[:, : x_t.shape[1]].to(x_t.dtype)
+
+    def _added(self, x_t: Tensor) -> dict[str, Tensor | None]:
+        """Return size and shape of the picture, which the largest of the family are told."""
+        if not self.denoiser.use_additional_conditions:
+            return {"resolution": None, "aspect_ratio": None}
+        height, width = (side * self._reduction for side in x_t.shape[-2:])
+        told = torch.tensor([[height, width, height / width]]).to(x_t.device, self.dtype)
+        told = told.expand(len(x_t), -1)
+        return {"resolution": told[:, :2], "aspect_ratio": told[:, 2:]}
+
+    @property
+    def _patch(self) -> int:
+        return self._config.patch_size

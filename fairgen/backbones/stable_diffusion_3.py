@@ -1,0 +1,42 @@
+"""Stable Diffusion 3 and 3.5: a joint-attention transformer on a rectified flow."""
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3Pipeline
+from tensordict import TensorDict
+from torch import Tensor
+
+from fairgen.backbones.flow import FlowBackbone
+
+
+class StableDiffusion3Backbone(FlowBackbone):
+    """Directions sit on the text stream of joint attention: see `FlowBackbone`."""
+
+    pipelines = (StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline)
+    default_guidance_scale = 7.0
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> TensorDict:
+        """Return "text": N x L x D of all encoders, and "pooled": N x D of the two CLIPs."""
+        text, _, pooled, _ = self.pipe.encode_prompt(
+            list(prompts), None, None, device=self.device, do_classifier_free_guidance=False
+        )
+        return TensorDict({"text": text, "pooled": pooled}, batch_size=[len(prompts)])
+
+    def denoise(
+        self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
+    ) -> Tensor:
+        """Return the predicted velocity, N x C x h x w, in the precision of `x_t`."""
+        context = context.to(self.dtype)
+        velocity = self.denoiser(
+            hidden_states=x_t.to(self.dtype),
+            timestep=t_N,
+            encoder_hidden_states=context["text"],
+            pooled_projections=context["pooled"],
+        ).sample
+        return velocity.to(x_t.dtype)
+
+    @property
+    def _patch(self) -> int:
+        return self._config.patch_size

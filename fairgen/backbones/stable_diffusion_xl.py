@@ -1,0 +1,55 @@
+"""Stable Diffusion XL: a UNet with two text encoders that is told the picture's size."""
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import (
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+)
+from PIL import Image
+from tensordict import TensorDict
+from torch import Tensor
+
+from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
+
+
+class StableDiffusionXLBackbone(StableDiffusionBackbone):
+    """Directions sit where those of Stable Diffusion do; the pooled embedding is not adapted."""
+
+    pipelines = (
+        StableDiffusionXLPipeline,
+        StableDiffusionXLImg2ImgPipeline,
+        StableDiffusionXLControlNetPipeline,
+    )
+    default_guidance_scale = 5.0
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> TensorDict:
+        """Return "text": N x L x D of both encoders, and "pooled": N x D of the second; zeros for
+        no prompt where the model was trained so.
+        """
+        text, _, pooled, _ = self.pipe.encode_prompt(
+            list(prompts), device=self.device, do_classifier_free_guidance=False
+        )
+        if self.pipe.config.force_zeros_for_empty_prompt:
+            given = torch.tensor([bool(prompt) for prompt in prompts], device=text.device)
+            text, pooled = text * given[:, None, None], pooled * given[:, None]
+        return TensorDict({"text": text, "pooled": pooled}, batch_size=[len(prompts)])
+
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Return the pictures of clean latents; a codec that overflows in fp16 runs in fp32."""
+        vae = self.pipe.vae
+        if vae.dtype == torch.float16 and vae.config.force_upcast:
+            vae.to(torch.float32)
+        return super().decode(latents)
+
+    def _added(self, x_t: Tensor, context: TensorDict) -> dict[str, Tensor]:
+        """Return the pooled embedding, and the sizes: nothing was cropped."""
+        height, width = (side * self._reduction for side in x_t.shape[-2:])
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], device=x_t.device)
+        return {
+            "text_embeds": context["pooled"],
+            "time_ids": sizes.to(self.dtype).expand(len(x_t), -1),
+        }

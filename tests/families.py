@@ -1,0 +1,223 @@
+"""Tiny pipelines of every family, of real classes: random weights, but complete.
+
+Latents are 8 x 8, pictures 16 pixels wide, whatever the family.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    LCMScheduler,
+    PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from fairgen.portraits.clip import build_tokenizer
+from fairgen.portraits.world import vocabulary
+from tests.tiny import tiny_pipeline
+
+SIZE_PX = 16
+_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+def tiny(family: str, seed: int = 0) -> DiffusionPipeline:
+    """Return a random pipeline of a family of `FAMILIES`."""
+    torch.manual_seed(seed)
+    pipe = FAMILIES[family]()
+    for component in pipe.components.values():
+        if isinstance(component, torch.nn.Module):
+            component.eval()  # as from_pretrained leaves them
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _clip(width: int = 16, projected: bool = False) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=len(build_tokenizer()),
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        projection_dim=width,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
+
+
+def _t5() -> dict[str, Any]:
+    words = ["<pad>", "</s>", "<unk>", "\u2581", *(f"\u2581{word}" for word in vocabulary())]
+    tokenizer = T5Tokenizer(vocab=[(word, -float(i)) for i, word in enumerate(words)], extra_ids=0)
+    config = T5Config(vocab_size=len(words), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    return {"tokenizer": tokenizer, "text_encoder": T5EncoderModel(config)}
+
+
+def _vae(**options: Any) -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=SIZE_PX,
+        **options,
+    )
+
+
+def _unet(**options: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        layers_per_block=1,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        attention_head_dim=2,
+        norm_num_groups=4,
+        **options,
+    )
+
+
+def _lcm() -> DiffusionPipeline:
+    parts = dict(tiny_pipeline().components)
+    parts["unet"] = _unet(cross_attention_dim=16, time_cond_proj_dim=8)
+    parts["scheduler"] = LCMScheduler(**_NOISE, clip_sample=False)
+    return StableDiffusionPipeline(**parts, requires_safety_checker=False)
+
+
+def _sdxl(scheduler: Any, zeros: bool = True) -> DiffusionPipeline:
+    return StableDiffusionXLPipeline(
+        vae=_vae(),
+        text_encoder=_clip(),
+        text_encoder_2=_clip(projected=True),
+        tokenizer=build_tokenizer(),
+        tokenizer_2=build_tokenizer(),
+        unet=_unet(
+            cross_attention_dim=32,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=16 + 6 * 4,
+        ),
+        scheduler=scheduler,
+        force_zeros_for_empty_prompt=zeros,
+        add_watermarker=False,
+    )
+
+
+def _pixart(kind: type[DiffusionPipeline], sample_size: int) -> DiffusionPipeline:
+    transformer = PixArtTransformer2DModel(
+        num_attention_heads=3,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=2,
+        norm_num_groups=2,
+        cross_attention_dim=24,
+        sample_size=sample_size,
+        patch_size=2,
+        caption_channels=32,
+        use_additional_conditions=sample_size == 128,
+    )
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.3)
+    scheduler = DPMSolverMultistepScheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
+    return kind(vae=_vae(), transformer=transformer, scheduler=scheduler, **_t5())
+
+
+def _sd3(**options: Any) -> DiffusionPipeline:
+    t5 = _t5()
+    transformer = SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        caption_projection_dim=16,
+        pooled_projection_dim=32,
+        pos_embed_max_size=16,
+        **options,
+    )
+    return StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_vae(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False,
+                 use_post_quant_conv=False),
+        text_encoder=_clip(projected=True),
+        tokenizer=build_tokenizer(),
+        text_encoder_2=_clip(projected=True),
+        tokenizer_2=build_tokenizer(),
+        text_encoder_3=t5["text_encoder"],
+        tokenizer_3=t5["tokenizer"],
+    )  # fmt: skip
+
+
+def _flux(dev: bool) -> DiffusionPipeline:
+    t5 = _t5()
+    transformer = FluxTransformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=16,
+        guidance_embeds=dev,
+        axes_dims_rope=(4, 4, 8),
+    )
+    return FluxPipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            shift=3.0 if dev else 1.0, use_dynamic_shifting=dev
+        ),
+        vae=_vae(shift_factor=0.1, scaling_factor=0.4, use_quant_conv=False,
+                 use_post_quant_conv=False),
+        text_encoder=_clip(),
+        tokenizer=build_tokenizer(),
+        text_encoder_2=t5["text_encoder"],
+        tokenizer_2=t5["tokenizer"],
+    )  # fmt: skip
+
+
+FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
+    "SD 1.x": tiny_pipeline,
+    "SD 2.x": lambda: tiny_pipeline("v_prediction"),
+    "SD LCM": _lcm,
+    "SDXL": lambda: _sdxl(EulerDiscreteScheduler(**_NOISE, steps_offset=1,
+                                                 timestep_spacing="leading")),
+    "SDXL Turbo": lambda: _sdxl(
+        EulerAncestralDiscreteScheduler(**_NOISE, timestep_spacing="trailing"), zeros=False
+    ),
+    "PixArt-alpha": lambda: _pixart(PixArtAlphaPipeline, 8),
+    "PixArt-sigma": lambda: _pixart(PixArtSigmaPipeline, 8),
+    "PixArt-alpha 1024": lambda: _pixart(PixArtAlphaPipeline, 128),
+    "SD 3": _sd3,
+    "SD 3.5": lambda: _sd3(qk_norm="rms_norm", dual_attention_layers=(0,)),
+    "FLUX.1 dev": lambda: _flux(dev=True),
+    "FLUX.1 schnell": lambda: _flux(dev=False),
+}  # fmt: skip
