@@ -176,6 +176,11 @@ class Engine:
             raise ValueError(f"gates: got {missing}, loaded are {list(self.bank.names)}")
         if picture.num_steps < 1:
             raise ValueError(f"num_steps: got {picture.num_steps}, allowed are 1 or more")
+        if picture.negative_prompt and not self.backbone.classifier_free:
+            raise ValueError(
+                f"negative_prompt: got {picture.negative_prompt!r}, allowed is none: this model's "
+                "guidance takes no second prompt"
+            )
         self.backbone.latent_shape(picture.width_px, picture.height_px)
 
     def cancel(self, ticket: Ticket) -> None:

@@ -30,6 +30,9 @@ REPORT = Path("report")
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="The YAML file that drives every stage.")
 ]
+Base = Annotated[
+    str | None, typer.Option(help="A folder or hub id in place of the recipe's base model.")
+]
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _DEFAULT = Path("pipelines/recipes/portraits.yaml")
 _CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
@@ -45,6 +48,7 @@ def fairgen() -> None:
 @app.command("train-all")
 def train_all(
     recipe: RecipePath = _DEFAULT,
+    base: Base = None,
     quick_eval: Annotated[
         bool, typer.Option("--quick-eval/--no-eval", help="Measure before and after.")
     ] = True,
@@ -54,7 +58,7 @@ def train_all(
 
     from pipelines import train_all as workflow
 
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     size = loaded.evaluation.quick if quick_eval else None
     console = Console()
     _show(workflow.train_all(loaded, size, HOME, REPORT, console), console)
@@ -63,6 +67,7 @@ def train_all(
 @app.command()
 def evaluate(
     recipe: RecipePath = _DEFAULT,
+    base: Base = None,
     endpoint: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +83,7 @@ def evaluate(
     from pipelines.progress import ProgressView
     from pipelines.serve.audit import audit
 
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     console = Console()
     try:
         if endpoint is None:
@@ -94,6 +99,7 @@ def evaluate(
 @app.command()
 def compare(
     recipe: RecipePath = _DEFAULT,
+    base: Base = None,
     full: Annotated[
         bool, typer.Option(help="The full size of the recipe, not the quick one.")
     ] = False,
@@ -105,7 +111,7 @@ def compare(
     from pipelines.comparison_tables import comparison_tables_of, held_table_of
     from pipelines.conditions import conditions_of
 
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     console = Console()
     try:
         found = comparing.compare(loaded, full, HOME, REPORT, console)
@@ -116,14 +122,14 @@ def compare(
 
 
 @app.command()
-def ablate(recipe: RecipePath = _DEFAULT) -> None:
+def ablate(recipe: RecipePath = _DEFAULT, base: Base = None) -> None:
     """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
     from rich.console import Console
 
     from pipelines import ablation
     from pipelines.ablation_report import ablation_tables_of
 
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     console = Console()
     try:
         found = ablation.ablate(loaded, HOME, REPORT, console)
@@ -160,6 +166,7 @@ def gate(
 @app.command()
 def bench(
     recipe: RecipePath = _DEFAULT,
+    base: Base = None,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",
     full_size: Annotated[
         bool, typer.Option(help="Also on a UNet of Stable Diffusion 1.5's size, minutes on a CPU.")
@@ -170,9 +177,9 @@ def bench(
 
     from pipelines import bench as benchmark
 
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     try:
-        figures = benchmark.bench(loaded, _settings(recipe), HOME, out, full_size)
+        figures = benchmark.bench(loaded, _settings(recipe, base), HOME, out, full_size)
     except ValueError as error:
         raise _refusal(error) from error
     Console().print(benchmark.table_of(figures))
@@ -182,6 +189,7 @@ def bench(
 @app.command()
 def serve(
     recipe: RecipePath = _DEFAULT,
+    base: Base = None,
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
     replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
@@ -193,8 +201,10 @@ def serve(
 
     from pipelines.serve.run import serve_until_interrupted
 
-    _load(recipe)
-    settings = _settings(recipe, max_replicas=replicas, max_rows=max_rows, calibrate=calibrate)
+    _load(recipe, base)
+    settings = _settings(
+        recipe, base, max_replicas=replicas, max_rows=max_rows, calibrate=calibrate
+    )
     serve_until_interrupted(settings, HOME, host, port, Console())
 
 
@@ -212,6 +222,7 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="The first picture's seed.", min=0)] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
     calibrate: Annotated[bool, typer.Option(help=_CALIBRATE)] = False,
+    base: Base = None,
 ) -> None:
     """Paint with the registry's champions into a folder, without a server."""
     from rich.console import Console
@@ -219,7 +230,7 @@ def generate(
     from pipelines import generate as painting
     from pipelines.serve.schemas import ImageRequest
 
-    loaded, console = _load(recipe), Console()
+    loaded, console = _load(recipe, base), Console()
     try:
         request = ImageRequest(
             prompt=prompt,
@@ -237,7 +248,7 @@ def generate(
 
 
 @app.command()
-def adapters(recipe: RecipePath = _DEFAULT) -> None:
+def adapters(recipe: RecipePath = _DEFAULT, base: Base = None) -> None:
     """Show the registered adapters of a recipe, their aliases and what was measured."""
     from rich.console import Console
 
@@ -245,7 +256,7 @@ def adapters(recipe: RecipePath = _DEFAULT) -> None:
     from pipelines.report import registry_table_of
     from pipelines.tracking_server import tracking_server
 
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     with tracking_server(HOME) as uri:
         Console().print(registry_table_of(Registry(uri, loaded).versions()))
 
@@ -258,12 +269,13 @@ def promote(
     ] = None,
     recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = _DEFAULT,
     force: Annotated[bool, typer.Option(help="Also below the recipe's thresholds.")] = False,
+    base: Base = None,
 ) -> None:
     """Make a complete adapter set champion; refused below the recipe's thresholds."""
     from pipelines.registry import Registry
     from pipelines.tracking_server import tracking_server
 
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     try:
         with tracking_server(HOME) as uri:
             for version in Registry(uri, loaded).promote(attribute, adapter_set, force):
@@ -306,29 +318,31 @@ def portraits_report(context: typer.Context) -> None:
 
 
 @recipe_app.command("check")
-def recipe_check(recipe: RecipePath = _DEFAULT) -> None:
+def recipe_check(recipe: RecipePath = _DEFAULT, base: Base = None) -> None:
     """Load a recipe and say what it would train, or what is wrong with it."""
-    loaded = _load(recipe)
+    loaded = _load(recipe, base)
     for attribute in loaded.attributes:
         typer.echo(f"{attribute.name}: {', '.join(attribute.names)}")
     typer.echo(f"{loaded.name} on {loaded.base_path}, recipe hash {loaded.recipe_hash}")
 
 
-def _load(path: Path) -> "Recipe":
+def _load(path: Path, base: str | None = None) -> "Recipe":
     """Return the recipe, or end the command with the reason why it cannot be used."""
     from pipelines.recipe import load_recipe
 
     try:
-        return load_recipe(path)
+        return load_recipe(path, base)
     except ValueError as error:
         raise _refusal(error) from error
 
 
-def _settings(recipe: Path, **changes: Any) -> "ServeSettings":
+def _settings(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings":
     """Return the endpoint's settings for a recipe, found from whatever folder a replica runs in."""
     from pipelines.serve.settings import ServeSettings
 
-    return ServeSettings(recipe=recipe.resolve() if recipe.exists() else recipe, **changes)
+    path = recipe.resolve() if recipe.exists() else recipe
+    folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base
+    return ServeSettings(recipe=path, base=folder, **changes)
 
 
 def _refusal(error: Exception) -> typer.Exit:

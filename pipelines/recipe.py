@@ -334,9 +334,10 @@ def resolve_path(path: str | Path) -> Path:
     return path
 
 
-def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe. Raises one ValueError that names every wrong field, the value got and what is
-    allowed.
+def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
+    """Read a recipe; `base` replaces the base model that it names.
+
+    Raises one ValueError that names every wrong field, the value got and what is allowed.
     """
     path = resolve_path(path)
     if not path.is_file():
@@ -351,6 +352,8 @@ def load_recipe(path: str | Path) -> Recipe:
             f"{path}: got {type(content).__name__}, allowed is a mapping with the fields "
             f"{list(Recipe.model_fields)}"
         )
+    if base is not None:
+        content = {**content, "base": base}
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

@@ -33,7 +33,9 @@ class Indicator:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._service = IndicatorService(
-            load_recipe(settings.recipe).attributes, settings.fairness, settings.calibrate
+            load_recipe(settings.recipe, settings.base).attributes,
+            settings.fairness,
+            settings.calibrate,
         )
 
     async def assign(
@@ -47,7 +49,7 @@ class Generator:
     """An engine a replica; requests of all callers share its forward passes."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self._service = GeneratorService(settings, load_recipe(settings.recipe))
+        self._service = GeneratorService(settings, load_recipe(settings.recipe, settings.base))
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Look the champions up now: any change of `user_config` asks for it."""
@@ -78,7 +80,7 @@ class Gateway:
     def __init__(
         self, settings: ServeSettings, indicator: DeploymentHandle, generator: DeploymentHandle
     ) -> None:
-        self._settings, self._recipe = settings, load_recipe(settings.recipe)
+        self._settings, self._recipe = settings, load_recipe(settings.recipe, settings.base)
         self._indicator, self._generator = indicator, generator
         self._metrics = GatewayMetrics()
         self._attributes: tuple[float, list[AttributeInfo]] | None = None

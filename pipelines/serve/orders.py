@@ -64,6 +64,7 @@ def orders_of(
     seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
     width, height = request.sides_px
     num_steps = request.num_inference_steps or generation.steps
+    guidance = request.guidance_scale
     parts = request.partial_images + 1
     places = {num_steps * part // parts for part in range(1, parts)} - {0} if request.stream else {}
     return [
@@ -76,7 +77,7 @@ def orders_of(
             probability=assigned.probability,
             gate=assignment.gate,
             num_steps=num_steps,
-            guidance_scale=request.guidance_scale or generation.guidance_scale,
+            guidance_scale=generation.guidance_scale if guidance is None else guidance,
             width_px=width,
             height_px=height,
             preview_at=tuple(sorted(places)),

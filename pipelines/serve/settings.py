@@ -22,7 +22,8 @@ class Limits(BaseModel):
 
 
 class ServeSettings(BaseModel):
-    """The endpoint of one recipe: its base model, its attributes, its registry.
+    """The endpoint of one recipe: its base model, its attributes, its registry. `base` replaces the
+    base model that the recipe names.
 
     `fairness` is what a request without its own gets. `calibrate` turns what is asked of the
     adapters so that what is seen, misses included, is the target. `tracking_uri` is the MLflow
@@ -34,6 +35,7 @@ class ServeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: Path = Path("pipelines/recipes/portraits.yaml")
+    base: str | None = None
     tracking_uri: str | None = None
     fairness: dict[str, Any] | Literal["off"] | None = None
     calibrate: bool = False

@@ -218,7 +218,7 @@ def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: s
         ({"size": "17x16"}, "size", "size: got 17x16, allowed are multiples of 4"),
         ({"size": "128x128"}, "size", "got 128, allowed are at most 64"),
         ({"num_inference_steps": 21}, "num_inference_steps", "allowed are at most 20"),
-        ({"guidance_scale": 0.5}, "guidance_scale", "greater than or equal to 1"),
+        ({"guidance_scale": -0.5}, "guidance_scale", "greater than or equal to 0"),
         ({"response_format": "url"}, "response_format", "b64_json"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"etta": 1}, "etta", "unknown field; allowed are prompt"),

@@ -1,0 +1,125 @@
+"""Every family goes through the workflow: adapters are trained, registered, and served."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from openai import OpenAI
+
+from fairgen.adapters import load_adapter
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.registry import Registry
+from pipelines.serve.gateway import create_app
+from pipelines.serve.settings import ServeSettings
+from pipelines.training_job import TrainingJob, train_attribute
+from pipelines.training_run import TrainedAttribute
+from tests.families import FAMILIES, SIZE_PX, tiny
+from tests.pipelines.in_process import InProcess, listening
+from tests.pipelines.registered import evaluation_of
+from tests.pipelines.reports import Reports
+
+pytestmark = pytest.mark.slow
+GENERATION = {"steps": 3, "guidance_scale": 3.0, "scheduler": "own", "size_px": SIZE_PX}
+
+
+@dataclass
+class Trained:
+    """A family's recipe, and where its finished adapters lie, by attribute."""
+
+    recipe: Recipe
+    folders: dict[str, tuple[Path, ...]]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def trained(
+    request: pytest.FixtureRequest,
+    make_recipe: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    """Train a tiny pipeline's adapters as a job does, without Ray."""
+    folder = tmp_path_factory.mktemp("family")
+    tiny(request.param).save_pretrained(folder / "base")
+    name = request.param.lower().replace(" ", "-").replace(".", "")
+    path = make_recipe(folder, name, generation=GENERATION)
+    recipe = load_recipe(path, base=str(folder / "base"))
+    folders = {}
+    for attribute in recipe.attributes:
+        reports = Reports(folder / attribute.name)
+        train_attribute(TrainingJob(recipe, attribute.name, "", ""), reports)
+        last = reports.checkpoints[max(reports.checkpoints)]
+        names = recipe.adapter_names(attribute.name)
+        folders[attribute.name] = tuple(last / "adapters" / name for name in names)
+    return Trained(recipe, folders)
+
+
+@pytest.fixture(scope="module")
+def registered(trained: Trained, tracking_uri: str) -> Trained:
+    """Register them as champions, with made-up figures."""
+    with Registry(tracking_uri, trained.recipe) as registry:
+        for attribute in trained.recipe.attributes:
+            finished = TrainedAttribute(
+                folders=trained.folders[attribute.name], training_seconds=1, denoiser_rows=1
+            )
+            registry.open_job(attribute.name)
+            versions = registry.register_adapter_set(
+                attribute, finished, evaluation_of(trained.recipe, fd=0.0, hit_rate=0.97)
+            )
+            registry.close_job(attribute.name, finished=True)
+            assert all(version.champion for version in versions)
+    return trained
+
+
+@pytest.fixture(scope="module")
+def client(registered: Trained, tracking_uri: str) -> Iterator[OpenAI]:
+    settings = ServeSettings(poll_s=3600, tracking_uri=tracking_uri)
+    backend = InProcess(settings, registered.recipe)
+    with listening(create_app(backend, settings, registered.recipe)) as address:
+        yield OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+    backend.generator.close()
+
+
+def test_a_family_s_adapters_are_trained(trained: Trained) -> None:
+    for folder in (folder for folders in trained.folders.values() for folder in folders):
+        adapter = load_adapter(folder)
+        moved = sum(float((up @ down).norm()) for down, up in adapter.directions.values())
+        assert moved > 0 and adapter.metadata.recipe_hash == trained.recipe.recipe_hash
+
+
+def test_a_family_s_registered_version_is_a_model_of_mlflow(
+    registered: Trained, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = registered.recipe.load_base()
+    if not hasattr(base, "load_lora_weights"):
+        pytest.skip("diffusers loads no LoRA into this family")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    name = registered.recipe.registered_name("gender", "woman")
+    pipe = mlflow.diffusers.load_model(f"models:/{name}@champion").load_pipeline(
+        torch_dtype=torch.float32, device="cpu"
+    )
+    pipe.set_progress_bar_config(disable=True)
+    pictures = [
+        found(
+            "a photo of a doctor", num_inference_steps=2, output_type="np", guidance_scale=1.0,
+            width=SIZE_PX, height=SIZE_PX, generator=torch.Generator().manual_seed(0),
+        ).images
+        for found in (base, pipe)
+    ]  # fmt: skip
+    assert np.abs(pictures[0] - pictures[1]).max() > 1e-4
+
+
+def test_a_family_is_served_in_the_prescribed_distribution(client: OpenAI) -> None:
+    ask = {"fairness": {"gender": "uniform", "age": {"old": 1.0}}, "seed": 5}
+    pictures = client.images.generate(prompt="a photo of a doctor", n=4, extra_body=ask).data
+    records = [picture.provenance for picture in pictures]
+    assert Counter(record["categories"]["gender"] for record in records) == {"woman": 2, "man": 2}
+    assert {record["categories"]["age"] for record in records} == {"old"}
+    off = client.images.generate(
+        prompt="a photo of a doctor", n=4, extra_body={"fairness": "off", "seed": 5}
+    ).data
+    for fair, bare in zip(pictures, off, strict=True):
+        assert fair.b64_json != bare.b64_json and not bare.provenance["adapters"]
