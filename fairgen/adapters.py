@@ -22,7 +22,8 @@ class AdapterMetadata(BaseModel):
     """What an adapter is: kept inside its safetensors file.
 
     Alpha equals rank, since tools differ in where they read alpha: then all draw the same strength.
-    `scale` has multiplied the directions once they were learnt. `part` is the denoiser's name in
+    `eta` is the strength they were learnt at, None for a LoRA of another tool. `scale` has
+    multiplied the directions once they were learnt. `part` is the denoiser's name in
     the pipeline.
     """
 
@@ -34,7 +35,7 @@ class AdapterMetadata(BaseModel):
     base_fingerprint: str
     rank: int = Field(ge=1)
     alpha: int = Field(ge=1)
-    eta: float
+    eta: float | None
     projections: str
     recipe_hash: str
     scale: float = Field(default=1.0, gt=0)
