@@ -44,13 +44,14 @@ class ClipJudge:
     """
 
     def __init__(
-        self, folder: Path, attributes: Sequence[Attribute], concepts: Sequence[str]
+        self, source: Path | str, attributes: Sequence[Attribute], concepts: Sequence[str]
     ) -> None:
+        """`source` is a folder, or a model of the hub as owner/name."""
         from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
-        self.model = CLIPModel.from_pretrained(folder).eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._processor = CLIPImageProcessor.from_pretrained(folder)
+        self.model = CLIPModel.from_pretrained(source).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(source)
+        self._processor = CLIPImageProcessor.from_pretrained(source)
         self.heads: dict[str, tuple[str, ...]] = {
             attribute.name: attribute.names for attribute in attributes
         }
@@ -94,10 +95,10 @@ class ClipJudge:
 
 
 class JudgeConfig(BaseModel):
-    """Which judge measures, and where its weights lie: the portrait judge's folder, a CLIP folder,
-    or a FairFace-shaped classifier's folder or file.
+    """Which judge measures, and where its weights lie: the portrait judge's folder, a CLIP folder
+    or hub id, or a FairFace-shaped classifier's folder or file.
 
-    Such a classifier comes with `clip`, the CLIP folder that names concepts, and with `classes`,
+    Such a classifier comes with `clip`, the CLIP that names concepts, and with `classes`,
     its labels for each category: attribute -> category -> labels.
     """
 
@@ -129,12 +130,30 @@ class JudgeConfig(BaseModel):
 
             return PortraitJudge(_folder("path", root, self.path, "judge.safetensors"))
         if self.kind == "clip":
-            return ClipJudge(_folder("path", root, self.path, "config.json"), attributes, concepts)
+            return _clip("path", root, self.path, attributes, concepts)
         from fairgen.fairface import FairFaceJudge
 
         assert self.clip is not None and self.classes is not None
-        clip = ClipJudge(_folder("clip", root, self.clip, "config.json"), (), concepts)
+        clip = _clip("clip", root, self.clip, (), concepts)
         return FairFaceJudge(root / self.path, self.classes, attributes, clip)
+
+
+def _clip(
+    field: str, root: Path, path: Path, attributes: Sequence[Attribute], concepts: Sequence[str]
+) -> ClipJudge:
+    """Return the CLIP judge of a folder read from `root`; what is none and looks like a hub id is
+    asked of the hub. Raises ValueError where it is not to be had.
+    """
+    if (root / path).exists() or len(path.parts) != 2:
+        return ClipJudge(_folder(field, root, path, "config.json"), attributes, concepts)
+    try:
+        return ClipJudge(path.as_posix(), attributes, concepts)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"judge.{field}: got {str(path)!r}, which is no folder and cannot be loaded from the "
+            f"hub: {reason}"
+        ) from error
 
 
 def _folder(field: str, root: Path, path: Path, needed: str) -> Path:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli_options import DEFAULT, HOME, REPORT, Base, RecipePath, load, refusal
+from pipelines.cli_registry import registry_app
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.evaluation import Evaluation
-    from pipelines.recipe import Recipe
     from pipelines.serve.settings import ServeSettings
     from pipelines.train_all import Outcome
 
@@ -24,17 +26,9 @@ app = typer.Typer(
 )
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(registry_app)
 
-HOME = Path(".fairgen")
-REPORT = Path("report")
-RecipePath = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="The YAML file that drives every stage.")
-]
-Base = Annotated[
-    str | None, typer.Option(help="A folder or hub id in place of the recipe's base model.")
-]
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-_DEFAULT = Path("pipelines/recipes/portraits.yaml")
 _CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
 
 
@@ -47,7 +41,7 @@ def fairgen() -> None:
 
 @app.command("train-all")
 def train_all(
-    recipe: RecipePath = _DEFAULT,
+    recipe: RecipePath = DEFAULT,
     base: Base = None,
     quick_eval: Annotated[
         bool, typer.Option("--quick-eval/--no-eval", help="Measure before and after.")
@@ -58,7 +52,7 @@ def train_all(
 
     from pipelines import train_all as workflow
 
-    loaded = _load(recipe, base)
+    loaded = load(recipe, base)
     size = loaded.evaluation.quick if quick_eval else None
     console = Console()
     _show(workflow.train_all(loaded, size, HOME, REPORT, console), console)
@@ -66,7 +60,7 @@ def train_all(
 
 @app.command()
 def evaluate(
-    recipe: RecipePath = _DEFAULT,
+    recipe: RecipePath = DEFAULT,
     base: Base = None,
     endpoint: Annotated[
         str | None,
@@ -75,6 +69,12 @@ def evaluate(
             "it wants one, is read from FAIRGEN_API_KEY."
         ),
     ] = None,
+    candidates: Annotated[
+        bool,
+        typer.Option(
+            "--candidates", help="Measure the registry's candidates: also those that were imported."
+        ),
+    ] = False,
 ) -> None:
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
@@ -83,22 +83,23 @@ def evaluate(
     from pipelines.progress import ProgressView
     from pipelines.serve.audit import audit
 
-    loaded = _load(recipe, base)
+    loaded = load(recipe, base)
     console = Console()
     try:
         if endpoint is None:
-            _show(workflow.evaluate_trained(loaded, HOME, REPORT, console), console)
+            measure = workflow.evaluate_candidates if candidates else workflow.evaluate_trained
+            _show(measure(loaded, HOME, REPORT, console), console)
             return
         with ProgressView(console).open() as view:
             found = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
         _show_evaluation(found, console)
     except (ValueError, OSError) as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
 
 
 @app.command()
 def compare(
-    recipe: RecipePath = _DEFAULT,
+    recipe: RecipePath = DEFAULT,
     base: Base = None,
     full: Annotated[
         bool, typer.Option(help="The full size of the recipe, not the quick one.")
@@ -111,37 +112,37 @@ def compare(
     from pipelines.comparison_tables import comparison_tables_of, held_table_of
     from pipelines.conditions import conditions_of
 
-    loaded = _load(recipe, base)
+    loaded = load(recipe, base)
     console = Console()
     try:
         found = comparing.compare(loaded, full, HOME, REPORT, console)
     except (ValueError, OSError) as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     console.print(*comparison_tables_of(found), held_table_of(found, conditions_of(loaded)))
     typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
 
 
 @app.command()
-def ablate(recipe: RecipePath = _DEFAULT, base: Base = None) -> None:
+def ablate(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
     from rich.console import Console
 
     from pipelines import ablation
     from pipelines.ablation_report import ablation_tables_of
 
-    loaded = _load(recipe, base)
+    loaded = load(recipe, base)
     console = Console()
     try:
         found = ablation.ablate(loaded, HOME, REPORT, console)
     except (ValueError, OSError) as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     console.print(*ablation_tables_of(found))
     typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
 
 
 @app.command()
 def gate(
-    recipe: RecipePath = _DEFAULT,
+    recipe: RecipePath = DEFAULT,
     classes: Annotated[bool, typer.Option(help="Every class of prompts by itself.")] = False,
     mistakes: Annotated[bool, typer.Option(help="The prompts that the gate gets wrong.")] = False,
 ) -> None:
@@ -151,11 +152,11 @@ def gate(
     from fairgen.gate_suite import gate_report
     from pipelines.report import gate_table_of
 
-    loaded = _load(recipe)
+    loaded = load(recipe)
     try:
         found = gate_report(loaded.attributes)
     except ValueError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     Console().print(gate_table_of(found, classes))
     for suite in found if mistakes else ():
         for mistake in suite.total.mistakes:
@@ -165,7 +166,7 @@ def gate(
 
 @app.command()
 def bench(
-    recipe: RecipePath = _DEFAULT,
+    recipe: RecipePath = DEFAULT,
     base: Base = None,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",
     full_size: Annotated[
@@ -177,18 +178,18 @@ def bench(
 
     from pipelines import bench as benchmark
 
-    loaded = _load(recipe, base)
+    loaded = load(recipe, base)
     try:
         figures = benchmark.bench(loaded, _settings(recipe, base), HOME, out, full_size)
     except ValueError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     Console().print(benchmark.table_of(figures))
     typer.echo(f"Every figure: {out}")
 
 
 @app.command()
 def serve(
-    recipe: RecipePath = _DEFAULT,
+    recipe: RecipePath = DEFAULT,
     base: Base = None,
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
@@ -201,7 +202,7 @@ def serve(
 
     from pipelines.serve.run import serve_until_interrupted
 
-    _load(recipe, base)
+    load(recipe, base)
     settings = _settings(
         recipe, base, max_replicas=replicas, max_rows=max_rows, calibrate=calibrate
     )
@@ -212,7 +213,7 @@ def serve(
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to paint.")],
     recipe: Annotated[Path, typer.Option(help="The YAML file that names model and registry.")] = (
-        _DEFAULT
+        DEFAULT
     ),
     num_images: Annotated[int, typer.Option("-n", "--num-images", min=1)] = 8,
     fairness: Annotated[
@@ -230,7 +231,7 @@ def generate(
     from pipelines import generate as painting
     from pipelines.serve.schemas import ImageRequest
 
-    loaded, console = _load(recipe, base), Console()
+    loaded, console = load(recipe, base), Console()
     try:
         request = ImageRequest(
             prompt=prompt,
@@ -240,59 +241,11 @@ def generate(
         )
         records = painting.generate(loaded, request, HOME, out, console, calibrate)
     except ValueError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     for attribute, counts in painting.tally(records).items():
         shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         console.print(f"{attribute}: {shares}")
     console.print(f"{len(records)} pictures, records.json and grid.png: {out}")
-
-
-@app.command()
-def adapters(recipe: RecipePath = _DEFAULT, base: Base = None) -> None:
-    """Show the registered adapters of a recipe, their aliases and what was measured."""
-    from rich.console import Console
-
-    from pipelines.registry import Registry
-    from pipelines.report import registry_table_of
-    from pipelines.tracking_server import tracking_server
-
-    loaded = _load(recipe, base)
-    with tracking_server(HOME) as uri:
-        Console().print(registry_table_of(Registry(uri, loaded).versions()))
-
-
-@app.command()
-def promote(
-    attribute: Annotated[str, typer.Argument(help="The attribute, such as gender.")],
-    adapter_set: Annotated[
-        str | None, typer.Option(help="The set to promote; the candidates' when left out.")
-    ] = None,
-    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = _DEFAULT,
-    force: Annotated[bool, typer.Option(help="Also below the recipe's thresholds.")] = False,
-    base: Base = None,
-) -> None:
-    """Make a complete adapter set champion; refused below the recipe's thresholds."""
-    from pipelines.registry import Registry
-    from pipelines.tracking_server import tracking_server
-
-    loaded = _load(recipe, base)
-    try:
-        with tracking_server(HOME) as uri:
-            for version in Registry(uri, loaded).promote(attribute, adapter_set, force):
-                typer.echo(f"{version.name} version {version.version}: champion")
-    except ValueError as error:
-        raise _refusal(error) from error
-
-
-@app.command()
-def ui(
-    port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
-) -> None:
-    """Browse runs and registered adapters in MLflow until interrupted."""
-    from pipelines.tracking_server import serve_in_foreground
-
-    typer.echo(f"http://127.0.0.1:{port}")
-    raise typer.Exit(serve_in_foreground(HOME, port))
 
 
 @app.command(context_settings=_PASS_ON)
@@ -318,22 +271,12 @@ def portraits_report(context: typer.Context) -> None:
 
 
 @recipe_app.command("check")
-def recipe_check(recipe: RecipePath = _DEFAULT, base: Base = None) -> None:
+def recipe_check(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     """Load a recipe and say what it would train, or what is wrong with it."""
-    loaded = _load(recipe, base)
+    loaded = load(recipe, base)
     for attribute in loaded.attributes:
         typer.echo(f"{attribute.name}: {', '.join(attribute.names)}")
     typer.echo(f"{loaded.name} on {loaded.base_path}, recipe hash {loaded.recipe_hash}")
-
-
-def _load(path: Path, base: str | None = None) -> "Recipe":
-    """Return the recipe, or end the command with the reason why it cannot be used."""
-    from pipelines.recipe import load_recipe
-
-    try:
-        return load_recipe(path, base)
-    except ValueError as error:
-        raise _refusal(error) from error
 
 
 def _settings(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings":
@@ -343,11 +286,6 @@ def _settings(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings"
     path = recipe.resolve() if recipe.exists() else recipe
     folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base
     return ServeSettings(recipe=path, base=folder, **changes)
-
-
-def _refusal(error: Exception) -> typer.Exit:
-    typer.secho(str(error), fg="red", err=True)
-    return typer.Exit(2)
 
 
 def _show(outcome: "Outcome", console: "Console") -> None:

@@ -20,6 +20,7 @@ from fairgen.judges import Judge, JudgeConfig
 from pipelines.loading import LoadingConfig, load_pipeline
 from pipelines.measuring import AblationConfig, ComparisonConfig, EvaluationConfig, Section
 from pipelines.recipe_errors import describe
+from pipelines.shipped import RECIPES, spelt_out
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -355,13 +356,17 @@ def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
     if base is not None:
         content = {**content, "base": base}
     try:
+        content = spelt_out(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"{path}: {describe(error, Recipe)}") from error
 
 
 def _shipped() -> list[Path]:
-    return list((Path(__file__).parent / "recipes").glob("*.yaml"))
+    return list(RECIPES.glob("*.yaml"))
 
 
 def _content_digest(folder: Path) -> str:

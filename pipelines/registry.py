@@ -25,6 +25,7 @@ from mlflow.models import Model
 from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import Attribute
 from pipelines.recipe import Recipe
+from pipelines.version_tags import measured_tags, meets_thresholds, tags_of
 
 if TYPE_CHECKING:
     from pipelines.evaluation import Evaluation
@@ -193,24 +194,33 @@ class Registry:
             )
             tags = {
                 "adapter_set": adapter_set,
-                **_tags_of(adapter),
+                **tags_of(adapter),
                 **cost,
-                **_measured(adapter, evaluation),
+                **measured_tags(adapter, evaluation),
             }
             for key, value in tags.items():
                 self._client.set_model_version_tag(name, number, key, value)
             self._client.set_registered_model_alias(name, CANDIDATE, number)
             if evaluation is not None:
                 self._promote(name, number, meets_thresholds(self._recipe, attribute, evaluation))
-            registered.append(RegisteredAdapter(name, number, self._champion(name) == number))
+            registered.append(
+                RegisteredAdapter(name, number, self._number(name, CHAMPION) == number)
+            )
         return registered
 
     def champions(self) -> dict[str, ChampionSet]:
         """Return attribute -> its champions; only complete sets that were trained together."""
+        return self._complete_sets(CHAMPION)
+
+    def candidates(self) -> dict[str, ChampionSet]:
+        """Return attribute -> its candidates, in the same way."""
+        return self._complete_sets(CANDIDATE)
+
+    def _complete_sets(self, alias: str) -> dict[str, ChampionSet]:
         found: dict[str, ChampionSet] = {}
         for attribute in self._recipe.attributes:
             members = {
-                category: self._champion_of(attribute.name, category)
+                category: self._version_of(attribute.name, category, alias)
                 for category in attribute.names
             }
             complete = {c: member for c, member in members.items() if member is not None}
@@ -287,9 +297,14 @@ class Registry:
         )
         return model / Model.load(str(model)).flavors["diffusers"]["adapter_weights"]
 
-    def _champion_of(self, attribute: str, category: str) -> "Champion | None":
+    def cost_of(self, version: "Champion") -> tuple[float, int]:
+        """Return the seconds and the denoiser rows that a version's set took to train."""
+        tags = self._client.get_model_version(version.name, version.version).tags
+        return float(tags["training_seconds"]), int(tags["denoiser_rows"])
+
+    def _version_of(self, attribute: str, category: str, alias: str) -> "Champion | None":
         name = self._recipe.registered_name(attribute, category)
-        if (number := self._champion(name)) is None:
+        if (number := self._number(name, alias)) is None:
             return None
         tags = self._client.get_model_version(name, number).tags
         confusion = json.loads(tags["confusion"]) if "confusion" in tags else None
@@ -298,13 +313,13 @@ class Registry:
     def _promote(self, name: str, number: str, worthy: bool) -> None:
         if worthy:
             self._client.set_registered_model_alias(name, CHAMPION, number)
-        elif self._champion(name) == number:
+        elif self._number(name, CHAMPION) == number:
             self._client.delete_registered_model_alias(name, CHAMPION)
 
-    def _champion(self, name: str) -> str | None:
-        """Return the champion's version number, if the model exists and has a champion."""
+    def _number(self, name: str, alias: str) -> str | None:
+        """Return the version that an alias names, if the model exists and has it."""
         found = self._client.search_registered_models(f"name = '{name}'")
-        number = found[0].aliases.get(CHAMPION) if found else None
+        number = found[0].aliases.get(alias) if found else None
         return str(number) if number else None
 
     def _job_run(self, attribute: str) -> str:
@@ -348,45 +363,3 @@ class Registry:
             ],
         )
         return str(info.registered_model_version)
-
-
-def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluation") -> bool:
-    """Return whether an attribute's measured FD and every category's hit rate reach the recipe's
-    thresholds.
-    """
-    threshold = recipe.thresholds[attribute.name]
-    fair = evaluation.fairness[attribute.name]["fairgen"].fd <= threshold.max_fd
-    return fair and all(
-        evaluation.hit_rate(attribute.name, category, "all") >= threshold.min_hit_rate
-        for category in attribute.names
-    )
-
-
-def _tags_of(adapter: Adapter) -> dict[str, str]:
-    metadata = adapter.metadata
-    return {
-        "attribute": metadata.attribute,
-        "category": metadata.category,
-        "word": metadata.word,
-        "recipe_hash": metadata.recipe_hash,
-        "base_fingerprint": metadata.base_fingerprint,
-        "sha256": adapter.sha256,
-        "rank": str(metadata.rank),
-        "alpha": str(metadata.alpha),
-        "eta": str(metadata.eta),
-    }
-
-
-def _measured(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str, str]:
-    if evaluation is None:
-        return {}
-    attribute, category = adapter.metadata.attribute, adapter.metadata.category
-    row = evaluation.hit_rates["all"][attribute][category]
-    return {
-        "fd": f"{evaluation.fairness[attribute]['fairgen'].fd:.4f}",
-        "base_fd": f"{evaluation.fairness[attribute]['base'].fd:.4f}",
-        "hit_rate": f"{row[category]:.4f}",
-        "confusion": json.dumps({seen: round(share, 4) for seen, share in row.items()}),
-        "recognised": f"{evaluation.preservation['fairgen'].recognised:.4f}",
-        "same_seed_ssim": f"{evaluation.preservation['fairgen'].ssim:.4f}",
-    }

@@ -5,6 +5,7 @@ skipped by the next, what it had begun goes on from its last checkpoint; both ar
 recipe's hash.
 """
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -74,6 +75,35 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
         Registry(tracking_uri, recipe) as registry,
         ProgressView(console).open() as view,
     ):
+        return _measure_and_register(
+            recipe, trained, recipe.evaluation.full, registry, report, view
+        )
+
+
+def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
+    """Measure the registry's candidates, trained here or brought from elsewhere, over the recipe's
+    full prompt set, and let the thresholds decide who is champion.
+
+    Raises ValueError when an attribute has no complete set of candidates.
+    """
+    with (
+        tracking_server(home) as tracking_uri,
+        cluster_session(),
+        Registry(tracking_uri, recipe) as registry,
+        ProgressView(console).open() as view,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        sets = registry.candidates()
+        if missing := sorted({a.name for a in recipe.attributes} - set(sets)):
+            raise ValueError(f"attributes: got no complete set of candidates of {missing}")
+        trained = {}
+        for name, found in sets.items():
+            members = [found.members[category] for category in recipe.attribute(name).names]
+            seconds, rows = registry.cost_of(members[0])
+            folders = tuple(registry.download(member, Path(scratch)) for member in members)
+            trained[name] = TrainedAttribute(
+                folders=folders, training_seconds=seconds, denoiser_rows=rows
+            )
         return _measure_and_register(
             recipe, trained, recipe.evaluation.full, registry, report, view
         )

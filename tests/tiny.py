@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel
 
 from fairgen.attributes import Attribute, Category
-from fairgen.portraits.clip import build_tokenizer
+from fairgen.portraits.clip import build_clip, build_tokenizer
 
 GENDER = Attribute(
     name="gender",
@@ -86,4 +86,15 @@ def tiny_pipeline(prediction_type: str = "epsilon", seed: int = 0) -> StableDiff
 def save_tiny_pipeline(folder: Path, prediction_type: str = "epsilon") -> Path:
     """Save the tiny pipeline as a folder that `from_pretrained` loads; return the folder."""
     tiny_pipeline(prediction_type).save_pretrained(folder)
+    return folder
+
+
+def save_tiny_clip(folder: Path) -> Path:
+    """Save a random CLIP as a folder that the CLIP judge reads; return the folder."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    build_clip(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    size = {"height": 64, "width": 64}
+    CLIPImageProcessor(size=size, crop_size=size).save_pretrained(folder)
     return folder

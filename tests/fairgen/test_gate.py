@@ -5,22 +5,19 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fairgen import individuals, lexicon, people, things
-from fairgen.attributes import Attribute
 from fairgen.gate import GateDecision, decide
 from fairgen.gate_suite import SUITES, Count, Rate, SuiteName, count, label_prompt_set, read_suite
 from fairgen.prompt_sets import shipped_prompt_sets
+from pipelines.recipe import load_recipe
 from tests.tiny import ATTRIBUTES as PLAIN
 
 RECIPE = Path(__file__).parents[2] / "pipelines" / "recipes" / "portraits.yaml"
-GENDER, SKIN, AGE = ATTRIBUTES = tuple(
-    Attribute.model_validate(found) for found in yaml.safe_load(RECIPE.read_text())["attributes"]
-)
+GENDER, SKIN, AGE = ATTRIBUTES = load_recipe(RECIPE).attributes
 ALL = ("gender", "skin", "age")
 WORDS = {
     name: words

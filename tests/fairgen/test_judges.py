@@ -10,15 +10,14 @@ import torch
 import yaml
 from PIL import Image
 from pydantic import ValidationError
-from transformers import CLIPImageProcessor, ResNetConfig, ResNetForImageClassification
+from transformers import ResNetConfig, ResNetForImageClassification
 
 from fairgen import portraits
 from fairgen.fairface import FairFaceJudge
 from fairgen.judges import ClipJudge, Judge, JudgeConfig
 from fairgen.metrics import cosines
-from fairgen.portraits.clip import build_clip, build_tokenizer
 from fairgen.portraits.judge import PortraitJudge
-from tests.tiny import AGE, GENDER, SKIN
+from tests.tiny import AGE, GENDER, SKIN, save_tiny_clip
 
 FAIRFACE = yaml.safe_load("""
 kind: fairface
@@ -30,13 +29,7 @@ classes: {gender: {woman: [Female], man: [Male]}, age: {young: [20-29, 3-9], old
 
 @pytest.fixture
 def clip_folder(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    build_clip(tokenizer).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    size = {"height": 64, "width": 64}
-    CLIPImageProcessor(size=size, crop_size=size).save_pretrained(tmp_path)
-    return tmp_path
+    return save_tiny_clip(tmp_path)
 
 
 def pictures(count: int) -> list[Image.Image]:

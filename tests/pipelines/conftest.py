@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from pipelines.shipped import spelt_out
 from tests.tiny import tiny_pipeline
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -59,7 +60,7 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
     """
 
     def write(folder: Path, name: str = "tiny", **sections: dict) -> Path:
-        content = yaml.safe_load((SHIPPED / "portraits.yaml").read_text())
+        content = spelt_out(yaml.safe_load((SHIPPED / "portraits.yaml").read_text()))
         content |= {"name": name, "base": str(tiny_base), "preserve": [""]}
         content["attributes"] = [a for a in content["attributes"] if a["name"] != "skin"]
         content["thresholds"].pop("skin")

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from openai import OpenAI
+from typer.testing import CliRunner
 
 from fairgen.adapters import load_adapter
+from pipelines.cli import app
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.serve.gateway import create_app
@@ -29,8 +31,10 @@ GENERATION = {"steps": 3, "guidance_scale": 3.0, "scheduler": "own", "size_px": 
 
 @dataclass
 class Trained:
-    """A family's recipe, and where its finished adapters lie, by attribute."""
+    """A family's recipe, its file and base, and where its finished adapters lie, by attribute."""
 
+    path: Path
+    base: str
     recipe: Recipe
     folders: dict[str, tuple[Path, ...]]
 
@@ -54,7 +58,7 @@ def trained(
         last = reports.checkpoints[max(reports.checkpoints)]
         names = recipe.adapter_names(attribute.name)
         folders[attribute.name] = tuple(last / "adapters" / name for name in names)
-    return Trained(recipe, folders)
+    return Trained(path, str(folder / "base"), recipe, folders)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,47 @@ def test_a_family_s_registered_version_is_a_model_of_mlflow(
         for found in (base, pipe)
     ]  # fmt: skip
     assert np.abs(pictures[0] - pictures[1]).max() > 1e-4
+
+
+def test_a_family_s_adapters_leave_and_come_back(
+    registered: Trained, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    of_registry = ["--recipe", str(registered.path), "--base", registered.base]
+    for category in ("woman", "man"):
+        name, out = f"gender-{category}", tmp_path / category
+        asked = ["export", name, "--format", "peft", "-o", str(out), *of_registry]
+        assert CliRunner().invoke(app, asked).exit_code == 0
+    files = [f"{category}={tmp_path / category}" for category in ("woman", "man")]
+    found = CliRunner().invoke(app, ["import", "gender", *files, *of_registry])
+    name = registered.recipe.registered_name("gender", "woman")
+    assert f"{name} version 2: candidate" in found.stdout, found.output
+    with Registry(tracking_uri, registered.recipe) as registry:
+        candidate = registry.candidates()["gender"].members["woman"]
+        assert registry.champions()["gender"].members["woman"].version == "1"
+        back = load_adapter(registry.download(candidate, tmp_path))
+    woman = load_adapter(registered.folders["gender"][0])
+    for path, (down, up) in back.directions.items():
+        ours, theirs = up @ down, woman.directions[path][1] @ woman.directions[path][0]
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("trained", ["SD 1.x"], indirect=True)
+def test_an_adapter_or_file_that_is_not_there_is_refused(
+    trained: Trained, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    of_registry = ["--recipe", str(trained.path), "--base", trained.base]
+    for asked, message in (
+        (["export", "gender-child"], "adapter: got 'gender-child', allowed are the champions"),
+        (["export", "gender-woman", "--format", "onnx"], "format: got 'onnx', allowed are"),
+        (["import", "gender", f"woman={tmp_path}"], "got ['woman'], allowed is one file for each"),
+        (["import", "gender", "woman"], "files: got ['woman'], allowed is CATEGORY=FILE"),
+        (["import", "height", "tall=x"], "attribute: got 'height', allowed are"),
+        (["import", "gender", f"woman={tmp_path}", f"man={tmp_path}"], "holds no pytorch_lora"),
+    ):
+        refused = CliRunner().invoke(app, [*asked, *of_registry])
+        assert refused.exit_code == 2 and message in " ".join(refused.stderr.split())
 
 
 def test_a_family_is_served_in_the_prescribed_distribution(client: OpenAI) -> None:

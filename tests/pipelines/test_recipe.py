@@ -3,14 +3,21 @@ allowed.
 """
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipelines.recipe import load_recipe
+from pipelines.recipe import Recipe, load_recipe
 from tests.pipelines.conftest import SHIPPED
+
+EVALUATION = {
+    "target": {"gender": "uniform", "age": "uniform"},
+    "quick": {"num_images": 2, "concepts": ["doctor"]},
+    "full": {"num_images": 2, "concepts": ["nurse"]},
+}
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
@@ -18,7 +25,51 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     assert recipe.registered_name("gender", "woman") == f"{recipe.registry.prefix}-gender-woman"
-    assert recipe.adapter_names("skin") == ("skin-light", "skin-tan", "skin-brown", "skin-dark")
+    assert recipe.adapter_names("age") == ("age-young", "age-old")
+    assert recipe.attribute("gender").category("woman").word == "female"
+
+
+def test_what_ships_may_be_named(write_recipe: Callable[..., Path]) -> None:
+    content = yaml.safe_load(write_recipe().read_text())
+    path = write_recipe()
+
+    def load(**changes: object) -> Recipe:
+        path.write_text(yaml.safe_dump(content | changes))
+        return load_recipe(path)
+
+    named = load(attributes=["gender", content["attributes"][1]])
+    assert named.attributes == load_recipe(write_recipe()).attributes
+    concepts = {"train": "occupations-36", "held_out": "occupations-50"}
+    spelt = load(concepts=concepts, evaluation=EVALUATION, comparison=None, ablation=None).concepts
+    assert len(spelt.train) == 36 and len(spelt.held_out) == 50 and "doctor" in spelt.held_out
+    for changes, message in (
+        ({"attributes": ["../gender"]}, r"attributes: got '\.\./gender', shipped are \['age', "),
+        ({"concepts": {"train": "cats"}}, r"concepts\.train: prompt set: got 'cats', shipped are"),
+        ({"concepts": {"train": "no-people"}}, "got 'no-people', allowed are sets of concepts"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(**changes)
+
+
+def test_another_base_is_taken_in_place_of_the_recipe_s(
+    write_recipe: Callable[..., Path], tiny_base: Path, tmp_path: Path
+) -> None:
+    path = write_recipe()
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    assert load_recipe(path, base=str(other)).base_path == str(other)
+    for base, message in (
+        (
+            str(tmp_path / "nothing"),
+            "which is no folder; allowed are a folder that save_pretrained",
+        ),
+        ("nobody/no-model", "got 'nobody/no-model', which cannot be loaded"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_recipe(path, base=base).load_base()
+    (other / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"base: got '.*other', which cannot be loaded: .*"):
+        load_recipe(path, base=str(other)).load_base()
 
 
 @pytest.mark.parametrize(
@@ -37,7 +88,7 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
         ("overrides", {"age": {"in_company": {"rank": 0}}}, "overrides.age.in_company.rank: got 0, allowed is greater than"),
         ("overrides", {"age": {"in_company": 7}}, "overrides.age.in_company: got 7, allowed is dictionary"),
         ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
-        ("generation", {"scheduler": "euler"}, "generation.scheduler: got 'euler', allowed is 'ddim' or"),
+        ("generation", {"scheduler": "heun"}, "generation.scheduler: got 'heun', allowed is 'own', 'ddim'"),
         ("generation", {"steps": "many"}, "generation.steps: got 'many', allowed is"),
         ("jobs", {"use_gpu": "always"}, "jobs.use_gpu"),
         ("registry", {"prefix": None}, "registry.prefix: got None"),

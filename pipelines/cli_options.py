@@ -1,0 +1,34 @@
+"""What the verbs of the `fairgen` command share: where things lie, the recipe, how they refuse."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
+
+HOME = Path(".fairgen")
+REPORT = Path("report")
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="The YAML file that drives every stage.")
+]
+Base = Annotated[
+    str | None, typer.Option(help="A folder or hub id in place of the recipe's base model.")
+]
+DEFAULT = Path("pipelines/recipes/portraits.yaml")
+
+
+def load(path: Path, base: str | None = None) -> "Recipe":
+    """Return the recipe, or end the command with the reason why it cannot be used."""
+    from pipelines.recipe import load_recipe
+
+    try:
+        return load_recipe(path, base)
+    except ValueError as error:
+        raise refusal(error) from error
+
+
+def refusal(error: Exception) -> typer.Exit:
+    typer.secho(str(error), fg="red", err=True)
+    return typer.Exit(2)
