@@ -270,6 +270,17 @@ def portraits_report(context: typer.Context) -> None:
     main()
 
 
+@app.command()
+def memory() -> None:
+    """Calculate the GPU memory of training for the shipped recipes; no model is loaded."""
+    from diffusers.utils import logging
+
+    from pipelines.memory import memory_page
+
+    logging.set_verbosity_error()
+    typer.echo(memory_page(), nl=False)
+
+
 @recipe_app.command("check")
 def recipe_check(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     """Load a recipe and say what it would train, or what is wrong with it."""

@@ -1,0 +1,120 @@
+"""How much GPU memory discovery takes, counted on shapes alone: no weight is ever allocated.
+
+The denoiser is built of tensors that have a shape and no content, its adapted projections get
+directions, and one pass with a gradient runs through it. What counts is what stays: the weights,
+the directions with gradient and optimiser, and the tensors that the pass keeps for the way back.
+Passing buffers of kernels, and fragmentation, come on top: a tenth or two.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+
+from fairgen.bank import AdapterBank
+
+_GIB = 2**30
+_ADAM = 4  # a direction, its gradient and two moments, all in fp32
+
+
+class DenoiserShape(BaseModel):
+    """A denoiser of full size: its class in diffusers, its configuration, and one row's inputs.
+
+    `inputs` holds shapes without the row, or a number; `adapted` the ends of the adapted layers'
+    names; `beside` the parameters of what else of the pipeline lies in memory; `picture` the size
+    that all is for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: str
+    cls: str
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+    adapted: tuple[str, ...]
+    beside: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """GiB by what takes it; `activations` for one row, with and without checkpointed gradients."""
+
+    parameters: int
+    denoiser_gib: float
+    beside_gib: float
+    directions_gib: float
+    activations_gib: float
+    checkpointed_gib: float
+
+
+def discovery_memory(shape: DenoiserShape, rank: int, num_adapters: int) -> Memory:
+    """Return what discovery with one row and bf16 weights takes."""
+    with torch.device("meta"):
+        denoiser: Any = getattr(diffusers, shape.cls)(**shape.config)
+    denoiser.to(torch.bfloat16).requires_grad_(False)
+    adapted = [name for name, _ in denoiser.named_modules() if name.endswith(shape.adapted)]
+    bank = AdapterBank(denoiser, adapted)
+    for index in range(num_adapters):
+        bank.add_trainable(str(index), rank, torch.Generator())
+    parameters = sum(p.numel() for p in denoiser.parameters())
+    directions = sum(p.numel() for p in bank.parameters())
+    plain = _kept_bytes(denoiser, bank, shape.inputs, num_adapters)
+    denoiser.enable_gradient_checkpointing()
+    checkpointed = _kept_bytes(denoiser, bank, shape.inputs, num_adapters)
+    return Memory(
+        parameters=parameters,
+        denoiser_gib=2 * parameters / _GIB,
+        beside_gib=2 * shape.beside / _GIB,
+        directions_gib=4 * _ADAM * directions / _GIB,
+        activations_gib=plain / _GIB,
+        checkpointed_gib=checkpointed / _GIB,
+    )
+
+
+def _kept_bytes(
+    denoiser: nn.Module, bank: AdapterBank, inputs: Mapping[str, Any], num_adapters: int
+) -> int:
+    """Return the bytes that one row's pass keeps for its gradient, weights not counted twice."""
+    owned = {p.untyped_storage()._cdata for p in denoiser.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in owned:
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    made = {name: _made(value) for name, value in inputs.items()}
+    gates = torch.zeros(1, num_adapters)
+    gates[0, 0] = 1.0
+    plain = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = _fused_attention
+    try:
+        with bank.gated(gates), saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = denoiser(**made, return_dict=False)[0]
+    finally:
+        functional.scaled_dot_product_attention = plain
+    assert output.requires_grad
+    return sum(kept.values())
+
+
+def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Return attention as a GPU's fused kernel computes it: it keeps no table of all pairs."""
+    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+
+
+def _made(value: Any) -> Any:
+    """Return an input of one row: zeros of a shape, a time step for a number, a mapping of both."""
+    if isinstance(value, Mapping):
+        return {name: _made(inner) for name, inner in value.items()}
+    if value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return torch.full((1,), value, device="meta")
+    return torch.zeros(1, *value, dtype=torch.bfloat16, device="meta")
