@@ -9,7 +9,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate gate serve bench ui test check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate gate serve bench ui test families check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ portraits-report: $(READY)  ## Measure the embedded base model: judge, occupatio
 
 test: $(READY)  ## Run the tests, the fast ones first
 	$(BIN)/python -m pytest
+
+families: $(READY)  ## Fill docs/families.md from the tests of every family
+	$(BIN)/python -m pytest -q tests/fairgen/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
 
 check: $(READY)  ## Lint and type-check
 	$(BIN)/ruff check . && $(BIN)/mypy

@@ -178,11 +178,12 @@ def full_size_figures(
 
 
 def full_size(pipe: Any) -> Backbone:
-    """Return a Stable Diffusion with the UNet of 1.5 (860 M parameters, 64 x 64 latents).
+    """Return a pipeline like `pipe`, with a UNet of 860 M parameters and 64 x 64 latents, which are
+    those of SD 1.5.
 
     Its weights are random; tokenizer, codec and scheduler are those of `pipe`.
     """
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
@@ -195,7 +196,7 @@ def full_size(pipe: Any) -> Backbone:
         eos_token_id=pipe.tokenizer.eos_token_id,
     )
     return load_backbone(
-        StableDiffusionPipeline(
+        type(pipe)(
             vae=pipe.vae,
             text_encoder=CLIPTextModel(words).to(pipe.device),
             tokenizer=pipe.tokenizer,

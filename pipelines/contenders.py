@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fairgen.adapters import load_adapter
 from fairgen.backbones import load_backbone
+from fairgen.baselines.as_lora import AsLora
 from fairgen.baselines.concept_sliders import ConceptSliders
 from fairgen.baselines.fair_diffusion import FairDiffusion
 from fairgen.baselines.gated import Gated, weights_of
@@ -69,7 +70,9 @@ CONTENDERS = (
     Contender("iid", Gated, "iid", "coin"),
     FAIRGEN,
     Contender("calibrated", Gated, "quota", "quota, calibrated", calibrated=True),
+    Contender("as_lora", AsLora, "quota", "quota"),
 )
+_OWN = (Gated, AsLora)
 _CALIBRATION = Condition("calibration")
 
 
@@ -134,7 +137,7 @@ class Studio:
 
         folder = system_folder(self._folder, system)
         folder.mkdir(parents=True, exist_ok=True)
-        if system is Gated:
+        if system in _OWN:
             loaded = [load_adapter(path) for path in self._adapters]
             weights = weights_of({adapter.name: adapter.directions for adapter in loaded})
             denoiser_rows = self._own_rows

@@ -5,9 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from fairgen.attributes import Attribute
 from fairgen.gate_suite import gate_report
+from pipelines.cli import app
+from pipelines.memory import memory_page
 from pipelines.recipe import load_recipe
+from pipelines.shipped import spelt_out
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -43,6 +48,28 @@ def test_every_local_link_and_picture_exists() -> None:
     assert linked
     for path in linked:
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_every_verb_named_on_a_page_exists(page: Path) -> None:
+    from typer.main import get_command
+
+    verbs = set(re.findall(r"\bfairgen ([a-z][a-z-]+)", page.read_text()))
+    assert verbs <= set(get_command(app).commands), page
+
+
+def test_the_attributes_of_the_page_are_attributes() -> None:
+    page = (ROOT / "docs" / "attributes.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    names = [
+        Attribute.model_validate(entry).name
+        for entry in spelt_out(yaml.safe_load(block))["attributes"]
+    ]
+    assert names == ["gender", "hair"]
+
+
+def test_the_page_on_memory_is_what_is_calculated() -> None:
+    assert (ROOT / "docs" / "memory.md").read_text() == memory_page()
 
 
 def test_no_placeholder_is_left() -> None:

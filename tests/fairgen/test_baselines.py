@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,8 +13,10 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from fairgen.adapters import save_adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.baselines import fair_diffusion, uce
+from fairgen.baselines.as_lora import AsLora
 from fairgen.baselines.concept_sliders import ConceptSliders
 from fairgen.baselines.fair_diffusion import FairDiffusion, edit_signs, strongest
 from fairgen.baselines.gated import Gated, directions_of, weights_of
@@ -129,6 +132,25 @@ def test_gated_adapters_are_fairgens_own_pictures() -> None:
     system = Gated(load_backbone(tiny_pipeline()), lesson(), weights, 1.0)
     found = system.paint(ask(*(record.categories for record in expected.records)), SAMPLING)
     assert_same(found, expected.images)
+
+
+def test_adapters_as_loras_are_what_plain_diffusers_paints_with_the_files(tmp_path: Path) -> None:
+    woman = make_adapter(tiny_pipeline())
+    save_adapter(woman, tmp_path)
+    plain = tiny_pipeline()
+    plain.load_lora_weights(tmp_path)
+    expected = plain(
+        ["a photo of a doctor"] * 2,
+        generator=[torch.Generator().manual_seed(seed) for seed in (0, 1)],
+        num_inference_steps=3,
+        guidance_scale=3.0,
+    ).images
+    weights = weights_of({woman.name: woman.directions})
+    found = AsLora(load_backbone(tiny_pipeline()), lesson(), weights, 1.0)
+    gated = Gated(load_backbone(tiny_pipeline()), lesson(), weights, 1.0)
+    asked = ask({"gender": "woman"}, {"gender": "woman"})
+    assert_same(found.paint(asked, SAMPLING), expected)
+    assert found.paint(asked, SAMPLING)[0].tobytes() != gated.paint(asked, SAMPLING)[0].tobytes()
 
 
 def test_adapters_survive_as_named_tensors() -> None:

@@ -32,6 +32,8 @@ def effect(backbone: Backbone, adapter: Adapter) -> torch.Tensor:
     return found
 
 
+@pytest.mark.cell("export")
+@pytest.mark.cell("import")
 @families
 @pytest.mark.parametrize("form", FORMS)
 def test_a_round_trip_keeps_the_effect(family: str, form: str, tmp_path: Path) -> None:
@@ -55,6 +57,7 @@ def test_a_round_trip_keeps_the_effect(family: str, form: str, tmp_path: Path) -
     assert fingerprint(backbone.denoiser) == back.metadata.base_fingerprint
 
 
+@pytest.mark.cell("export")
 @families
 def test_peft_loads_its_form(family: str, tmp_path: Path) -> None:
     (woman, _) = adapters_of(open_backbone(family))

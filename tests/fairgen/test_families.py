@@ -1,5 +1,7 @@
 """Every family does what the method needs: the same for all, on tiny pipelines of real classes."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,7 @@ def same(one: Image.Image, other: Image.Image) -> bool:
     return bool(np.abs(np.asarray(one, float) - np.asarray(other, float)).max() <= 1)
 
 
+@pytest.mark.cell("train")
 @families
 def test_discovery_lowers_its_error(family: str) -> None:
     found = discovery(open_backbone(family))
@@ -73,6 +76,7 @@ def test_discovery_lowers_its_error(family: str) -> None:
     assert sum(errors[-10:]) / 10 < 0.75
 
 
+@pytest.mark.cell("engine equality")
 @families
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
 def test_the_engine_equals_the_family_s_own_pipeline(family: str, guidance_scale: float) -> None:
@@ -85,6 +89,7 @@ def test_the_engine_equals_the_family_s_own_pipeline(family: str, guidance_scale
     assert same(ours, plain)
 
 
+@pytest.mark.cell("bank equality")
 @families
 def test_gates_at_zero_are_the_bare_pipeline(family: str) -> None:
     pipe = tiny(family)
@@ -98,6 +103,7 @@ def test_gates_at_zero_are_the_bare_pipeline(family: str) -> None:
         assert one.tobytes() == other.tobytes() != moved.tobytes()
 
 
+@pytest.mark.cell("bank equality")
 @families
 def test_a_mixed_batch_equals_each_picture_alone(family: str) -> None:
     backbone = open_backbone(family)
@@ -114,6 +120,7 @@ def test_a_mixed_batch_equals_each_picture_alone(family: str) -> None:
         assert same(image, paint(engine, [picture])[0])
 
 
+@pytest.mark.cell("engine equality")
 @families
 def test_the_engine_s_adapters_are_the_library_pipeline_s(family: str) -> None:
     pipe, adapters = tiny(family), adapters_of(open_backbone(family))
@@ -147,6 +154,7 @@ def test_a_saved_adapter_is_a_lora_of_plain_diffusers(family: str, tmp_path: Any
     torch.testing.assert_close(denoised(backbone), gated, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.cell("train")
 @families
 def test_checkpointed_gradients_lead_to_the_same_weights(family: str) -> None:
     plain, spared = open_backbone(family), open_backbone(family)
@@ -163,3 +171,19 @@ def denoised(backbone: Backbone) -> Tensor:
     context, t_N = backbone.encode([PROMPT, "a nurse"]), torch.tensor([900, 400])
     with torch.no_grad():
         return backbone.denoise(x, t_N, context, torch.full((2,), 4.0))
+
+
+def test_no_family_is_named_but_in_its_file_the_registry_and_the_recipes() -> None:
+    """The embedded model is exempt: it *is* such a pipeline."""
+    root = Path(__file__).parents[2]
+    names = re.compile(r"StableDiffusion|PixArt|Flux|SD3|Sana")
+    exempt = {root / "fairgen" / "backbones", root / "fairgen" / "portraits"}
+    found = [
+        file
+        for package in ("fairgen", "pipelines")
+        for file in (root / package).rglob("*.py")
+        if not exempt & set(file.parents) and names.search(file.read_text())
+    ]
+    assert not found
+    shared = (root / "fairgen" / "backbones" / name for name in ("backbone.py", "flow.py"))
+    assert not [file for file in shared if names.search(file.read_text())]

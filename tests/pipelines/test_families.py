@@ -87,11 +87,21 @@ def client(registered: Trained, tracking_uri: str) -> Iterator[OpenAI]:
     backend.generator.close()
 
 
+@pytest.mark.cell("train")
 def test_a_family_s_adapters_are_trained(trained: Trained) -> None:
     for folder in (folder for folders in trained.folders.values() for folder in folders):
         adapter = load_adapter(folder)
         moved = sum(float((up @ down).norm()) for down, up in adapter.directions.values())
         assert moved > 0 and adapter.metadata.recipe_hash == trained.recipe.recipe_hash
+
+
+@pytest.mark.cell("register")
+def test_a_family_s_adapters_are_registered(registered: Trained, tracking_uri: str) -> None:
+    with Registry(tracking_uri, registered.recipe) as registry:
+        champions = registry.champions()
+    for attribute, folders in registered.folders.items():
+        members = champions[attribute].members.values()
+        assert [m.sha256 for m in members] == [load_adapter(folder).sha256 for folder in folders]
 
 
 def test_a_family_s_registered_version_is_a_model_of_mlflow(
@@ -116,6 +126,8 @@ def test_a_family_s_registered_version_is_a_model_of_mlflow(
     assert np.abs(pictures[0] - pictures[1]).max() > 1e-4
 
 
+@pytest.mark.cell("export")
+@pytest.mark.cell("import")
 def test_a_family_s_adapters_leave_and_come_back(
     registered: Trained, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -157,6 +169,7 @@ def test_an_adapter_or_file_that_is_not_there_is_refused(
         assert refused.exit_code == 2 and message in " ".join(refused.stderr.split())
 
 
+@pytest.mark.cell("serve")
 def test_a_family_is_served_in_the_prescribed_distribution(client: OpenAI) -> None:
     ask = {"fairness": {"gender": "uniform", "age": {"old": 1.0}}, "seed": 5}
     pictures = client.images.generate(prompt="a photo of a doctor", n=4, extra_body=ask).data

@@ -1,0 +1,55 @@
+"""`--families FILE`: the table of what every family does, filled by the tests that passed."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+COLUMNS = (
+    "train", "bank equality", "engine equality", "register", "serve", "export", "import",
+)  # fmt: skip
+_HEAD = """# What every family does
+
+`make families` fills this table from a run of the tests: a cell is a yes when all of its tests
+passed, on a tiny pipeline of the family's real classes with random weights. Of FairGen's adapters
+PixArt reads PEFT's form only: diffusers loads no LoRA into it.
+
+"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--families", type=Path, help="The Markdown file to write.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--families"):
+        config.pluginmanager.register(FamiliesTable(path), "families-table")
+
+
+class FamiliesTable:
+    """Collects, by family and column, whether every test of a cell has passed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._outcomes: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> object:
+        report = yield
+        callspec = getattr(item, "callspec", None)
+        family = callspec and (callspec.params.get("family") or callspec.params.get("trained"))
+        if family and (report.when == "call" or report.failed):
+            for marker in item.iter_markers("cell"):
+                self._outcomes[family, marker.args[0]].add(report.outcome)
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        families = list(dict.fromkeys(family for family, _ in self._outcomes))
+        lines = [f"| family | {' | '.join(COLUMNS)} |", "|" + "---|" * (1 + len(COLUMNS))]
+        for family in families:
+            cells = [self._cell(self._outcomes[family, column]) for column in COLUMNS]
+            lines.append(f"| {family} | {' | '.join(cells)} |")
+        self._path.write_text(_HEAD + "\n".join(lines) + "\n")
+
+    def _cell(self, outcomes: set[str]) -> str:
+        return "yes" if outcomes == {"passed"} else "failed" if "failed" in outcomes else "-"
