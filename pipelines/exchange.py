@@ -14,11 +14,13 @@ def export_registered(
 ) -> Path:
     """Write the champion of a name, such as "gender-woman", or its candidate, for another tool.
 
-    Return the folder or file that the tool is given. Raises ValueError for an adapter that the
+    Beside it lies its model card, README.md, and the pictures of its evaluation. Return the folder
+    or file that the tool is given. Raises ValueError for an adapter that the
     registry does not have, or a form that cannot be written.
     """
     from fairgen.adapters import load_adapter
     from fairgen.exchange import FORMS, export_adapter
+    from pipelines.model_card import model_card
 
     if form not in FORMS:
         raise ValueError(f"format: got {form!r}, allowed are {list(FORMS)}")
@@ -33,8 +35,13 @@ def export_registered(
         if name not in known:
             kind = "candidates" if candidate else "champions"
             raise ValueError(f"adapter: got {name!r}, allowed are the {kind} {sorted(known)}")
-        adapter = load_adapter(registry.download(known[name], Path(scratch)))
-        return export_adapter(adapter, form, out)
+        version = known[name]
+        adapter = load_adapter(registry.download(version, Path(scratch)))
+        written = export_adapter(adapter, form, out)
+        grid = registry.download_grid(version, out)
+        card = model_card(recipe, adapter, registry.tags_of(version), grid.name if grid else "")
+        card.save(out / "README.md")
+    return written
 
 
 def import_set(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipelines.training_run import TrainedAttribute
 
 _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
+_GRID = "grid.png"
 CANDIDATE, CHAMPION = "candidate", "champion"
 
 
@@ -167,7 +168,7 @@ class Registry:
         self._client.log_batch(self._run_id, metrics=metrics)
         self._client.log_artifacts(self._run_id, str(report), "report")
         for attribute in self._recipe.attributes:
-            self._client.log_artifact(self._job_run(attribute.name), str(report / "grid.png"))
+            self._client.log_artifact(self._job_run(attribute.name), str(report / _GRID))
 
     def register_adapter_set(
         self, attribute: Attribute, trained: "TrainedAttribute", evaluation: "Evaluation | None"
@@ -297,10 +298,16 @@ class Registry:
         )
         return model / Model.load(str(model)).flavors["diffusers"]["adapter_weights"]
 
-    def cost_of(self, version: "Champion") -> tuple[float, int]:
-        """Return the seconds and the denoiser rows that a version's set took to train."""
-        tags = self._client.get_model_version(version.name, version.version).tags
-        return float(tags["training_seconds"]), int(tags["denoiser_rows"])
+    def tags_of(self, version: "Champion") -> dict[str, str]:
+        """Return all that a version says of itself."""
+        return dict(self._client.get_model_version(version.name, version.version).tags)
+
+    def download_grid(self, version: "Champion", into: Path) -> Path | None:
+        """Return the same-seed pictures of a version's training, below `into`, if there are any."""
+        run_id = self._client.get_model_version(version.name, version.version).run_id
+        if not run_id or _GRID not in {a.path for a in self._client.list_artifacts(run_id)}:
+            return None
+        return Path(self._client.download_artifacts(run_id, _GRID, str(into)))
 
     def _version_of(self, attribute: str, category: str, alias: str) -> "Champion | None":
         name = self._recipe.registered_name(attribute, category)

@@ -99,10 +99,12 @@ def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Conso
         trained = {}
         for name, found in sets.items():
             members = [found.members[category] for category in recipe.attribute(name).names]
-            seconds, rows = registry.cost_of(members[0])
+            tags = registry.tags_of(members[0])
             folders = tuple(registry.download(member, Path(scratch)) for member in members)
             trained[name] = TrainedAttribute(
-                folders=folders, training_seconds=seconds, denoiser_rows=rows
+                folders=folders,
+                training_seconds=float(tags["training_seconds"]),
+                denoiser_rows=int(tags["denoiser_rows"]),
             )
         return _measure_and_register(
             recipe, trained, recipe.evaluation.full, registry, report, view

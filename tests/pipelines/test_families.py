@@ -9,6 +9,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from openai import OpenAI
 from typer.testing import CliRunner
 
@@ -137,17 +138,24 @@ def test_a_family_s_adapters_leave_and_come_back(
         name, out = f"gender-{category}", tmp_path / category
         asked = ["export", name, "--format", "peft", "-o", str(out), *of_registry]
         assert CliRunner().invoke(app, asked).exit_code == 0
-    files = [f"{category}={tmp_path / category}" for category in ("woman", "man")]
-    found = CliRunner().invoke(app, ["import", "gender", *files, *of_registry])
+        card = ModelCard.load(out / "README.md", ignore_metadata_errors=False)
+        assert card.data.base_model == registered.base and category in card.data.tags
+        assert "| 0.9700 |" in card.text and "perceived presentation in a picture" in card.text
     name = registered.recipe.registered_name("gender", "woman")
-    assert f"{name} version 2: candidate" in found.stdout, found.output
+
+    def bring(woman: str, man: str) -> str:
+        files = [f"woman={tmp_path / woman}", f"man={tmp_path / man}"]
+        return CliRunner().invoke(app, ["import", "gender", *files, *of_registry]).stdout
+
+    assert f"{name} version 1: candidate" in bring("woman", "man")  # the very same weights
+    assert f"{name} version 2: candidate" in bring("man", "woman")
     with Registry(tracking_uri, registered.recipe) as registry:
         candidate = registry.candidates()["gender"].members["woman"]
         assert registry.champions()["gender"].members["woman"].version == "1"
         back = load_adapter(registry.download(candidate, tmp_path))
-    woman = load_adapter(registered.folders["gender"][0])
+    man = load_adapter(registered.folders["gender"][1])
     for path, (down, up) in back.directions.items():
-        ours, theirs = up @ down, woman.directions[path][1] @ woman.directions[path][0]
+        ours, theirs = up @ down, man.directions[path][1] @ man.directions[path][0]
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
