@@ -76,12 +76,17 @@ class Adapter:
             {path: (down, up / scale) for path, (down, up) in self.directions.items()},
         )
 
-    def check_base(self, base_fingerprint: str) -> None:
-        """Raise ValueError unless the adapter was trained on the base of this fingerprint."""
-        if self.metadata.base_fingerprint != base_fingerprint:
+    def check_base(self, base_fingerprint: str, siblings: bool = False) -> None:
+        """Raise ValueError unless the adapter was trained on the base of this fingerprint, or, with
+        `siblings`, on one of the same structure: a fine-tune of the one may wear the other's.
+        """
+        trained_on = self.metadata.base_fingerprint
+        ours, theirs = base_fingerprint, trained_on
+        if siblings:
+            ours, theirs = (found.partition("-")[0] for found in (ours, theirs))
+        if ours != theirs:
             raise ValueError(
-                f"{self.name}: trained on base {self.metadata.base_fingerprint}, "
-                f"this base is {base_fingerprint}"
+                f"{self.name}: trained on base {trained_on}, this base is {base_fingerprint}"
             )
 
 
@@ -115,8 +120,11 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     return folder / WEIGHTS
 
 
-def load_adapter(folder: Path, base_fingerprint: str | None = None) -> Adapter:
-    """Read an adapter's folder; `base_fingerprint` is that of the denoiser it shall run on, if any.
+def load_adapter(
+    folder: Path, base_fingerprint: str | None = None, siblings: bool = False
+) -> Adapter:
+    """Read an adapter's folder; `base_fingerprint` is that of the denoiser it shall run on, if any,
+    and `siblings` as for `check_base`.
 
     Raises ValueError for a missing, foreign or corrupted file, a pickle, or another base model's.
     """
@@ -158,7 +166,7 @@ def load_adapter(folder: Path, base_fingerprint: str | None = None) -> Adapter:
             f"its metadata says {header.get('fairgen_sha256', '')[:12]!r}"
         )
     if base_fingerprint is not None:
-        adapter.check_base(base_fingerprint)
+        adapter.check_base(base_fingerprint, siblings)
     return adapter
 
 

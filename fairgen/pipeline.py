@@ -45,8 +45,15 @@ class FairGenOutput:
 class FairGenPipeline:
     """Wraps a diffusers pipeline; with fairness off it is that pipeline, pixel by pixel."""
 
-    def __init__(self, pipe: DiffusionPipeline, adapters: Sequence[Adapter | Path | str]) -> None:
-        """Load the adapters into a bank on the pipe's denoiser.
+    def __init__(
+        self,
+        pipe: DiffusionPipeline,
+        adapters: Sequence[Adapter | Path | str],
+        *,
+        siblings: bool = False,
+    ) -> None:
+        """Load the adapters into a bank on the pipe's denoiser; with `siblings` also those of a
+        model that this one was fine-tuned from, or with.
 
         Raises ValueError for an adapter of another base model, or a file that cannot be trusted.
         """
@@ -57,7 +64,7 @@ class FairGenPipeline:
             given if isinstance(given, Adapter) else load_adapter(Path(given)) for given in adapters
         ]
         for adapter in self.adapters:
-            adapter.check_base(base)
+            adapter.check_base(base, siblings)
         projections = list(dict.fromkeys(path for a in self.adapters for path in a.directions))
         self.bank = AdapterBank(self._backbone.denoiser, projections, self._backbone.device)
         for adapter in self.adapters:

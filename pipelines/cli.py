@@ -75,6 +75,12 @@ def evaluate(
             "--candidates", help="Measure the registry's candidates: also those that were imported."
         ),
     ] = False,
+    champions: Annotated[
+        bool,
+        typer.Option(
+            "--champions", help="Measure the registry's champions, and register nothing of it."
+        ),
+    ] = False,
 ) -> None:
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
@@ -87,7 +93,9 @@ def evaluate(
     console = Console()
     try:
         if endpoint is None:
-            measure = workflow.evaluate_candidates if candidates else workflow.evaluate_trained
+            measure = workflow.evaluate_trained
+            if candidates or champions:
+                measure = workflow.evaluate_champions if champions else workflow.evaluate_candidates
             _show(measure(loaded, HOME, REPORT, console), console)
             return
         with ProgressView(console).open() as view:
@@ -306,7 +314,8 @@ def _show(outcome: "Outcome", console: "Console") -> None:
     for version in outcome.registered:
         alias = "champion" if version.champion else "candidate"
         console.print(f"{version.name} version {version.version}: {alias}")
-    console.print("Browse runs and registered adapters: make ui")
+    if outcome.registered:
+        console.print("Browse runs and registered adapters: make ui")
 
 
 def _show_evaluation(evaluation: "Evaluation", console: "Console") -> None:

@@ -28,7 +28,9 @@ class Painter:
 
     def __init__(self, recipe: Recipe, adapter_folders: Sequence[Path]) -> None:
         self.recipe = recipe
-        self.pipeline: FairGenPipeline = FairGenPipeline(recipe.load_pipe(), adapter_folders)
+        self.pipeline: FairGenPipeline = FairGenPipeline(
+            recipe.load_pipe(), adapter_folders, siblings=recipe.loading.siblings
+        )
         self.judge: Judge = recipe.load_judge()
         self.second = recipe.load_second_judge()
         self.target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)

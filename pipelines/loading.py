@@ -13,14 +13,16 @@ class LoadingConfig(Section):
     """How the base model is loaded.
 
     `revision` pins a model of the hub to a commit; with `local_files_only` nothing is asked of the
-    hub. The slicings and `cpu_offload` are diffusers': less GPU memory, more time; parts of the
-    model then wait in main memory for their turn.
+    hub. With `siblings` adapters are taken that were trained on a model of the same structure, such
+    as the one that this was fine-tuned from. The slicings and `cpu_offload` are diffusers': less GPU
+    memory, more time; parts of the model then wait in main memory for their turn.
     """
 
     revision: str | None = None
     variant: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     local_files_only: bool = False
+    siblings: bool = False
     attention_slicing: bool = False
     vae_slicing: bool = False
     cpu_offload: bool = False

@@ -20,7 +20,7 @@ from pipelines.evaluation import Evaluation
 from pipelines.measuring import EvaluationSize
 from pipelines.progress import PostToBoard, ProgressView, open_board, watch
 from pipelines.recipe import Recipe
-from pipelines.registry import RegisteredAdapter, Registry
+from pipelines.registry import ChampionSet, RegisteredAdapter, Registry
 from pipelines.tracking_server import tracking_server
 from pipelines.training_job import TrainingJob
 from pipelines.training_run import (
@@ -93,22 +93,29 @@ def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Conso
         ProgressView(console).open() as view,
         tempfile.TemporaryDirectory() as scratch,
     ):
-        sets = registry.candidates()
-        if missing := sorted({a.name for a in recipe.attributes} - set(sets)):
-            raise ValueError(f"attributes: got no complete set of candidates of {missing}")
-        trained = {}
-        for name, found in sets.items():
-            members = [found.members[category] for category in recipe.attribute(name).names]
-            tags = registry.tags_of(members[0])
-            folders = tuple(registry.download(member, Path(scratch)) for member in members)
-            trained[name] = TrainedAttribute(
-                folders=folders,
-                training_seconds=float(tags["training_seconds"]),
-                denoiser_rows=int(tags["denoiser_rows"]),
-            )
+        trained = _fetched(recipe, registry, registry.candidates(), "candidates", Path(scratch))
         return _measure_and_register(
             recipe, trained, recipe.evaluation.full, registry, report, view
         )
+
+
+def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
+    """Measure the registry's champions on the recipe's base model, and register nothing: how
+    adapters do on a fine-tune of the model that they were learnt on.
+
+    Raises ValueError when an attribute has no complete set of champions.
+    """
+    with (
+        tracking_server(home) as tracking_uri,
+        cluster_session(),
+        ProgressView(console).open() as view,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        registry = Registry(tracking_uri, recipe)
+        trained = _fetched(recipe, registry, registry.champions(), "champions", Path(scratch))
+        folders = [folder for attribute in trained.values() for folder in attribute.folders]
+        evaluation = evaluate(recipe, folders, recipe.evaluation.full, report, view.show)
+        return Outcome(trained, evaluation, [])
 
 
 def train_attributes(
@@ -138,6 +145,28 @@ def finished_training(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]
         raise ValueError(
             f"attributes: got no finished training of {missing} for hash {recipe.recipe_hash} "
             f"under {_storage(home)}; allowed are recipes that train-all has finished"
+        )
+    return trained
+
+
+def _fetched(
+    recipe: Recipe,
+    registry: Registry,
+    sets: Mapping[str, ChampionSet],
+    kind: str,
+    into: Path,
+) -> dict[str, TrainedAttribute]:
+    """Return registered sets as if they had been trained here, downloaded below a folder."""
+    if missing := sorted({a.name for a in recipe.attributes} - set(sets)):
+        raise ValueError(f"attributes: got no complete set of {kind} of {missing}")
+    trained = {}
+    for name, found in sets.items():
+        members = [found.members[category] for category in recipe.attribute(name).names]
+        tags = registry.tags_of(members[0])
+        trained[name] = TrainedAttribute(
+            folders=tuple(registry.download(member, into) for member in members),
+            training_seconds=float(tags["training_seconds"]),
+            denoiser_rows=int(tags["denoiser_rows"]),
         )
     return trained
 

@@ -271,7 +271,7 @@ class GeneratorService:
     def _trusted(self, registry: Registry, champion: Champion) -> Adapter:
         """Return a champion's adapter. Raises ValueError unless it is what the registry says."""
         folder = registry.download(champion, Path(self._folder.name))
-        adapter = load_adapter(folder, self._fingerprint)
+        adapter = load_adapter(folder, self._fingerprint, self._recipe.loading.siblings)
         if adapter.sha256 != champion.sha256:
             raise ValueError(
                 f"{champion.name} version {champion.version}: got sha256 {adapter.sha256}, "

@@ -19,6 +19,7 @@ from fairgen.adapters import (
 )
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
+from tests.families import tiny
 from tests.tiny import tiny_pipeline
 
 
@@ -90,6 +91,10 @@ def test_another_base_is_refused_with_both_fingerprints(
     other = fingerprint(tiny_pipeline(seed=1).unet)
     with pytest.raises(ValueError, match=f"trained on base {fingerprint(pipe.unet)}.*{other}"):
         load_adapter(tmp_path, other)
+    assert load_adapter(tmp_path, other, siblings=True).name == "gender-woman"
+    wider = fingerprint(tiny("SDXL").unet)
+    with pytest.raises(ValueError, match=f"trained on base {fingerprint(pipe.unet)}.*{wider}"):
+        load_adapter(tmp_path, wider, siblings=True)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.99])
