@@ -14,8 +14,8 @@ class LoadingConfig(Section):
 
     `revision` pins a model of the hub to a commit; with `local_files_only` nothing is asked of the
     hub. With `siblings` adapters are taken that were trained on a model of the same structure, such
-    as the one that this was fine-tuned from. The slicings and `cpu_offload` are diffusers': less GPU
-    memory, more time; parts of the model then wait in main memory for their turn.
+    as the one that this was fine-tuned from. The slicings and `cpu_offload` are diffusers': less
+    GPU memory, more time; parts of the model then wait in main memory for their turn.
     """
 
     revision: str | None = None
