@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.bank import AdapterBank, Directions
-from fairgen.engine import Engine, Failed, Picture
+from fairgen.engine import Engine
 from fairgen.key_values import KeyValueCache
+from fairgen.pictures import Failed, Picture
 
 _WARMUP = 2
 _MANY = 64

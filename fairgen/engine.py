@@ -8,11 +8,10 @@ or number of steps, it shares every forward pass with the others.
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -20,59 +19,12 @@ from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Mix
 from fairgen.key_values import KeyValueCache, KeyValues
+from fairgen.pictures import Event, Failed, Painted, Picture, Ticket
 from fairgen.sampler import Solver, advance
 
 log = logging.getLogger(__name__)
 _PROMPTS_KEPT = 1024
 _SOLVERS_KEPT = 256
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
-
-    `preview_at` names the steps after which the picture that is foreseen is shown.
-    """
-
-    prompt: str
-    seed: int
-    gates: Mapping[str, float] = field(default_factory=dict)
-    num_steps: int = 20
-    guidance_scale: float = 7.5
-    negative_prompt: str = ""
-    width_px: int = 0
-    height_px: int = 0
-    preview_at: tuple[int, ...] = ()
-
-
-@dataclass(eq=False)
-class Ticket:
-    """A request's pictures in the engine. Compared by identity."""
-
-    pictures: Sequence[Picture]
-
-
-@dataclass(frozen=True)
-class Painted:
-    """A finished picture, or a preview of one that stands at `step` of its steps."""
-
-    ticket: Ticket
-    index: int
-    image: Image.Image
-    step: int
-    final: bool
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A picture that could not be painted; the others of its ticket go on."""
-
-    ticket: Ticket
-    index: int
-    error: Exception
-
-
-Event = Painted | Failed
 
 
 @dataclass

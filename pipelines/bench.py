@@ -26,7 +26,8 @@ from fairgen.bench import (
     pass_figures,
     seconds_of,
 )
-from fairgen.engine import Engine, Picture
+from fairgen.engine import Engine
+from fairgen.pictures import Picture
 from pipelines.recipe import Recipe
 from pipelines.registry import Registry
 from pipelines.serve.client import PATH, Answer, ask_all

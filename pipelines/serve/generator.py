@@ -19,8 +19,9 @@ from pathlib import Path
 
 from fairgen.adapters import Adapter, fingerprint, load_adapter
 from fairgen.backbones import load_backbone
-from fairgen.engine import Engine, Failed, Painted, Picture, Ticket
-from fairgen.engine import Event as EngineEvent
+from fairgen.engine import Engine
+from fairgen.pictures import Event as EngineEvent
+from fairgen.pictures import Failed, Painted, Picture, Ticket
 from pipelines.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet, Registry
 from pipelines.serve.errors import RequestError, refused_field

@@ -13,7 +13,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.backbones import load_backbone
-from fairgen.engine import Engine, Event, Failed, Painted, Picture, Ticket
+from fairgen.engine import Engine
+from fairgen.pictures import Event, Failed, Painted, Picture, Ticket
 from fairgen.pipeline import FairGenPipeline
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import tiny_pipeline

@@ -15,7 +15,8 @@ from fairgen.adapters import Adapter, fingerprint, load_adapter, save_adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.discovery import Discovery, DiscoveryConfig
-from fairgen.engine import Engine, Painted, Picture
+from fairgen.engine import Engine
+from fairgen.pictures import Painted, Picture
 from fairgen.pipeline import FairGenPipeline
 from tests.families import FAMILIES, SIZE_PX, tiny
 from tests.tiny import GENDER
