@@ -149,7 +149,10 @@ class FairGenPipeline:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         with self.bank.gated(rows.to(device)):
             return self.pipe(
-                prompt, num_images_per_prompt=len(seeds), generator=generators, **pipe_options
+                prompt,
+                num_images_per_prompt=len(seeds),
+                generator=generators,
+                **{**self._backbone.pipe_options, **pipe_options},
             ).images
 
     def _record(self, prompt: str, seed: int, target: TargetDistribution, cell: int) -> ImageRecord:

@@ -21,7 +21,8 @@ class Backbone(ABC):
     Latents are N x C x h x w whatever the denoiser itself takes. `layers` are the ends of the names
     of the adapted layers, by letter: queries, keys, values, outputs. `part` is the denoiser's name
     in the pipeline. `classifier_free` says that guidance is a second, unconditional row; otherwise
-    it is an input of the denoiser, or none.
+    it is an input of the denoiser, or none. `pipe_options` is what the family's pipeline has to be
+    told to paint what it is asked for, no other size or prompt.
     """
 
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
@@ -29,6 +30,7 @@ class Backbone(ABC):
     layers: ClassVar[Mapping[str, str]]
     default_guidance_scale: ClassVar[float]
     classifier_free: bool = True
+    pipe_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""

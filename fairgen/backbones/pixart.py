@@ -1,6 +1,7 @@
 """PixArt-alpha and PixArt-sigma: a transformer with cross-attention to T5, epsilon prediction."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 from diffusers import PixArtAlphaPipeline, PixArtSigmaPipeline
@@ -20,6 +21,7 @@ class PixArtBackbone(Backbone):
     part = "transformer"
     layers = CROSS_ATTENTION
     default_guidance_scale = 4.5
+    pipe_options = MappingProxyType({"use_resolution_binning": False, "clean_caption": False})
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> TensorDict:
