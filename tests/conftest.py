@@ -11,8 +11,8 @@ COLUMNS = (
 _HEAD = """# What every family does
 
 `make families` fills this table from a run of the tests: a cell is a yes when all of its tests
-passed, on a tiny pipeline of the family's real classes with random weights. Of FairGen's adapters
-PixArt reads PEFT's form only: diffusers loads no LoRA into it.
+passed, on a tiny pipeline of the family's real classes with random weights. PixArt takes adapters
+in PEFT's form only: diffusers loads no LoRA into it.
 
 """
 
