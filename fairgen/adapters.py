@@ -90,16 +90,22 @@ class Adapter:
             )
 
 
+def lora_state_dict(adapter: Adapter, prefix: str) -> dict[str, Tensor]:
+    """Return an adapter as the state dict that PEFT has for a LoRA, below a prefix."""
+    return {
+        f"{prefix}{path}.lora_{side}.weight": tensor.float().contiguous()
+        for path, pair in adapter.directions.items()
+        for side, tensor in zip("AB", pair, strict=True)
+    }
+
+
 def save_adapter(adapter: Adapter, folder: Path) -> Path:
     """Write the folder that plain `pipe.load_lora_weights(folder)` reads; return the weights' path.
 
     The file appears whole or not at all.
     """
     metadata = adapter.metadata
-    tensors: dict[str, Tensor] = {}
-    for path, (down, up) in adapter.directions.items():
-        tensors[f"{metadata.part}.{path}.lora_A.weight"] = down.float().contiguous()
-        tensors[f"{metadata.part}.{path}.lora_B.weight"] = up.float().contiguous()
+    tensors = lora_state_dict(adapter, f"{metadata.part}.")
     lora = {
         "r": metadata.rank,
         "lora_alpha": metadata.alpha,

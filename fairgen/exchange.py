@@ -15,7 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from fairgen.adapters import WEIGHTS, Adapter, AdapterMetadata, save_adapter
+from fairgen.adapters import (
+    WEIGHTS,
+    Adapter,
+    AdapterMetadata,
+    lora_state_dict,
+    save_adapter,
+)
 from fairgen.attributes import Attribute
 from fairgen.backbones import Backbone
 
@@ -46,14 +52,14 @@ def export_adapter(adapter: Adapter, form: Form, folder: Path) -> Path:
             inference_mode=True,
         )
         config.save_pretrained(str(folder))
-        save_file(_lora_of(adapter, "base_model.model."), folder / _PEFT_WEIGHTS)
+        save_file(lora_state_dict(adapter, "base_model.model."), folder / _PEFT_WEIGHTS)
         return folder
     if adapter.metadata.part != "unet":
         raise ValueError(
             "format: got 'kohya', which no library writes for a transformer; allowed are "
             "'diffusers', which ComfyUI reads, and 'peft'"
         )
-    weights = convert_state_dict_to_kohya(_lora_of(adapter, "unet."))
+    weights = convert_state_dict_to_kohya(lora_state_dict(adapter, "unet."))
     header = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(adapter.metadata.rank),
@@ -99,15 +105,6 @@ def import_adapter(
         part=backbone.part,
     )
     return Adapter(metadata, {p: _filled(*pair, rank) for p, pair in directions.items()})
-
-
-def _lora_of(adapter: Adapter, prefix: str) -> dict[str, Tensor]:
-    """Return the state dict that PEFT has for a LoRA, below a prefix."""
-    return {
-        f"{prefix}{path}.lora_{side}.weight": tensor.float().contiguous()
-        for path, pair in adapter.directions.items()
-        for side, tensor in zip("AB", pair, strict=True)
-    }
 
 
 def _read_off(path: Path, backbone: Backbone) -> dict[str, tuple[Tensor, Tensor]]:

@@ -54,15 +54,15 @@ def tiny(family: str, seed: int = 0) -> DiffusionPipeline:
     return pipe
 
 
-def _clip(width: int = 16, projected: bool = False) -> Any:
+def _clip(projected: bool = False) -> Any:
     config = CLIPTextConfig(
         vocab_size=len(build_tokenizer()),
-        hidden_size=width,
+        hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=16,
-        projection_dim=width,
+        projection_dim=16,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
@@ -221,3 +221,5 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "FLUX.1 dev": lambda: _flux(dev=True),
     "FLUX.1 schnell": lambda: _flux(dev=False),
 }  # fmt: skip
+# diffusers loads LoRAs into these
+WITH_LOADER = [family for family in FAMILIES if not family.startswith("PixArt")]

@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
-    CLIPImageProcessor,
     ResNetConfig,
     ResNetForImageClassification,
     ResNetModel,
@@ -24,8 +23,7 @@ from transformers import (
 from fairgen.attributes import Attribute, Category
 from fairgen.fairface import FairFaceJudge, columns_of, load_classifier, load_resnet34
 from fairgen.judges import ClipJudge, Judge
-from fairgen.portraits.clip import build_clip, build_tokenizer
-from tests.tiny import AGE, GENDER
+from tests.tiny import AGE, GENDER, save_tiny_clip
 
 CLASSES = {
     "gender": {"woman": ("Female",), "man": ("Male",)},
@@ -37,14 +35,7 @@ TINY = {"layer_type": "basic", "embedding_size": 1, "hidden_sizes": [1], "depths
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    build_clip(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    size = {"height": 64, "width": 64}
-    CLIPImageProcessor(size=size, crop_size=size).save_pretrained(folder)
-    return folder
+    return save_tiny_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine
 from fairgen.pictures import Painted, Picture
 from fairgen.pipeline import FairGenPipeline
-from tests.families import FAMILIES, SIZE_PX, tiny
+from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
 from tests.tiny import GENDER
 
 CONFIG = DiscoveryConfig(
@@ -135,7 +135,7 @@ def test_the_engine_s_adapters_are_the_library_pipeline_s(family: str) -> None:
         assert same(ours, theirs)
 
 
-@families
+@pytest.mark.parametrize("family", WITH_LOADER)
 def test_a_saved_adapter_is_a_lora_of_plain_diffusers(family: str, tmp_path: Any) -> None:
     (woman, _) = adapters_of(open_backbone(family))
     save_adapter(woman, tmp_path)
@@ -148,11 +148,21 @@ def test_a_saved_adapter_is_a_lora_of_plain_diffusers(family: str, tmp_path: Any
         gated = denoised(backbone)
     bank.close()
     pipe = backbone.pipe
-    if not hasattr(pipe, "load_lora_weights"):
-        pytest.skip("diffusers loads no LoRA into this family")
     pipe.load_lora_weights(tmp_path)
     assert (gated - bare).abs().max() > 1e-3
     torch.testing.assert_close(denoised(backbone), gated, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["SD LCM", "FLUX.1 dev"])
+def test_a_model_that_is_told_its_guidance_takes_one_row_and_no_negative_prompt(
+    family: str,
+) -> None:
+    engine = Engine(open_backbone(family))
+    with pytest.raises(ValueError, match="negative_prompt: got 'a car', allowed is none"):
+        engine.submit([Picture(PROMPT, 1, negative_prompt="a car")])
+    engine.submit([Picture(PROMPT, seed, num_steps=2, guidance_scale=4.0) for seed in range(3)])
+    engine.step()
+    assert engine.last_rows == 3
 
 
 @pytest.mark.cell("train")

@@ -21,7 +21,7 @@ from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training_job import TrainingJob, train_attribute
 from pipelines.training_run import TrainedAttribute
-from tests.families import FAMILIES, SIZE_PX, tiny
+from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of
 from tests.pipelines.reports import Reports
@@ -105,12 +105,11 @@ def test_a_family_s_adapters_are_registered(registered: Trained, tracking_uri: s
         assert [m.sha256 for m in members] == [load_adapter(folder).sha256 for folder in folders]
 
 
+@pytest.mark.parametrize("trained", WITH_LOADER, indirect=True)
 def test_a_family_s_registered_version_is_a_model_of_mlflow(
     registered: Trained, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = registered.recipe.load_base()
-    if not hasattr(base, "load_lora_weights"):
-        pytest.skip("diffusers loads no LoRA into this family")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     name = registered.recipe.registered_name("gender", "woman")
     pipe = mlflow.diffusers.load_model(f"models:/{name}@champion").load_pipeline(

@@ -22,6 +22,7 @@ from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import Limits, ServeSettings
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import register_champions
+from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -138,6 +139,18 @@ def test_the_deployed_indicator_calibrates_when_it_is_set_to(
     found = asyncio.run(deployments.Indicator(settings).assign(*ask))
     for picture in found.pictures:
         assert picture.probability == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("siblings", [False, True])
+def test_a_sibling_s_champions_are_served_where_the_recipe_says_so(
+    tracking_uri: str, served_recipe: Recipe, tmp_path: Path, siblings: bool
+) -> None:
+    tiny_pipeline(seed=1).save_pretrained(tmp_path)
+    loading = served_recipe.loading.model_copy(update={"siblings": siblings})
+    other = served_recipe.model_copy(update={"base": str(tmp_path), "loading": loading})
+    for endpoint in open_endpoint(other, tracking_uri=tracking_uri):
+        served = endpoint.backend.generator.attributes()
+        assert [found.name for found in served] == (["gender", "age"] if siblings else [])
 
 
 def test_a_refused_request_does_not_count_in_the_ledger(endpoint: Endpoint) -> None:

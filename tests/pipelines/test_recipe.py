@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from pipelines.recipe import Recipe, load_recipe
@@ -67,6 +68,8 @@ def test_another_base_is_taken_in_place_of_the_recipe_s(
     ):
         with pytest.raises(ValueError, match=message):
             load_recipe(path, base=base).load_base()
+    half = load_recipe(write_recipe(loading={"dtype": "bfloat16"}), base=str(other)).load_base()
+    assert half.unet.dtype == half.text_encoder.dtype == torch.bfloat16
     (other / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"base: got '.*other', which cannot be loaded: .*"):
         load_recipe(path, base=str(other)).load_base()

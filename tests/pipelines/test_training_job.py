@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fairgen.adapters import load_adapter
+from fairgen.backbones import Backbone
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.training_job import TrainingJob, train_attribute
 from tests.pipelines.registered import random_adapters
@@ -68,6 +69,20 @@ def test_directions_are_kept_apart_from_those_of_the_company(
     start, company = (random_adapters(recipe, name, tmp_path, seed=1) for name in ("gender", "age"))
     train_attribute(replace(job_of(recipe), start=start, company=company), beside)
     assert min(metrics["orth"] for metrics in beside.metrics) > 0
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_gradients_are_checkpointed_where_the_recipe_says_so(
+    write_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    spared = []
+    checkpoint = Backbone.checkpoint_gradients
+    monkeypatch.setattr(
+        Backbone, "checkpoint_gradients", lambda found: spared.append(checkpoint(found))
+    )
+    recipe = load_recipe(write_recipe(jobs={"gradient_checkpointing": asked}))
+    train_attribute(job_of(recipe), Reports(tmp_path / "whole"))
+    assert len(spared) == asked
 
 
 def test_an_unknown_attribute_is_refused(write_recipe: Callable[..., Path]) -> None:
