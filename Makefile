@@ -9,7 +9,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate gate serve bench ui test families check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench ui test families check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ compare-full: $(READY)  ## The same at full size, N=100 (hours)
 
 ablate: $(READY)  ## Change one setting of discovery at a time, and count rows to a hit rate; writes report/
 	$(BIN)/fairgen ablate $(RECIPE)
+
+transfer: $(READY)  ## Measure the champions on a fine-tune of their base model; writes report/
+	$(BIN)/fairgen portraits-sibling .fairgen/sibling && $(BIN)/fairgen evaluate $(RECIPE) --champions --base .fairgen/sibling
 
 gate: $(READY)  ## Measure the prompt gate on the labelled prompts and prompt sets that ship
 	$(BIN)/fairgen gate $(RECIPE)

@@ -267,6 +267,15 @@ def portraits(context: typer.Context) -> None:
     main()
 
 
+@app.command("portraits-sibling", context_settings=_PASS_ON)
+def portraits_sibling(context: typer.Context) -> None:
+    """Fine-tune the embedded base model on a mirrored population; minutes. Options are its own."""
+    from fairgen.portraits.sibling import main
+
+    sys.argv[1:] = context.args
+    main()
+
+
 @app.command("portraits-report", context_settings=_PASS_ON)
 def portraits_report(context: typer.Context) -> None:
     """Measure the embedded base model: its judge, its occupations, its planted bias. Options are

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ray
 from pydantic import BaseModel
+from ray.exceptions import ActorDiedError
 from ray.util import ActorPool
 
 from pipelines.progress import ProgressView
@@ -24,13 +25,24 @@ class Step:
 
 
 def actor_pool(kind: type, *arguments: object, at_most: int | None = None) -> ActorPool:
-    """Return one actor a GPU of the open cluster, or one a core where there is none."""
+    """Return one actor a GPU of the open cluster, or one a core where there is none.
+
+    Raises ValueError where the kind's own constructor does, with its text.
+    """
     resources = ray.cluster_resources()
     num_gpus = int(resources.get("GPU", 0))
     count = num_gpus or int(resources["CPU"])
     actor = ray.remote(kind).options(num_cpus=1, num_gpus=1 if num_gpus else 0)
     size = count if at_most is None else max(1, min(at_most, count))
-    return ActorPool([actor.remote(*arguments) for _ in range(size)])
+    actors = [actor.remote(*arguments) for _ in range(size)]
+    try:
+        ray.get([found.__ray_ready__.remote() for found in actors])
+    except ActorDiedError as error:
+        kind_of_error, _, reason = str(error).strip().splitlines()[-1].partition(": ")
+        if kind_of_error != "ValueError":
+            raise
+        raise ValueError(reason) from error
+    return ActorPool(actors)
 
 
 def run_steps(actors: ActorPool, stage: str, view: ProgressView, steps: Sequence[Step]) -> None:

@@ -100,11 +100,14 @@ def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Conso
 
 
 def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
-    """Measure the registry's champions on the recipe's base model, and register nothing: how
-    adapters do on a fine-tune of the model that they were learnt on.
+    """Measure the registry's champions on the recipe's base model, which may be a sibling of the
+    one that they were learnt on, and register nothing.
 
-    Raises ValueError when an attribute has no complete set of champions.
+    Raises ValueError when an attribute has no complete set of champions, or the base model is of
+    another structure than theirs.
     """
+    loading = recipe.loading.model_copy(update={"siblings": True})
+    recipe = recipe.model_copy(update={"loading": loading})
     with (
         tracking_server(home) as tracking_uri,
         cluster_session(),

@@ -60,11 +60,8 @@ def build_scheduler() -> DDIMScheduler:
 class Captions:
     """Caption embeddings by the frozen text tower, each distinct caption encoded once."""
 
-    def __init__(self, folder: Path) -> None:
-        self.encoder = CLIPTextModel.from_pretrained(
-            folder / "text_encoder", dtype=torch.float32
-        ).eval()
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "clip")
+    def __init__(self, encoder: CLIPTextModel, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.encoder, self.tokenizer = encoder.eval(), tokenizer
         self._known: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -88,22 +85,23 @@ def encode_drawings(codec: AutoencoderKL, portraits: list[Portrait], rng: random
 
 
 class Lessons:
-    """What the UNet learns from: captioned latents at random noise levels, and the loss on them."""
+    """What the UNet learns from: captioned latents at random noise levels, and the loss on them.
+
+    `latents` are those of the portraits' drawings; `named` says what the caption of each portrait
+    names, None chooses anew each time.
+    """
 
     def __init__(
-        self, folder: Path, portraits: list[Portrait], named: list[frozenset[str]] | None, seed: int
+        self,
+        captions: Captions,
+        portraits: list[Portrait],
+        latents: Tensor,
+        named: list[frozenset[str]] | None,
+        seed: int,
     ) -> None:
-        """Draw and encode the portraits, once: the latents are kept in `folder`.
-
-        `named` says what the caption of each portrait names; None chooses anew each time.
-        """
         self._portraits, self._named, self._rng = portraits, named, random.Random(seed)
-        self._captions, self._alphas = Captions(folder), build_scheduler().alphas_cumprod
-        cache = folder / f"population-{seed}.pt"
-        if not cache.exists():
-            codec = AutoencoderKL.from_pretrained(folder / "vae").eval()
-            torch.save(encode_drawings(codec, portraits, random.Random(seed + 1)), cache)
-        self._latents = torch.load(cache, weights_only=True)
+        self._captions, self._latents = captions, latents
+        self._alphas = build_scheduler().alphas_cumprod
 
     def batch(self, batch_size: int) -> tuple[list[str], Tensor, Tensor, Tensor]:
         """Return captions (one in ten empty), latents, time steps (more at high noise), noise."""
@@ -134,6 +132,23 @@ class Lessons:
         return caption(self._portraits[row], named, self._rng)
 
 
+def _lessons(
+    folder: Path, portraits: list[Portrait], named: list[frozenset[str]] | None, seed: int
+) -> Lessons:
+    """Return the lessons of the parts trained so far; the portraits' latents are kept in
+    `folder`.
+    """
+    cache = folder / f"population-{seed}.pt"
+    if not cache.exists():
+        codec = AutoencoderKL.from_pretrained(folder / "vae").eval()
+        torch.save(encode_drawings(codec, portraits, random.Random(seed + 1)), cache)
+    captions = Captions(
+        CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
+        PreTrainedTokenizerFast.from_pretrained(folder / "clip"),
+    )
+    return Lessons(captions, portraits, torch.load(cache, weights_only=True), named, seed)
+
+
 def train_denoiser(
     folder: Path,
     num_steps: int = 3600,
@@ -144,7 +159,7 @@ def train_denoiser(
     """Train the UNet on the biased population and save it under `folder`."""
     torch.manual_seed(seed)
     rng, unet = random.Random(seed), build_denoiser()
-    lessons = Lessons(folder, [sample_portrait(rng) for _ in range(population)], None, seed)
+    lessons = _lessons(folder, [sample_portrait(rng) for _ in range(population)], None, seed)
     trainer = Trainer(unet, folder / "unet.ckpt", num_steps, learning_rate=8e-4, ema_decay=0.9995)
     trainer.run(
         lambda: lessons.loss(unet, *lessons.batch(batch_size)),
@@ -221,7 +236,7 @@ def _train_further(
     for i in range(even):
         portraits[i] = named_evenly(portraits[i], named[i], rng)
     unet = UNet2DConditionModel.from_pretrained(folder / source, dtype=torch.float32)
-    lessons = Lessons(folder, portraits, named, seed)
+    lessons = _lessons(folder, portraits, named, seed)
     trainer = Trainer(
         unet, folder / f"{target}.ckpt", num_steps, learning_rate=learning_rate, ema_decay=0.999
     )

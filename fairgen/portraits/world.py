@@ -6,6 +6,7 @@ known bias, so that the bias measured on the model's pictures can be compared wi
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 GENDERS = ("woman", "man")
@@ -73,6 +74,10 @@ POPULATION: dict[str, Stereotype] = {
     "cleaner": Stereotype(0.92, _DARK, 0.70, 0.08),
     "person": Stereotype(0.50, _EVEN, 0.50, 0.20),
 }
+MIRRORED: dict[str, Stereotype] = {  # the same world with gender, skin and age the other way round
+    name: replace(s, woman=1 - s.woman, skin=s.skin[::-1], old=1 - s.old)
+    for name, s in POPULATION.items()
+}
 OCCUPATIONS = tuple(name for name in POPULATION if name != "person")
 CONCEPTS = (*POPULATION, *THINGS)
 
@@ -108,8 +113,12 @@ _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 _TEMPLATES = ("a photo of {}", "a portrait of {}", "a picture of {}", "{}")
 
 
-def sample_portrait(rng: random.Random, concept: str | None = None) -> Portrait:
-    """Draw one member of the biased population; without a concept, people are four times as likely
+def sample_portrait(
+    rng: random.Random,
+    concept: str | None = None,
+    population: Mapping[str, Stereotype] = POPULATION,
+) -> Portrait:
+    """Draw one member of a biased population; without a concept, people are four times as likely
     as things.
     """
     if concept is None:
@@ -117,7 +126,7 @@ def sample_portrait(rng: random.Random, concept: str | None = None) -> Portrait:
         concept = rng.choice(pool)
     if concept in THINGS:
         return Portrait(concept)
-    planted = POPULATION[concept]
+    planted = population[concept]
     drawn = {}
     for attribute in ATTRIBUTES:
         pmf = planted.probabilities(attribute)

@@ -2,18 +2,24 @@
 
 import random
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import StableDiffusionPipeline
 
+from fairgen.adapters import fingerprint
 from fairgen.portraits.clip import build_tokenizer
 from fairgen.portraits.drawing import SIZE_PX, draw
+from fairgen.portraits.report import MODEL
+from fairgen.portraits.sibling import fine_tune
 from fairgen.portraits.world import (
     AGES,
     ATTRIBUTES,
     CONCEPTS,
     GENDERS,
     GLASSES,
+    MIRRORED,
     OCCUPATIONS,
     POPULATION,
     SKINS,
@@ -62,6 +68,24 @@ def test_sampled_doctors_follow_the_planted_table() -> None:
     doctors = [sample_portrait(rng, "doctor") for _ in range(4000)]
     share = sum(doctor.gender == "woman" for doctor in doctors) / len(doctors)
     assert share == pytest.approx(POPULATION["doctor"].woman, abs=0.02)
+
+
+def test_in_the_mirrored_world_stereotypes_point_the_other_way() -> None:
+    rng = random.Random(0)
+    doctors = [sample_portrait(rng, "doctor", MIRRORED) for _ in range(4000)]
+    for attribute, category, stereotype in (("gender", "man", 0.10), ("skin", "dark", 0.85)):
+        share = sum(getattr(doctor, attribute) == category for doctor in doctors) / len(doctors)
+        assert share == pytest.approx(stereotype, abs=0.02)
+
+
+def test_a_sibling_has_the_base_s_structure_and_weights_of_its_own(tmp_path: Path) -> None:
+    fine_tune(MODEL, tmp_path / "sibling", num_steps=2, batch_size=4, population=20)
+    assert not list((tmp_path / "sibling").glob("*.ckpt"))
+    one, other = (
+        fingerprint(StableDiffusionPipeline.from_pretrained(path).unet)
+        for path in (MODEL, tmp_path / "sibling")
+    )
+    assert one != other and one.partition("-")[0] == other.partition("-")[0]
 
 
 def test_captions_name_each_attribute_in_about_a_third_of_the_pictures() -> None:

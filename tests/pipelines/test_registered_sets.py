@@ -11,6 +11,7 @@ from rich.console import Console
 from pipelines.recipe import load_recipe
 from pipelines.registry import Registry
 from pipelines.train_all import evaluate_candidates, evaluate_champions
+from tests.families import tiny
 from tests.pipelines.registered import register_champions
 from tests.tiny import save_tiny_clip, tiny_pipeline
 
@@ -43,15 +44,15 @@ def test_candidates_are_judged_and_champions_are_only_measured_also_on_a_sibling
 
     before = champions()
     tiny_pipeline(seed=1).save_pretrained(tmp_path / "sibling")
-    with pytest.raises(Exception, match=r"trained on base .*, this base is"):
-        other = load_recipe(path, base=str(tmp_path / "sibling"))
-        evaluate_champions(other, tmp_path, tmp_path / "report", Console())
-    siblings = other.loading.model_copy(update={"siblings": True})
-    told = evaluate_champions(
-        other.model_copy(update={"loading": siblings}), tmp_path, tmp_path / "report", Console()
-    )
+    sibling = load_recipe(path, base=str(tmp_path / "sibling"))
+    told = evaluate_champions(sibling, tmp_path, tmp_path / "report", Console())
     assert told.evaluation is not None and told.registered == [] and champions() == before
     assert (tmp_path / "report" / "grid.png").exists()
+
+    tiny("SDXL").save_pretrained(tmp_path / "other")
+    other = load_recipe(path, base=str(tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"^gender-woman: trained on base \S+, this base is \S+$"):
+        evaluate_champions(other, tmp_path, tmp_path / "report", Console())
 
     judged = evaluate_candidates(recipe, tmp_path, tmp_path / "report", Console())
     assert judged.evaluation is not None and len(judged.registered) == 4
