@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 import yaml
 from openai import OpenAI
+from ray import serve
+from rich.console import Console
 
 from pipelines.evaluate import Painter
 from pipelines.evaluation import summarise
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.report import write_report
+from pipelines.serve import ServeSettings, build
 from pipelines.serve.gateway import create_app
-from pipelines.serve.settings import ServeSettings
+from pipelines.train_all import train_all
 from pipelines.training_job import TrainingJob, train_attribute
 from pipelines.training_run import TrainedAttribute
 from tests.families import SIZE_PX, tiny
@@ -24,6 +27,7 @@ from tests.pipelines.reports import Reports
 from tests.tiny import save_tiny_clip
 
 pytestmark = pytest.mark.slow
+PORT = 8124
 FAMILY_OF = {
     "sd15": "SD 1.x",
     "sd21": "SD 2.x",
@@ -101,6 +105,42 @@ def test_a_recipe_trains_measures_registers_and_serves(
     backend.generator.close()
     races = Counter(picture.provenance["categories"]["race"] for picture in pictures)
     assert races == {"wmelh": 1, "asian": 1, "black": 1, "indian": 1}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", ["sdxl", "flux"])
+def test_a_recipe_goes_through_the_cluster(
+    name: str,
+    cluster: None,
+    tracking_uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    tiny(FAMILY_OF[name]).save_pretrained(tmp_path / "base")
+    whole = cut_down(SHIPPED / f"{name}.yaml", tmp_path, save_tiny_clip(tmp_path / "clip"))
+    content = yaml.safe_load((path := tmp_path / f"{name}.yaml").read_text())
+    content |= {"in_company": None, "company_waves": [], "registry": {
+        "prefix": f"{whole.registry.prefix}-cluster", "experiment": f"{name}-cluster"}}  # fmt: skip
+    path.write_text(yaml.safe_dump(content))
+    recipe = load_recipe(path, base=str(tmp_path / "base"))
+    outcome = train_all(
+        recipe, recipe.evaluation.quick, tmp_path / "home", tmp_path / "report", Console()
+    )
+    categories = sum(len(attribute.names) for attribute in recipe.attributes)
+    assert [version.champion for version in outcome.registered] == [True] * categories
+
+    settings = ServeSettings(recipe=path, base=str(tmp_path / "base"), tracking_uri=tracking_uri)
+    serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+    serve.run(build(settings), name=name, route_prefix="/")
+    try:
+        client = OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0)
+        ask = {"fairness": {"gender": "uniform", "age": "uniform"}}
+        pictures = client.images.generate(prompt="a photo of a pilot", n=4, extra_body=ask).data
+    finally:
+        serve.shutdown()
+    cells = Counter(tuple(sorted(p.provenance["categories"].values())) for p in pictures)
+    assert set(cells.values()) == {1} and len(cells) == 4
 
 
 def train(recipe: Recipe, attribute: str, folder: Path, **company: Any) -> tuple[Path, ...]:
