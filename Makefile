@@ -1,6 +1,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 RECIPE ?= pipelines/recipes/portraits.yaml
+CLUSTER ?=
+ON_CLUSTER := $(if $(CLUSTER),--cluster $(CLUSTER))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
@@ -25,11 +27,11 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt "$(TORCH)" -e ".[dev]"
 	@touch $@
 
-train-all: $(READY)  ## Train, evaluate and register the adapters of every attribute of RECIPE
-	$(BIN)/fairgen train-all $(RECIPE)
+train-all: $(READY)  ## Train, evaluate and register the adapters of every attribute of RECIPE, here or on CLUSTER
+	$(BIN)/fairgen train-all $(RECIPE) $(ON_CLUSTER)
 
 evaluate: $(READY)  ## Score base against FairGen over the full prompt set; writes report/
-	$(BIN)/fairgen evaluate $(RECIPE)
+	$(BIN)/fairgen evaluate $(RECIPE) $(ON_CLUSTER)
 
 compare: $(READY)  ## Compare the trained adapters with rivals on the same base model; writes report/
 	$(BIN)/fairgen compare $(RECIPE)
@@ -46,8 +48,8 @@ transfer: $(READY)  ## Measure the champions on a fine-tune of their base model;
 gate: $(READY)  ## Measure the prompt gate on the labelled prompts and prompt sets that ship
 	$(BIN)/fairgen gate $(RECIPE)
 
-serve: $(READY)  ## Serve the registry's champions behind the OpenAI Images API, with a page at /
-	$(BIN)/fairgen serve $(RECIPE)
+serve: $(READY)  ## Serve the registry's champions behind the OpenAI Images API, with a page at /; here or on CLUSTER
+	$(BIN)/fairgen serve $(RECIPE) $(ON_CLUSTER)
 
 bench: $(READY)  ## Measure what gating costs, as ratios in one run; writes report/bench.json
 	$(BIN)/fairgen bench $(RECIPE)

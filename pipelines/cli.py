@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli_options import DEFAULT, HOME, REPORT, Base, RecipePath, load, refusal
+from pipelines.cli_jobs import jobs_app, run_on_cluster
+from pipelines.cli_options import DEFAULT, HOME, REPORT, Base, Cluster, RecipePath, load, refusal
 from pipelines.cli_registry import registry_app
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(registry_app)
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -46,6 +48,7 @@ def train_all(
     quick_eval: Annotated[
         bool, typer.Option("--quick-eval/--no-eval", help="Measure before and after.")
     ] = True,
+    cluster: Cluster = None,
 ) -> None:
     """Train the adapters of every attribute in parallel, evaluate and register them."""
     from rich.console import Console
@@ -53,9 +56,15 @@ def train_all(
     from pipelines import train_all as workflow
 
     loaded = load(recipe, base)
+    if cluster is not None:
+        run_on_cluster(loaded, "train-all", cluster, () if quick_eval else ("--no-eval",))
+        return
     size = loaded.evaluation.quick if quick_eval else None
     console = Console()
-    _show(workflow.train_all(loaded, size, HOME, REPORT, console), console)
+    try:
+        _show(workflow.train_all(loaded, size, HOME, REPORT, console), console)
+    except ValueError as error:
+        raise refusal(error) from error
 
 
 @app.command()
@@ -81,6 +90,7 @@ def evaluate(
             "--champions", help="Measure the registry's champions, and register nothing of it."
         ),
     ] = False,
+    cluster: Cluster = None,
 ) -> None:
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
@@ -90,6 +100,10 @@ def evaluate(
     from pipelines.serve.audit import audit
 
     loaded = load(recipe, base)
+    if cluster is not None and endpoint is None:
+        given = {"--candidates": candidates, "--champions": champions}
+        run_on_cluster(loaded, "evaluate", cluster, [flag for flag, on in given.items() if on])
+        return
     console = Console()
     try:
         if endpoint is None:
@@ -204,16 +218,31 @@ def serve(
     replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
     max_rows: Annotated[int, typer.Option(help="Denoiser rows a pass.", min=2)] = 16,
     calibrate: Annotated[bool, typer.Option(help=_CALIBRATE)] = False,
+    cluster: Cluster = None,
 ) -> None:
-    """Serve the registry's champions behind the OpenAI Images API until interrupted."""
+    """Serve the registry's champions behind the OpenAI Images API: here until interrupted, or on a
+    cluster, as its Serve config says.
+    """
     from rich.console import Console
 
+    from pipelines.serve.remote import deploy, serve_config
     from pipelines.serve.run import serve_until_interrupted
+    from pipelines.serve.settings import ServeSettings
 
     load(recipe, base)
-    settings = _settings(
-        recipe, base, max_replicas=replicas, max_rows=max_rows, calibrate=calibrate
-    )
+    changes: dict[str, Any] = {
+        "max_replicas": replicas,
+        "max_rows": max_rows,
+        "calibrate": calibrate,
+    }
+    if cluster is not None:
+        there = ServeSettings(recipe=recipe, base=base, **changes)
+        try:
+            deploy(cluster, serve_config(there), typer.echo)
+        except ValueError as error:
+            raise refusal(error) from error
+        return
+    settings = _settings(recipe, base, **changes)
     serve_until_interrupted(settings, HOME, host, port, Console())
 
 

@@ -1,5 +1,6 @@
 """What the verbs of the `fairgen` command share: where things lie, the recipe, how they refuse."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +9,21 @@ import typer
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
 
-HOME = Path(".fairgen")
-REPORT = Path("report")
+_SHARED = os.environ.get("FAIRGEN_HOME")  # on a cluster: a folder that all nodes see
+HOME = Path(_SHARED or ".fairgen")
+REPORT = HOME / "report" if _SHARED else Path("report")
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="The YAML file that drives every stage.")
 ]
 Base = Annotated[
     str | None, typer.Option(help="A folder or hub id in place of the recipe's base model.")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        envvar="FAIRGEN_CLUSTER",
+        help="Run on a Ray cluster: its dashboard, such as http://head:8265.",
+    ),
 ]
 DEFAULT = Path("pipelines/recipes/portraits.yaml")
 

@@ -4,6 +4,7 @@ with the run.
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,38 @@ def cluster_session() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_shared(home: Path) -> None:
+    """Raise ValueError where the open cluster has several hosts, and not all of them see what is
+    written to `home` here, or no registry is named that all of them reach.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    if len(nodes) == 1:
+        return
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        raise ValueError(
+            f"MLFLOW_TRACKING_URI: got none on a cluster of {len(nodes)} hosts; allowed is the "
+            "address of an MLflow server that all of them reach"
+        )
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix="seen-by-all-", dir=home.resolve()) as marker:
+        look = ray.remote(Path.exists).options(num_cpus=0)
+        seen = {
+            host: look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+            ).remote(Path(marker.name))
+            for host, node in nodes.items()
+        }
+        blind = sorted(host for host, found in seen.items() if not ray.get(found))
+    if blind:
+        raise ValueError(
+            f"FAIRGEN_HOME: got {home.resolve()}, which {blind} do not see; allowed is a folder on "
+            "storage that all nodes share"
+        )
 
 
 def _provide_token() -> None:

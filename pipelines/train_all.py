@@ -6,15 +6,16 @@ recipe's hash.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
 from rich.console import Console
 
-from pipelines.cluster_session import cluster_session, parallel_jobs
+from pipelines.cluster_session import check_shared, cluster_session, parallel_jobs
 from pipelines.evaluate import evaluate
 from pipelines.evaluation import Evaluation
 from pipelines.measuring import EvaluationSize
@@ -52,12 +53,7 @@ def train_all(
     Raises RuntimeError that names the attributes whose job failed; the others are kept, and the
     same command goes on from there.
     """
-    with (
-        tracking_server(home) as tracking_uri,
-        cluster_session(),
-        Registry(tracking_uri, recipe) as registry,
-        ProgressView(console).open() as view,
-    ):
+    with _at_work(recipe, home, console) as (registry, view):
         trained = train_attributes(recipe, registry, home, view)
         return _measure_and_register(recipe, trained, size, registry, report, view)
 
@@ -69,12 +65,7 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
     Raises ValueError when an attribute's training has not finished under `home`.
     """
     trained = finished_training(recipe, home)
-    with (
-        tracking_server(home) as tracking_uri,
-        cluster_session(),
-        Registry(tracking_uri, recipe) as registry,
-        ProgressView(console).open() as view,
-    ):
+    with _at_work(recipe, home, console) as (registry, view):
         return _measure_and_register(
             recipe, trained, recipe.evaluation.full, registry, report, view
         )
@@ -87,13 +78,10 @@ def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Conso
     Raises ValueError when an attribute has no complete set of candidates.
     """
     with (
-        tracking_server(home) as tracking_uri,
-        cluster_session(),
-        Registry(tracking_uri, recipe) as registry,
-        ProgressView(console).open() as view,
-        tempfile.TemporaryDirectory() as scratch,
+        _at_work(recipe, home, console) as (registry, view),
+        _scratch(home) as scratch,
     ):
-        trained = _fetched(recipe, registry, registry.candidates(), "candidates", Path(scratch))
+        trained = _fetched(recipe, registry, registry.candidates(), "candidates", scratch)
         return _measure_and_register(
             recipe, trained, recipe.evaluation.full, registry, report, view
         )
@@ -109,16 +97,44 @@ def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Consol
     loading = recipe.loading.model_copy(update={"siblings": True})
     recipe = recipe.model_copy(update={"loading": loading})
     with (
-        tracking_server(home) as tracking_uri,
-        cluster_session(),
+        _cluster(home) as tracking_uri,
         ProgressView(console).open() as view,
-        tempfile.TemporaryDirectory() as scratch,
+        _scratch(home) as scratch,
     ):
         registry = Registry(tracking_uri, recipe)
-        trained = _fetched(recipe, registry, registry.champions(), "champions", Path(scratch))
+        trained = _fetched(recipe, registry, registry.champions(), "champions", scratch)
         folders = [folder for attribute in trained.values() for folder in attribute.folders]
         evaluation = evaluate(recipe, folders, recipe.evaluation.full, report, view.show)
         return Outcome(trained, evaluation, [])
+
+
+@contextmanager
+def _at_work(
+    recipe: Recipe, home: Path, console: Console
+) -> Iterator[tuple[Registry, ProgressView]]:
+    """Yield the registry, its run open, and a view of what goes on."""
+    with (
+        _cluster(home) as tracking_uri,
+        Registry(tracking_uri, recipe) as registry,
+        ProgressView(console).open() as view,
+    ):
+        yield registry, view
+
+
+@contextmanager
+def _cluster(home: Path) -> Iterator[str]:
+    """Yield the tracking URI while a cluster is open, whose nodes reach registry and storage."""
+    with tracking_server(home) as tracking_uri, cluster_session():
+        check_shared(home)
+        yield tracking_uri
+
+
+@contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """Yield a folder below `home`, where all nodes see it, that is removed at the end."""
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetched-", dir=home.resolve()) as folder:
+        yield Path(folder)
 
 
 def train_attributes(

@@ -1,5 +1,6 @@
 """The endpoint as a Ray Serve application: `pipelines.serve:build`."""
 
+import os
 from typing import TYPE_CHECKING
 
 from pipelines.serve.settings import ServeSettings
@@ -12,7 +13,11 @@ __all__ = ["ServeSettings", "build"]
 
 
 def build(args: ServeSettings) -> "Application":
-    """Return gateway -> indicator -> generator, bound and ready to run."""
+    """Return gateway -> indicator -> generator, bound and ready to run.
+
+    What the settings leave open the cluster decides: MLFLOW_TRACKING_URI names the registry,
+    FAIRGEN_GPUS_PER_REPLICA says what a replica takes where GPUs come and go.
+    """
     import ray
     from ray import serve
 
@@ -36,7 +41,10 @@ def build(args: ServeSettings) -> "Application":
     }
     gpus = args.gpus_per_replica
     if gpus is None:
-        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        there = 1 if ray.cluster_resources().get("GPU") else 0
+        gpus = float(os.environ.get("FAIRGEN_GPUS_PER_REPLICA", there))
+    if args.tracking_uri is None:
+        args = args.model_copy(update={"tracking_uri": os.environ.get("MLFLOW_TRACKING_URI")})
     heavy = {"num_cpus": args.cpus_per_replica, "num_gpus": gpus}
     small = {"num_cpus": 0.1}
     generator = serve.deployment(

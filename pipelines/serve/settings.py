@@ -27,9 +27,10 @@ class ServeSettings(BaseModel):
 
     `fairness` is what a request without its own gets. `calibrate` turns what is asked of the
     adapters so that what is seen, misses included, is the target. `tracking_uri` is the MLflow
-    server that names the champions; without one the endpoint paints with the base model only.
-    `max_rows` is the size of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU
-    wants more. `gpus_per_replica` None takes a GPU where the cluster has any.
+    server that names the champions, None that of the cluster's MLFLOW_TRACKING_URI; without one the
+    endpoint paints with the base model only. `max_rows` is the size of a pass: on a CPU a row gets
+    no cheaper beyond 16, only later; a GPU wants more. `gpus_per_replica` None takes what the
+    cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

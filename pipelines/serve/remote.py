@@ -1,0 +1,67 @@
+"""The endpoint on a running cluster: its Serve config, deployed through Ray's own REST API."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipelines.recipe import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from pipelines.serve.settings import ServeSettings
+
+CONFIG = PROJECT_ROOT / "cluster" / "kuberay" / "base" / "serve.yaml"
+_POLL_S = 1.0
+
+
+def serve_config(settings: "ServeSettings", path: Path = CONFIG) -> dict[str, Any]:
+    """Return the Serve config at `path` with the settings that differ from the defaults put in its
+    arguments.
+
+    Raises ValueError for a file that is no Serve config, or settings that are none of the
+    endpoint's.
+    """
+    from pydantic import ValidationError
+    from ray.serve.schema import ServeDeploySchema
+
+    from pipelines.serve.settings import ServeSettings
+
+    try:
+        config = yaml.safe_load(path.read_text())
+        application = config["applications"][0]
+        changed = settings.model_dump(mode="json", exclude_defaults=True)
+        application["args"] = {**application.get("args", {}), **changed}
+        ServeDeploySchema.model_validate(config)
+        ServeSettings.model_validate(application["args"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError) as error:
+        raise ValueError(f"config: got {str(path)!r}, which is no Serve config: {error}") from error
+    return config
+
+
+def deploy(cluster: str, config: dict[str, Any], show: Callable[[str], None]) -> None:
+    """Deploy and wait until every application runs; `show(text)` is called when one's status has
+    changed.
+
+    Raises ValueError where nothing answers at the address, or an application cannot be deployed.
+    """
+    from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+    names = [application["name"] for application in config["applications"]]
+    try:
+        client = ServeSubmissionClient(cluster)
+        client.deploy_applications(config)
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(f"cluster: {cluster} takes no application: {error}") from error
+    shown: dict[str, str] = {}
+    while set(shown.values()) != {"RUNNING"} or len(shown) < len(names):
+        found = client.get_serve_details()["applications"]
+        for name in names:
+            status = found[name]["status"] if name in found else "WAITING"
+            if shown.get(name) != status:
+                shown[name] = status
+                show(f"{name}: {status}")
+            if status in ("DEPLOY_FAILED", "UNHEALTHY"):
+                raise ValueError(f"{name}: {status}: {found[name]['message']}")
+        time.sleep(_POLL_S)

@@ -1,0 +1,59 @@
+"""A Ray cluster of several nodes on this machine, with a dashboard that takes jobs."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.tracking_server import free_port, tracking_server
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A running cluster: its dashboard, the storage that all nodes see, its registry."""
+
+    dashboard: str
+    home: Path
+    tracking_uri: str
+
+
+@contextmanager
+def running_nodes(home: Path) -> Iterator[Nodes]:
+    """Start three nodes of one core each; jobs find registry and storage in their environment.
+
+    Each has a folder of its own for Ray's files, as on machines apart: a job's code is unpacked
+    there by every node for itself.
+    """
+    from ray.cluster_utils import Cluster
+
+    port = free_port()
+    patch = pytest.MonkeyPatch()
+    with (
+        tracking_server(home / "registry") as tracking_uri,
+        tempfile.TemporaryDirectory(prefix="fg-", dir="/tmp") as short,  # sockets have short names
+    ):
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("FAIRGEN_HOME", str(home))
+        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+        patch.setenv("RAY_worker_niceness", "0")
+        head = {
+            "num_cpus": 1,
+            "include_dashboard": True,
+            "dashboard_port": port,
+            "temp_dir": f"{short}/0",
+            "dashboard_agent_listen_port": free_port(),  # the default is another cluster's
+        }
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            for index in (1, 2):
+                cluster.add_node(num_cpus=1, temp_dir=f"{short}/{index}")
+            patch.undo()
+            yield Nodes(f"http://127.0.0.1:{port}", home, tracking_uri)
+        finally:
+            patch.undo()
+            cluster.shutdown()

@@ -1,0 +1,208 @@
+"""Two verbs on a cluster of several nodes: train-all through the job API, serve through REST."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from openai import OpenAI
+
+from pipelines.jobs import connect, jobs_of
+from pipelines.recipe import load_recipe
+from pipelines.tracking_server import free_port
+from pipelines.training_run import find_trained
+from tests.pipelines.nodes import Nodes, running_nodes
+from tests.tiny import save_tiny_clip
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+END_S = 400
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with running_nodes(tmp_path_factory.mktemp("shared")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the tests change in the recipe: forty updates, a judge that sees tiny pictures."""
+    clip = {"kind": "clip", "path": str(save_tiny_clip(tmp_path_factory.mktemp("clip")))}
+    few = {size: {"num_images": 2, "concepts": ["doctor", "nurse"]} for size in ("quick", "full")}
+    return {
+        "judge": clip, "second_judge": clip, "evaluation": few, "generation": {"steps": 2},
+        "discovery": {"num_updates": 40},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recipe_path(
+    make_recipe: Callable[..., Path],
+    sections: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    strict = {name: {"max_fd": 1.5, "min_hit_rate": 1.0} for name in ("gender", "age")}
+    folder = tmp_path_factory.mktemp("jobs")
+    return make_recipe(folder, "on-nodes", **sections, thresholds=strict)
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start `fairgen` as a user far from the cluster does; its output goes to a file."""
+    with (folder / "output.txt").open("a") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run `fairgen` to its end; return its status and its output."""
+    process = start(folder, *arguments)
+    status = process.wait(END_S)
+    return status, (folder / "output.txt").read_text()
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + END_S
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    nodes: Nodes, recipe_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
+    """Submit, leave by an interrupt, come back: yield the job's id and all that was shown."""
+    folder = tmp_path_factory.mktemp("client")
+    client = start(folder, "train-all", str(recipe_path), "--cluster", nodes.dashboard)
+    output = folder / "output.txt"
+    wait_for(lambda: "waiting" in output.read_text() or client.poll() is not None)
+    client.send_signal(signal.SIGINT)
+    assert client.wait(60) == 130, output.read_text()
+    left = output.read_text()
+    (job,) = re.findall(r"^(train-all-\S+) submitted$", left, re.MULTILINE)
+    assert f"{job} goes on. Follow it: fairgen jobs attach {job}" in left
+    output.unlink()
+    status, shown = run(folder, "jobs", "attach", job, "--cluster", nodes.dashboard)
+    assert status == 0, shown
+    yield job, shown
+
+
+def test_a_job_left_by_its_client_goes_on_and_shows_the_same_table_to_who_comes_back(
+    trained: tuple[str, str], nodes: Nodes, recipe_path: Path
+) -> None:
+    job, shown = trained
+    assert "gender: 0/40 waiting" in shown, "the output does not begin at the beginning"
+    assert "Hit rate" in shown and "on-nodes-gender-woman version 1: candidate" in shown
+    assert shown.rstrip().endswith(f"{job}: SUCCEEDED")
+    recipe, storage = load_recipe(recipe_path), nodes.home / "runs"
+    assert all(find_trained(recipe, name, storage) for name in ("gender", "age"))
+    assert (nodes.home / "report" / "grid.png").exists()
+
+
+def test_jobs_are_listed_with_how_they_ended(
+    trained: tuple[str, str], nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    status, shown = run(tmp_path, "jobs", "--cluster", nodes.dashboard)
+    assert status == 0
+    assert re.search(rf"{trained[0]}.*on-nodes.*SUCCEEDED", shown)
+
+
+def test_the_same_recipe_again_skips_what_is_trained(
+    trained: tuple[str, str], nodes: Nodes, recipe_path: Path, tmp_path: Path
+) -> None:
+    status, shown = run(
+        tmp_path, "train-all", str(recipe_path), "--no-eval", "--cluster", nodes.dashboard
+    )
+    assert status == 0 and "gender: 1/1 trained by an earlier run" in shown
+    assert "version 1: candidate" in shown
+
+
+def test_two_clients_of_one_recipe_follow_one_job_and_a_stopped_one_can_go_on(
+    trained: tuple[str, str], nodes: Nodes, make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = make_recipe(tmp_path, "joined", discovery={"num_updates": 4000})
+    asked = ["train-all", str(path), "--no-eval", "--cluster", nodes.dashboard]
+    folders = [tmp_path / "one", tmp_path / "two"]
+    clients = []
+    for folder in folders:
+        folder.mkdir()
+        clients.append(start(folder, *asked))
+        wait_for(lambda folder=folder: "train-all-" in (folder / "output.txt").read_text())
+    first, second = ((folder / "output.txt").read_text() for folder in folders)
+    (job,) = re.findall(r"^(train-all-\S+) submitted$", first, re.MULTILINE)
+    assert f"{job} is running already: following it" in second
+    recipe_hash = load_recipe(path).recipe_hash
+    found = [j for j in jobs_of(connect(nodes.dashboard)) if recipe_hash in j.submission_id]
+    assert [j.submission_id for j in found] == [job]
+
+    stopping = tmp_path / "stopping"
+    stopping.mkdir()
+    status, shown = run(stopping, "jobs", "stop", job, "--cluster", nodes.dashboard)
+    assert status == 0 and f"{job} is told to stop" in shown
+    assert [client.wait(END_S) for client in clients] == [1, 1]
+    assert all(f"{job}: STOPPED" in (folder / "output.txt").read_text() for folder in folders)
+    workers = [p for p in psutil.process_iter(["cmdline"]) if "joined" in str(p.info["cmdline"])]
+    assert workers == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["jobs", "attach", "nobody"], "job: got 'nobody', allowed are ['train-all-"),
+        (["jobs", "stop", "nobody"], "job: got 'nobody', allowed are ['train-all-"),
+    ],
+)
+def test_a_job_that_there_is_not_is_refused(
+    trained: tuple[str, str], nodes: Nodes, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    status, shown = run(tmp_path, *arguments, "--cluster", nodes.dashboard)
+    assert status == 2 and message in shown
+
+
+def test_a_cluster_that_does_not_answer_is_named(recipe_path: Path, tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    status, shown = run(tmp_path, "train-all", str(recipe_path), "--cluster", nowhere)
+    assert status == 2
+    assert f"cluster: got '{nowhere}', which does not answer as a Ray dashboard" in shown
+
+
+def test_the_serve_config_is_deployed_and_its_requests_follow_one_ledger(
+    trained: tuple[str, str],
+    nodes: Nodes,
+    make_recipe: Callable[..., Path],
+    sections: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    loose = {name: {"max_fd": 1.5, "min_hit_rate": 0.0} for name in ("gender", "age")}
+    path = make_recipe(tmp_path, "on-nodes", **sections, thresholds=loose)
+    promoting = tmp_path / "promoting"
+    promoting.mkdir()
+    status, shown = run(promoting, "train-all", str(path), "--cluster", nodes.dashboard)
+    assert status == 0 and "on-nodes-gender-woman version 1: champion" in shown
+    status, shown = run(tmp_path, "serve", str(path), "--cluster", nodes.dashboard)
+    assert status == 0 and "fairgen: RUNNING" in shown, shown
+    client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none", max_retries=0)
+    records = [
+        client.images.generate(
+            prompt="a pilot", extra_body={"num_inference_steps": 4, "seed": seed}
+        ).data[0].provenance
+        for seed in range(8)
+    ]  # fmt: skip
+    cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
+    assert set(cells.values()) == {2} and len(cells) == 4
