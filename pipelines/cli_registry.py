@@ -8,6 +8,8 @@ import typer
 from pipelines.cli_options import DEFAULT, HOME, Base, RecipePath, load, refusal
 
 registry_app = typer.Typer()
+_moving = typer.Typer(no_args_is_help=True, help="Move a registry.")
+registry_app.add_typer(_moving, name="registry")
 
 
 @registry_app.command()
@@ -95,6 +97,35 @@ def import_adapters(
             typer.echo(f"{version.name} version {version.version}: candidate")
     except ValueError as error:
         raise refusal(error) from error
+
+
+@_moving.command("push")
+def push_registry(
+    to: Annotated[str, typer.Option(help="The tracking server that receives it.")],
+    recipe: RecipePath = DEFAULT,
+    base: Base = None,
+) -> None:
+    """Copy a recipe's runs, versions and aliases from the local registry to a shared one.
+
+    A user and a password for it are read from MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD.
+    """
+    from rich.console import Console
+
+    from pipelines.progress import ProgressView
+    from pipelines.registry import Registry, push
+    from pipelines.tracking_server import tracking_server
+
+    loaded, console = load(recipe, base), Console()
+    try:
+        with tracking_server(HOME) as uri, ProgressView(console).open() as view:
+            if uri.rstrip("/") == to.rstrip("/"):
+                raise ValueError(f"to: got {to!r}, which is where it would come from: "
+                                 "MLFLOW_TRACKING_URI names it")  # fmt: skip
+            new = push(Registry(uri, loaded), Registry(to, loaded), view.show)
+    except ValueError as error:
+        raise refusal(error) from error
+    typer.echo(f"{new} versions are new in {to}")
 
 
 @registry_app.command()

@@ -55,13 +55,24 @@ def deploy(cluster: str, config: dict[str, Any], show: Callable[[str], None]) ->
     except (ConnectionError, RuntimeError) as error:
         raise ValueError(f"cluster: {cluster} takes no application: {error}") from error
     shown: dict[str, str] = {}
-    while set(shown.values()) != {"RUNNING"} or len(shown) < len(names):
+    while not set(names) <= shown.keys() or set(shown.values()) != {"RUNNING"}:
         found = client.get_serve_details()["applications"]
         for name in names:
-            status = found[name]["status"] if name in found else "WAITING"
+            status = _status_of(found.get(name))
             if shown.get(name) != status:
                 shown[name] = status
                 show(f"{name}: {status}")
-            if status in ("DEPLOY_FAILED", "UNHEALTHY"):
-                raise ValueError(f"{name}: {status}: {found[name]['message']}")
+            if status.startswith(("DEPLOY_FAILED", "UNHEALTHY")):
+                raise ValueError(f"{name}: {status}")
         time.sleep(_POLL_S)
+
+
+def _status_of(application: dict[str, Any] | None) -> str:
+    """Return an application's status, and what it waits for or has failed by."""
+    if application is None:
+        return "WAITING"
+    if application["status"] == "RUNNING":
+        return "RUNNING"
+    deployments = application.get("deployments", {}).values()
+    messages = [application.get("message", ""), *(d.get("message", "") for d in deployments)]
+    return ": ".join([application["status"], *(text.strip() for text in messages if text.strip())])

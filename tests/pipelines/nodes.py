@@ -24,7 +24,7 @@ class Nodes:
 
 @contextmanager
 def running_nodes(home: Path) -> Iterator[Nodes]:
-    """Start three nodes of one core each; jobs find registry and storage in their environment.
+    """Start three nodes; their jobs find registry and storage in the environment.
 
     Each has a folder of its own for Ray's files, as on machines apart: a job's code is unpacked
     there by every node for itself.
@@ -51,7 +51,9 @@ def running_nodes(home: Path) -> Iterator[Nodes]:
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             for index in (1, 2):
-                cluster.add_node(num_cpus=1, temp_dir=f"{short}/{index}")
+                cluster.add_node(num_cpus=2, temp_dir=f"{short}/{index}")
+            for index in (0, 1, 2):  # a job asks here where several clusters share a machine
+                Path(f"{short}/{index}/ray_current_cluster").write_text(cluster.gcs_address)
             patch.undo()
             yield Nodes(f"http://127.0.0.1:{port}", home, tracking_uri)
         finally:

@@ -102,7 +102,7 @@ def test_a_set_that_is_not_what_the_registry_says_is_refused_and_the_old_one_sta
     try:
         before = service.served
         register_champions(tracking_uri, recipe, tmp_path / "second", seed=2)
-        client = Registry(tracking_uri, recipe)._client
+        client = Registry(tracking_uri, recipe).client
         client.set_model_version_tag("refused-gender-woman", "2", "sha256", "0" * 64)
         generator.reconfigure({"look": 1})  # what a changed `user_config` does
         deadline = time.monotonic() + 60

@@ -1,0 +1,21 @@
+"""The registry: MLflow's runs and registered models. Nothing else imports mlflow."""
+
+from pipelines.registry.push import push
+from pipelines.registry.runs import log_curve
+from pipelines.registry.versions import (
+    Champion,
+    ChampionSet,
+    RegisteredAdapter,
+    RegisteredVersion,
+    Registry,
+)
+
+__all__ = [
+    "Champion",
+    "ChampionSet",
+    "RegisteredAdapter",
+    "RegisteredVersion",
+    "Registry",
+    "log_curve",
+    "push",
+]

@@ -1,0 +1,155 @@
+"""A recipe's experiment: its parent run, a child run an attribute, curves and what was measured."""
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+
+from pipelines.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pipelines.evaluation import Evaluation
+
+_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
+GRID = "grid.png"
+
+
+@contextmanager
+def current(tracking_uri: str) -> Iterator[None]:
+    """Make a server the one that mlflow's own functions speak to, for the length of a `with`."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # mlflow keeps it in the environment, too
+
+
+def log_curve(tracking_uri: str, run_id: str, metrics: dict[str, float]) -> None:
+    """Append one point to every curve of a run, at the step that the metrics name."""
+    now_ms = int(time.time() * 1000)
+    points = [
+        Metric(name, value, now_ms, int(metrics["step"]))
+        for name, value in metrics.items()
+        if name != "step"
+    ]
+    MlflowClient(tracking_uri).log_batch(run_id, metrics=points)
+
+
+class RecipeRuns:
+    """A recipe's experiment on one tracking server.
+
+    What a recipe hash has begun is gone on with: its parent run and its child runs are found again
+    by their tags.
+    """
+
+    def __init__(self, tracking_uri: str, recipe: Recipe) -> None:
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        self.tracking_uri = tracking_uri
+        self._recipe = recipe
+        self.client = MlflowClient(tracking_uri)
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """The recipe's experiment, made where there is none."""
+        name = self._recipe.registry.experiment
+        if found := self.client.get_experiment_by_name(name):
+            return found.experiment_id
+        try:
+            return self.client.create_experiment(name)
+        except MlflowException:  # another process created it in between
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return found.experiment_id
+
+    def __enter__(self) -> Self:
+        """Open the recipe's parent run, with the recipe and the environment as artifacts."""
+        recipe = self._recipe
+        self._current = current(self.tracking_uri)
+        self._current.__enter__()
+        self._run_id = self._find_or_create_run(recipe.name, {"fairgen.kind": "train-all"})
+        self.client.update_run(self._run_id, status="RUNNING")
+        self.client.log_dict(self._run_id, recipe.model_dump(mode="json"), "recipe.yaml")
+        environment = {package: version(package) for package in _PACKAGES}
+        environment |= {"python": platform.python_version(), "machine": platform.platform()}
+        self.client.log_dict(self._run_id, environment, "environment.json")
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.client.set_terminated(self._run_id, "FAILED" if error_type else "FINISHED")
+        finally:
+            self._current.__exit__(None, None, None)
+
+    def open_job(self, attribute: str) -> str:
+        """Return the id of the child run that receives an attribute's curves, now running."""
+        run_id = self.job_run(attribute)
+        self.client.update_run(run_id, status="RUNNING")
+        settings = {"attribute": attribute, "base": self._recipe.base}
+        settings |= self._recipe.discovery_of(attribute).model_dump(mode="json")
+        self.client.log_batch(
+            run_id, params=[Param(name, str(value)) for name, value in settings.items()]
+        )
+        return run_id
+
+    def close_job(self, attribute: str, finished: bool) -> None:
+        """End an attribute's child run as finished or failed."""
+        self.client.set_terminated(self.job_run(attribute), "FINISHED" if finished else "FAILED")
+
+    def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
+        """Log fairness, hit rates and preservation as metrics, the report as artifacts."""
+        values = {
+            f"{target} {system} fd".replace(" x ", "-"): found.fd
+            for target, systems in evaluation.fairness.items()
+            for system, found in systems.items()
+        }
+        for attribute_name, rows in evaluation.hit_rates["all"].items():
+            values |= {f"{attribute_name} {name} hit_rate": row[name] for name, row in rows.items()}
+        for system, kept in evaluation.preservation.items():
+            values |= {f"{system} {name}": value for name, value in kept.figures().items()}
+        now_ms = int(time.time() * 1000)
+        metrics = [
+            Metric(name.replace(" ", "/"), value, now_ms, 0) for name, value in values.items()
+        ]
+        self.client.log_batch(self._run_id, metrics=metrics)
+        self.client.log_artifacts(self._run_id, str(report), "report")
+        for attribute in self._recipe.attributes:
+            self.client.log_artifact(self.job_run(attribute.name), str(report / GRID))
+
+    def job_run(self, attribute: str) -> str:
+        """Return the id of an attribute's child run."""
+        tags = {
+            "fairgen.kind": "train",
+            "fairgen.attribute": attribute,
+            "mlflow.parentRunId": self._run_id,
+        }
+        return self._find_or_create_run(f"{self._recipe.name}-{attribute}", tags)
+
+    def _find_or_create_run(self, name: str, tags: dict[str, str]) -> str:
+        tags = {
+            **tags,
+            "fairgen.recipe_hash": self._recipe.recipe_hash,
+            "fairgen.recipe": self._recipe.name,
+        }
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found = self.client.search_runs([self.experiment_id], query, max_results=1)
+        run = (
+            found[0]
+            if found
+            else self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+        )
+        return str(run.info.run_id)

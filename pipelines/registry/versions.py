@@ -1,0 +1,279 @@
+"""Adapters as registered models: versions, complete sets, aliases."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import mlflow.artifacts
+import mlflow.diffusers
+from mlflow.models import Model
+
+from fairgen.adapters import Adapter, load_adapter
+from fairgen.attributes import Attribute
+from pipelines.registry.runs import GRID, RecipeRuns, current
+from pipelines.version_tags import measured_tags, meets_thresholds, tags_of
+
+if TYPE_CHECKING:
+    from pipelines.evaluation import Evaluation
+    from pipelines.training_run import TrainedAttribute
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+
+
+@dataclass(frozen=True)
+class RegisteredAdapter:
+    """One version of one registered model, and whether it is the champion."""
+
+    name: str
+    version: str
+    champion: bool
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """One version with its aliases and tags."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version of one registered model that is served, and what its tags say of it.
+
+    `confusion` is what the judge saw where this category was asked: category -> share; None where
+    the version has not been measured.
+    """
+
+    name: str
+    version: str
+    adapter_set: str
+    sha256: str
+    confusion: dict[str, float] | None = field(hash=False)
+
+
+@dataclass(frozen=True)
+class ChampionSet:
+    """The champions of all categories of an attribute, trained together."""
+
+    adapter_set: str
+    members: dict[str, Champion]
+
+
+class Registry(RecipeRuns):
+    """A recipe's registered adapters on one tracking server, and the runs that they come from.
+
+    What is registered already is found again by its tags, so that a run started again adds nothing.
+    """
+
+    def register_adapter_set(
+        self, attribute: Attribute, trained: "TrainedAttribute", evaluation: "Evaluation | None"
+    ) -> list[RegisteredAdapter]:
+        """Register one version per category under a shared `adapter_set` tag and point the aliases
+        at them.
+
+        Every version becomes `candidate`. An evaluation that reaches the recipe's thresholds makes
+        the set `champion`; one that does not takes the alias from these versions.
+        """
+        adapters = [load_adapter(folder) for folder in trained.folders]
+        adapter_set = hashlib.sha256(
+            "".join(f"{adapter.name} {adapter.sha256}" for adapter in adapters).encode()
+        ).hexdigest()[:16]
+        cost = {
+            "training_seconds": f"{trained.training_seconds}",
+            "denoiser_rows": f"{trained.denoiser_rows}",
+        }
+        numbers: dict[str, str] = {}
+        for adapter, folder in zip(adapters, trained.folders, strict=True):
+            name = self._recipe.registered_name(attribute.name, adapter.metadata.category)
+            tags = {"adapter_set": adapter_set, **tags_of(adapter), **cost}
+            tags |= measured_tags(adapter, evaluation)
+            found = self.find_version(name, adapter_set)
+            if found is None:
+                run_id = self.job_run(attribute.name)
+                found = self.log_version(name, adapter, folder, tags, run_id)
+            held = self.client.get_model_version(name, found).tags
+            for key in (key for key, value in tags.items() if held.get(key) != value):
+                self.client.set_model_version_tag(name, found, key, tags[key])
+            numbers[name] = found
+        self.point(CANDIDATE, list(numbers), adapter_set)
+        if evaluation is not None and meets_thresholds(self._recipe, attribute, evaluation):
+            self.point(CHAMPION, list(numbers), adapter_set)
+        elif evaluation is not None:
+            for name, number in numbers.items():
+                if self._number(name, CHAMPION) == number:
+                    self.client.delete_registered_model_alias(name, CHAMPION)
+        return [
+            RegisteredAdapter(name, number, self._number(name, CHAMPION) == number)
+            for name, number in numbers.items()
+        ]
+
+    def champions(self) -> dict[str, ChampionSet]:
+        """Return attribute -> its champions; only complete sets that were trained together."""
+        return self._complete_sets(CHAMPION)
+
+    def candidates(self) -> dict[str, ChampionSet]:
+        """Return attribute -> its candidates, in the same way."""
+        return self._complete_sets(CANDIDATE)
+
+    def _complete_sets(self, alias: str) -> dict[str, ChampionSet]:
+        found: dict[str, ChampionSet] = {}
+        for attribute in self._recipe.attributes:
+            members = {
+                category: self._version_of(attribute.name, category, alias)
+                for category in attribute.names
+            }
+            complete = {c: member for c, member in members.items() if member is not None}
+            sets = {member.adapter_set for member in complete.values()}
+            if len(complete) == len(members) and len(sets) == 1:
+                found[attribute.name] = ChampionSet(sets.pop(), complete)
+        return found
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return every version of every adapter of the recipe, by name, newest first."""
+        found = []
+        for attribute in self._recipe.attributes:
+            for category in attribute.names:
+                name = self._recipe.registered_name(attribute.name, category)
+                models = self.client.search_registered_models(f"name = '{name}'")
+                aliases = models[0].aliases if models else {}
+                for stored in self.client.search_model_versions(f"name = '{name}'"):
+                    held = tuple(sorted(a for a, n in aliases.items() if n == stored.version))
+                    found.append(
+                        RegisteredVersion(name, str(stored.version), held, dict(stored.tags))
+                    )
+        return found
+
+    def promote(
+        self, attribute: str, adapter_set: str | None, force: bool
+    ) -> list[RegisteredAdapter]:
+        """Make a set champion, the candidates' when None; return its versions.
+
+        Raises ValueError for an unknown attribute, a set that is not complete, or one that was not
+        measured to reach the recipe's thresholds, unless forced.
+        """
+        names = [
+            self._recipe.registered_name(attribute, category)
+            for category in self._recipe.attribute(attribute).names
+        ]
+        versions = [found for found in self.versions() if found.name in names]
+        if adapter_set is None:
+            candidates = {v.tags["adapter_set"] for v in versions if CANDIDATE in v.aliases}
+            if len(candidates) != 1:
+                raise ValueError(f"{attribute}: got candidates of sets {sorted(candidates)}, "
+                                 "allowed is one; name the set")  # fmt: skip
+            adapter_set = candidates.pop()
+        chosen = {v.name: v for v in versions if v.tags["adapter_set"] == adapter_set}
+        if missing := sorted(set(names) - chosen.keys()):
+            known = sorted({v.tags["adapter_set"] for v in versions})
+            raise ValueError(
+                f"adapter_set: got {adapter_set!r}, which lacks {missing}; registered are {known}"
+            )
+        threshold = self._recipe.thresholds[attribute]
+        for found in chosen.values():
+            fd, hit_rate = (found.tags.get(key, "unmeasured") for key in ("fd", "hit_rate"))
+            good = fd != "unmeasured" and (
+                float(fd) <= threshold.max_fd and float(hit_rate) >= threshold.min_hit_rate
+            )
+            if not (good or force):
+                raise ValueError(
+                    f"{found.name} version {found.version}: got fd {fd} and hit rate "
+                    f"{hit_rate}, allowed are at most {threshold.max_fd} and at least "
+                    f"{threshold.min_hit_rate}"
+                )
+        self.point(CHAMPION, names, adapter_set)
+        return [
+            RegisteredAdapter(name, found.version, self._number(name, CHAMPION) == found.version)
+            for name, found in chosen.items()
+        ]
+
+    def download(self, found: "Champion | RegisteredVersion", into: Path) -> Path:
+        """Return the folder of one version's adapter, downloaded below `into`."""
+        target = into / found.name / found.version
+        target.mkdir(parents=True, exist_ok=True)
+        stored = self.client.get_model_version_download_uri(found.name, found.version)
+        model = Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=stored, dst_path=str(target), tracking_uri=self.tracking_uri
+            )
+        )
+        return model / Model.load(str(model)).flavors["diffusers"]["adapter_weights"]
+
+    def tags_of(self, version: "Champion") -> dict[str, str]:
+        """Return all that a version says of itself."""
+        return dict(self.client.get_model_version(version.name, version.version).tags)
+
+    def download_grid(self, version: "Champion", into: Path) -> Path | None:
+        """Return the same-seed pictures of a version's training, below `into`, if there are any."""
+        run_id = self.client.get_model_version(version.name, version.version).run_id
+        if not run_id or GRID not in {a.path for a in self.client.list_artifacts(run_id)}:
+            return None
+        return Path(self.client.download_artifacts(run_id, GRID, str(into)))
+
+    def _version_of(self, attribute: str, category: str, alias: str) -> "Champion | None":
+        name = self._recipe.registered_name(attribute, category)
+        if (number := self._number(name, alias)) is None:
+            return None
+        tags = self.client.get_model_version(name, number).tags
+        confusion = json.loads(tags["confusion"]) if "confusion" in tags else None
+        return Champion(name, number, tags["adapter_set"], tags["sha256"], confusion)
+
+    def point(self, alias: str, names: Sequence[str], adapter_set: str) -> None:
+        """Point an alias of all of an attribute's models at the versions of one set.
+
+        An alias moves model by model, so that two who move it at once could leave it mixed. Each
+        says first, in one tag, which set it wants, and goes on until the aliases are those of the
+        set that the tag names then: the last to say so wins, whoever ends last.
+        """
+        wish = f"{alias}_set"
+        self.client.set_registered_model_tag(names[0], wish, adapter_set)
+        wanted = ""
+        while wanted != (wanted := self._wish(names[0], wish)):
+            for name in names:
+                number = self.find_version(name, wanted)
+                if number is not None:
+                    self.client.set_registered_model_alias(name, alias, number)
+
+    def _wish(self, name: str, wish: str) -> str:
+        return str(self.client.get_registered_model(name).tags[wish])
+
+    def _number(self, name: str, alias: str) -> str | None:
+        """Return the version that an alias names, if the model exists and has it."""
+        found = self.client.search_registered_models(f"name = '{name}'")
+        number = found[0].aliases.get(alias) if found else None
+        return str(number) if number else None
+
+    def find_version(self, name: str, adapter_set: str) -> str | None:
+        """Return the version of a set; the same weights in another set are another version."""
+        versions = self.client.search_model_versions(f"name = '{name}'")
+        found = [int(v.version) for v in versions if v.tags.get("adapter_set") == adapter_set]
+        return str(min(found)) if found else None
+
+    def log_version(
+        self, name: str, adapter: Adapter, folder: Path, tags: dict[str, str], run_id: str
+    ) -> str:
+        """Register an adapter under a run and return its version: the oldest of its set, where
+        somebody else has registered the same meanwhile.
+        """
+        with current(self.tracking_uri):
+            logged = mlflow.diffusers.log_model(
+                str(folder),
+                self._recipe.base_path,
+                name=adapter.name,
+                run_id=run_id,
+                pip_requirements=[
+                    f"{package}=={version(package)}" for package in ("torch", "diffusers", "peft")
+                ],
+            )
+            own = str(mlflow.register_model(logged.model_uri, name, tags=tags).version)
+        oldest = self.find_version(name, tags["adapter_set"]) or own
+        if oldest != own:
+            self.client.delete_model_version(name, own)
+        return oldest
