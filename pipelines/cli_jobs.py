@@ -95,7 +95,7 @@ def follow_to_the_end(client: "JobSubmissionClient", job: str, cluster: str) -> 
     except KeyboardInterrupt:
         typer.echo(f"\n{job} goes on. Follow it: fairgen jobs attach {job} --cluster {cluster}")
         raise typer.Exit(130) from None
-    except (ValueError, ConnectionError) as error:
+    except (ValueError, OSError) as error:
         raise refusal(error) from error
     typer.echo(f"{job}: {status}")
     if status != "SUCCEEDED":

@@ -56,11 +56,11 @@ def check_shared(home: Path) -> None:
         )
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix="seen-by-all-", dir=home.resolve()) as marker:
-        look = ray.remote(Path.exists).options(num_cpus=0)
+        look = ray.remote(_exists)
         seen = {
             host: look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(Path(marker.name))
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+            ).remote(marker.name)
             for host, node in nodes.items()
         }
         blind = sorted(host for host, found in seen.items() if not ray.get(found))
@@ -69,6 +69,10 @@ def check_shared(home: Path) -> None:
             f"FAIRGEN_HOME: got {home.resolve()}, which {blind} do not see; allowed is a folder on "
             "storage that all nodes share"
         )
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
 
 
 def _provide_token() -> None:

@@ -144,6 +144,32 @@ def test_the_overlay_wants_no_gpu(rendered: dict[str, list[dict[str, Any]]]) -> 
     )
 
 
+def test_the_overlay_fits_into_the_machine_that_it_names(
+    rendered: dict[str, list[dict[str, Any]]],
+) -> None:
+    first_line = (CLUSTER / "kind/kustomization.yaml").read_text().splitlines()[0]
+    (cpus, gib) = re.findall(r"with (\d+) CPUs and (\d+) GiB", first_line)[0]
+    asked = [requests for manifest in rendered["kind"] for requests in requests_of(manifest)]
+    assert len(asked) == 9  # two heads, two workers, two autoscalers, and what keeps state
+    assert sum(parse_quantity(found["cpu"]) for found in asked) <= float(cpus)
+    assert sum(parse_quantity(found["memory"]) for found in asked) <= float(gib) * 2**30
+
+
+def requests_of(manifest: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield what an object's containers ask for when it starts: one pod a group."""
+    for template in pod_templates(manifest):
+        yield from (c["resources"]["requests"] for c in template["spec"]["containers"])
+    if manifest["kind"] in ("RayCluster", "RayService"):
+        yield ray_cluster(manifest)["autoscalerOptions"]["resources"]["requests"]
+
+
+def parse_quantity(text: str) -> float:
+    """Return a Kubernetes quantity as a number."""
+    units = {"m": 1e-3, "Mi": 2.0**20, "Gi": 2.0**30}
+    number, unit = re.fullmatch(r"([\d.]+)(m|Mi|Gi)?", str(text)).groups()
+    return float(number) * units.get(unit, 1)
+
+
 def test_the_serve_config_builds_this_endpoint() -> None:
     config = serve_config(ServeSettings())
     (application,) = config["applications"]

@@ -1,6 +1,7 @@
 """A Ray cluster of several nodes on this machine, with a dashboard that takes jobs."""
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,11 +21,14 @@ class Nodes:
     dashboard: str
     home: Path
     tracking_uri: str
+    address: str
+    folder: str
 
 
 @contextmanager
 def running_nodes(home: Path) -> Iterator[Nodes]:
-    """Start three nodes; their jobs find registry and storage in the environment.
+    """Start three nodes with addresses of their own; jobs find registry and storage in the nodes'
+    environment.
 
     Each has a folder of its own for Ray's files, as on machines apart: a job's code is unpacked
     there by every node for itself.
@@ -51,11 +55,38 @@ def running_nodes(home: Path) -> Iterator[Nodes]:
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             for index in (1, 2):
-                cluster.add_node(num_cpus=2, temp_dir=f"{short}/{index}")
+                cluster.add_node(
+                    num_cpus=2,
+                    temp_dir=f"{short}/{index}",
+                    node_ip_address=f"127.0.0.{1 + index}",
+                )
             for index in (0, 1, 2):  # a job asks here where several clusters share a machine
                 Path(f"{short}/{index}/ray_current_cluster").write_text(cluster.gcs_address)
             patch.undo()
-            yield Nodes(f"http://127.0.0.1:{port}", home, tracking_uri)
+            dashboard = f"http://127.0.0.1:{port}"
+            yield Nodes(dashboard, home, tracking_uri, cluster.gcs_address, short)
         finally:
             patch.undo()
             cluster.shutdown()
+
+
+@contextmanager
+def blind_node(nodes: Nodes) -> Iterator[str]:
+    """Start one more node, before whose eyes an empty file system covers the shared storage; yield
+    its address. Needs root.
+    """
+    address = "127.0.0.9"
+    ray = (
+        f"{Path(sys.executable).parent}/ray start --address={nodes.address} --block --num-cpus=1 "
+        f"--node-ip-address={address} --temp-dir={nodes.folder}/blind"
+    )
+    started = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {nodes.home} && exec {ray}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield address
+    finally:
+        started.terminate()
+        started.wait(60)

@@ -19,7 +19,7 @@ from pipelines.jobs import connect, jobs_of
 from pipelines.recipe import load_recipe
 from pipelines.tracking_server import free_port
 from pipelines.training_run import find_trained
-from tests.pipelines.nodes import Nodes, running_nodes
+from tests.pipelines.nodes import Nodes, blind_node, running_nodes
 from tests.tiny import save_tiny_clip
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -170,6 +170,29 @@ def test_a_cluster_that_does_not_answer_is_named(recipe_path: Path, tmp_path: Pa
     status, shown = run(tmp_path, "train-all", str(recipe_path), "--cluster", nowhere)
     assert status == 2
     assert f"cluster: got '{nowhere}', which does not answer as a Ray dashboard" in shown
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="covers a folder before a node's eyes: needs root")
+def test_a_node_that_does_not_see_the_storage_is_named_before_anything_is_trained(
+    trained: tuple[str, str], nodes: Nodes, make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = make_recipe(tmp_path, "blind")
+    with blind_node(nodes) as address:
+        wait_for(lambda: len(alive(nodes)) == 4)
+        asked = ["train-all", str(path), "--no-eval", "--cluster", nodes.dashboard]
+        status, shown = run(tmp_path, *asked)
+    assert status == 1
+    assert f"FAIRGEN_HOME: got {nodes.home}, which ['{address}'] do not see" in " ".join(
+        shown.split()
+    )
+    assert "waiting" not in shown
+
+
+def alive(nodes: Nodes) -> list[Any]:
+    """Return the nodes that are alive."""
+    from ray.util.state import list_nodes
+
+    return list_nodes(nodes.dashboard, filters=[("state", "=", "ALIVE")])
 
 
 def test_the_same_recipe_again_skips_what_is_trained_and_its_champions_are_served(
