@@ -5,19 +5,30 @@ answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli_jobs import jobs_app, run_on_cluster
-from pipelines.cli_options import DEFAULT, HOME, REPORT, Base, Cluster, RecipePath, load, refusal
+from pipelines.cli_options import (
+    CALIBRATE,
+    DEFAULT,
+    HOME,
+    REPORT,
+    Base,
+    Cluster,
+    RecipePath,
+    load,
+    refusal,
+    settings_of,
+)
 from pipelines.cli_registry import registry_app
+from pipelines.cli_serve import serve_app
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.evaluation import Evaluation
-    from pipelines.serve.settings import ServeSettings
     from pipelines.train_all import Outcome
 
 app = typer.Typer(
@@ -29,9 +40,9 @@ recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(registry_app)
+app.add_typer(serve_app)
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-_CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
 
 
 @app.callback()
@@ -202,48 +213,11 @@ def bench(
 
     loaded = load(recipe, base)
     try:
-        figures = benchmark.bench(loaded, _settings(recipe, base), HOME, out, full_size)
+        figures = benchmark.bench(loaded, settings_of(recipe, base), HOME, out, full_size)
     except ValueError as error:
         raise refusal(error) from error
     Console().print(benchmark.table_of(figures))
     typer.echo(f"Every figure: {out}")
-
-
-@app.command()
-def serve(
-    recipe: RecipePath = DEFAULT,
-    base: Base = None,
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
-    replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
-    max_rows: Annotated[int, typer.Option(help="Denoiser rows a pass.", min=2)] = 16,
-    calibrate: Annotated[bool, typer.Option(help=_CALIBRATE)] = False,
-    cluster: Cluster = None,
-) -> None:
-    """Serve the registry's champions behind the OpenAI Images API: here until interrupted, or on a
-    cluster, as its Serve config says.
-    """
-    from rich.console import Console
-
-    from pipelines.serve.remote import deploy, serve_config
-    from pipelines.serve.run import serve_until_interrupted
-    from pipelines.serve.settings import ServeSettings
-
-    load(recipe, base)
-    changes: dict[str, Any] = {
-        "max_replicas": replicas,
-        "max_rows": max_rows,
-        "calibrate": calibrate,
-    }
-    if cluster is not None:
-        there = ServeSettings(recipe=recipe, base=base, **changes)
-        try:
-            deploy(cluster, serve_config(there), typer.echo)
-        except ValueError as error:
-            raise refusal(error) from error
-        return
-    settings = _settings(recipe, base, **changes)
-    serve_until_interrupted(settings, HOME, host, port, Console())
 
 
 @app.command()
@@ -259,7 +233,7 @@ def generate(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The first picture's seed.", min=0)] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
-    calibrate: Annotated[bool, typer.Option(help=_CALIBRATE)] = False,
+    calibrate: Annotated[bool, typer.Option(help=CALIBRATE)] = False,
     base: Base = None,
 ) -> None:
     """Paint with the registry's champions into a folder, without a server."""
@@ -334,15 +308,6 @@ def recipe_check(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     for attribute in loaded.attributes:
         typer.echo(f"{attribute.name}: {', '.join(attribute.names)}")
     typer.echo(f"{loaded.name} on {loaded.base_path}, recipe hash {loaded.recipe_hash}")
-
-
-def _settings(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings":
-    """Return the endpoint's settings for a recipe, found from whatever folder a replica runs in."""
-    from pipelines.serve.settings import ServeSettings
-
-    path = recipe.resolve() if recipe.exists() else recipe
-    folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base
-    return ServeSettings(recipe=path, base=folder, **changes)
 
 
 def _show(outcome: "Outcome", console: "Console") -> None:

@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
+    from pipelines.serve.settings import ServeSettings
 
 _SHARED = os.environ.get("FAIRGEN_HOME")  # on a cluster: a folder that all nodes see
 HOME = Path(_SHARED or ".fairgen")
@@ -25,6 +26,7 @@ Cluster = Annotated[
         help="Run on a Ray cluster: its dashboard, such as http://head:8265.",
     ),
 ]
+CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
 DEFAULT = Path("pipelines/recipes/portraits.yaml")
 
 
@@ -41,3 +43,12 @@ def load(path: Path, base: str | None = None) -> "Recipe":
 def refusal(error: Exception) -> typer.Exit:
     typer.secho(str(error), fg="red", err=True)
     return typer.Exit(2)
+
+
+def settings_of(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings":
+    """Return the endpoint's settings for a recipe, found from whatever folder a replica runs in."""
+    from pipelines.serve.settings import ServeSettings
+
+    path = recipe.resolve() if recipe.exists() else recipe
+    folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base
+    return ServeSettings(recipe=path, base=folder, **changes)

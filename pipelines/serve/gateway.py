@@ -17,8 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.recipe import Recipe
+from pipelines.serve.decisions import DecisionLog
 from pipelines.serve.errors import RequestError, refused_field
 from pipelines.serve.guard import Guard
 from pipelines.serve.indicator import Assignment
@@ -31,6 +33,7 @@ from pipelines.serve.schemas import (
     ImageRequest,
     ImageResponse,
     PartialImage,
+    Provenance,
 )
 from pipelines.serve.settings import ServeSettings
 
@@ -58,6 +61,13 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     desk = _Desk(backend, settings, recipe)
 
     app.add_middleware(Guard, settings=settings)
+    if settings.door.cors_origins:  # outermost: a browser asks first, without a key
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.door.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
 
     @app.exception_handler(RequestError)
     async def refuse(_: Request, error: RequestError) -> Response:
@@ -77,12 +87,13 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         return RequestError(500, "internal error").response()
 
     @app.post("/v1/images/generations", response_model=ImageResponse)
-    async def generate(request: ImageRequest) -> Response:
+    async def generate(request: ImageRequest, http: Request) -> Response:
         orders = await desk.orders(request)
+        caller = http.state.caller
         if request.stream:
-            events = await _begun(desk.stream(request, orders))
+            events = await _begun(desk.stream(request, orders, caller))
             return StreamingResponse(events, media_type="text/event-stream")
-        answer = await desk.answer(request, orders)
+        answer = await desk.answer(request, orders, caller)
         return Response(answer.model_dump_json(), media_type="application/json")
 
     @app.get("/v1/models")
@@ -126,6 +137,7 @@ class _Desk:
     def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
         self._backend, self._settings, self._recipe = backend, settings, recipe
         self._in_flight = 0
+        self._decisions = DecisionLog(settings.decisions) if settings.decisions else None
         self.started = int(time.time())
         self.models = (recipe.registry.prefix, f"{recipe.registry.prefix}-base")
 
@@ -179,9 +191,10 @@ class _Desk:
         return orders_of(request, assignment, self._recipe.generation)
 
     async def deliveries(
-        self, request: ImageRequest, orders: Sequence[Order]
+        self, request: ImageRequest, orders: Sequence[Order], caller: str
     ) -> AsyncIterator[Delivery]:
         """Yield deliveries within the time limit. Raises 408 after it."""
+        delivered: list[Provenance] = []
         self._in_flight += len(orders)
         painting = self._backend.paint(orders, self.check_model(request.model))
         limit = self._settings.limits.timeout_s
@@ -192,6 +205,8 @@ class _Desk:
                 delivery = await asyncio.wait_for(anext(painting), left)
                 if delivery.error is not None:
                     raise RequestError(500, "a picture could not be painted", code="failed")
+                if delivery.provenance is not None:
+                    delivered.append(delivery.provenance)
                 yield delivery
         except StopAsyncIteration:
             return
@@ -200,12 +215,16 @@ class _Desk:
         finally:
             self._in_flight -= len(orders)
             await painting.aclose()  # type: ignore[attr-defined]
+            if self._decisions is not None:
+                self._decisions.write(caller, request, orders, delivered)
 
-    async def answer(self, request: ImageRequest, orders: Sequence[Order]) -> ImageResponse:
+    async def answer(
+        self, request: ImageRequest, orders: Sequence[Order], caller: str
+    ) -> ImageResponse:
         """Return the whole response when every picture is there."""
         data: dict[int, ImageData] = {}
         size = ""
-        async for delivery in self.deliveries(request, orders):
+        async for delivery in self.deliveries(request, orders, caller):
             if delivery.provenance is not None:
                 size = delivery.size
                 data[delivery.index] = ImageData(
@@ -218,14 +237,16 @@ class _Desk:
             size=size,
         )
 
-    async def stream(self, request: ImageRequest, orders: Sequence[Order]) -> AsyncIterator[str]:
+    async def stream(
+        self, request: ImageRequest, orders: Sequence[Order], caller: str
+    ) -> AsyncIterator[str]:
         """Yield server-sent events: partial images, then each finished one.
 
         A refusal after the first event is an event of its own; before it, an HTTP status.
         """
         begun = False
         try:
-            async for delivery in self.deliveries(request, orders):
+            async for delivery in self.deliveries(request, orders, caller):
                 begun = True
                 if not delivery.content:
                     yield ": accepted\n\n"

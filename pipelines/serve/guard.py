@@ -1,23 +1,29 @@
-"""What stands before the application: known keys, and bodies of an allowed size."""
+"""What stands before the application: known keys, so many requests each, and headers and bodies of
+an allowed size.
+"""
 
-import hmac
-import os
+from contextlib import nullcontext
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serve.errors import RequestError
+from pipelines.serve.keys import KeyRing
 from pipelines.serve.settings import ServeSettings
+from pipelines.serve.turnstile import Turnstile
 
 _OPEN = {"/health", "/", "/docs", "/openapi.json"}
 
 
 class Guard:
-    """Plain ASGI, so that it adds no task to a request."""
+    """Plain ASGI, so that it adds no task to a request; it leaves the caller in the request's
+    state.
+    """
 
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
         self._app, self._body_bytes = app, settings.limits.body_bytes
-        self._keys = [k for k in os.environ.get(settings.api_keys_env, "").split(",") if k]
+        self._header_bytes = settings.limits.header_bytes
+        self._keys, self._turnstile = KeyRing(settings.door), Turnstile(settings.door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -25,25 +31,36 @@ class Guard:
             return
         request = Request(scope, receive)
         try:
-            self._check_key(request)
-            body = await self._read_body(request)
-        except RequestError as error:
+            self._check_headers(request)
+            caller = self._caller(request)
+            scope.setdefault("state", {})["caller"] = caller
+            counted = request.method == "POST"
+            with self._turnstile.admitted(caller) if counted else nullcontext():
+                body = await self._read_body(request)
+                unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+                async def again() -> Message:
+                    return unread.pop() if unread else await receive()
+
+                await self._app(scope, again, send)
+        except RequestError as error:  # of the guard: the application answers its own
             await error.response()(scope, receive, send)
-            return
-        unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def again() -> Message:
-            return unread.pop() if unread else await receive()
-
-        await self._app(scope, again, send)
-
-    def _check_key(self, request: Request) -> None:
-        """Raise 401 when keys are configured and the request brings none of them."""
-        if not self._keys or request.url.path in _OPEN:
-            return
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if not any([hmac.compare_digest(given, key.encode()) for key in self._keys]):
+    def _caller(self, request: Request) -> str:
+        """Return the name of the request's key, its address where no key is wanted. Raises 401."""
+        if not self._keys.locked or request.url.path in _OPEN:
+            return request.client.host if request.client else ""
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if (caller := self._keys.caller(given)) is None:
             raise RequestError(401, "the API key is missing or wrong", code="invalid_api_key")
+        return caller
+
+    def _check_headers(self, request: Request) -> None:
+        """Raise 431 for headers that are too large."""
+        size = sum(len(name) + len(value) for name, value in request.headers.raw)
+        if size > self._header_bytes:
+            message = f"headers: got {size} bytes, allowed are {self._header_bytes}"
+            raise RequestError(431, message)
 
     async def _read_body(self, request: Request) -> bytes:
         """Return the body. Raises 413 for one that is too large, however it is announced."""

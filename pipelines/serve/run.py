@@ -1,10 +1,13 @@
 """`fairgen serve`: the application on a local or joined cluster, until it is interrupted."""
 
 import signal
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 
@@ -16,28 +19,56 @@ from pipelines.tracking_server import tracking_server
 APP = "fairgen"
 
 
+@dataclass(frozen=True)
+class Tls:
+    """The files of an HTTPS endpoint."""
+
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def of(cls, certificate: Path | None, key: Path | None) -> Self:
+        """Raise ValueError unless both are there and belong together."""
+        if certificate is None or key is None:
+            raise ValueError("tls: got one of certificate and key, allowed are both")
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            raise ValueError(f"tls: got {certificate} and {key}, which no server can use: "
+                             f"{error}") from error  # fmt: skip
+        return cls(certificate.resolve(), key.resolve())
+
+
 @contextmanager
-def served(settings: ServeSettings, home: Path, host: str, port: int) -> Iterator[str]:
+def served(
+    settings: ServeSettings, home: Path, host: str, port: int, tls: Tls | None = None
+) -> Iterator[str]:
     """Serve over the registry under `home` (or that of the environment); yield the address."""
     from ray import serve
 
+    files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
     with tracking_server(home) as tracking_uri, cluster_session():
-        serve.start(http_options={"host": host, "port": port})
+        serve.start(http_options={"host": host, "port": port, **files})
         named = settings.model_copy(update={"tracking_uri": tracking_uri})
         serve.run(build(named), name=APP)
         try:
-            yield f"http://{host}:{port}"
+            yield f"{'https' if tls else 'http'}://{host}:{port}"
         finally:
             serve.shutdown()
 
 
 def serve_until_interrupted(
-    settings: ServeSettings, home: Path, host: str, port: int, console: Console
+    settings: ServeSettings,
+    home: Path,
+    host: str,
+    port: int,
+    console: Console,
+    tls: Tls | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM."""
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
-    with served(settings, home, host, port) as address:
+    with served(settings, home, host, port, tls) as address:
         console.print(f"The page: {address}/   the API: {address}/v1   its docs: {address}/docs")
         ended.wait()

@@ -17,8 +17,27 @@ class Limits(BaseModel):
     guidance_scale: float = Field(default=30.0, ge=1)
     prompt_chars: int = Field(default=2000, ge=1)
     body_bytes: int = Field(default=65_536, ge=1024)
+    header_bytes: int = Field(default=16_384, ge=1024)
     queued_images: int = Field(default=512, ge=1)
     timeout_s: float = Field(default=300.0, gt=0)
+
+
+class DoorConfig(BaseModel):
+    """Who may come in, and how much each may ask.
+
+    Keys stand in an environment variable, separated by commas, and in a file, one a line, which is
+    read again when it changes. Where there are none everybody may come in, and the limits hold for
+    an address instead of a key. `cors_origins` are the web pages of other hosts that may read
+    answers: none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keys_env: str = "FAIRGEN_API_KEYS"
+    keys_file: Path | None = None
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    concurrent_requests: int | None = Field(default=None, ge=1)
+    cors_origins: tuple[str, ...] = ()
 
 
 class ServeSettings(BaseModel):
@@ -30,7 +49,8 @@ class ServeSettings(BaseModel):
     server that names the champions, None that of the cluster's MLFLOW_TRACKING_URI; without one the
     endpoint paints with the base model only. `max_rows` is the size of a pass: on a CPU a row gets
     no cheaper beyond 16, only later; a GPU wants more. `gpus_per_replica` None takes what the
-    cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any.
+    cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any. `decisions` is a file that
+    gets a line a request: what was decided, and no picture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,5 +67,6 @@ class ServeSettings(BaseModel):
     upscale_delay_s: float = Field(default=10.0, ge=0)
     cpus_per_replica: float = Field(default=1.0, gt=0)
     gpus_per_replica: float | None = Field(default=None, ge=0)
-    api_keys_env: str = "FAIRGEN_API_KEYS"
+    door: DoorConfig = DoorConfig()
+    decisions: Path | None = None
     limits: Limits = Limits()

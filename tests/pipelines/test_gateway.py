@@ -19,7 +19,7 @@ from pipelines.recipe import Recipe, load_recipe
 from pipelines.serve import build, deployments
 from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
-from pipelines.serve.settings import Limits, ServeSettings
+from pipelines.serve.settings import DoorConfig, Limits, ServeSettings
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import register_champions
 from tests.tiny import tiny_pipeline
@@ -312,6 +312,39 @@ def test_with_api_keys_only_their_holders_are_served(
         with pytest.raises(AuthenticationError, match="API key is missing or wrong"):
             endpoint.generate()
         assert json.loads(endpoint.get("/health"))["status"] == "ok"
+
+
+def test_decisions_are_kept_and_prompts_are_not(
+    tracking_uri: str, served_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    prompt, log = "a portrait of a nurse in Ouagadougou", tmp_path / "decisions.jsonl"
+    for endpoint in open_endpoint(served_recipe, tracking_uri=tracking_uri, decisions=log):
+        endpoint.generate(prompt, n=2, seed=3, fairness={"gender": "uniform"})
+        list(endpoint.client.images.generate(prompt=prompt, stream=True, extra_body=OPTIONS))
+        endpoint.post(json.dumps({"prompt": prompt, "n": 99}).encode())
+    first, second = (json.loads(line) for line in log.read_text().splitlines())
+    assert first["delivered"] == 2 and first["caller"] == "127.0.0.1"
+    assert [picture["seed"] for picture in first["pictures"]] == [3, 4]
+    assert {p["categories"]["gender"] for p in first["pictures"]} == {"woman", "man"}
+    assert sorted(first["adapters"]) == ["served-gender-man 1", "served-gender-woman 1"]
+    assert second["delivered"] == 1 and second["prompt_sha256"] == first["prompt_sha256"]
+    assert "Ouagadougou" not in caplog.text + log.read_text()
+
+
+@pytest.mark.parametrize("open_to", [(), ("https://page.example",)])
+def test_pages_of_other_hosts_read_answers_only_where_they_are_named(
+    served_recipe: Recipe, open_to: tuple[str, ...]
+) -> None:
+    asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
+    for endpoint in open_endpoint(served_recipe, door=DoorConfig(cors_origins=open_to)):
+        url = f"{endpoint.address}/v1/images/generations"
+        request = urllib.request.Request(url, headers=asked, method="OPTIONS")
+        try:
+            allowed = urllib.request.urlopen(request).headers["Access-Control-Allow-Origin"]
+        except urllib.error.HTTPError as error:
+            allowed = error.headers["Access-Control-Allow-Origin"]
+        assert allowed == (open_to[0] if open_to else None)
 
 
 def test_overload_is_a_429_that_says_when_to_come_back(served_recipe: Recipe) -> None:
