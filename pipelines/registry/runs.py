@@ -101,9 +101,12 @@ class RecipeRuns:
         self.client.update_run(run_id, status="RUNNING")
         settings = {"attribute": attribute, "base": self._recipe.base}
         settings |= self._recipe.discovery_of(attribute).model_dump(mode="json")
-        self.client.log_batch(
-            run_id, params=[Param(name, str(value)) for name, value in settings.items()]
-        )
+        params = {name: str(value) for name, value in settings.items()}
+        try:
+            self.client.log_batch(run_id, params=[Param(*item) for item in params.items()])
+        except MlflowException:  # another process has logged them at the same moment
+            if self.client.get_run(run_id).data.params != params:
+                raise
         return run_id
 
     def close_job(self, attribute: str, finished: bool) -> None:

@@ -65,7 +65,13 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_interruptible,
         )
+
+
+def _interruptible() -> None:
+    """Take interrupts, which a run in the background ignores and would hand on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
