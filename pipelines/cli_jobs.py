@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from pipelines.recipe import Recipe
 
 jobs_app = typer.Typer(help="Look after the jobs of a cluster.", invoke_without_command=True)
-ClusterAddress = Annotated[
-    str,
-    typer.Option(
-        "--cluster",
-        envvar="FAIRGEN_CLUSTER",
-        help="The cluster's dashboard, such as http://head:8265.",
-    ),
-]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="As `fairgen jobs` shows it.")]
 
 
@@ -34,10 +26,6 @@ def list_jobs(
     """Show the jobs of a cluster, the oldest first."""
     if context.invoked_subcommand is not None:
         return
-    if cluster is None:
-        raise refusal(
-            ValueError("cluster: got none, allowed is an address such as http://head:8265")
-        )
     from rich.console import Console
     from rich.table import Table
 
@@ -50,13 +38,13 @@ def list_jobs(
 
 
 @jobs_app.command()
-def attach(job: JobId, cluster: ClusterAddress) -> None:
+def attach(job: JobId, cluster: Cluster = None) -> None:
     """Follow a job's output from its beginning to its end."""
-    follow_to_the_end(_connected(cluster), job, cluster)
+    follow_to_the_end(_connected(cluster), job)
 
 
 @jobs_app.command()
-def stop(job: JobId, cluster: ClusterAddress) -> None:
+def stop(job: JobId, cluster: Cluster = None) -> None:
     """Stop a job; what it has finished stays, and the same recipe goes on from there."""
     from pipelines.jobs import check_known
 
@@ -79,10 +67,10 @@ def run_on_cluster(recipe: "Recipe", verb: "Verb", cluster: str, flags: Sequence
     except ValueError as error:
         raise refusal(error) from error
     typer.echo(f"{job} {'submitted' if new else 'is running already: following it'}")
-    follow_to_the_end(client, job, cluster)
+    follow_to_the_end(client, job)
 
 
-def follow_to_the_end(client: "JobSubmissionClient", job: str, cluster: str) -> None:
+def follow_to_the_end(client: "JobSubmissionClient", job: str) -> None:
     """Show a job's output; end the command as the job ends. An interrupt leaves the job alone."""
     from pipelines.jobs import follow
 
@@ -93,7 +81,8 @@ def follow_to_the_end(client: "JobSubmissionClient", job: str, cluster: str) -> 
     try:
         status = follow(client, job, write)
     except KeyboardInterrupt:
-        typer.echo(f"\n{job} goes on. Follow it: fairgen jobs attach {job} --cluster {cluster}")
+        again = f"fairgen jobs attach {job} --cluster {client.get_address()}"
+        typer.echo(f"\n{job} goes on. Follow it: {again}")
         raise typer.Exit(130) from None
     except (ValueError, OSError) as error:
         raise refusal(error) from error
@@ -102,10 +91,12 @@ def follow_to_the_end(client: "JobSubmissionClient", job: str, cluster: str) -> 
         raise typer.Exit(1)
 
 
-def _connected(cluster: str) -> "JobSubmissionClient":
+def _connected(cluster: str | None) -> "JobSubmissionClient":
     from pipelines.jobs import connect
 
     try:
+        if cluster is None:
+            raise ValueError("cluster: got none, allowed is an address such as http://head:8265")
         return connect(cluster)
     except ValueError as error:
         raise refusal(error) from error

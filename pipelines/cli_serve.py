@@ -18,14 +18,15 @@ from pipelines.cli_options import (
 )
 
 serve_app = typer.Typer()
+_LISTEN = "Where to listen here; on a cluster the Serve config says."
 
 
 @serve_app.command()
 def serve(
     recipe: RecipePath = DEFAULT,
     base: Base = None,
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
+    host: Annotated[str, typer.Option(help=_LISTEN)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help=_LISTEN)] = 8000,
     replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
     max_rows: Annotated[int, typer.Option(help="Denoiser rows a pass.", min=2)] = 16,
     calibrate: Annotated[bool, typer.Option(help=CALIBRATE)] = False,
@@ -72,6 +73,8 @@ def serve(
     }
     try:
         if cluster is not None:
+            if tls_certificate or tls_key:
+                raise ValueError("tls: on a cluster it stands in the Serve config's http_options")
             there = ServeSettings(recipe=recipe, base=base, **changes)
             deploy(cluster, serve_config(there), typer.echo)
             return

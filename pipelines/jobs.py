@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Literal
 
 import yaml
 
-from pipelines.recipe import PROJECT_ROOT, Recipe
+from pipelines.shipped import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+    from pipelines.recipe import Recipe
 
 _PACKAGES = ("fairgen", "pipelines")
 _HASH, _VERB, _NAME = "fairgen.recipe_hash", "fairgen.verb", "fairgen.recipe"
@@ -56,7 +58,7 @@ def connect(address: str) -> "JobSubmissionClient":
 
 
 def submit(
-    client: "JobSubmissionClient", recipe: Recipe, verb: Verb, flags: Sequence[str] = ()
+    client: "JobSubmissionClient", recipe: "Recipe", verb: Verb, flags: Sequence[str] = ()
 ) -> tuple[str, bool]:
     """Submit a workflow of a recipe; return the job's id, and whether it is a new job.
 
@@ -153,7 +155,7 @@ def describe_jobs(client: "JobSubmissionClient") -> list[tuple[str, str, str, st
     return rows
 
 
-def _pack(recipe: Recipe, parcel: Path) -> None:
+def _pack(recipe: "Recipe", parcel: Path) -> None:
     """Leave the code and the recipe, as it was understood here, in a folder."""
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for package in _PACKAGES:

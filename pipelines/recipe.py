@@ -20,12 +20,11 @@ from fairgen.judges import Judge, JudgeConfig
 from pipelines.loading import LoadingConfig, load_pipeline
 from pipelines.measuring import AblationConfig, ComparisonConfig, EvaluationConfig, Section
 from pipelines.recipe_errors import describe
-from pipelines.shipped import RECIPES, spelt_out
+from pipelines.shipped import PROJECT_ROOT, RECIPES, spelt_out
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _SAMPLED_BYTES = 1 << 20
 _SCHEDULERS = {
     "ddim": "DDIMScheduler",

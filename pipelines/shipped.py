@@ -8,6 +8,7 @@ import yaml
 
 from fairgen.prompt_sets import ConceptPrompts, load_prompt_set
 
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RECIPES = Path(__file__).parent / "recipes"
 
 

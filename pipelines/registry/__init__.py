@@ -1,6 +1,6 @@
 """The registry: MLflow's runs and registered models. Nothing else imports mlflow."""
 
-from pipelines.registry.push import push
+from pipelines.registry.migration import push
 from pipelines.registry.runs import log_curve
 from pipelines.registry.versions import (
     Champion,

@@ -234,15 +234,14 @@ class Registry(RecipeRuns):
         """
         wish = f"{alias}_set"
         self.client.set_registered_model_tag(names[0], wish, adapter_set)
-        wanted = ""
-        while wanted != (wanted := self._wish(names[0], wish)):
+        while True:
             for name in names:
-                number = self.find_version(name, wanted)
-                if number is not None:
+                if (number := self.find_version(name, adapter_set)) is not None:
                     self.client.set_registered_model_alias(name, alias, number)
-
-    def _wish(self, name: str, wish: str) -> str:
-        return str(self.client.get_registered_model(name).tags[wish])
+            wanted = self.client.get_registered_model(names[0]).tags[wish]
+            if wanted == adapter_set:
+                return
+            adapter_set = wanted
 
     def _number(self, name: str, alias: str) -> str | None:
         """Return the version that an alias names, if the model exists and has it."""

@@ -216,7 +216,10 @@ class _Desk:
             self._in_flight -= len(orders)
             await painting.aclose()  # type: ignore[attr-defined]
             if self._decisions is not None:
-                self._decisions.write(caller, request, orders, delivered)
+                try:
+                    self._decisions.write(caller, request, orders, delivered)
+                except OSError:  # a full disk shall cost no picture
+                    log.exception("a decision is not logged")
 
     async def answer(
         self, request: ImageRequest, orders: Sequence[Order], caller: str

@@ -20,6 +20,7 @@ from typer.main import get_command
 from pipelines.cli import app
 from pipelines.serve import _DRAIN_MARGIN_S, ServeSettings
 from pipelines.serve.remote import CONFIG, serve_config
+from pipelines.serve.settings import DoorConfig
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -183,8 +184,25 @@ def test_the_serve_config_builds_this_endpoint() -> None:
     }  # fmt: skip
 
 
+def test_flags_leave_the_config_s_other_settings_alone(tmp_path: Path) -> None:
+    config = yaml.safe_load(CONFIG.read_text())
+    config["applications"][0]["args"]["door"] = {"keys_file": "/mnt/keys", "concurrent_requests": 9}
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(config))
+    settings = ServeSettings(door=DoorConfig(requests_per_minute=5))
+    door = serve_config(settings, tmp_path / "serve.yaml")["applications"][0]["args"]["door"]
+    assert door == {
+        "keys_file": "/mnt/keys", "concurrent_requests": 9, "requests_per_minute": 5,
+    }  # fmt: skip
+
+
 def test_a_file_that_is_no_serve_config_is_refused(tmp_path: Path) -> None:
-    for text in ("applications: [{args: {max_row: 4}, import_path: a.b:c}]", "x: 1", "[", "1"):
+    for text in (
+        "applications: [{args: {max_row: 4}, import_path: a.b:c}]",
+        "x: 1",
+        "applications: []",
+        "[",
+        "1",
+    ):
         (tmp_path / "serve.yaml").write_text(text)
         with pytest.raises(ValueError, match=r"config: got .*, which is no Serve config"):
             serve_config(ServeSettings(), tmp_path / "serve.yaml")

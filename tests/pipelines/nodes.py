@@ -1,9 +1,11 @@
 """A Ray cluster of several nodes on this machine, with a dashboard that takes jobs."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,3 +92,34 @@ def blind_node(nodes: Nodes) -> Iterator[str]:
     finally:
         started.terminate()
         started.wait(60)
+
+
+@contextmanager
+def locked_head(token: str) -> Iterator[tuple[str, str]]:
+    """Start a head that wants a token; yield its dashboard and the token."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="fg-", dir="/tmp") as folder:
+        started = subprocess.Popen(
+            [
+                f"{Path(sys.executable).parent}/ray", "start", "--head", "--block", "--num-cpus=1",
+                f"--port={free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}/0",
+                f"--dashboard-agent-listen-port={free_port()}",
+            ],
+            env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 120
+            while not _answers(port):
+                assert started.poll() is None and time.monotonic() < deadline, "no head"
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}", token
+        finally:
+            started.terminate()
+            started.wait(60)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0

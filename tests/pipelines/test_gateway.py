@@ -332,6 +332,14 @@ def test_decisions_are_kept_and_prompts_are_not(
     assert "Ouagadougou" not in caplog.text + log.read_text()
 
 
+def test_a_decision_that_cannot_be_kept_costs_no_picture(
+    served_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for endpoint in open_endpoint(served_recipe, decisions=tmp_path):  # a folder takes no line
+        assert len(endpoint.generate(n=2)) == 2
+    assert "a decision is not logged" in caplog.text
+
+
 @pytest.mark.parametrize("open_to", [(), ("https://page.example",)])
 def test_pages_of_other_hosts_read_answers_only_where_they_are_named(
     served_recipe: Recipe, open_to: tuple[str, ...]
@@ -385,11 +393,24 @@ def test_a_registry_that_is_down_does_not_stop_serving(served_recipe: Recipe) ->
 
 
 @pytest.mark.parametrize(
-    ("had", "wanted", "taken"), [(2.0, None, 1), (0.0, None, 0), (2.0, 0.5, 0.5)]
+    ("had", "wanted", "of_cluster", "taken"),
+    [
+        (2.0, None, None, 1),
+        (0.0, None, None, 0),
+        (2.0, 0.5, "1", 0.5),
+        (0.0, None, "1", 1),
+        (2.0, None, "0", 0),
+    ],
 )
-def test_a_generator_takes_a_gpu_where_there_is_one(
-    monkeypatch: pytest.MonkeyPatch, had: float, wanted: float | None, taken: float
+def test_a_generator_takes_a_gpu_where_there_is_one_or_the_cluster_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    had: float,
+    wanted: float | None,
+    of_cluster: str | None,
+    taken: float,
 ) -> None:
+    if of_cluster is not None:
+        monkeypatch.setenv("FAIRGEN_GPUS_PER_REPLICA", of_cluster)
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": had} if had else {})
     gateway = build(ServeSettings(gpus_per_replica=wanted))._bound_deployment
     generator = gateway.init_args[2]._bound_deployment

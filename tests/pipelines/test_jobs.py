@@ -7,19 +7,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from openai import OpenAI
+from ray.job_submission import JobDetails, JobStatus
 
-from pipelines.jobs import connect, jobs_of
+from pipelines.jobs import connect, follow, jobs_of
 from pipelines.recipe import load_recipe
 from pipelines.tracking_server import free_port
 from pipelines.training_run import find_trained
-from tests.pipelines.nodes import Nodes, blind_node, running_nodes
+from tests.pipelines.nodes import Nodes, blind_node, locked_head, running_nodes
 from tests.tiny import save_tiny_clip
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -129,7 +130,7 @@ def test_jobs_are_listed_with_how_they_ended(
     assert re.search(rf"{trained[0]}.*on-nodes.*SUCCEEDED", shown)
 
 
-def test_two_clients_of_one_recipe_follow_one_job_and_a_stopped_one_can_go_on(
+def test_two_clients_of_one_recipe_follow_one_job_and_it_can_be_stopped(
     trained: tuple[str, str], nodes: Nodes, make_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = make_recipe(tmp_path, "joined", discovery={"num_updates": 4000})
@@ -147,14 +148,21 @@ def test_two_clients_of_one_recipe_follow_one_job_and_a_stopped_one_can_go_on(
     found = [j for j in jobs_of(connect(nodes.dashboard)) if recipe_hash in j.submission_id]
     assert [j.submission_id for j in found] == [job]
 
+    wait_for(lambda: bool(drivers()))
     stopping = tmp_path / "stopping"
     stopping.mkdir()
     status, shown = run(stopping, "jobs", "stop", job, "--cluster", nodes.dashboard)
     assert status == 0 and f"{job} is told to stop" in shown
     assert [client.wait(END_S) for client in clients] == [1, 1]
     assert all(f"{job}: STOPPED" in (folder / "output.txt").read_text() for folder in folders)
-    workers = [p for p in psutil.process_iter(["cmdline"]) if "joined" in str(p.info["cmdline"])]
-    assert workers == []
+    wait_for(lambda: not drivers())
+
+
+def drivers() -> list[psutil.Process]:
+    """Return the processes that a job's command runs in, on whatever node."""
+    command = "pipelines.cli train-all recipe.yaml"
+    running = psutil.process_iter(["cmdline"])
+    return [p for p in running if command in " ".join(p.info["cmdline"] or ())]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +177,61 @@ def test_a_job_that_there_is_not_is_refused(
 ) -> None:
     status, shown = run(tmp_path, *arguments, "--cluster", nodes.dashboard)
     assert status == 2 and message in shown
+
+
+class BreaksOff:
+    """A cluster that goes away in the middle of a job's output, once before and once after the job
+    has ended, and then shows it from its beginning again, as Ray does.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def get_address(self) -> str:
+        return "http://head:8265"
+
+    def list_jobs(self) -> list[JobDetails]:
+        job = {"submission_id": "job", "type": "SUBMISSION", "status": "RUNNING", "entrypoint": ""}
+        return [JobDetails(**job, metadata={"fairgen.recipe_hash": "x"})]
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        self.calls += 1
+        yield "one\ntw"
+        if self.calls == 1:
+            raise ConnectionError("the head is away")
+        yield "o\nthree\n"
+
+    def get_job_status(self, job_id: str) -> JobStatus:
+        if self.calls == 2:
+            raise RuntimeError("the head starts again")
+        return JobStatus.SUCCEEDED
+
+
+def test_output_goes_on_where_the_cluster_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.jobs._RETRY_S", 0)
+    written: list[str] = []
+    assert follow(BreaksOff(), "job", written.append) == "SUCCEEDED"
+    assert "".join(written) == "one\ntwo\nthree\n"
+    monkeypatch.setattr("pipelines.jobs._PATIENCE_S", -1)
+    with pytest.raises(ConnectionError, match=r"head:8265 has not answered for .* may go on"):
+        follow(BreaksOff(), "job", written.append)
+
+
+def test_a_cluster_that_wants_a_token_lets_in_who_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked_head("a-token-of-tests-which-is-long-enough") as (dashboard, token):
+        for given in (None, "another-token-which-is-long-enough-too"):
+            if given is None:
+                monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+            else:
+                monkeypatch.setenv("RAY_AUTH_TOKEN", given)
+            monkeypatch.setenv("RAY_AUTH_MODE", "token")
+            status, shown = run(tmp_path, "jobs", "--cluster", dashboard)
+            assert status == 2 and f"cluster: {dashboard} wants a token" in " ".join(shown.split())
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        status, shown = run(tmp_path, "jobs", "--cluster", dashboard)
+        assert status == 0, shown
 
 
 def test_a_cluster_that_does_not_answer_is_named(recipe_path: Path, tmp_path: Path) -> None:

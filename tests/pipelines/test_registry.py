@@ -122,6 +122,26 @@ def test_only_thresholds_make_a_champion_and_take_it_back(
         assert champions(unfair) == [False, False]
 
 
+def test_weights_that_are_in_two_sets_leave_both_whole(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe("shared-weights"))
+    gender, good = recipe.attribute("gender"), evaluation_of(recipe, 0.02, 0.99)
+    first = trained(recipe, "gender", tmp_path / "first", seed=0)
+    other = trained(recipe, "gender", tmp_path / "other", seed=1)
+    mixed = first.model_copy(update={"folders": (first.folders[0], other.folders[1])})
+    with Registry(tracking_uri, recipe) as registry:
+        registry.register_adapter_set(gender, first, good)
+        before = registry.champions()["gender"]
+        registry.register_adapter_set(gender, mixed, None)
+        assert registry.champions()["gender"] == before
+        candidate = registry.candidates()["gender"]
+        assert candidate.adapter_set != before.adapter_set
+        assert candidate.members["woman"].sha256 == before.members["woman"].sha256
+        assert registry.promote("gender", candidate.adapter_set, force=True)
+        assert registry.champions()["gender"] == candidate
+
+
 def test_half_a_set_is_no_champion(
     tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from fairgen.adapters import load_adapter
 from pipelines.cli import app
 from pipelines.recipe import load_recipe
-from pipelines.registry import Registry, log_curve
+from pipelines.registry import Registry, log_curve, push
 from pipelines.tracking_server import free_port
 from pipelines.training_run import TrainedAttribute
 from tests.pipelines.registered import evaluation_of, random_adapters
@@ -138,11 +138,17 @@ def test_a_local_registry_moves_there_with_all_that_it_holds(
     first = next(v.tags["adapter_set"] for v in local.versions() if v.version == "1")
     local.promote("gender", first, force=False)
 
+    with monkeypatch.context() as cut, pytest.raises(ConnectionError, match="cut"):
+        cut.setattr("pipelines.registry.migration._copy_artifacts", cut_off)
+        push(local, moved, lambda *_: None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     for new in (4, 0):  # the second time there is nothing to bring
         done = CliRunner().invoke(app, ["registry", "push", str(path), "--to", shared])
         assert done.exit_code == 0 and f"{new} versions are new in {shared}" in done.stdout
     assert moved.versions() == local.versions()
+    assert len(moved.client.search_runs([moved.experiment_id])) == len(
+        local.client.search_runs([local.experiment_id])
+    )
     assert (
         moved.champions() == local.champions() and moved.champions()["gender"].adapter_set == first
     )
@@ -157,6 +163,10 @@ def test_a_local_registry_moves_there_with_all_that_it_holds(
     ]
     parent = client.get_run(client.get_run(run).data.tags["mlflow.parentRunId"])
     assert parent.data.tags["fairgen.recipe_hash"] == recipe.recipe_hash
+
+
+def cut_off(*_: object) -> None:
+    raise ConnectionError("cut")
 
 
 def test_pushing_to_nowhere_or_without_a_key_says_so(
