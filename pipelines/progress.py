@@ -101,8 +101,6 @@ def watch(
     view: ProgressView,
 ) -> None:
     """Show the board until every future is done; `totals` maps jobs to their numbers of updates."""
-    for name, total in totals.items():
-        view.show(name, 0, total, "waiting")
     pending = True
     while pending:
         pending = bool(wait(futures, timeout=_REFRESH_S).not_done)

@@ -14,6 +14,8 @@ from ray.util import ActorPool
 from pipelines.progress import ProgressView
 from pipelines.recipe import Recipe
 
+_LIVES = 3
+
 
 @dataclass(frozen=True)
 class Step:
@@ -32,7 +34,12 @@ def actor_pool(kind: type, *arguments: object, at_most: int | None = None) -> Ac
     resources = ray.cluster_resources()
     num_gpus = int(resources.get("GPU", 0))
     count = num_gpus or int(resources["CPU"])
-    actor = ray.remote(kind).options(num_cpus=1, num_gpus=1 if num_gpus else 0)
+    actor = ray.remote(kind).options(
+        num_cpus=1,
+        num_gpus=1 if num_gpus else 0,
+        max_restarts=_LIVES,  # a step that was lost with its actor is run again by the next
+        max_task_retries=_LIVES,
+    )
     size = count if at_most is None else max(1, min(at_most, count))
     actors = [actor.remote(*arguments) for _ in range(size)]
     try:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 15
+_ASKED, _ANSWER_S = 3, 30
 _SERVER_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -48,6 +50,27 @@ def tracking_server(store: Path) -> Iterator[str]:
             yield uri
         finally:
             _stop(server)
+
+
+def check_answers(uri: str) -> None:
+    """Raise ValueError where an address is that of a server which does not answer: before hours of
+    training, not after them.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    for left in reversed(range(_ASKED)):
+        try:
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_S):
+                return
+        except urllib.error.HTTPError:
+            return  # it answers, if only that it wants a password
+        except OSError as error:
+            if not left:
+                raise ValueError(
+                    f"MLFLOW_TRACKING_URI: got {uri!r}, which does not answer ({error}); allowed "
+                    "is the address of a running MLflow server"
+                ) from error
+            time.sleep(1)
 
 
 def serve_in_foreground(store: Path, port: int) -> int:

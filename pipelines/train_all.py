@@ -15,6 +15,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
+from pipelines.checkpoints import damaged, newest_whole
 from pipelines.cluster_session import check_shared, cluster_session, parallel_jobs
 from pipelines.evaluate import evaluate
 from pipelines.evaluation import Evaluation
@@ -22,7 +23,7 @@ from pipelines.measuring import EvaluationSize
 from pipelines.progress import PostToBoard, ProgressView, open_board, watch
 from pipelines.recipe import Recipe
 from pipelines.registry import ChampionSet, RegisteredAdapter, Registry
-from pipelines.tracking_server import tracking_server
+from pipelines.tracking_server import check_answers, tracking_server
 from pipelines.training_job import TrainingJob
 from pipelines.training_run import (
     TrainedAttribute,
@@ -31,6 +32,7 @@ from pipelines.training_run import (
     fit,
     gpus_per_worker,
     num_workers_of,
+    run_name,
 )
 
 
@@ -125,6 +127,7 @@ def _at_work(
 def _cluster(home: Path) -> Iterator[str]:
     """Yield the tracking URI while a cluster is open, whose nodes reach registry and storage."""
     with tracking_server(home) as tracking_uri, cluster_session():
+        check_answers(tracking_uri)
         check_shared(home)
         yield tracking_uri
 
@@ -238,6 +241,8 @@ def _train_round(
             poster = PostToBoard(board, _label(job))
             futures[job.attribute] = executor.submit(fit, job, storage, [poster])
         totals = {_label(job): job.discovery.num_updates for job in left}
+        for job in left:
+            view.show(_label(job), *_begun(job, storage))
         watch(board, totals, futures.values(), view)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
@@ -250,6 +255,18 @@ def _train_round(
             f"training failed for {sorted(failed)}; the same command goes on from there\n{causes}"
         )
     return trained | {name: future.result() for name, future in futures.items()}
+
+
+def _begun(job: TrainingJob, storage: Path) -> tuple[int, int, str]:
+    """Return how far an earlier run of a job has come, of how many updates, and what to say of
+    it.
+    """
+    run = storage / run_name(job.recipe, job.attribute, bool(job.company))
+    latest, unusable = newest_whole(run), damaged(run)
+    notes = ["waiting"] + ["goes on"] * (latest is not None)
+    if unusable:
+        notes.append(f"damaged, not used: {', '.join(folder.name for folder in unusable)}")
+    return latest.step if latest else 0, job.discovery.num_updates, "; ".join(notes)
 
 
 def _label(job: TrainingJob) -> str:

@@ -2,16 +2,16 @@
 for Ray Train.
 """
 
-import os
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fairgen.discovery import DiscoveryConfig, DiscoveryStats
+from pipelines.checkpoints import newest_whole, seal
 from pipelines.recipe import Recipe
 
 REPORT_EVERY = 5
@@ -98,33 +98,39 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
                 if finished and accelerator.is_main_process:
                     for adapter in discovery.adapters(base_fingerprint, recipe.recipe_hash):
                         save_adapter(adapter, folder / "adapters" / adapter.name)
+                seal(folder, accelerator.process_index, accelerator.num_processes, metrics)
                 report(metrics, folder)
             elif discovery.step % REPORT_EVERY == 0:
                 report(metrics, None)
 
 
-def ray_loop(config: dict[str, TrainingJob]) -> None:
-    """Run the job as one worker of Ray Train: its reports, its checkpoints, and rank 0's curves in
-    MLflow.
+def ray_loop(config: dict[str, Any]) -> None:
+    """Run a "job" as one worker of Ray Train, from the newest whole checkpoint in the folder of its
+    "run": its reports, its checkpoints, and rank 0's curves in MLflow.
     """
     import ray.train
+    from ray.train.collective import broadcast_from_rank_zero
 
-    from pipelines.registry import log_curve
+    from pipelines.registry import Curves
 
-    job = config["job"]
-    is_first = ray.train.get_context().get_world_rank() == 0
+    job: TrainingJob = config["job"]
+    context = ray.train.get_context()
+    is_first = context.get_world_rank() == 0
+    curves = Curves(job.tracking_uri, job.run_id) if is_first else None
 
     def report(metrics: Metrics, folder: Path | None) -> None:
-        if is_first:
-            step = metrics["step"] + job.steps_before
-            log_curve(job.tracking_uri, job.run_id, metrics | {"step": step})
+        if curves is not None:
+            curves.add(metrics | {"step": metrics["step"] + job.steps_before})
         ray.train.report(
             metrics, checkpoint=ray.train.Checkpoint.from_directory(folder) if folder else None
         )
 
-    latest = ray.train.get_checkpoint()
-    with latest.as_directory() if latest else nullcontext() as folder:
-        train_attribute(job, report, Path(os.fspath(folder)) if folder else None)
+    latest = newest_whole(config["run"]) if is_first else None
+    if context.get_world_size() > 1:
+        latest = broadcast_from_rank_zero(latest)
+    train_attribute(job, report, latest.folder if latest else None)
+    if curves is not None:
+        curves.close()
 
 
 def _metrics(stats: DiscoveryStats) -> Metrics:

@@ -10,13 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from pipelines.checkpoints import newest_whole
 from pipelines.cluster_session import parallel_jobs
 from pipelines.progress import PostToBoard
 from pipelines.recipe import Recipe
+from pipelines.steps import write
 from pipelines.training_job import TrainingJob, ray_loop
 
 _CHECKPOINTS_KEPT = 2
 _MARKER = "finished.json"
+_RAYS_OWN = "checkpoint_manager_snapshot.json"
 
 
 class TrainedAttribute(BaseModel):
@@ -32,19 +35,23 @@ class TrainedAttribute(BaseModel):
 
 
 def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) -> TrainedAttribute:
-    """Train one attribute on the open cluster, from its last checkpoint if an earlier run left one.
+    """Train one attribute on the open cluster, from the newest whole checkpoint if an earlier run
+    left one.
 
     Raises ray.train.TrainingFailedError when the job failed more often than the recipe allows.
     """
     recipe, settings = job.recipe, job.recipe.jobs
     gpus = gpus_per_worker(recipe)
     name = run_name(recipe, job.attribute, in_company=bool(job.company))
+    folder = storage / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _RAYS_OWN).unlink(missing_ok=True)  # it may be cut short, and may name what is gone
     started = time.monotonic()
-    result = TorchTrainer(
+    TorchTrainer(
         ray_loop,
-        train_loop_config={"job": job},
+        train_loop_config={"job": job, "run": folder},
         scaling_config=ScalingConfig(
-            num_workers=num_workers_of(job),
+            num_workers=_workers_to_go_on_with(job, folder),
             use_gpu=gpus > 0,
             resources_per_worker={"CPU": settings.cpus_per_worker}
             | ({"GPU": gpus} if gpus else {}),
@@ -57,16 +64,16 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
             checkpoint_config=CheckpointConfig(num_to_keep=_CHECKPOINTS_KEPT),
         ),
     ).fit()
-    folder = storage / name
-    shutil.copytree(
-        Path(result.checkpoint.path) / "adapters", folder / "adapters", dirs_exist_ok=True
-    )
+    last = newest_whole(folder)
+    if last is None or last.step < job.discovery.num_updates:
+        raise RuntimeError(f"{folder}: training has ended and left no whole checkpoint of its end")
+    shutil.copytree(last.folder / "adapters", folder / "adapters", dirs_exist_ok=True)
     trained = TrainedAttribute(
         folders=tuple(folder / "adapters" / name for name in recipe.adapter_names(job.attribute)),
         training_seconds=round(time.monotonic() - started, 1),
-        denoiser_rows=int(result.metrics["denoiser_rows"]),
+        denoiser_rows=int(last.metrics["denoiser_rows"]),
     )
-    (folder / _MARKER).write_text(trained.model_dump_json(indent=2))
+    write(folder / _MARKER, trained.model_dump_json(indent=2))
     return trained
 
 
@@ -109,6 +116,12 @@ def num_workers_of(job: TrainingJob) -> int:
         return settings.num_workers
     fits = parallel_jobs(1, settings.cpus_per_worker, gpus)
     return max(settings.num_workers, min(job.num_workers, fits))
+
+
+def _workers_to_go_on_with(job: TrainingJob, run: Path) -> int:
+    """Return how many workers a job takes, but no more than have left a state to go on from."""
+    latest = newest_whole(run)
+    return min(num_workers_of(job), latest.num_workers) if latest else num_workers_of(job)
 
 
 def gpus_per_worker(recipe: Recipe) -> float:

@@ -1,7 +1,7 @@
 """The registry: MLflow's runs and registered models. Nothing else imports mlflow."""
 
 from pipelines.registry.migration import push
-from pipelines.registry.runs import log_curve
+from pipelines.registry.runs import Curves
 from pipelines.registry.versions import (
     Champion,
     ChampionSet,
@@ -13,9 +13,9 @@ from pipelines.registry.versions import (
 __all__ = [
     "Champion",
     "ChampionSet",
+    "Curves",
     "RegisteredAdapter",
     "RegisteredVersion",
     "Registry",
-    "log_curve",
     "push",
 ]

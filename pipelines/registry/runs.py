@@ -15,6 +15,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.utils.async_logging.run_operations import RunOperations
 
 from pipelines.recipe import Recipe
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
 GRID = "grid.png"
+log = logging.getLogger(__name__)
+
+
+def be_patient() -> None:
+    """Let mlflow ask again for eight minutes where its server is away, unless the environment says
+    otherwise.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
 
 
 @contextmanager
@@ -36,15 +45,37 @@ def current(tracking_uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)  # mlflow keeps it in the environment, too
 
 
-def log_curve(tracking_uri: str, run_id: str, metrics: dict[str, float]) -> None:
-    """Append one point to every curve of a run, at the step that the metrics name."""
-    now_ms = int(time.time() * 1000)
-    points = [
-        Metric(name, value, now_ms, int(metrics["step"]))
-        for name, value in metrics.items()
-        if name != "step"
-    ]
-    MlflowClient(tracking_uri).log_batch(run_id, metrics=points)
+class Curves:
+    """The curves of a run, written in the background: a registry that is slow or away holds up no
+    training.
+    """
+
+    def __init__(self, tracking_uri: str, run_id: str) -> None:
+        be_patient()
+        self._client, self._run_id = MlflowClient(tracking_uri), run_id
+        self._sent: list[RunOperations] = []
+
+    def add(self, metrics: dict[str, float]) -> None:
+        """Append one point to every curve, at the step that the metrics name."""
+        now_ms = int(time.time() * 1000)
+        points = [
+            Metric(name, value, now_ms, int(metrics["step"]))
+            for name, value in metrics.items()
+            if name != "step"
+        ]
+        self._sent.append(self._client.log_batch(self._run_id, metrics=points, synchronous=False))
+
+    def close(self) -> None:
+        """Wait until the registry has every point, or for those that it would not take."""
+        lost = 0
+        for points in self._sent:
+            try:
+                points.wait()
+            except Exception as error:  # the adapters are there: a gap in a curve ends no training
+                log.warning("points of run %s are lost: %s", self._run_id, error)
+                lost += 1
+        if lost:
+            log.warning("%d of %d points are missing in the curves", lost, len(self._sent))
 
 
 class RecipeRuns:
@@ -58,6 +89,7 @@ class RecipeRuns:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        be_patient()
         self.tracking_uri = tracking_uri
         self._recipe = recipe
         self.client = MlflowClient(tracking_uri)

@@ -1,6 +1,7 @@
 """The endpoint as a Ray Serve application: `pipelines.serve:build`."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.serve.settings import ServeSettings
@@ -16,7 +17,8 @@ def build(args: ServeSettings) -> "Application":
     """Return gateway -> indicator -> generator, bound and ready to run.
 
     What the settings leave open the cluster decides: MLFLOW_TRACKING_URI names the registry,
-    FAIRGEN_GPUS_PER_REPLICA says what a replica takes where GPUs come and go.
+    FAIRGEN_HOME the storage, FAIRGEN_GPUS_PER_REPLICA says what a replica takes where GPUs come and
+    go.
     """
     import ray
     from ray import serve
@@ -45,6 +47,8 @@ def build(args: ServeSettings) -> "Application":
         gpus = float(os.environ.get("FAIRGEN_GPUS_PER_REPLICA", there))
     if args.tracking_uri is None:
         args = args.model_copy(update={"tracking_uri": os.environ.get("MLFLOW_TRACKING_URI")})
+    if args.home is None and (shared := os.environ.get("FAIRGEN_HOME")):
+        args = args.model_copy(update={"home": Path(shared)})
     heavy = {"num_cpus": args.cpus_per_replica, "num_gpus": gpus}
     small = {"num_cpus": 0.1}
     generator = serve.deployment(

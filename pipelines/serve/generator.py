@@ -2,7 +2,9 @@
 
 The champions of the registry are looked up at start and every few seconds. A new set goes live
 between two steps; pictures on their way finish on the set that they began with. While the registry
-is down, or offers a set that cannot be trusted, what is served stays.
+is down, or offers a set that cannot be trusted, what is served stays. One that starts meanwhile
+begins with what was served last, and where that is not known it refuses: pictures by the base model
+alone are not what was asked.
 """
 
 import asyncio
@@ -26,6 +28,7 @@ from pipelines.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet, Registry
 from pipelines.serve.errors import RequestError, refused_field
 from pipelines.serve.files import encode
+from pipelines.serve.kept import KeptSets
 from pipelines.serve.orders import Delivery, EngineState, Order
 from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Provenance
 from pipelines.serve.settings import ServeSettings
@@ -48,8 +51,7 @@ class GeneratorService:
     """An engine, its thread, and the champions that it serves; usable without Serve."""
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
-        for name, value in _IMPATIENT.items():
-            os.environ.setdefault(name, value)
+        os.environ.update(_IMPATIENT)
         self._settings, self._recipe = settings, recipe
         backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
         self._engine = Engine(backbone, settings.max_rows)
@@ -57,6 +59,8 @@ class GeneratorService:
         self._served: dict[str, ChampionSet] = {}
         self._step_s, self._reloads = 0.0, 0
         self._refused: set[tuple[Champion, ...]] = set()
+        self._kept = KeptSets(settings.home, recipe) if settings.home else None
+        self._known = self._informed = settings.tracking_uri is None
         self._swaps: queue.Queue[_Swap] = queue.Queue()
         self._mailboxes: dict[Ticket, tuple[asyncio.AbstractEventLoop, asyncio.Queue]] = {}
         self._lock = threading.Lock()
@@ -77,7 +81,17 @@ class GeneratorService:
         return dict(self._served)
 
     def attributes(self) -> list[AttributeInfo]:
-        """Return the served attributes with their versions and measured confusions."""
+        """Return the served attributes with their versions and measured confusions.
+
+        Raises RequestError while the registry has not been reached and nothing is known of it.
+        """
+        if not self._informed:
+            raise RequestError(
+                503,
+                "the registry has not been reached yet, so no adapters are known",
+                code="unavailable",
+                retry_after_s=5,
+            )
         served = self.served
         return [
             AttributeInfo(
@@ -249,6 +263,8 @@ class GeneratorService:
             found = registry.champions()
         except Exception as error:  # the registry may be down: what is served stays
             log.warning("the registry cannot be read, what is served stays: %s", error)
+            if not self._known:
+                self._recall()
             return
         for attribute, champions in found.items():
             served = self._served.get(attribute)
@@ -266,12 +282,43 @@ class GeneratorService:
             except Exception as error:
                 log.warning("adapter set %s cannot be had: %s", champions.adapter_set, error)
             else:
-                self._swaps.put(_Swap(attribute, champions, adapters))
-                self._wake.set()
+                self._offer(_Swap(attribute, champions, adapters))
+                self._keep(attribute, champions, adapters)
+        self._known = True
+
+    def _offer(self, swap: _Swap) -> None:
+        """Let a set go live at the next step."""
+        self._swaps.put(swap)
+        self._wake.set()
+
+    def _keep(self, attribute: str, champions: ChampionSet, adapters: dict[str, Adapter]) -> None:
+        """Keep a set for a start without a registry."""
+        if self._kept is None:
+            return
+        try:
+            self._kept.keep(attribute, champions, adapters)
+        except OSError as error:  # a full disk: the endpoint itself needs nothing of it
+            log.warning("adapter set %s is not kept: %s", champions.adapter_set, error)
+
+    def _recall(self) -> None:
+        """Begin with the sets that were served last."""
+        for attribute, (champions, folders) in self._kept.recall().items() if self._kept else ():
+            try:
+                adapters = {
+                    category: self._checked(champions.members[category], folder)
+                    for category, folder in folders.items()
+                }
+            except ValueError as error:
+                log.error("adapter set %s is refused: %s", champions.adapter_set, error)
+            else:
+                self._offer(_Swap(attribute, champions, adapters))
+                self._known = True
 
     def _trusted(self, registry: Registry, champion: Champion) -> Adapter:
         """Return a champion's adapter. Raises ValueError unless it is what the registry says."""
-        folder = registry.download(champion, Path(self._folder.name))
+        return self._checked(champion, registry.download(champion, Path(self._folder.name)))
+
+    def _checked(self, champion: Champion, folder: Path) -> Adapter:
         adapter = load_adapter(folder, self._fingerprint, self._recipe.loading.siblings)
         if adapter.sha256 != champion.sha256:
             raise ValueError(
@@ -283,6 +330,7 @@ class GeneratorService:
 
     def _take_swaps(self) -> None:
         """Between two steps, let queued sets go live; the old ones retire with their last row."""
+        known = self._known
         while not self._swaps.empty():
             swap = self._swaps.get()
             before = self._served.get(swap.attribute)
@@ -298,6 +346,7 @@ class GeneratorService:
                 self._engine.retire(sorted(old - new.keys()))
             self._reloads += 1
             log.info("%s is served by adapter set %s", swap.attribute, swap.champions.adapter_set)
+        self._informed |= known
 
 
 def _used(champion: Champion) -> AdapterUsed:

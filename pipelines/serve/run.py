@@ -49,7 +49,8 @@ def served(
     files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
     with tracking_server(home) as tracking_uri, cluster_session():
         serve.start(http_options={"host": host, "port": port, **files})
-        named = settings.model_copy(update={"tracking_uri": tracking_uri})
+        here = {"tracking_uri": tracking_uri, "home": home.resolve()}
+        named = settings.model_copy(update=here)
         serve.run(build(named), name=APP)
         try:
             yield f"{'https' if tls else 'http'}://{host}:{port}"

@@ -50,7 +50,8 @@ class ServeSettings(BaseModel):
     endpoint paints with the base model only. `max_rows` is the size of a pass: on a CPU a row gets
     no cheaper beyond 16, only later; a GPU wants more. `gpus_per_replica` None takes what the
     cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any. `decisions` is a file that
-    gets a line a request: what was decided, and no picture.
+    gets a line a request: what was decided, and no picture. Below `home` (None: the cluster's
+    FAIRGEN_HOME) the sets that were served last are kept, for a start while the registry is away.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +59,7 @@ class ServeSettings(BaseModel):
     recipe: Path = Path("pipelines/recipes/portraits.yaml")
     base: str | None = None
     tracking_uri: str | None = None
+    home: Path | None = None
     fairness: dict[str, Any] | Literal["off"] | None = None
     calibrate: bool = False
     poll_s: float = Field(default=10.0, gt=0)

@@ -387,9 +387,29 @@ def test_without_a_registry_the_base_model_is_served(served_recipe: Recipe) -> N
         assert status == 400 and "allowed are []" in answer["error"]["message"]
 
 
-def test_a_registry_that_is_down_does_not_stop_serving(served_recipe: Recipe) -> None:
-    for endpoint in open_endpoint(served_recipe, tracking_uri="http://127.0.0.1:9"):
-        assert endpoint.generate()[0].provenance["adapters"] == []
+def test_while_the_registry_is_away_what_was_served_last_is_served(
+    tracking_uri: str, served_recipe: Recipe, tmp_path: Path
+) -> None:
+    """Where that is not known, or has been changed on the disk, nothing is painted: pictures
+    without adapters are not what was asked.
+    """
+    away = {"tracking_uri": "http://127.0.0.1:9", "home": tmp_path}
+    asked = b'{"prompt": "a doctor"}'
+    for endpoint in open_endpoint(served_recipe, **away):
+        status, answer, headers = endpoint.post(asked)
+        assert status == 503 and "registry has not been reached" in answer["error"]["message"]
+        assert headers["retry-after"] == "5"
+    for endpoint in open_endpoint(served_recipe, tracking_uri=tracking_uri, home=tmp_path):
+        served = endpoint.get("/v1/attributes")
+    for endpoint in open_endpoint(served_recipe, **away):
+        assert endpoint.get("/v1/attributes") == served
+        assert len(endpoint.generate()[0].provenance["adapters"]) == 2
+    for weights in tmp_path.rglob("*.safetensors"):
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    for endpoint in open_endpoint(served_recipe, **away):
+        assert endpoint.post(asked)[0] == 503
 
 
 @pytest.mark.parametrize(

@@ -35,4 +35,4 @@ def test_watching_shows_what_jobs_posted_last(cluster: None) -> None:
     done.set_result(None)
     with ProgressView(Console(file=out)).open() as view:
         watch(board, {"gender": 6}, [done], view)
-    assert out.getvalue().splitlines() == ["gender: 0/6 waiting", "gender: 6/6 loss 0.2500"]
+    assert out.getvalue().splitlines() == ["gender: 6/6 loss 0.2500"]

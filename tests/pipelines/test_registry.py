@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from fairgen.adapters import load_adapter
 from pipelines.evaluation import Evaluation
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.registry import Registry, log_curve
+from pipelines.registry import Curves, Registry
 from pipelines.training_run import TrainedAttribute
 from tests.pipelines.registered import evaluation_of, random_adapters
 
@@ -162,7 +162,9 @@ def test_a_run_started_again_is_the_same_run(
     client = MlflowClient(tracking_uri)
     with pytest.raises(KeyboardInterrupt), Registry(tracking_uri, recipe) as registry:
         first = registry.open_job("gender")
-        log_curve(tracking_uri, first, {"step": 5.0, "loss": 0.5})
+        curves = Curves(tracking_uri, first)
+        curves.add({"step": 5.0, "loss": 0.5})
+        curves.close()
         raise KeyboardInterrupt
     parent = client.get_run(first).data.tags["mlflow.parentRunId"]
     assert client.get_run(parent).info.status == "FAILED"

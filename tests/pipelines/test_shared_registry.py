@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from fairgen.adapters import load_adapter
 from pipelines.cli import app
 from pipelines.recipe import load_recipe
-from pipelines.registry import Registry, log_curve, push
+from pipelines.registry import Curves, Registry, push
 from pipelines.tracking_server import free_port
 from pipelines.training_run import TrainedAttribute
 from tests.pipelines.registered import evaluation_of, random_adapters
@@ -49,8 +49,10 @@ def train_and_register(uri: str, path: Path, folder: Path, seed: int, job: int) 
     trained = TrainedAttribute(folders=folders, training_seconds=1, denoiser_rows=1)
     with Registry(uri, recipe) as registry:
         run = registry.open_job("gender")
+        curves = Curves(uri, run)
         for step in range(1, 11):
-            log_curve(uri, run, {"step": float(step), f"loss-{job}": 1 / step})
+            curves.add({"step": float(step), f"loss-{job}": 1 / step})
+        curves.close()
         found = registry.register_adapter_set(gender, trained, evaluation_of(recipe, 0.0, 0.97))
         registry.close_job("gender", finished=True)
     return [f"{version.name}/{version.version}" for version in found]

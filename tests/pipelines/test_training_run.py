@@ -49,7 +49,9 @@ def test_without_workers_the_loop_runs_in_process(
 ) -> None:
     job = open_job(load_recipe(write_recipe("in-process")))
     trainer = TorchTrainer(
-        ray_loop, train_loop_config={"job": job}, scaling_config=ScalingConfig(num_workers=0)
+        ray_loop,
+        train_loop_config={"job": job, "run": tmp_path},
+        scaling_config=ScalingConfig(num_workers=0),
     )
     assert trainer.fit().metrics["step"] == 6
     curve = MlflowClient(job.tracking_uri).get_metric_history(job.run_id, "loss")
