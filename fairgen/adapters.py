@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -35,10 +36,10 @@ class AdapterMetadata(BaseModel):
     base_fingerprint: str
     rank: int = Field(ge=1)
     alpha: int = Field(ge=1)
-    eta: float | None
+    eta: float | None = Field(allow_inf_nan=False)
     projections: str
     recipe_hash: str
-    scale: float = Field(default=1.0, gt=0)
+    scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     part: Literal["unet", "transformer"] = "unet"
 
     @model_validator(mode="after")
@@ -144,6 +145,17 @@ def load_adapter(
                 f"{folder}: got {pickles}, pickles are never read; allowed is {WEIGHTS}"
             )
         raise ValueError(f"{folder}: holds no {WEIGHTS}")
+    adapter = read_adapter(file)
+    if base_fingerprint is not None:
+        adapter.check_base(base_fingerprint, siblings)
+    return adapter
+
+
+def read_adapter(file: Path) -> Adapter:
+    """Read an adapter's weights with what they say of themselves.
+
+    Raises ValueError for a foreign or corrupted file.
+    """
     try:
         with safe_open(file, framework="pt") as stored:
             header = stored.metadata() or {}
@@ -159,21 +171,36 @@ def load_adapter(
     prefix = f"{metadata.part}."
     paths = sorted({key.removeprefix(prefix).rsplit(".lora_", 1)[0] for key in tensors})
     expected = {f"{prefix}{path}.lora_{side}.weight" for path in paths for side in "AB"}
+    if not paths:
+        raise ValueError(f"{file}: corrupted, holds no directions")
     if odd := sorted(expected ^ set(tensors)):
         raise ValueError(f"{file}: corrupted, {odd[0]} is missing or stands alone")
     directions = {
         path: (tensors[f"{prefix}{path}.lora_A.weight"], tensors[f"{prefix}{path}.lora_B.weight"])
         for path in paths
     }
+    if odd := [path for path, pair in directions.items() if not _is_whole(*pair, metadata.rank)]:
+        raise ValueError(
+            f"{file}: corrupted, got {odd[:1]}, allowed on each projection are A and B of rank "
+            f"{metadata.rank} in fp32, all of their values finite"
+        )
     adapter = Adapter(metadata, directions)
     if adapter.sha256 != header.get("fairgen_sha256"):
         raise ValueError(
             f"{file}: corrupted, the weights' checksum is {adapter.sha256[:12]}, "
             f"its metadata says {header.get('fairgen_sha256', '')[:12]!r}"
         )
-    if base_fingerprint is not None:
-        adapter.check_base(base_fingerprint, siblings)
     return adapter
+
+
+def _is_whole(down: Tensor, up: Tensor, rank: int) -> bool:
+    """Return whether A and B are what `save_adapter` writes."""
+    return (
+        down.dtype == up.dtype == torch.float32
+        and down.ndim == up.ndim == 2
+        and down.shape[0] == up.shape[1] == rank
+        and bool(down.isfinite().all() and up.isfinite().all())
+    )
 
 
 def fingerprint(denoiser: nn.Module) -> str:

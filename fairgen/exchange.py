@@ -2,13 +2,14 @@
 libraries' own.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from diffusers.utils import convert_state_dict_to_kohya
-from peft import LoraConfig, PeftModel
+from diffusers.utils import convert_state_dict_to_kohya, recurse_remove_peft_layers
+from peft import LoraConfig, PeftConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,6 +21,7 @@ from fairgen.adapters import (
     Adapter,
     AdapterMetadata,
     lora_state_dict,
+    read_adapter,
     save_adapter,
 )
 from fairgen.attributes import Attribute
@@ -30,6 +32,24 @@ FORMS: tuple[Form, ...] = get_args(Form)
 _PEFT_WEIGHTS, _PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _IMPORTED = "imported"
 _OF_TEXT_ENCODERS = ("text_encoder", "lora_te")
+_PLAIN: dict[str, tuple[object, ...]] = {  # more than A and B would be lost on the way
+    "bias": ("none",),
+    "init_lora_weights": (True, False, "gaussian"),
+    "layer_replication": (None,),
+    "lora_bias": (False,),
+    "modules_to_save": (None,),
+    "target_parameters": (None,),
+    "trainable_token_indices": (None,),
+}
+_NOT_LOADED = (  # what the libraries raise for a file that they can make nothing of
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    re.error,
+)
 
 
 def export_adapter(adapter: Adapter, form: Form, folder: Path) -> Path:
@@ -114,10 +134,7 @@ def _read_off(path: Path, backbone: Backbone) -> dict[str, tuple[Tensor, Tensor]
     _check_file(path, file)
     with _loaded_by_peft(path, backbone) if is_peft else _loaded_by_diffusers(file, backbone):
         found = {
-            name: (
-                layer.lora_A[_IMPORTED].weight.detach().float().clone(),
-                layer.scaling[_IMPORTED] * layer.lora_B[_IMPORTED].weight.detach().float(),
-            )
+            name: _directions_of(path, name, layer)
             for name, layer in backbone.denoiser.named_modules()
             if isinstance(layer, LoraLayer) and _IMPORTED in layer.lora_A
         }
@@ -126,16 +143,34 @@ def _read_off(path: Path, backbone: Backbone) -> dict[str, tuple[Tensor, Tensor]
     return found
 
 
+def _directions_of(path: Path, name: str, layer: LoraLayer) -> tuple[Tensor, Tensor]:
+    """Return A and B of a layer, its scale folded into B. Raises ValueError unless they are all."""
+    down, up = (side[_IMPORTED].weight.detach() for side in (layer.lora_A, layer.lora_B))
+    if down.is_meta or up.is_meta:
+        raise ValueError(f"{path}: got half of the directions on {name}, allowed are pairs")
+    if _IMPORTED in layer.lora_variant:
+        raise ValueError(f"{path}: got a variant such as DoRA on {name}, allowed is plain LoRA")
+    down, up = down.float().clone(), layer.scaling[_IMPORTED] * up.float()
+    if not (down.isfinite().all() and up.isfinite().all()):
+        raise ValueError(f"{path}: got numbers on {name} that are not finite")
+    return down, up
+
+
 @contextmanager
 def _loaded_by_peft(folder: Path, backbone: Backbone) -> Iterator[None]:
     try:
-        wrapped = PeftModel.from_pretrained(backbone.denoiser, str(folder), _IMPORTED)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{folder}: PEFT does not load it: {_first_line(error)}") from error
-    try:
+        try:
+            config = PeftConfig.from_pretrained(str(folder))
+            for field, plain in _PLAIN.items():
+                if (value := getattr(config, field, plain[0])) not in plain:
+                    raise ValueError(f"{field}: got {value!r}, allowed are {list(plain)}")
+            PeftModel.from_pretrained(backbone.denoiser, str(folder), _IMPORTED, config=config)
+        except _NOT_LOADED as error:
+            raise ValueError(f"{folder}: PEFT does not load it: {_first_line(error)}") from error
         yield
-    finally:
-        wrapped.unload()
+    finally:  # also of what was loaded by half
+        recurse_remove_peft_layers(backbone.denoiser)
+        vars(backbone.denoiser).pop("peft_config", None)
 
 
 @contextmanager
@@ -147,10 +182,10 @@ def _loaded_by_diffusers(file: Path, backbone: Backbone) -> Iterator[None]:
             "that PEFT wrote"
         )
     try:
-        pipe.load_lora_weights(file.parent, weight_name=file.name, adapter_name=_IMPORTED)
-    except (ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{file}: diffusers does not load it: {_first_line(error)}") from error
-    try:
+        try:
+            pipe.load_lora_weights(file.parent, weight_name=file.name, adapter_name=_IMPORTED)
+        except _NOT_LOADED as error:
+            raise ValueError(f"{file}: diffusers does not load it: {_first_line(error)}") from error
         _check_scales(file, backbone)
         yield
     finally:
@@ -180,13 +215,15 @@ def _check_file(path: Path, file: Path) -> None:
         raise ValueError(f"{path}: holds no {file.name}")
     try:
         with safe_open(file, framework="pt") as stored:
-            keys = list(stored.keys())
+            keys, is_ours = list(stored.keys()), "fairgen_sha256" in (stored.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: corrupted, no readable safetensors: {error}") from error
     if of_text := [key for key in keys if key.startswith(_OF_TEXT_ENCODERS)]:
         raise ValueError(
             f"{path}: got directions of a text encoder, {of_text[0]!r}; allowed are the denoiser's"
         )
+    if is_ours:
+        read_adapter(file)  # it says itself whether it is whole
 
 
 def _filled(down: Tensor, up: Tensor, rank: int) -> tuple[Tensor, Tensor]:

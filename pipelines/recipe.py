@@ -10,7 +10,6 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fairgen.attributes import Attribute, adapter_name
@@ -20,6 +19,7 @@ from fairgen.judges import Judge, JudgeConfig
 from pipelines.loading import LoadingConfig, load_pipeline
 from pipelines.measuring import AblationConfig, ComparisonConfig, EvaluationConfig, Section
 from pipelines.recipe_errors import describe
+from pipelines.recipe_yaml import read_yaml
 from pipelines.shipped import PROJECT_ROOT, RECIPES, spelt_out
 
 if TYPE_CHECKING:
@@ -343,10 +343,7 @@ def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
     if not path.is_file():
         shipped = sorted(str(found.relative_to(PROJECT_ROOT)) for found in _shipped())
         raise ValueError(f"recipe: got {str(path)!r}, which is no file; shipped are {shipped}")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: no valid YAML: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, Mapping):
         raise ValueError(
             f"{path}: got {type(content).__name__}, allowed is a mapping with the fields "

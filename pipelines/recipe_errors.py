@@ -35,9 +35,14 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
             here = here.model_fields[str(part)].annotation
         else:
             here = _element(here)
-    if get_origin(here) in (Union, UnionType):
-        here = next(option for option in get_args(here) if hasattr(option, "model_fields"))
+        here = _model_in(here)
     return list(here.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:
+    """Return the model of X | None, any other annotation as it is."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    return next((option for option in options if hasattr(option, "model_fields")), annotation)
 
 
 def _element(annotation: Any) -> Any:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 _TYPES = {
     400: "invalid_request_error",
@@ -15,6 +16,21 @@ _TYPES = {
     429: "rate_limit_error",
     503: "server_error",
 }
+
+
+class ErrorObject(BaseModel):
+    """What was wrong, and with which field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The answer to a request that is refused or fails."""
+
+    error: ErrorObject
 
 
 class RequestError(Exception):
@@ -38,13 +54,13 @@ class RequestError(Exception):
 
     def body(self) -> dict[str, Any]:
         """Return the error object."""
-        error = {
-            "message": self.message,
-            "type": _TYPES.get(self.status, "server_error"),
-            "param": self.param,
-            "code": self.code,
-        }
-        return {"error": error}
+        error = ErrorObject(
+            message=self.message,
+            type=_TYPES.get(self.status, "server_error"),
+            param=self.param,
+            code=self.code,
+        )
+        return ErrorBody(error=error).model_dump()
 
     def response(self) -> JSONResponse:
         """Return the error as an HTTP response."""

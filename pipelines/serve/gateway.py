@@ -14,14 +14,20 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.recipe import Recipe
 from pipelines.serve.decisions import DecisionLog
-from pipelines.serve.errors import RequestError, refused_field
+from pipelines.serve.errors import ErrorBody, RequestError, refused_field
 from pipelines.serve.guard import Guard
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.orders import Delivery, Order, orders_of
@@ -39,6 +45,11 @@ from pipelines.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page.html"
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request is refused."},
+    "5XX": {"model": ErrorBody, "description": "The server fails, or is not ready."},
+}
+_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
 class Backend(Protocol):
@@ -57,7 +68,11 @@ class Backend(Protocol):
 
 def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
     """Return the HTTP application."""
-    app = FastAPI(title="FairGen", description="Text-to-image in the distribution you prescribe.")
+    app = FastAPI(
+        title="FairGen",
+        description="Text-to-image in the distribution you prescribe.",
+        responses=_ERRORS,
+    )
     desk = _Desk(backend, settings, recipe)
 
     app.add_middleware(Guard, settings=settings)
@@ -79,14 +94,16 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.exception_handler(HTTPException)
     async def refuse_path(_: Request, error: HTTPException) -> Response:
-        return RequestError(error.status_code, str(error.detail)).response()
+        refused = RequestError(error.status_code, str(error.detail)).response()
+        refused.headers.update(error.headers or {})  # such as Allow, which methods there are
+        return refused
 
     @app.exception_handler(Exception)
     async def fail(_: Request, error: Exception) -> Response:
         log.exception("a request failed", exc_info=error)
         return RequestError(500, "internal error").response()
 
-    @app.post("/v1/images/generations", response_model=ImageResponse)
+    @app.post("/v1/images/generations", response_model=ImageResponse, responses=_EVENTS)
     async def generate(request: ImageRequest, http: Request) -> Response:
         orders = await desk.orders(request)
         caller = http.state.caller
@@ -120,7 +137,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         served = await backend.attributes()
         return {"status": "ok", "model": recipe.name, "attributes": [a.name for a in served]}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(await backend.metrics(), media_type="text/plain; version=0.0.4")
 
@@ -299,11 +316,12 @@ def _event(name: str, content: BaseModel) -> str:
 def _first_finding(findings: Sequence[Any]) -> RequestError:
     """Return a 400 that names the first wrong field, the value got and what is allowed."""
     found = findings[0]
-    path = ".".join(str(part) for part in found["loc"] if part != "body")
+    place = [str(part) for part in found["loc"][1:]]  # inside the body
+    path = ".".join(place)
     got = repr(found["input"])[:80]
     if found["type"] == "json_invalid":
         return RequestError(400, "body: got no valid JSON", code="invalid_json")
-    if path.startswith("fairness"):
+    if place[:1] == ["fairness"]:
         allowed = "'off', 'uniform' or a table per attribute, or {'joint': table}"
         message = f"fairness: got {got}, allowed are {allowed}"
         return RequestError(400, message, param="fairness", code="invalid_value")

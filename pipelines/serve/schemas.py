@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
 
-_SIZE = re.compile(r"^([1-9]\d{0,4})x([1-9]\d{0,4})$")
+_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _SEED_LIMIT = 2**63
 Fairness = dict[str, Any] | Literal["off"]
 OutputFormat = Literal["png", "webp", "jpeg"]
@@ -17,7 +17,9 @@ OutputFormat = Literal["png", "webp", "jpeg"]
 class ImageRequest(BaseModel):
     """`POST /v1/images/generations`. Fields of OpenAI's that change nothing here are accepted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # where texts have a least length pydantic reads them as Unicode: JSON can spell halves of
+    # characters, which no tokenizer takes
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_min_length=0)
 
     prompt: str = Field(min_length=1)
     model: str | None = None
@@ -47,14 +49,26 @@ class ImageRequest(BaseModel):
     @field_validator("size")
     @classmethod
     def _is_a_size(cls, size: str | None) -> str | None:
-        if size is not None and size != "auto" and not _SIZE.match(size):
+        if size is not None and size != "auto" and not _SIZE.fullmatch(size):
             raise ValueError(f"got {size!r}, allowed are 'auto' and WIDTHxHEIGHT")
         return size
+
+    @field_validator("fairness")
+    @classmethod
+    def _is_no_deeper_than_a_table(cls, fairness: Fairness | None) -> Fairness | None:
+        """JSON nests nearly as deep as Python can write out or send on."""
+        values = list(fairness.values()) if isinstance(fairness, dict) else []
+        shares = [share for table in values if isinstance(table, dict) for share in table.values()]
+        if any(isinstance(value, list) for value in values + shares) or any(
+            isinstance(share, dict) for share in shares
+        ):
+            raise ValueError("got lists or tables in tables, allowed are tables of shares")
+        return fairness
 
     @property
     def sides_px(self) -> tuple[int, int]:
         """Width and height; 0, 0 for the model's native size."""
-        match = _SIZE.match(self.size or "")
+        match = _SIZE.fullmatch(self.size or "")
         return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
