@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from fairgen import individuals, lexicon, people, phrases, things
 from fairgen.attributes import Attribute
 from fairgen.lexicon import ADJECTIVES, FUNCTION, ORIGINS
-from fairgen.phrases import Key
+from fairgen.phrases import Table
 
 Reason = Literal["free", "named", "negated", "no people", "several people"]
 
@@ -85,12 +85,12 @@ def _decide(reading: "_Reading", attribute: Attribute) -> AttributeDecision:
 
 
 @cache
-def _mentions(attribute: Attribute) -> dict[Key, list[tuple[float, str]]]:
+def _mentions(attribute: Attribute) -> Table[list[tuple[float, str]]]:
     """Return the categories that a phrase may mean; a number means the category nearest to it.
 
     A word means what it says the same as; of what one origin or skin speaks, each of them does.
     """
-    table: dict[Key, list[tuple[float, str]]] = {}
+    table: Table[list[tuple[float, str]]] = Table()
     spoken = [(c.name, (c.word, *c.mentions)) for c in attribute.categories]
     for category, mentions in [*spoken, ("", attribute.mentions)]:
         for mention in chain.from_iterable((m, *lexicon.same().get(m, ())) for m in mentions):

@@ -328,10 +328,8 @@ class _Stream:
         horizon = min(int(last_X.max()), m + _FORESEEN)
         allowed = np.flatnonzero(eligible_X & (last_X <= self._first_crowded(m, horizon)))
         behind_X = (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX + due_X
-        chosen = max(
-            allowed,
-            key=lambda x: (round(behind_X[x], 6), -last_X[x], self._rng.random()),
-        )
+        behind, last = behind_X.round(6).tolist(), last_X.tolist()
+        chosen = max(allowed.tolist(), key=lambda x: (behind[x], -last[x], self._rng.random()))
         self._counts_X[chosen] += 1
         return self._cells[chosen]
 

@@ -3,7 +3,7 @@
 from functools import cache
 
 from fairgen import individuals, people, things
-from fairgen.phrases import Key, forms, word_list
+from fairgen.phrases import Table, forms, word_list
 
 # Their form in -s is a verb after a noun: "a dragon guards the gate", "a woman waves".
 VERBS = word_list(
@@ -96,9 +96,9 @@ ENDINGS = word_list(
 
 
 @cache
-def kinds() -> dict[Key, str]:
+def kinds() -> Table[str]:
     """Return the kind of every phrase and of its plurals; where two lists have it, the later's."""
-    table: dict[Key, str] = {}
+    table: Table[str] = Table()
     for phrases, kind, plural in (
         (things.BODY, "body", "body"),
         (things.THINGS, "thing", "thing"),

@@ -2,14 +2,15 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TypeVar
 
 Key = tuple[str, ...]
 T = TypeVar("T")
 
 _TENS = ("twent", "thirt", "fort", "fift", "sixt", "sevent", "eight", "ninet")
-_REWRITES = (
+_REWRITES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
     ("[\u2018\u2019\u02bc`]", "'"),
     (r"n't\b", " not"),
     (r"\b(he|she|it|who|that|there)'s\b", r"\1 is"),
@@ -29,8 +30,8 @@ _REWRITES = (
         ".",
     ),
     ("&", " and "),
-)
-_TOKEN = r"([^\W\d_]+|\d+|#)(-(?=\w)|'s(?!\w)|(?<=s)'(?!\w))?|[^\w\s()\[\]{}\"'“”*]|\n"
+))  # fmt: skip
+_TOKEN = re.compile(r"([^\W\d_]+|\d+|#)(-(?=\w)|'s(?!\w)|(?<=s)'(?!\w))?|[^\w\s()\[\]{}\"'“”*]|\n")
 
 
 def read(text: str) -> tuple[list[str], list[str]]:
@@ -38,19 +39,27 @@ def read(text: str) -> tuple[list[str], list[str]]:
     text = unicodedata.normalize("NFKD", text.casefold())
     text = "".join(letter for letter in text if not unicodedata.combining(letter))
     for pattern, replacement in _REWRITES:
-        text = re.sub(pattern, replacement, text)
-    tokens = list(re.finditer(_TOKEN, text))
+        text = pattern.sub(replacement, text)
+    tokens = list(_TOKEN.finditer(text))
     return [token[1] or token[0] for token in tokens], [(token[2] or "")[:1] for token in tokens]
 
 
-def find(words: Sequence[str], table: Mapping[Key, T]) -> list[tuple[int, int, T]]:
+class Table(dict[Key, T]):
+    """Phrases and what they mean; complete before it is searched."""
+
+    @cached_property
+    def longest(self) -> int:
+        """The words of the longest phrase."""
+        return max(map(len, self))
+
+
+def find(words: Sequence[str], table: Table[T]) -> list[tuple[int, int, T]]:
     """Return start, end and meaning of a table's phrases in a text, the longest at each place."""
     keys = ["#" if word.isdecimal() else word for word in words]
-    longest = max(map(len, table))
     found = []
     at = 0
     while at < len(keys):
-        sizes = range(min(longest, len(keys) - at), 0, -1)
+        sizes = range(min(table.longest, len(keys) - at), 0, -1)
         size = next((size for size in sizes if tuple(keys[at : at + size]) in table), 0)
         if size:
             found.append((at, at + size, table[tuple(keys[at : at + size])]))

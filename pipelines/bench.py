@@ -31,7 +31,8 @@ from fairgen.pictures import Picture
 from pipelines.recipe import Recipe
 from pipelines.registry import Registry
 from pipelines.serve.client import PATH, Answer, ask_all
-from pipelines.serve.run import served
+from pipelines.serve.indicator import IndicatorService
+from pipelines.serve.run import APP, served
 from pipelines.serve.settings import ServeSettings
 from pipelines.tracking_server import free_port, tracking_server
 
@@ -39,6 +40,7 @@ Figures = dict[str, float]
 _REQUESTS = 32
 _ROUNDS, _LOAD_ROUNDS = 15, 5
 _LONE_REQUESTS = 12
+_DECISIONS, _PROMPTS, _AT_ONCE = 4000, 500, 64
 MEANING = {
     "bank_overhead": "engine, 8 pictures with 3 adapters each, over no bank",
     "bank_64_over_2": "engine, 64 adapters loaded over 2",
@@ -59,6 +61,8 @@ MEANING = {
     "request_batches_p95_s": "@serve.batch",
     "graph_overhead_ms": "one request at a time, HTTP over the engine alone, medians",
     "graph_overhead_share": "the same, of the whole request",
+    "indicator_decisions_per_s": "the indicator's own code, a picture a request, 500 prompts",
+    "indicator_requests_per_s": "the same behind Serve, 64 requests at once from one process",
 }
 
 
@@ -145,7 +149,8 @@ def _serving(
         urls = {"serve": address + PATH} | {name: f"{address}/{name}" for name in rivals}
         alone = _engine(recipe, folders)
         figures = _lone_requests(recipe, urls["serve"], alone)
-        return figures | _mixed_load(recipe, urls, alone)
+        figures |= _mixed_load(recipe, urls, alone)
+        return figures | _indicator(recipe, serve.get_deployment_handle("Indicator", APP))
 
 
 def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], None]) -> Figures:
@@ -211,6 +216,31 @@ def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], None]) -> Figur
     whole = statistics.median(over_http)
     added = whole - statistics.median(engine)
     return {"graph_overhead_ms": 1000 * added, "graph_overhead_share": added / whole}
+
+
+def _indicator(recipe: Recipe, handle: Any) -> Figures:
+    """Return how many decisions a second the indicator takes, alone and as a replica."""
+    service = IndicatorService(recipe.attributes, default=None, calibrate=False)
+    served = dict.fromkeys(attribute.name for attribute in recipe.attributes)
+    asked = [
+        (f"a photo of a doctor in room {index % _PROMPTS}", 1, None, served)
+        for index in range(_DECISIONS)
+    ]
+    for request in asked[:_PROMPTS]:
+        service.assign(*request)
+    alone_s = seconds_of(lambda: [service.assign(*request) for request in asked])
+
+    def behind_serve() -> None:
+        for start in range(0, _DECISIONS, _AT_ONCE):
+            answers = [handle.assign.remote(*r) for r in asked[start : start + _AT_ONCE]]
+            for answer in answers:
+                answer.result()
+
+    behind_serve()
+    return {
+        "indicator_decisions_per_s": _DECISIONS / alone_s,
+        "indicator_requests_per_s": _DECISIONS / seconds_of(behind_serve),
+    }
 
 
 def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], None]:

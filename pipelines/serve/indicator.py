@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fairgen.attributes import Attribute
 from fairgen.calibration import Confusion, calibrated
 from fairgen.gate import GateDecision, decide
 from fairgen.indicator import Ledger, TargetDistribution
 from pipelines.serve.schemas import Fairness
+
+_PROMPTS_KEPT = 4096
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class IndicatorService:
         Raises ValueError when the default names what the attributes do not have.
         """
         self._attributes, self._default = tuple(attributes), default
+        self._gate = lru_cache(_PROMPTS_KEPT)(lambda prompt: decide(prompt, self._attributes))
         self._calibrate, self._ledger = calibrate, Ledger()
         if isinstance(default, dict):
             TargetDistribution.from_request(default, attributes)
@@ -62,7 +66,7 @@ class IndicatorService:
         if wanted is None or wanted == "off":
             return Assignment([Assigned({}, 1.0)] * num_images, None)
         target = TargetDistribution.from_request(wanted, attributes)
-        gate = decide(prompt, self._attributes)
+        gate = self._gate(prompt)
         free = [name for name in target.attributes if name in gate.free]
         if not free:
             return Assignment([Assigned({}, 1.0)] * num_images, gate)
