@@ -45,6 +45,10 @@ def serve(
     decisions: Annotated[
         Path | None, typer.Option(help="A file that gets a line a request: what was decided.")
     ] = None,
+    inspect_share: Annotated[
+        float,
+        typer.Option(help="Share of the pictures that the judge looks at.", min=0, max=1),
+    ] = 0.0,
     tls_certificate: Annotated[Path | None, typer.Option(help="Serve HTTPS: the chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Serve HTTPS: the private key.")] = None,
     cluster: Cluster = None,
@@ -64,6 +68,7 @@ def serve(
         "max_rows": max_rows,
         "calibrate": calibrate,
         "decisions": decisions.resolve() if decisions else None,
+        "inspect_share": inspect_share,
         "door": DoorConfig(
             keys_file=keys_file.resolve() if keys_file else None,
             requests_per_minute=requests_per_minute,

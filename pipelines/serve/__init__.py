@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 _DRAIN_MARGIN_S = 20.0
+_PICTURES_TO_INSPECT = 32  # what is more is let pass: traffic does not wait for the judge
 __all__ = ["ServeSettings", "build"]
 
 
 def build(args: ServeSettings) -> "Application":
-    """Return gateway -> indicator -> generator, bound and ready to run.
+    """Return gateway -> indicator -> generator, and an inspector where one is wanted, bound and
+    ready to run.
 
     What the settings leave open the cluster decides: MLFLOW_TRACKING_URI names the registry,
     FAIRGEN_HOME the storage, FAIRGEN_GPUS_PER_REPLICA says what a replica takes where GPUs come and
@@ -23,7 +25,7 @@ def build(args: ServeSettings) -> "Application":
     import ray
     from ray import serve
 
-    from pipelines.serve.deployments import Gateway, Generator, Indicator
+    from pipelines.serve.deployments import Gateway, Generator, Indicator, Inspector
 
     scaling = (
         {"num_replicas": args.min_replicas}
@@ -62,6 +64,15 @@ def build(args: ServeSettings) -> "Application":
     indicator = serve.deployment(Indicator, num_replicas=1, **common, ray_actor_options=small).bind(
         args
     )
+    inspector = None
+    if args.inspect_share:
+        inspector = serve.deployment(
+            Inspector,
+            num_replicas=1,
+            max_ongoing_requests=1,
+            max_queued_requests=_PICTURES_TO_INSPECT,
+            ray_actor_options={"num_cpus": 0.5},
+        ).bind(args)
     return serve.deployment(
         serve.ingress()(Gateway), num_replicas=1, **common, ray_actor_options=small
-    ).bind(args, indicator, generator)
+    ).bind(args, indicator, generator, inspector)

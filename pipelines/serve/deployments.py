@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -17,9 +18,10 @@ from pipelines.serve.errors import RequestError
 from pipelines.serve.gateway import create_app
 from pipelines.serve.generator import GeneratorService
 from pipelines.serve.indicator import Assignment, IndicatorService
+from pipelines.serve.inspector import Inspected, InspectorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.orders import Delivery, Order
-from pipelines.serve.schemas import AttributeInfo, ImageRequest
+from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 from pipelines.serve.settings import ServeSettings
 
 log = logging.getLogger("ray.serve")
@@ -74,14 +76,31 @@ class Generator:
         self._service.check_alive()
 
 
+class Inspector:
+    """One judge for all generators, so that its figures are of the whole traffic."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._service = InspectorService(load_recipe(settings.recipe, settings.base))
+
+    async def inspect(self, content: bytes, categories: dict[str, str]) -> dict[str, Inspected]:
+        """Return what a picture shows, and how the last ones stand."""
+        return await asyncio.to_thread(self._service.inspect, content, categories)
+
+
 class Gateway:
-    """The HTTP application in front of the two; it retries pictures that a replica lost."""
+    """The HTTP application in front of them; it retries pictures that a replica lost."""
 
     def __init__(
-        self, settings: ServeSettings, indicator: DeploymentHandle, generator: DeploymentHandle
+        self,
+        settings: ServeSettings,
+        indicator: DeploymentHandle,
+        generator: DeploymentHandle,
+        inspector: DeploymentHandle | None,
     ) -> None:
         self._settings, self._recipe = settings, load_recipe(settings.recipe, settings.base)
-        self._indicator, self._generator = indicator, generator
+        self._indicator, self._generator, self._inspector = indicator, generator, inspector
+        self._inspections: set[asyncio.Task[None]] = set()
+        self._chosen = random.Random()
         self._metrics = GatewayMetrics()
         self._attributes: tuple[float, list[AttributeInfo]] | None = None
 
@@ -113,12 +132,14 @@ class Gateway:
         """Yield deliveries; pictures lost with their replica are ordered again, same seed."""
         left = {order.index: order for order in orders}
         painter = self._generator.options(stream=True)
+        started = time.monotonic()
         for attempt in range(_ATTEMPTS):
             try:
                 async for delivery in painter.paint.remote(list(left.values()), model):
                     if delivery.provenance is not None or delivery.error is not None:
                         del left[delivery.index]
-                        self._metrics.count(delivery)
+                        self._metrics.count(delivery, time.monotonic() - started)
+                        self._offer_for_inspection(delivery)
                     yield delivery
                 return
             except (BackPressureError, RayTaskError) as error:
@@ -131,6 +152,27 @@ class Gateway:
     async def metrics(self) -> str:
         """Return the figures in Prometheus form."""
         return self._metrics.render()
+
+    def _offer_for_inspection(self, delivery: Delivery) -> None:
+        """Let the inspector look at a share of the pictures, after they have been delivered."""
+        if delivery.provenance is None or not delivery.provenance.categories:
+            return
+        if self._inspector is None or self._chosen.random() >= self._settings.inspect_share:
+            return
+        inspection = asyncio.create_task(self._inspect(delivery.content, delivery.provenance))
+        self._inspections.add(inspection)
+        inspection.add_done_callback(self._inspections.discard)
+
+    async def _inspect(self, content: bytes, provenance: Provenance) -> None:
+        assert self._inspector is not None
+        try:
+            found = await self._inspector.inspect.remote(content, provenance.categories)
+        except BackPressureError:
+            return
+        except Exception as error:  # no picture depends on it
+            log.warning("a picture is not inspected: %s", error)
+            return
+        self._metrics.show_inspected(found)
 
 
 def _refusal(error: BackPressureError | RayTaskError) -> Exception:

@@ -57,7 +57,7 @@ class GeneratorService:
         self._engine = Engine(backbone, settings.max_rows)
         self._fingerprint = fingerprint(self._engine.backbone.denoiser)
         self._served: dict[str, ChampionSet] = {}
-        self._step_s, self._reloads = 0.0, 0
+        self._step_s, self._reloads, self._failed_reloads = 0.0, 0, 0
         self._refused: set[tuple[Champion, ...]] = set()
         self._kept = KeptSets(settings.home, recipe) if settings.home else None
         self._known = self._informed = settings.tracking_uri is None
@@ -123,6 +123,7 @@ class GeneratorService:
             batch_rows=self._engine.last_rows,
             step_s=self._step_s,
             reloads=self._reloads,
+            failed_reloads=self._failed_reloads,
         )
 
     def check_size(self, width_px: int, height_px: int) -> None:
@@ -263,6 +264,7 @@ class GeneratorService:
             found = registry.champions()
         except Exception as error:  # the registry may be down: what is served stays
             log.warning("the registry cannot be read, what is served stays: %s", error)
+            self._failed_reloads += 1
             if not self._known:
                 self._recall()
             return
@@ -278,9 +280,11 @@ class GeneratorService:
                 }
             except ValueError as error:
                 self._refused.add(offered)
+                self._failed_reloads += 1
                 log.error("adapter set %s is refused: %s", champions.adapter_set, error)
             except Exception as error:
                 log.warning("adapter set %s cannot be had: %s", champions.adapter_set, error)
+                self._failed_reloads += 1
             else:
                 self._offer(_Swap(attribute, champions, adapters))
                 self._keep(attribute, champions, adapters)

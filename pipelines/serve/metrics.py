@@ -1,12 +1,17 @@
-"""Prometheus figures on the gateway's own page: what was delivered, and how the engines stand."""
+"""Prometheus figures on the gateway's own page: what was delivered and how fast, how the engines
+stand, and what a judge has seen.
+"""
 
 import time
+from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pipelines.serve.inspector import Inspected
 from pipelines.serve.orders import Delivery, EngineState
 
 _FORGOTTEN_AFTER_S = 300.0
+_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
 
 class GatewayMetrics:
@@ -17,18 +22,40 @@ class GatewayMetrics:
         self._images = self._counter("fairgen_images", "by category", ["attribute", "category"])
         self._delivered = self._counter("fairgen_images_delivered", "delivered")
         self._failed = self._counter("fairgen_images_failed", "failed")
+        self._seconds = Histogram(
+            "fairgen_picture_seconds",
+            "Seconds from the order of a picture to its delivery",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._seen = self._counter(
+            "fairgen_images_inspected", "that the judge saw", ["attribute", "asked", "seen"]
+        )
+        self._gap = self._gauge(
+            "fairgen_gap", "FD between asked and seen shares of the last 500", "attribute"
+        )
+        self._hits = self._gauge(
+            "fairgen_hit_rate", "Share of the last 500 that show what was asked", "attribute"
+        )
         self._waiting = self._gauge("fairgen_pictures_waiting", "Pictures that wait for rows")
         self._rows = self._gauge("fairgen_batch_rows", "Denoiser rows of the last step")
         self._step = self._gauge("fairgen_step_seconds", "Seconds of the last denoising step")
         self._reloads = self._gauge("fairgen_reloads", "Adapter sets gone live since start")
+        self._failed_reloads = self._gauge(
+            "fairgen_failed_reloads", "Looks at the registry without a usable answer"
+        )
+        self._of_engines = (
+            self._waiting, self._rows, self._step, self._reloads, self._failed_reloads
+        )  # fmt: skip
         self._heard_of: dict[str, float] = {}
 
-    def count(self, delivery: Delivery) -> None:
+    def count(self, delivery: Delivery, took_s: float) -> None:
         """Count one finished or failed picture."""
         if delivery.provenance is None:
             self._failed.inc()
             return
         self._delivered.inc()
+        self._seconds.observe(took_s)
         for attribute, category in delivery.provenance.categories.items():
             self._images.labels(attribute, category).inc()
         if delivery.engine is not None:
@@ -40,9 +67,16 @@ class GatewayMetrics:
         for process, heard_s in list(self._heard_of.items()):
             if now - heard_s > _FORGOTTEN_AFTER_S:
                 del self._heard_of[process]
-                for gauge in (self._waiting, self._rows, self._step, self._reloads):
+                for gauge in self._of_engines:
                     gauge.remove(process)
         return generate_latest(self._registry).decode()
+
+    def show_inspected(self, found: Mapping[str, Inspected]) -> None:
+        """Show what the judge has seen of one more picture."""
+        for attribute, inspected in found.items():
+            self._seen.labels(attribute, inspected.asked, inspected.seen).inc()
+            self._gap.labels(attribute).set(inspected.gap)
+            self._hits.labels(attribute).set(inspected.hit_rate)
 
     def _show(self, engine: EngineState) -> None:
         self._heard_of[engine.process] = time.monotonic()
@@ -50,9 +84,10 @@ class GatewayMetrics:
         self._rows.labels(engine.process).set(engine.batch_rows)
         self._step.labels(engine.process).set(engine.step_s)
         self._reloads.labels(engine.process).set(engine.reloads)
+        self._failed_reloads.labels(engine.process).set(engine.failed_reloads)
 
     def _counter(self, name: str, what: str, labels: list[str] | None = None) -> Counter:
         return Counter(name, f"Images {what}", labels or [], registry=self._registry)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, ["process"], registry=self._registry)
+    def _gauge(self, name: str, text: str, label: str = "process") -> Gauge:
+        return Gauge(name, text, [label], registry=self._registry)

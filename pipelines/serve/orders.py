@@ -31,13 +31,18 @@ class Order:
 
 @dataclass(frozen=True)
 class EngineState:
-    """What an engine did last and has before it: `batch_rows` and `step_s` are of its last step."""
+    """What an engine did last and has before it: `batch_rows` and `step_s` are of its last step.
+
+    `failed_reloads` counts the looks at the registry that ended without an answer, and the sets
+    that were refused.
+    """
 
     process: str
     waiting: int
     batch_rows: int
     step_s: float
     reloads: int
+    failed_reloads: int
 
 
 @dataclass(frozen=True)

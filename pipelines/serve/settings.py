@@ -52,6 +52,8 @@ class ServeSettings(BaseModel):
     cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any. `decisions` is a file that
     gets a line a request: what was decided, and no picture. Below `home` (None: the cluster's
     FAIRGEN_HOME) the sets that were served last are kept, for a start while the registry is away.
+    `inspect_share` of the finished pictures is looked at by the recipe's judge, beside the
+    traffic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,4 +73,5 @@ class ServeSettings(BaseModel):
     gpus_per_replica: float | None = Field(default=None, ge=0)
     door: DoorConfig = DoorConfig()
     decisions: Path | None = None
+    inspect_share: float = Field(default=0.0, ge=0, le=1)
     limits: Limits = Limits()

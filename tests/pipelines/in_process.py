@@ -35,9 +35,10 @@ class InProcess:
         return self._indicator.assign(request.prompt, request.n, request.fairness, served)
 
     async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:
+        started = monotonic()
         async for delivery in self.generator.paint(orders, model):
             if delivery.provenance is not None or delivery.error is not None:
-                self._metrics.count(delivery)
+                self._metrics.count(delivery, monotonic() - started)
             yield delivery
 
     async def attributes(self) -> list[AttributeInfo]:
