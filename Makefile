@@ -11,7 +11,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench ui test families check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench ui test chaos soak families check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ portraits-report: $(READY)  ## Measure the embedded base model: judge, occupatio
 
 test: $(READY)  ## Run the tests, the fast ones first
 	$(BIN)/python -m pytest
+
+chaos: $(READY)  ## Kill, cut and corrupt every part in turn; writes report/chaos.json
+	$(BIN)/python -m pytest -m chaos --full --chaos report/chaos.json
+
+soak: $(READY)  ## Half an hour at 80 % load: no failed request, no memory that grows
+	$(BIN)/python -m pytest -s -m soak --full
 
 families: $(READY)  ## Fill docs/families.md from the tests of every family
 	$(BIN)/python -m pytest -q tests/fairgen/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md

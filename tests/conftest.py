@@ -1,9 +1,19 @@
-"""`--families FILE`: the table of what every family does, filled by the tests that passed."""
+"""Tables that a run of the tests leaves: `--families FILE`, what every family does, and `--chaos
+FILE`, what every fault has cost.
+"""
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+from tests.faults import Fault, FaultTable
+
+# a busy machine is no bug, and the same commit shall not pass today and fail tomorrow
+hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("here")
 
 COLUMNS = (
     "train", "bank equality", "engine equality", "register", "serve", "export", "import",
@@ -19,11 +29,29 @@ in PEFT's form only: diffusers loads no LoRA into it.
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--families", type=Path, help="The Markdown file to write.")
+    parser.addoption("--chaos", type=Path, help="The JSON file to write.")
+    parser.addoption("--full", action="store_true", help="Take the time that a fault takes.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if path := config.getoption("--families"):
         config.pluginmanager.register(FamiliesTable(path), "families-table")
+    if path := config.getoption("--chaos"):
+        config.pluginmanager.register(FaultTable(path), "fault-table")
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Fault:
+    """What the test tells of the fault that it does."""
+    found = Fault()
+    request.node.user_properties.append(("fault", found))
+    return found
+
+
+@pytest.fixture(scope="session")
+def outage_s(request: pytest.FixtureRequest) -> float:
+    """How long something is away."""
+    return 300.0 if request.config.getoption("--full") else 6.0
 
 
 class FamiliesTable:

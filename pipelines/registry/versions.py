@@ -116,7 +116,11 @@ class Registry(RecipeRuns):
         ]
 
     def champions(self) -> dict[str, ChampionSet]:
-        """Return attribute -> its champions; only complete sets that were trained together."""
+        """Return attribute -> its champions; only complete sets that were trained together.
+
+        Where aliases are mixed, since a promotion moves them or was cut, they are those of the set
+        that it said it wanted.
+        """
         return self._complete_sets(CHAMPION)
 
     def candidates(self) -> dict[str, ChampionSet]:
@@ -126,14 +130,17 @@ class Registry(RecipeRuns):
     def _complete_sets(self, alias: str) -> dict[str, ChampionSet]:
         found: dict[str, ChampionSet] = {}
         for attribute in self._recipe.attributes:
-            members = {
-                category: self._version_of(attribute.name, category, alias)
-                for category in attribute.names
-            }
-            complete = {c: member for c, member in members.items() if member is not None}
-            sets = {member.adapter_set for member in complete.values()}
-            if len(complete) == len(members) and len(sets) == 1:
-                found[attribute.name] = ChampionSet(sets.pop(), complete)
+            names = {c: self._recipe.registered_name(attribute.name, c) for c in attribute.names}
+            numbers = {c: self._number(name, alias) for c, name in names.items()}
+            members = [self._member(names[c], number) for c, number in numbers.items() if number]
+            sets = {member.adapter_set for member in members}
+            if len(sets) > 1 and (wanted := self._wish(names[attribute.names[0]], alias)):
+                numbers = {c: self.find_version(name, wanted) for c, name in names.items()}
+                members = [self._member(names[c], n) for c, n in numbers.items() if n]
+                sets = {wanted}
+            if len(members) == len(names) and len(sets) == 1:
+                whole = dict(zip(attribute.names, members, strict=True))
+                found[attribute.name] = ChampionSet(sets.pop(), whole)
         return found
 
     def versions(self) -> list[RegisteredVersion]:
@@ -217,10 +224,13 @@ class Registry(RecipeRuns):
             return None
         return Path(self.client.download_artifacts(run_id, GRID, str(into)))
 
-    def _version_of(self, attribute: str, category: str, alias: str) -> "Champion | None":
-        name = self._recipe.registered_name(attribute, category)
-        if (number := self._number(name, alias)) is None:
-            return None
+    def _wish(self, first_name: str, alias: str) -> str | None:
+        """Return the set that an alias was last to be moved to; `first_name` is the model that
+        `point` tells.
+        """
+        return self.client.get_registered_model(first_name).tags.get(f"{alias}_set")
+
+    def _member(self, name: str, number: str) -> Champion:
         tags = self.client.get_model_version(name, number).tags
         confusion = json.loads(tags["confusion"]) if "confusion" in tags else None
         return Champion(name, number, tags["adapter_set"], tags["sha256"], confusion)

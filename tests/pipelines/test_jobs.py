@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,11 +18,11 @@ from pipelines.jobs import connect, follow, jobs_of
 from pipelines.recipe import load_recipe
 from pipelines.tracking_server import free_port
 from pipelines.training_run import find_trained
+from tests.pipelines.commands import output_of, start
 from tests.pipelines.nodes import Nodes, blind_node, locked_head, running_nodes
 from tests.tiny import save_tiny_clip
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-ROOT = Path(__file__).parents[2]
 END_S = 400
 
 
@@ -56,30 +54,11 @@ def recipe_path(
     return make_recipe(folder, "on-nodes", **sections, thresholds=strict)
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start `fairgen` as a user far from the cluster does; its output goes to a file."""
-    with (folder / "output.txt").open("a") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=_interruptible,
-        )
-
-
-def _interruptible() -> None:
-    """Take interrupts, which a run in the background ignores and would hand on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
     """Run `fairgen` to its end; return its status and its output."""
     process = start(folder, *arguments)
     status = process.wait(END_S)
-    return status, (folder / "output.txt").read_text()
+    return status, output_of(folder)
 
 
 def wait_for(reached: Callable[[], bool]) -> None:

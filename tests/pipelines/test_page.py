@@ -2,8 +2,6 @@
 
 import base64
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -25,6 +23,7 @@ from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
 from pipelines.serve.schemas import Provenance
 from pipelines.serve.settings import Limits, ServeSettings
+from tests.pipelines.browser import headless_browser
 from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import register_champions
@@ -32,10 +31,6 @@ from tests.pipelines.registered import register_champions
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TIMEOUT_S = 120
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,1000"
-)
 
 
 @dataclass(frozen=True)
@@ -150,20 +145,8 @@ def endpoint(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A headless browser."""
-    browser, driver_file = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver_file is None:
-        missing = "no chromium or chromedriver: apt-get install -y chromium chromium-driver"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(driver_file))
-    try:
+    with headless_browser(tmp_path_factory.mktemp("chromium")) as driver:
         yield Page(driver)
-    finally:
-        driver.quit()
 
 
 def test_a_person_prescribes_compares_and_looks_where_a_picture_comes_from(

@@ -1,7 +1,5 @@
-"""The graph on a real cluster: mixed requests, a champion that changes and a replica that dies."""
+"""The graph on a real cluster: mixed requests, and a champion that changes under load."""
 
-import os
-import signal
 import time
 import urllib.request
 from collections import Counter
@@ -10,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from openai import BadRequestError, OpenAI
 from ray import serve
@@ -47,16 +44,6 @@ def client(
 def paint(client: OpenAI, prompt: str, **extra: Any) -> dict[str, Any]:
     """Return the provenance of one picture."""
     return client.images.generate(prompt=prompt, extra_body=OPTIONS | extra).data[0].provenance
-
-
-def generator_pid() -> int:
-    """Return the process of the only generator replica."""
-    (found,) = [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if "ServeReplica:graph:Generator" in " ".join(process.info["cmdline"] or ())
-    ]
-    return found
 
 
 def generators_running() -> int:
@@ -115,14 +102,6 @@ def test_a_new_champion_goes_live_under_load_without_a_failed_request(
     for record in records:
         gender, age = (a["version"] for a in record["adapters"])
         assert {gender, age} <= {"1", "2"}
-
-
-def test_a_killed_replica_loses_no_request_and_comes_back(client: OpenAI) -> None:
-    before = generator_pid()
-    records = under_load(client, 60, lambda: os.kill(before, signal.SIGKILL))
-    assert len(records) == 60 and len({record["seed"] for record in records}) == 60
-    assert generator_pid() != before
-    assert paint(client, "a farmer")["categories"]
 
 
 def test_replicas_follow_the_load_and_share_one_ledger(

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from typer.testing import CliRunner
 
 from fairgen.adapters import load_adapter
@@ -23,6 +26,7 @@ from pipelines.recipe import load_recipe
 from pipelines.registry import Curves, Registry, push
 from pipelines.tracking_server import free_port
 from pipelines.training_run import TrainedAttribute
+from tests.pipelines.browser import headless_browser
 from tests.pipelines.registered import evaluation_of, random_adapters
 from tests.pipelines.shared_registry import PASSWORD, USER, postgres, registry_server
 
@@ -165,6 +169,51 @@ def test_a_local_registry_moves_there_with_all_that_it_holds(
     ]
     parent = client.get_run(client.get_run(run).data.tags["mlflow.parentRunId"])
     assert parent.data.tags["fairgen.recipe_hash"] == recipe.recipe_hash
+
+
+@pytest.mark.browser
+def test_the_registry_is_browsed(
+    shared: str, make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Versions and aliases, an adapter's tags, a run's figures and pictures."""
+    path = make_recipe(tmp_path, "browsed")
+    recipe = load_recipe(path)
+    for seed in (0, 1):
+        train_and_register(shared, path, tmp_path, seed, seed)
+    (tmp_path / "report").mkdir()
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "report" / "grid.png")
+    with Registry(shared, recipe) as registry:
+        registry.log_evaluation(evaluation_of(recipe, 0.0, 0.97), tmp_path / "report")
+    champion = registry.champions()["gender"].members["woman"]
+    run = registry.client.get_model_version(champion.name, champion.version).run_id
+    there = shared.replace("://", f"://{USER}:{PASSWORD}@")
+    pages = {
+        f"#/models/{champion.name}": ["Version 1", "Version 2", "champion", "candidate"],
+        f"#/models/{champion.name}/versions/{champion.version}": [
+            "champion", "adapter_set", champion.adapter_set, "hit_rate", "0.97",
+        ],
+        f"#/experiments/{registry.experiment_id}/runs/{run}": ["browsed-gender", "loss-0", "eta"],
+        f"#/experiments/{registry.experiment_id}/runs/{run}/artifacts/grid.png": ["grid.png"],
+    }  # fmt: skip
+    with headless_browser(tmp_path / "profile") as driver:
+        driver.get(there)  # logged in: the page itself wants an address without a password
+        for place, (page, texts) in enumerate(pages.items()):
+            driver.get("about:blank")
+            driver.get(f"{shared}/{page}")
+            for text in texts:
+                WebDriverWait(driver, 60).until(
+                    lambda _, text=text: text in driver.find_element(By.TAG_NAME, "body").text,
+                    f"{text!r} is not on {page}",
+                )
+            driver.save_screenshot(tmp_path / f"{place}.png")
+        WebDriverWait(driver, 60).until(
+            lambda _: any(
+                image.get_property("naturalWidth") == 64
+                for image in driver.find_elements(By.TAG_NAME, "img")
+            ),
+            "the grid is not shown",
+        )
+        driver.save_screenshot(tmp_path / "grid.png")
 
 
 def cut_off(*_: object) -> None:

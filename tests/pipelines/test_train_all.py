@@ -14,10 +14,12 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from pipelines.checkpoints import newest_whole
 from pipelines.recipe import load_recipe
 from pipelines.tracking_server import tracking_server
 from pipelines.training_job import TrainingJob, train_attribute
 from pipelines.training_run import find_trained, run_name
+from tests.faults import Fault
 from tests.pipelines.reports import Reports, assert_same_adapters
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -68,17 +70,22 @@ def wait_until_gone(family: list[psutil.Process]) -> None:
     assert alive == []
 
 
+@pytest.mark.chaos
 def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
-    write_recipe: Callable[..., Path], tmp_path: Path
+    write_recipe: Callable[..., Path], tmp_path: Path, fault: Fault
 ) -> None:
     one_at_a_time = {"cpus_per_worker": os.cpu_count(), "checkpoint_every": 10}
-    path = write_recipe("twice", discovery={"num_updates": 100}, jobs=one_at_a_time)
+    path = write_recipe("twice", discovery={"num_updates": 60}, jobs=one_at_a_time)
     recipe, storage = load_recipe(path), tmp_path / ".fairgen" / "runs"
 
     run = start(tmp_path, "train-all", str(path), "--no-eval")
     age = storage / run_name(recipe, "age")
     wait_for(lambda: list(age.glob("checkpoint_*/state-0.pt"))[1:], run)
     family = psutil.Process(run.pid).children(recursive=True)
+    fault.strikes(
+        "the driver of a run is killed, and its cluster with it",
+        "the same command skips what is trained, and goes on with the rest",
+    )
     run.send_signal(signal.SIGKILL)
     run.wait()
     wait_until_gone([process for process in family if not is_ray_agent(process)])
@@ -86,9 +93,15 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
     assert gender is not None
     assert find_trained(recipe, "age", storage) is None
 
-    output = finish(start(tmp_path, "train-all", str(path), "--no-eval"), tmp_path)
+    latest = newest_whole(age)
+    assert latest is not None
+    again = start(tmp_path, "train-all", str(path), "--no-eval")
+    wait_for(lambda: [newest_whole(age)] * (newest_whole(age).step > latest.step), again)
+    fault.over()
+    output = finish(again, tmp_path)
+    assert "goes on" in output
     assert "gender: 1/1 trained by an earlier run" in output
-    assert "age: 100/100" in output
+    assert "age: 60/60" in output
     assert "twice-age-old version 1: candidate" in output
     assert find_trained(recipe, "gender", storage) == gender
 
@@ -96,7 +109,7 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
     train_attribute(TrainingJob(recipe, "age", "", ""), whole)
     resumed = find_trained(recipe, "age", storage)
     assert resumed is not None
-    assert_same_adapters(whole.checkpoints[100] / "adapters", resumed.folders[0].parent)
+    assert_same_adapters(whole.checkpoints[60] / "adapters", resumed.folders[0].parent)
     with tracking_server(tmp_path / ".fairgen") as uri:
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name("twice").experiment_id
@@ -107,7 +120,7 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
     )
     steps = [point.step for point in curve]
     assert steps.count(5) == 1, "the second run started from the beginning"
-    assert sorted(set(steps)) == list(range(5, 101, 5))
+    assert sorted(set(steps)) == list(range(5, 61, 5))
     wait_until_gone(family)
 
 

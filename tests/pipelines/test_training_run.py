@@ -1,13 +1,8 @@
-"""Jobs on a real Ray cluster: in-process, two workers, a killed worker, a run begun by another
-process.
-"""
+"""Jobs on a real Ray cluster: in-process, two workers, as many as there are cores."""
 
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
 import torch
@@ -19,9 +14,8 @@ from ray.train.torch import TorchTrainer
 from pipelines.progress import PostToBoard, open_board
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
-from pipelines.training_job import TrainingJob, ray_loop, train_attribute
-from pipelines.training_run import TrainedAttribute, find_trained, fit, num_workers_of, run_name
-from tests.pipelines.reports import Reports, assert_same_adapters
+from pipelines.training_job import TrainingJob, ray_loop
+from pipelines.training_run import find_trained, fit, num_workers_of, run_name
 
 pytestmark = pytest.mark.ray
 
@@ -35,13 +29,6 @@ def open_job(tracking_uri: str) -> Callable[[Recipe], TrainingJob]:
             return TrainingJob(recipe, "gender", tracking_uri, registry.open_job("gender"))
 
     return open_job
-
-
-def train_alone(recipe: Recipe, folder: Path) -> Path:
-    """Train without Ray and without a break; return the adapters' folder."""
-    reports = Reports(folder)
-    train_attribute(TrainingJob(recipe, "gender", "", ""), reports)
-    return reports.checkpoints[recipe.discovery.num_updates] / "adapters"
 
 
 def test_without_workers_the_loop_runs_in_process(
@@ -87,50 +74,6 @@ def test_a_lone_job_takes_idle_cores_but_no_more_than_there_are(
     cores = int(ray.cluster_resources()["CPU"])
     assert wanted(2) == 2
     assert wanted(10 * cores) == cores
-
-
-@pytest.mark.slow
-def test_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_weights(
-    cluster: None, open_job: Callable, write_recipe: Callable[..., Path], tmp_path: Path
-) -> None:
-    settings = {"num_updates": 60, "num_rows": 4}
-    recipe = load_recipe(write_recipe("killed", discovery=settings, jobs={"max_failures": 1}))
-    job = open_job(recipe)
-    found: list[TrainedAttribute] = []
-    before = worker_pids()
-    training = threading.Thread(target=lambda: found.append(fit(job, tmp_path)))
-    training.start()
-    wait_for(lambda: list((tmp_path / run_name(recipe, "gender")).glob("checkpoint_*/")), training)
-    killed = worker_pids() - before
-    assert killed
-    for pid in killed:
-        psutil.Process(pid).kill()
-    training.join()
-    assert found, "the job did not survive its worker"
-    assert_same_adapters(found[0].folders[0].parent, train_alone(recipe, tmp_path / "alone"))
-
-
-def worker_pids() -> set[int]:
-    """Return the processes of this cluster that train."""
-    return {
-        process.pid
-        for process in psutil.Process().children(recursive=True)
-        if "TrainWorker" in _command(process)
-    }
-
-
-def _command(process: psutil.Process) -> str:
-    """Return how a process was started; nothing of one that has just ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def wait_for(reached: Callable[[], object], training: threading.Thread) -> None:
-    while not reached():
-        assert training.is_alive()
-        time.sleep(0.02)
 
 
 def assert_equal_parameters(first: dict, second: dict) -> None:
