@@ -51,7 +51,7 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
         ray_loop,
         train_loop_config={"job": job, "run": folder},
         scaling_config=ScalingConfig(
-            num_workers=_workers_to_go_on_with(job, folder),
+            num_workers=num_workers_of(job, folder),
             use_gpu=gpus > 0,
             resources_per_worker={"CPU": settings.cpus_per_worker}
             | ({"GPU": gpus} if gpus else {}),
@@ -107,21 +107,17 @@ def run_name(recipe: Recipe, attribute: str, in_company: bool = False) -> str:
     return f"{name}-in-company" if in_company else name
 
 
-def num_workers_of(job: TrainingJob) -> int:
+def num_workers_of(job: TrainingJob, run: Path | None = None) -> int:
     """Return how many workers a job takes: more than the recipe's `num_workers` only from cores
-    that the cluster has.
+    that the cluster has, and no more than have left a state to go on from in the folder of `run`.
     """
     settings, gpus = job.recipe.jobs, gpus_per_worker(job.recipe)
-    if gpus or job.num_workers <= settings.num_workers:
-        return settings.num_workers
-    fits = parallel_jobs(1, settings.cpus_per_worker, gpus)
-    return max(settings.num_workers, min(job.num_workers, fits))
-
-
-def _workers_to_go_on_with(job: TrainingJob, run: Path) -> int:
-    """Return how many workers a job takes, but no more than have left a state to go on from."""
-    latest = newest_whole(run)
-    return min(num_workers_of(job), latest.num_workers) if latest else num_workers_of(job)
+    count = settings.num_workers
+    if not gpus and job.num_workers > count:
+        fits = parallel_jobs(1, settings.cpus_per_worker, gpus)
+        count = max(count, min(job.num_workers, fits))
+    begun = newest_whole(run) if run is not None else None
+    return min(count, begun.num_workers) if begun else count
 
 
 def gpus_per_worker(recipe: Recipe) -> float:

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from pipelines.checkpoints import seal
 from pipelines.progress import PostToBoard, open_board
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
@@ -62,18 +63,25 @@ def test_two_workers_train_one_set_of_adapters(
 
 
 def test_a_lone_job_takes_idle_cores_but_no_more_than_there_are(
-    cluster: None, write_recipe: Callable[..., Path]
+    cluster: None, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
-    def wanted(num_workers: int) -> int:
+    """And no more than have begun it: a second worker would have no state to go on from."""
+
+    def wanted(num_workers: int, run: Path | None = None) -> int:
         path = write_recipe(in_company={"num_updates": 3}, jobs={"num_workers_alone": num_workers})
         content = yaml.safe_load(path.read_text()) | {"company_waves": [["age"], ["gender"]]}
         path.write_text(yaml.safe_dump(content))
         company = (Path("age-old"),)
-        return num_workers_of(TrainingJob(load_recipe(path), "gender", "", "", company=company))
+        job = TrainingJob(load_recipe(path), "gender", "", "", company=company)
+        return num_workers_of(job, run)
 
     cores = int(ray.cluster_resources()["CPU"])
     assert wanted(2) == 2
     assert wanted(10 * cores) == cores
+    assert wanted(2, run=tmp_path) == 2
+    (tmp_path / "checkpoint_1").mkdir()
+    seal(tmp_path / "checkpoint_1", 0, 1, {"step": 4.0})
+    assert wanted(2, run=tmp_path) == 1
 
 
 def assert_equal_parameters(first: dict, second: dict) -> None:
