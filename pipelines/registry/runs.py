@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
 GRID = "grid.png"
+_IMPATIENCE = threading.Lock()
 log = logging.getLogger(__name__)
 
 
@@ -32,6 +34,25 @@ def be_patient() -> None:
     otherwise.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let mlflow give up after seconds, for the length of a `with`: one at a time in a process,
+    since mlflow reads it from the environment.
+    """
+    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    with _IMPATIENCE:
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from fairgen.engine import Engine
 from fairgen.pictures import Event as EngineEvent
 from fairgen.pictures import Failed, Painted, Picture, Ticket
 from pipelines.recipe import Recipe
-from pipelines.registry import Champion, ChampionSet, Registry
+from pipelines.registry import Champion, ChampionSet, Registry, impatient
 from pipelines.serve.errors import RequestError, refused_field
 from pipelines.serve.files import encode
 from pipelines.serve.kept import KeptSets
@@ -34,10 +34,6 @@ from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Pr
 from pipelines.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
-_IMPATIENT = {  # a registry that is down shall not hold up the start; the next poll asks again
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,6 @@ class GeneratorService:
     """An engine, its thread, and the champions that it serves; usable without Serve."""
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
-        os.environ.update(_IMPATIENT)
         self._settings, self._recipe = settings, recipe
         backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
         self._engine = Engine(backbone, settings.max_rows)
@@ -66,7 +61,7 @@ class GeneratorService:
         self._lock = threading.Lock()
         self._wake, self._closed, self._look = (threading.Event() for _ in range(3))
         self._folder = tempfile.TemporaryDirectory(prefix="fairgen-champions-")
-        self._look_up_champions()
+        self._look_up()
         self._take_swaps()
         self._threads = [
             threading.Thread(target=self._step_forever, name="engine", daemon=True),
@@ -253,7 +248,12 @@ class GeneratorService:
             self._look.wait(timeout=self._settings.poll_s)
             self._look.clear()
             if not self._closed.is_set():
-                self._look_up_champions()
+                self._look_up()
+
+    def _look_up(self) -> None:
+        """Ask the registry; one that is down holds nothing up, the next look asks it again."""
+        with impatient():
+            self._look_up_champions()
 
     def _look_up_champions(self) -> None:
         """Queue every new set of champions that can be trusted; never raise."""

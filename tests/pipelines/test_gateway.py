@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import re
 import urllib.error
 import urllib.request
@@ -388,12 +389,13 @@ def test_without_a_registry_the_base_model_is_served(served_recipe: Recipe) -> N
 
 
 def test_while_the_registry_is_away_what_was_served_last_is_served(
-    tracking_uri: str, served_recipe: Recipe, tmp_path: Path
+    tracking_uri: str, served_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where that is not known, or has been changed on the disk, nothing is painted: pictures
     without adapters are not what was asked.
     """
     away = {"tracking_uri": "http://127.0.0.1:9", "home": tmp_path}
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
     asked = b'{"prompt": "a doctor"}'
     for endpoint in open_endpoint(served_recipe, **away):
         status, answer, headers = endpoint.post(asked)
@@ -410,6 +412,7 @@ def test_while_the_registry_is_away_what_was_served_last_is_served(
         weights.write_bytes(content)
     for endpoint in open_endpoint(served_recipe, **away):
         assert endpoint.post(asked)[0] == 503
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "9"  # others here wait as before
 
 
 @pytest.mark.parametrize(
