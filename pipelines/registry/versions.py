@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import mlflow
 import mlflow.artifacts
 import mlflow.diffusers
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from fairgen.adapters import Adapter, load_adapter
@@ -247,11 +248,17 @@ class Registry(RecipeRuns):
         while True:
             for name in names:
                 if (number := self.find_version(name, adapter_set)) is not None:
-                    self.client.set_registered_model_alias(name, alias, number)
+                    self._set_alias(name, alias, number)
             wanted = self.client.get_registered_model(names[0]).tags[wish]
             if wanted == adapter_set:
                 return
             adapter_set = wanted
+
+    def _set_alias(self, name: str, alias: str, number: str) -> None:
+        try:
+            self.client.set_registered_model_alias(name, alias, number)
+        except MlflowException:  # another set the alias for the first time at the same moment
+            self.client.set_registered_model_alias(name, alias, number)
 
     def _number(self, name: str, alias: str) -> str | None:
         """Return the version that an alias names, if the model exists and has it."""
