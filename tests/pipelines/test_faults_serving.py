@@ -111,10 +111,16 @@ REPLICA = "ServeReplica:hurt:"
         ("a generator", f"{REPLICA}Generator", "a doctor", "some pictures come later", NOTHING),
         ("the indicator", f"{REPLICA}Indicator", "a nurse", "some pictures come later",
          "its counts: each prompt's quota begins again"),
-        ("the gateway", f"{REPLICA}Gateway", "a judge",
-         "connections end; OpenAI's client asks again by itself", NOTHING),
-        ("the only HTTP proxy", "ProxyActor", "a chef",
-         "connections are refused, then a 404, until it is back; who asks again gets all", NOTHING),
+        pytest.param(
+            "the gateway", f"{REPLICA}Gateway", "a judge",
+            "connections end; OpenAI's client asks again by itself", NOTHING,
+            marks=pytest.mark.full,
+        ),
+        pytest.param(
+            "the only HTTP proxy", "ProxyActor", "a chef",
+            "connections are refused, then a 404, until it is back; who asks again gets all",
+            NOTHING, marks=pytest.mark.full,
+        ),
         ("the Serve controller", "ServeController", "a pilot", "nothing", NOTHING),
     ],
 )  # fmt: skip
