@@ -1,6 +1,7 @@
 """A registry that is hurt while adapters are registered and promoted: nothing lost or doubled."""
 
 import multiprocessing
+import os
 import random
 import signal
 import threading
@@ -48,7 +49,8 @@ class Shared:
 
     def kill_server(self) -> None:
         """Kill MLflow: the server and the worker that it has started share a group."""
-        stop(self.server, signal.SIGKILL)
+        os.killpg(self.server.pid, signal.SIGKILL)
+        self.server.wait()
 
     def start_server(self) -> None:
         self.server = start_registry(self.database, self.folder, self.port)
