@@ -131,16 +131,14 @@ class Registry(RecipeRuns):
     def _complete_sets(self, alias: str) -> dict[str, ChampionSet]:
         found: dict[str, ChampionSet] = {}
         for attribute in self._recipe.attributes:
-            names = {c: self._recipe.registered_name(attribute.name, c) for c in attribute.names}
-            numbers = {c: self._number(name, alias) for c, name in names.items()}
-            members = [self._member(names[c], number) for c, number in numbers.items() if number]
-            sets = {member.adapter_set for member in members}
-            if len(sets) > 1 and (wanted := self._wish(names[attribute.names[0]], alias)):
-                numbers = {c: self.find_version(name, wanted) for c, name in names.items()}
-                members = [self._member(names[c], n) for c, n in numbers.items() if n]
+            names = [self._recipe.registered_name(attribute.name, c) for c in attribute.names]
+            members = [self._member(name, self._number(name, alias)) for name in names]
+            sets = {member.adapter_set for member in members if member}
+            if len(sets) > 1 and (wanted := self._wish(names[0], alias)):
+                members = [self._member(name, self.find_version(name, wanted)) for name in names]
                 sets = {wanted}
-            if len(members) == len(names) and len(sets) == 1:
-                whole = dict(zip(attribute.names, members, strict=True))
+            whole = {c: m for c, m in zip(attribute.names, members, strict=True) if m}
+            if len(whole) == len(names) and len(sets) == 1:
                 found[attribute.name] = ChampionSet(sets.pop(), whole)
         return found
 
@@ -231,7 +229,10 @@ class Registry(RecipeRuns):
         """
         return self.client.get_registered_model(first_name).tags.get(f"{alias}_set")
 
-    def _member(self, name: str, number: str) -> Champion:
+    def _member(self, name: str, number: str | None) -> Champion | None:
+        """Return a version of a model as a champion, where there is one."""
+        if number is None:
+            return None
         tags = self.client.get_model_version(name, number).tags
         confusion = json.loads(tags["confusion"]) if "confusion" in tags else None
         return Champion(name, number, tags["adapter_set"], tags["sha256"], confusion)
@@ -243,14 +244,12 @@ class Registry(RecipeRuns):
         says first, in one tag, which set it wants, and goes on until the aliases are those of the
         set that the tag names then: the last to say so wins, whoever ends last.
         """
-        wish = f"{alias}_set"
-        self.client.set_registered_model_tag(names[0], wish, adapter_set)
+        self.client.set_registered_model_tag(names[0], f"{alias}_set", adapter_set)
         while True:
             for name in names:
                 if (number := self.find_version(name, adapter_set)) is not None:
                     self._set_alias(name, alias, number)
-            wanted = self.client.get_registered_model(names[0]).tags[wish]
-            if wanted == adapter_set:
+            if (wanted := self._wish(names[0], alias)) in (None, adapter_set):
                 return
             adapter_set = wanted
 

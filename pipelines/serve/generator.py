@@ -2,9 +2,7 @@
 
 The champions of the registry are looked up at start and every few seconds. A new set goes live
 between two steps; pictures on their way finish on the set that they began with. While the registry
-is down, or offers a set that cannot be trusted, what is served stays. One that starts meanwhile
-begins with what was served last, and where that is not known it refuses: pictures by the base model
-alone are not what was asked.
+is down, or offers a set that cannot be trusted, what is served stays.
 """
 
 import asyncio
@@ -12,35 +10,25 @@ import logging
 import os
 import queue
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from fairgen.adapters import Adapter, fingerprint, load_adapter
+from fairgen.adapters import fingerprint
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine
 from fairgen.pictures import Event as EngineEvent
 from fairgen.pictures import Failed, Painted, Picture, Ticket
 from pipelines.recipe import Recipe
-from pipelines.registry import Champion, ChampionSet, Registry, impatient
+from pipelines.registry import Champion, ChampionSet
+from pipelines.serve.champions import ChampionSource, OfferedSet
 from pipelines.serve.errors import RequestError, refused_field
 from pipelines.serve.files import encode
-from pipelines.serve.kept import KeptSets
 from pipelines.serve.orders import Delivery, EngineState, Order
 from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Provenance
 from pipelines.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Swap:
-    attribute: str
-    champions: ChampionSet
-    adapters: dict[str, Adapter]
 
 
 class GeneratorService:
@@ -50,17 +38,19 @@ class GeneratorService:
         self._settings, self._recipe = settings, recipe
         backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
         self._engine = Engine(backbone, settings.max_rows)
-        self._fingerprint = fingerprint(self._engine.backbone.denoiser)
+        self._source = ChampionSource(
+            settings,
+            recipe,
+            fingerprint(backbone.denoiser),
+            lambda champion, adapter: self._engine.check_adapter(_loaded_name(champion), adapter),
+        )
         self._served: dict[str, ChampionSet] = {}
-        self._step_s, self._reloads, self._failed_reloads = 0.0, 0, 0
-        self._refused: set[tuple[Champion, ...]] = set()
-        self._kept = KeptSets(settings.home, recipe) if settings.home else None
-        self._known = self._informed = settings.tracking_uri is None
-        self._swaps: queue.Queue[_Swap] = queue.Queue()
+        self._step_s, self._reloads = 0.0, 0
+        self._complete = False
+        self._swaps: queue.Queue[OfferedSet] = queue.Queue()
         self._mailboxes: dict[Ticket, tuple[asyncio.AbstractEventLoop, asyncio.Queue]] = {}
         self._lock = threading.Lock()
         self._wake, self._closed, self._look = (threading.Event() for _ in range(3))
-        self._folder = tempfile.TemporaryDirectory(prefix="fairgen-champions-")
         self._look_up()
         self._take_swaps()
         self._threads = [
@@ -78,16 +68,20 @@ class GeneratorService:
     def attributes(self) -> list[AttributeInfo]:
         """Return the served attributes with their versions and measured confusions.
 
-        Raises RequestError while the registry has not been reached and nothing is known of it.
+        Raises RequestError until every attribute that has champions is served for the first time:
+        pictures without its adapters are not what was asked.
         """
-        if not self._informed:
-            raise RequestError(
-                503,
-                "the registry has not been reached yet, so no adapters are known",
-                code="unavailable",
-                retry_after_s=5,
-            )
-        served = self.served
+        served, wanted = self.served, self._source.wanted
+        if not self._complete:
+            if wanted is None or not wanted <= served.keys():
+                raise RequestError(
+                    503,
+                    f"adapters of {sorted(wanted - served.keys()) if wanted else 'any attribute'} "
+                    "cannot be had yet: the registry, or what it offers, is away or damaged",
+                    code="unavailable",
+                    retry_after_s=5,
+                )
+            self._complete = True
         return [
             AttributeInfo(
                 name=attribute.name,
@@ -118,7 +112,7 @@ class GeneratorService:
             batch_rows=self._engine.last_rows,
             step_s=self._step_s,
             reloads=self._reloads,
-            failed_reloads=self._failed_reloads,
+            failed_reloads=self._source.num_failed,
         )
 
     def check_size(self, width_px: int, height_px: int) -> None:
@@ -141,7 +135,7 @@ class GeneratorService:
         self._look.set()
         for thread in self._threads:
             thread.join(timeout=30)
-        self._folder.cleanup()
+        self._source.close()
 
     async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:
         """Yield, once all is accepted, an empty delivery, then previews and finished pictures.
@@ -251,90 +245,13 @@ class GeneratorService:
                 self._look_up()
 
     def _look_up(self) -> None:
-        """Ask the registry; one that is down holds nothing up, the next look asks it again."""
-        with impatient():
-            self._look_up_champions()
-
-    def _look_up_champions(self) -> None:
-        """Queue every new set of champions that can be trusted; never raise."""
-        if self._settings.tracking_uri is None:
-            return
-        try:
-            registry = Registry(self._settings.tracking_uri, self._recipe)
-            found = registry.champions()
-        except Exception as error:  # the registry may be down: what is served stays
-            log.warning("the registry cannot be read, what is served stays: %s", error)
-            self._failed_reloads += 1
-            if not self._known:
-                self._recall()
-            return
-        for attribute, champions in found.items():
-            served = self._served.get(attribute)
-            offered = tuple(champions.members.values())
-            if champions == served or offered in self._refused:
-                continue
-            try:
-                adapters = {
-                    category: self._trusted(registry, champion)
-                    for category, champion in champions.members.items()
-                }
-            except ValueError as error:
-                self._refused.add(offered)
-                self._failed_reloads += 1
-                log.error("adapter set %s is refused: %s", champions.adapter_set, error)
-            except Exception as error:
-                log.warning("adapter set %s cannot be had: %s", champions.adapter_set, error)
-                self._failed_reloads += 1
-            else:
-                self._offer(_Swap(attribute, champions, adapters))
-                self._keep(attribute, champions, adapters)
-        self._known = True
-
-    def _offer(self, swap: _Swap) -> None:
-        """Let a set go live at the next step."""
-        self._swaps.put(swap)
-        self._wake.set()
-
-    def _keep(self, attribute: str, champions: ChampionSet, adapters: dict[str, Adapter]) -> None:
-        """Keep a set for a start without a registry."""
-        if self._kept is None:
-            return
-        try:
-            self._kept.keep(attribute, champions, adapters)
-        except OSError as error:  # a full disk: the endpoint itself needs nothing of it
-            log.warning("adapter set %s is not kept: %s", champions.adapter_set, error)
-
-    def _recall(self) -> None:
-        """Begin with the sets that were served last."""
-        for attribute, (champions, folders) in self._kept.recall().items() if self._kept else ():
-            try:
-                adapters = {
-                    category: self._checked(champions.members[category], folder)
-                    for category, folder in folders.items()
-                }
-            except ValueError as error:
-                log.error("adapter set %s is refused: %s", champions.adapter_set, error)
-            else:
-                self._offer(_Swap(attribute, champions, adapters))
-                self._known = True
-
-    def _trusted(self, registry: Registry, champion: Champion) -> Adapter:
-        """Return a champion's adapter. Raises ValueError unless it is what the registry says."""
-        return self._checked(champion, registry.download(champion, Path(self._folder.name)))
-
-    def _checked(self, champion: Champion, folder: Path) -> Adapter:
-        adapter = load_adapter(folder, self._fingerprint, self._recipe.loading.siblings)
-        if adapter.sha256 != champion.sha256:
-            raise ValueError(
-                f"{champion.name} version {champion.version}: got sha256 {adapter.sha256}, "
-                f"the registry says {champion.sha256}"
-            )
-        self._engine.check_adapter(_loaded_name(champion), adapter)
-        return adapter
+        """Queue what the champions' source offers in place of what is served."""
+        for offered in self._source.look(self._served):
+            self._swaps.put(offered)
+            self._wake.set()
 
     def _take_swaps(self) -> None:
         """Between two steps, let queued sets go live; the old ones retire with their last row."""
-        known = self._known
         while not self._swaps.empty():
             swap = self._swaps.get()
             before = self._served.get(swap.attribute)
@@ -350,7 +267,6 @@ class GeneratorService:
                 self._engine.retire(sorted(old - new.keys()))
             self._reloads += 1
             log.info("%s is served by adapter set %s", swap.attribute, swap.champions.adapter_set)
-        self._informed |= known
 
 
 def _used(champion: Champion) -> AdapterUsed:

@@ -3,9 +3,11 @@ begins with them.
 """
 
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from fairgen.adapters import Adapter, save_adapter
 from pipelines.recipe import Recipe
@@ -22,30 +24,34 @@ class KeptSets:
         self._folder = home / "served" / recipe.registry.prefix
         self._attributes = [attribute.name for attribute in recipe.attributes]
 
-    def keep(self, attribute: str, champions: ChampionSet, adapters: dict[str, Adapter]) -> None:
-        """Write a set down, its weights before its name. Raises OSError where nothing can be
-        written.
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes of which a set is kept."""
+        return [name for name in self._attributes if self._set_of(name).exists()]
+
+    def keep(self, attribute: str, champions: ChampionSet, adapters: Mapping[str, Adapter]) -> None:
+        """Write a set down, its weights before its name, in place of the one before. Raises OSError
+        where nothing can be written.
         """
-        _, before = self.recall().get(attribute, (None, {}))
+        before: set[Path] = set()
+        with suppress(OSError, ValueError):
+            before = set(self.recall(attribute)[1].values())
         for category, champion in champions.members.items():
             save_adapter(adapters[category], self._weights_of(champion))
-        write(self._folder / f"{attribute}.json", _SETS.dump_json(champions).decode())
-        for folder in set(before.values()) - set(map(self._weights_of, champions.members.values())):
+        write(self._set_of(attribute), _SETS.dump_json(champions).decode())
+        for folder in before - set(map(self._weights_of, champions.members.values())):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def recall(self) -> dict[str, tuple[ChampionSet, dict[str, Path]]]:
-        """Return attribute -> its set, and category -> the folder of its weights; what cannot be
-        read is left out.
+    def recall(self, attribute: str) -> tuple[ChampionSet, dict[str, Path]]:
+        """Return the set of an attribute, and category -> the folder of its weights.
+
+        Raises OSError or ValueError where it cannot be read.
         """
-        found = {}
-        for attribute in self._attributes:
-            try:
-                champions = _SETS.validate_json((self._folder / f"{attribute}.json").read_bytes())
-            except (OSError, ValidationError):
-                continue
-            folders = {c: self._weights_of(member) for c, member in champions.members.items()}
-            found[attribute] = champions, folders
-        return found
+        champions = _SETS.validate_json(self._set_of(attribute).read_bytes())
+        return champions, {c: self._weights_of(m) for c, m in champions.members.items()}
+
+    def _set_of(self, attribute: str) -> Path:
+        return self._folder / f"{attribute}.json"
 
     def _weights_of(self, champion: Champion) -> Path:
-        return self._folder / "adapters" / champion.sha256
+        return self._folder / "adapters" / champion.name / champion.version

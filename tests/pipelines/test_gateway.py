@@ -3,13 +3,11 @@
 import asyncio
 import base64
 import json
-import os
 import re
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,56 +17,12 @@ from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.serve import build, deployments
 from pipelines.serve.files import read_provenance
-from pipelines.serve.gateway import create_app
-from pipelines.serve.settings import DoorConfig, Limits, ServeSettings
-from tests.pipelines.in_process import InProcess, listening
+from pipelines.serve.settings import DoorConfig, ServeSettings
+from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
 from tests.pipelines.registered import register_champions
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.slow
-
-LIMITS = Limits(num_images=16, side_px=64, num_steps=20, prompt_chars=80, body_bytes=2048)
-OPTIONS: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 2.0}
-
-
-@dataclass
-class Endpoint:
-    """A served recipe and a client for it."""
-
-    address: str
-    recipe: Recipe
-    backend: InProcess
-
-    @property
-    def client(self) -> OpenAI:
-        return OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0)
-
-    def generate(self, prompt: str = "a photo of a doctor", n: int = 1, **extra: Any) -> list[Any]:
-        """Return the pictures of a request made by the official client."""
-        return self.client.images.generate(prompt=prompt, n=n, extra_body=OPTIONS | extra).data
-
-    def post(self, body: bytes) -> tuple[int, dict[str, Any], dict[str, str]]:
-        """Return status, JSON and headers of a raw request."""
-        request = urllib.request.Request(
-            f"{self.address}/v1/images/generations", body, {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, json.load(answer), dict(answer.headers)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error), dict(error.headers)
-
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(self.address + path, timeout=60) as answer:
-            return answer.read().decode()
-
-
-def open_endpoint(recipe: Recipe, **settings: Any) -> Iterator[Endpoint]:
-    chosen = ServeSettings(poll_s=3600, limits=LIMITS).model_copy(update=settings)
-    backend = InProcess(chosen, recipe)
-    with listening(create_app(backend, chosen, recipe)) as address:
-        yield Endpoint(address, recipe, backend)
-    backend.generator.close()
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +104,8 @@ def test_a_sibling_s_champions_are_served_where_the_recipe_says_so(
     loading = served_recipe.loading.model_copy(update={"siblings": siblings})
     other = served_recipe.model_copy(update={"base": str(tmp_path), "loading": loading})
     for endpoint in open_endpoint(other, tracking_uri=tracking_uri):
-        served = endpoint.backend.generator.attributes()
-        assert [found.name for found in served] == (["gender", "age"] if siblings else [])
+        served = endpoint.backend.generator.served
+        assert sorted(served) == (["age", "gender"] if siblings else [])
 
 
 def test_a_refused_request_does_not_count_in_the_ledger(endpoint: Endpoint) -> None:
@@ -376,43 +330,6 @@ def test_a_request_that_takes_too_long_is_a_408_and_frees_its_rows(served_recipe
                 break
             endpoint.get("/health")
         assert engine.pending == 0
-
-
-def test_without_a_registry_the_base_model_is_served(served_recipe: Recipe) -> None:
-    for endpoint in open_endpoint(served_recipe):
-        assert json.loads(endpoint.get("/v1/attributes")) == []
-        assert endpoint.generate()[0].provenance["categories"] == {}
-        status, answer, _ = endpoint.post(
-            b'{"prompt": "a doctor", "fairness": {"gender": "uniform"}}'
-        )
-        assert status == 400 and "allowed are []" in answer["error"]["message"]
-
-
-def test_while_the_registry_is_away_what_was_served_last_is_served(
-    tracking_uri: str, served_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where that is not known, or has been changed on the disk, nothing is painted: pictures
-    without adapters are not what was asked.
-    """
-    away = {"tracking_uri": "http://127.0.0.1:9", "home": tmp_path}
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
-    asked = b'{"prompt": "a doctor"}'
-    for endpoint in open_endpoint(served_recipe, **away):
-        status, answer, headers = endpoint.post(asked)
-        assert status == 503 and "registry has not been reached" in answer["error"]["message"]
-        assert headers["retry-after"] == "5"
-    for endpoint in open_endpoint(served_recipe, tracking_uri=tracking_uri, home=tmp_path):
-        served = endpoint.get("/v1/attributes")
-    for endpoint in open_endpoint(served_recipe, **away):
-        assert endpoint.get("/v1/attributes") == served
-        assert len(endpoint.generate()[0].provenance["adapters"]) == 2
-    for weights in tmp_path.rglob("*.safetensors"):
-        content = bytearray(weights.read_bytes())
-        content[-1] ^= 1
-        weights.write_bytes(content)
-    for endpoint in open_endpoint(served_recipe, **away):
-        assert endpoint.post(asked)[0] == 503
-    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "9"  # others here wait as before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""The endpoint over HTTP in this process, and what a client asks of it."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from openai import OpenAI
+
+from pipelines.recipe import Recipe
+from pipelines.serve.gateway import create_app
+from pipelines.serve.settings import Limits, ServeSettings
+from tests.pipelines.in_process import InProcess, listening
+
+LIMITS = Limits(num_images=16, side_px=64, num_steps=20, prompt_chars=80, body_bytes=2048)
+OPTIONS: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 2.0}
+
+
+@dataclass
+class Endpoint:
+    """A served recipe and a client for it."""
+
+    address: str
+    recipe: Recipe
+    backend: InProcess
+
+    @property
+    def client(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0)
+
+    def generate(self, prompt: str = "a photo of a doctor", n: int = 1, **extra: Any) -> list[Any]:
+        """Return the pictures of a request made by the official client."""
+        return self.client.images.generate(prompt=prompt, n=n, extra_body=OPTIONS | extra).data
+
+    def post(self, body: bytes) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Return status, JSON and headers of a raw request."""
+        request = urllib.request.Request(
+            f"{self.address}/v1/images/generations", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.load(answer), dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error), dict(error.headers)
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.address + path, timeout=60) as answer:
+            return answer.read().decode()
+
+
+def open_endpoint(recipe: Recipe, **settings: Any) -> Iterator[Endpoint]:
+    chosen = ServeSettings(poll_s=3600, limits=LIMITS).model_copy(update=settings)
+    backend = InProcess(chosen, recipe)
+    with listening(create_app(backend, chosen, recipe)) as address:
+        yield Endpoint(address, recipe, backend)
+    backend.generator.close()
