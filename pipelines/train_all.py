@@ -242,7 +242,7 @@ def _train_round(
             futures[job.attribute] = executor.submit(fit, job, storage, [poster])
         totals = {_label(job): job.discovery.num_updates for job in left}
         for job in left:
-            view.show(_label(job), *_begun(job, storage))
+            view.show(_label(job), *begun(job, storage))
         watch(board, totals, futures.values(), view)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
@@ -257,7 +257,7 @@ def _train_round(
     return trained | {name: future.result() for name, future in futures.items()}
 
 
-def _begun(job: TrainingJob, storage: Path) -> tuple[int, int, str]:
+def begun(job: TrainingJob, storage: Path) -> tuple[int, int, str]:
     """Return how far an earlier run of a job has come, of how many updates, and what to say of
     it.
     """

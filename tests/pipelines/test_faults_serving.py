@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ray import serve
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.serve import ServeSettings, build
 from tests.faults import NOTHING, Fault
+from tests.pipelines.load import under_load
 from tests.pipelines.processes import children, wait_for
 from tests.pipelines.registered import register_champions
 from tests.pipelines.wire import Wire, wire
@@ -55,20 +55,6 @@ class Endpoint:
     def versions(self) -> set[str]:
         """Return the versions of the adapters that paint now."""
         return {adapter["version"] for adapter in self.paint("a farmer")["adapters"]}
-
-    def under_load(
-        self,
-        prompt: str,
-        count: int,
-        hurt: Callable[[], None],
-        paint: Callable[[str, int], dict[str, Any]],
-    ) -> list[dict[str, Any]]:
-        """Return the records of `count` requests from eight callers; `hurt` happens meanwhile."""
-        with ThreadPoolExecutor(8) as pool:
-            running = [pool.submit(paint, prompt, seed) for seed in range(count)]
-            wait_for(lambda: sum(future.done() for future in running) >= count // 10)
-            hurt()
-            return [future.result() for future in running]  # a failed request raises here
 
     def process(self, of: str) -> psutil.Process:
         """Return the process of a part that there is one of."""
@@ -134,7 +120,7 @@ def test_a_killed_part_costs_no_picture(
         killed.kill()
 
     paint = endpoint.paint_patiently if "404" in seen else endpoint.paint
-    records = endpoint.under_load(prompt, 64, hurt, paint)
+    records = under_load(lambda seed: paint(prompt, seed), 64, hurt)
     endpoint.replaced(of, killed)
     fault.over()
     assert len({record["seed"] for record in records}) == 64
@@ -184,7 +170,7 @@ def test_a_registry_that_is_slow_is_not_felt(endpoint: Endpoint, fault: Fault) -
     fault.strikes("the registry takes 10 s for every answer while pictures are asked", "nothing")
     endpoint.registry.delay_s = 10
     started = time.monotonic()
-    endpoint.under_load("a sailor", 64, lambda: None, endpoint.paint)
+    under_load(lambda seed: endpoint.paint("a sailor", seed), 64, lambda: None)
     took_s = time.monotonic() - started
     endpoint.registry.delay_s = 0
     fault.over()
@@ -202,7 +188,7 @@ def test_replicas_that_start_while_the_registry_is_away_serve_what_was_served(
     )
     endpoint.registry.cut()
     started = time.monotonic()
-    records = endpoint.under_load("a farmer", 64, killed.kill, endpoint.paint)
+    records = under_load(lambda seed: endpoint.paint("a farmer", seed), 64, killed.kill)
     assert all(len(record["adapters"]) == 2 for record in records)
     endpoint.replaced(f"{REPLICA}Generator", killed)
     assert endpoint.versions() == before

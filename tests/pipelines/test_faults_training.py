@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 from mlflow import MlflowClient
 from ray.train import TrainingFailedError
 
-from pipelines.checkpoints import damaged, newest_whole
+from pipelines.checkpoints import newest_whole
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
+from pipelines.train_all import begun
 from pipelines.training_job import TrainingJob, train_attribute
 from pipelines.training_run import TrainedAttribute, fit, run_name
 from tests.faults import Fault
@@ -90,38 +91,36 @@ def untouched(recipe: Recipe, folder: Path) -> Path:
     return reports.checkpoints[NUM_UPDATES] / "adapters"
 
 
-def test_a_killed_worker_goes_on_from_its_checkpoint(
-    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault
-) -> None:
-    training = Training(job := job_of("killed", max_failures=1), tmp_path)
-    training.wait_until(step=4)
-    fault.strikes("a training worker is killed", "the bar stands for a moment")
-    training.kill_a_worker()
-    at = training.step
-    training.wait_until(step=at + 6)
-    fault.over()
-    assert_same_adapters(training.result(), untouched(job.recipe, tmp_path / "alone"))
-
-
-@pytest.mark.full
-def test_one_of_two_killed_workers_takes_both_back_to_their_checkpoint(
-    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault
-) -> None:
-    job = job_of("killed-twin", max_failures=1, num_workers=2)
-    whole = Training(job, tmp_path / "whole").result()
-    training = Training(job, tmp_path / "hurt")
-    training.wait_until(step=4)
-    fault.strikes("one of two data-parallel workers is killed", "the bar stands for a moment")
-    training.kill_a_worker()
-    at = training.step
-    training.wait_until(step=at + 6)
-    fault.over()
-    assert_same_adapters(training.result(), whole)
-
-
-def full(*values: object) -> ParameterSet:
+def full(*values: object) -> Any:
     """Return a case that only --full takes the time for."""
     return pytest.param(*values, marks=pytest.mark.full)
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "what"),
+    [
+        (1, "a training worker is killed"),
+        full(2, "one of two data-parallel workers is killed"),
+    ],
+)
+def test_a_killed_worker_goes_on_from_its_checkpoint(
+    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault,
+    num_workers: int, what: str,
+) -> None:  # fmt: skip
+    job = job_of(f"killed-{num_workers}", max_failures=1, num_workers=num_workers)
+    training = Training(job, tmp_path / "hurt")
+    training.wait_until(step=4)
+    fault.strikes(what, "the bar stands for a moment")
+    training.kill_a_worker()
+    at = training.step
+    training.wait_until(step=at + 6)
+    fault.over()
+    whole = (
+        untouched(job.recipe, tmp_path / "whole")
+        if num_workers == 1
+        else Training(job, tmp_path / "whole").result()
+    )
+    assert_same_adapters(training.result(), whole)
 
 
 def cut_short(path: Path) -> None:
@@ -157,11 +156,13 @@ def test_a_damaged_checkpoint_is_passed_over(
     newest = newest_whole(training.folder)
     assert newest is not None
     damage(training.folder / file.format(newest=newest.folder.name))
-    fault.strikes(f"{name} between two runs", "its name, as damaged and not used")
-    if "{newest}" in file:
-        assert newest.folder in damaged(training.folder)
-        older = newest_whole(training.folder)
-        assert older is not None and older.step < newest.step
+    of_checkpoint = "{newest}" in file
+    seen = "its name, as damaged and not used" if of_checkpoint else "nothing"
+    fault.strikes(f"{name} between two runs", seen)
+    step, of, note = begun(job, tmp_path)
+    assert of == NUM_UPDATES and "goes on" in note
+    assert (step < newest.step) == of_checkpoint
+    assert (newest.folder.name in note) == of_checkpoint
     again = Training(job, tmp_path)
     again.wait_until(step=newest.step + 2)
     fault.over()

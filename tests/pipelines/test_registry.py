@@ -14,7 +14,7 @@ from pipelines.evaluation import Evaluation
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import Curves, Registry
 from pipelines.training_run import TrainedAttribute
-from tests.pipelines.registered import evaluation_of, random_adapters
+from tests.pipelines.registered import evaluation_of, random_adapters, register_champions
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +153,21 @@ def test_half_a_set_is_no_champion(
         )
         MlflowClient(tracking_uri).delete_registered_model_alias("half-gender-man", "champion")
         assert registry.champions() == {}
+
+
+def test_aliases_that_a_promotion_left_mixed_are_read_as_it_wanted_them(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The second set's promotion has said what it wants and moved one alias when it is cut."""
+    recipe = load_recipe(write_recipe("cut"))
+    for seed in (1, 2):
+        register_champions(tracking_uri, recipe, tmp_path / str(seed), seed)
+    registry = Registry(tracking_uri, recipe)
+    new = registry.champions()["gender"]
+    registry.client.set_registered_model_alias("cut-gender-man", "champion", "1")
+    assert registry.champions()["gender"] == new
+    registry.client.delete_registered_model_tag("cut-gender-woman", "champion_set")
+    assert "gender" not in registry.champions()  # moved by hand: nobody said what was wanted
 
 
 def test_a_run_started_again_is_the_same_run(

@@ -14,7 +14,10 @@ from ray import serve
 
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.serve import ServeSettings, build
+from tests.pipelines.load import under_load
+from tests.pipelines.processes import wait_for
 from tests.pipelines.registered import register_champions
+from tests.tiny import save_tiny_clip
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -24,7 +27,10 @@ OPTIONS: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
 
 @pytest.fixture(scope="module")
 def recipe(make_recipe: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    return load_recipe(make_recipe(tmp_path_factory.mktemp("graph"), "graph"))
+    """One whose judge sees tiny pictures."""
+    judge = {"kind": "clip", "path": str(save_tiny_clip(tmp_path_factory.mktemp("clip")))}
+    folder = tmp_path_factory.mktemp("graph")
+    return load_recipe(make_recipe(folder, "graph", judge=judge, second_judge=judge))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,7 @@ def client(
     folder = tmp_path_factory.mktemp("graph-adapters")
     register_champions(tracking_uri, recipe, folder, seed=1)
     path = next(iter(tmp_path_factory.getbasetemp().glob("graph*/graph.yaml")))
-    settings = ServeSettings(recipe=path, tracking_uri=tracking_uri, poll_s=0.5)
+    settings = ServeSettings(recipe=path, tracking_uri=tracking_uri, poll_s=0.5, inspect_share=1.0)
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
     serve.run(build(settings), name="graph", route_prefix="/")
     yield OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0)
@@ -52,22 +58,31 @@ def generators_running() -> int:
     return found.replica_states.get("RUNNING", 0)
 
 
-def under_load(client: OpenAI, count: int, change: Callable[[], None]) -> list[dict[str, Any]]:
-    """Return the records of `count` requests from eight callers; `change` happens meanwhile."""
-    prompts = ["a doctor", "a nurse", "a judge", "a chef"]
-    with ThreadPoolExecutor(8) as pool:
-        running = [pool.submit(paint, client, prompts[i % 4], seed=i) for i in range(count)]
-        while sum(future.done() for future in running) < count // 10:
-            time.sleep(0.05)
-        change()
-        return [future.result() for future in running]  # a failed request raises here
-
-
 def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
     with ThreadPoolExecutor(8) as pool:
         records = list(pool.map(lambda i: paint(client, "a pilot", seed=i), range(24)))
     cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
     assert set(cells.values()) == {6}
+
+
+def test_the_judge_looks_at_delivered_pictures_beside_the_traffic(client: OpenAI) -> None:
+    paint(client, "a doctor", fairness={"gender": {"woman": 1.0}})
+    paint(client, "a car")  # nothing is asked of it
+    wait_for(lambda: "fairgen_hit_rate" in page())
+    asked = [line for line in page().splitlines() if line.startswith("fairgen_images_inspected_t")]
+    genders = [line for line in asked if 'attribute="gender"' in line]
+    assert any('asked="woman"' in line for line in genders)
+    assert sum(float(line.split()[-1]) for line in genders) <= sum(
+        float(line.split()[-1])
+        for line in page().splitlines()
+        if line.startswith('fairgen_images_total{attribute="gender"')
+    )
+
+
+def page() -> str:
+    """Return what Prometheus scrapes."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
+        return answer.read().decode()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +108,8 @@ def test_a_new_champion_goes_live_under_load_without_a_failed_request(
     def promote() -> None:
         register_champions(tracking_uri, recipe, tmp_path, seed=2)
 
-    records = under_load(client, 200, promote)
+    prompts = ["a doctor", "a nurse", "a judge", "a chef"]
+    records = under_load(lambda i: paint(client, prompts[i % 4], seed=i), 200, promote)
     deadline = time.monotonic() + 60
     while {a["version"] for a in paint(client, "a farmer")["adapters"]} != {"2"}:
         assert time.monotonic() < deadline, "the new champion is not served"
@@ -122,6 +138,4 @@ def test_replicas_follow_the_load_and_share_one_ledger(
         records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
     cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
     assert max(cells.values()) - min(cells.values()) <= 1 and len(cells) == 4
-    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
-        page = answer.read().decode()
-    assert len({line for line in page.splitlines() if line.startswith("fairgen_reloads{")}) == 2
+    assert len({line for line in page().splitlines() if line.startswith("fairgen_reloads{")}) == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.tracking_server import tracking_server
+from pipelines.tracking_server import check_answers, free_port, tracking_server
 
 
 def servers_over(store: Path) -> list[psutil.Process]:
@@ -34,9 +34,17 @@ def test_the_environment_goes_before_a_server(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_address_where_nobody_answers_is_told_before_anything_is_trained() -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ValueError, match=f"MLFLOW_TRACKING_URI: got '{nowhere}', which does not"):
+        check_answers(nowhere)
+    check_answers("databricks://profile")  # that asks another way
+
+
 @pytest.mark.slow
 def test_a_server_is_stopped_with_its_run(tmp_path: Path) -> None:
     with tracking_server(tmp_path) as uri:
+        check_answers(uri)
         assert urllib.request.urlopen(f"{uri}/health", timeout=5).read() == b"OK"
         assert len(servers_over(tmp_path)) >= 2
     assert servers_over(tmp_path) == []
