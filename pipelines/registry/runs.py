@@ -92,7 +92,7 @@ class Curves:
         for points in self._sent:
             try:
                 points.wait()
-            except Exception as error:  # the adapters are there: a gap in a curve ends no training
+            except MlflowException as error:  # the adapters are there: a gap ends no training
                 log.warning("points of run %s are lost: %s", self._run_id, error)
                 lost += 1
         if lost:

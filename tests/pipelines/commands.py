@@ -9,13 +9,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start `fairgen` in a folder; its output goes to a file there."""
+def start(folder: Path, *arguments: str, **changes: str | None) -> subprocess.Popen[str]:
+    """Start `fairgen` in a folder; its output goes to a file there. `changes` are of its
+    environment, None for what it shall not have.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
     with (folder / "output.txt").open("a") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={name: value for name, value in environment.items() if value is not None},
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,

@@ -23,9 +23,9 @@ from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import Limits, ServeSettings
 from tests.fairgen.test_fuzz_fairness import anything, fuzzed, fuzzed_slowly, targets
 from tests.fuzzing import CASES, LONGEST_S, Memory
+from tests.pipelines.endpoint import Endpoint
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import register_champions
-from tests.pipelines.test_gateway import Endpoint
 from tests.tiny import AGE, GENDER
 
 pytestmark = pytest.mark.slow

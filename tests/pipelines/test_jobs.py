@@ -3,9 +3,9 @@
 import os
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from pipelines.tracking_server import free_port
 from pipelines.training_run import find_trained
 from tests.pipelines.commands import output_of, start
 from tests.pipelines.nodes import Nodes, blind_node, locked_head, running_nodes
+from tests.pipelines.processes import wait_for as within
 from tests.tiny import save_tiny_clip
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 END_S = 400
+wait_for = partial(within, timeout_s=END_S)
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +61,6 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
     process = start(folder, *arguments)
     status = process.wait(END_S)
     return status, output_of(folder)
-
-
-def wait_for(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + END_S
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,34 +19,23 @@ from pipelines.tracking_server import tracking_server
 from pipelines.training_job import TrainingJob, train_attribute
 from pipelines.training_run import find_trained, run_name
 from tests.faults import Fault
+from tests.pipelines.commands import output_of, start
 from tests.pipelines.reports import Reports, assert_same_adapters
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[2]
 
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start `fairgen` in a folder, its output captured in a file there."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("RAY_AUTH_MODE")  # the session's cluster is open, a user's has a token
-    with (folder / "output.txt").open("w") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+def start_alone(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start `fairgen` as its user does, whose cluster has a token; the session's is open."""
+    return start(folder, *arguments, RAY_AUTH_MODE=None)
 
 
 def finish(run: subprocess.Popen[str], folder: Path) -> str:
     """Wait for a started command; return its output. It must succeed and leave no process."""
     family = wait_for(lambda: psutil.Process(run.pid).children(recursive=True), run)
-    assert run.wait() == 0, (folder / "output.txt").read_text()
+    assert run.wait() == 0, output_of(folder)
     wait_until_gone(family)
-    return (folder / "output.txt").read_text()
+    return output_of(folder)
 
 
 def wait_for(reached: Callable[[], list], run: subprocess.Popen[str]) -> list:
@@ -78,7 +66,7 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
     path = write_recipe("twice", discovery={"num_updates": 60}, jobs=one_at_a_time)
     recipe, storage = load_recipe(path), tmp_path / ".fairgen" / "runs"
 
-    run = start(tmp_path, "train-all", str(path), "--no-eval")
+    run = start_alone(tmp_path, "train-all", str(path), "--no-eval")
     age = storage / run_name(recipe, "age")
     wait_for(lambda: list(age.glob("checkpoint_*/state-0.pt"))[1:], run)
     family = psutil.Process(run.pid).children(recursive=True)
@@ -95,7 +83,7 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
 
     latest = newest_whole(age)
     assert latest is not None
-    again = start(tmp_path, "train-all", str(path), "--no-eval")
+    again = start_alone(tmp_path, "train-all", str(path), "--no-eval")
     wait_for(lambda: [newest_whole(age)] * (newest_whole(age).step > latest.step), again)
     fault.over()
     output = finish(again, tmp_path)
@@ -129,7 +117,7 @@ def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path:
     path = tmp_path / "with-two-judges.yaml"
     path.write_text(yaml.safe_dump(content | {"second_judge": content["judge"]}))
     recipe = load_recipe(path)
-    output = finish(start(tmp_path, "train-all", str(path)), tmp_path)
+    output = finish(start_alone(tmp_path, "train-all", str(path)), tmp_path)
     assert "Hit rate" in output
     assert "make ui" in output
     report = json.loads((tmp_path / "report" / "evaluation.json").read_text())
