@@ -58,9 +58,7 @@ def engine_figures(
     an engine without a bank. `bank_64_over_2`: 64 loaded, of which the pictures use eight, over
     two. `key_values_once`: keys and values computed once a picture over once a step, no adapters.
     """
-    many = {
-        f"adapter-{i}": _random_directions(backbone, i, rank, projections) for i in range(_MANY)
-    }
+    many = {f"adapter-{i}": random_directions(backbone, i, rank, projections) for i in range(_MANY)}
 
     def engine(loaded: int, **options: Any) -> Engine:
         own = copy(backbone)
@@ -112,7 +110,7 @@ def pass_figures(backbone: Backbone, num_rows: int = 8, rounds: int = 15) -> dic
     (`adapter_names`) over the bank; `switching_over_bank`: one row at a time with diffusers'
     `set_adapters` over the bank.
     """
-    many = {f"adapter-{i}": _random_directions(backbone, i, 1, "qkvo") for i in range(num_rows)}
+    many = {f"adapter-{i}": random_directions(backbone, i, 1, "qkvo") for i in range(num_rows)}
     x, t, context = _batch(backbone, num_rows)
     banked: Any = deepcopy(backbone.denoiser)
     bank = AdapterBank(banked, list(next(iter(many.values()))))
@@ -160,7 +158,7 @@ def full_size_figures(
     prompt_only = backbone.prompt_projections()
     cache = KeyValueCache(denoiser, bank, prompt_only)
     for row in range(num_rows):
-        bank.add(str(row), _random_directions(backbone, row, rank, projections))
+        bank.add(str(row), random_directions(backbone, row, rank, projections))
     x, t, context = _batch(backbone, num_rows)
     gates = torch.eye(num_rows, device=x.device)
     known = cache.stack(cache.compute(context, gates))
@@ -216,7 +214,7 @@ def _batch(backbone: Backbone, num_rows: int) -> tuple[Tensor, Tensor, TensorDic
     return x, t, backbone.encode([f"a photo of a person {i}" for i in range(num_rows)])
 
 
-def _random_directions(
+def random_directions(
     backbone: Backbone, seed: int, rank: int, projections: str
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return directions too weak to spoil a picture."""

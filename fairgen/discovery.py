@@ -130,7 +130,10 @@ class Discovery:
         config.check_categories(attribute)
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
-        self._accelerator = accelerator or Accelerator(cpu=backbone.device.type == "cpu")
+        # all is placed already, and a process that has learnt elsewhere before would move it there
+        self._accelerator = accelerator or Accelerator(
+            cpu=backbone.device.type == "cpu", device_placement=False
+        )
         index = self._accelerator.process_index
         self._rng = random.Random(config.seed * 1000 + index)
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)

@@ -133,7 +133,7 @@ class Engine:
                 f"negative_prompt: got {picture.negative_prompt!r}, allowed is none: this model's "
                 "guidance takes no second prompt"
             )
-        self.backbone.latent_shape(picture.width_px, picture.height_px)
+        self._latent_shape(picture)
 
     def cancel(self, ticket: Ticket) -> None:
         """Drop a request: its rows are free at the next step."""
@@ -197,21 +197,11 @@ class Engine:
                 self._waiting.rotate(-1)
                 if not left:
                     self._waiting.pop()
-        failed: list[Event] = []
-        for ticket, index in admitted:
-            try:
-                row = self._begin(ticket, index)
-            except Exception as error:  # this picture's own trouble: it fails alone
-                log.exception("a picture could not be begun")
-                failed.append(Failed(ticket, index, error))
-                continue
-            with self._lock:
-                self._rows.append(row)
-        return failed
+        return self._admit(admitted) if admitted else []
 
     def _rows_of(self, picture: Picture) -> int:
         """Return how many native rows of the bound a picture takes."""
-        _, height, width = self.backbone.latent_shape(picture.width_px, picture.height_px)
+        _, height, width = self._latent_shape(picture)
         _, native_height, native_width = self.backbone.latent_shape()
         larger = -(-height * width // (native_height * native_width))
         return (1 + self._is_guided(picture)) * larger
@@ -220,36 +210,63 @@ class Engine:
         """Return whether a picture takes an unconditional row."""
         return self.backbone.classifier_free and picture.guidance_scale > 1
 
-    def _begin(self, ticket: Ticket, index: int) -> Row:
-        picture = ticket.pictures[index]
-        shape = self.backbone.latent_shape(picture.width_px, picture.height_px)
-        key = picture.num_steps, shape
+    def _admit(self, places: list[tuple[Ticket, int]]) -> list[Event]:
+        """Begin pictures together; where that fails, each on its own, and one may fail alone."""
+        try:
+            rows = self._begin(places)
+        except Exception as error:
+            if len(places) == 1:
+                log.exception("a picture could not be begun")
+                return [Failed(*places[0], error)]
+            return [event for place in places for event in self._admit([place])]
+        with self._lock:
+            self._rows += rows
+        return []
+
+    def _begin(self, places: list[tuple[Ticket, int]]) -> list[Row]:
+        pictures = [ticket.pictures[index] for ticket, index in places]
+        contexts = [self._context(picture.prompt) for picture in pictures]
+        negatives = [self._context(picture.negative_prompt) for picture in pictures]
+        gates = self._gates(pictures)
+        known = self._cache.compute(
+            torch.stack([*contexts, *negatives]), torch.cat([gates, torch.zeros_like(gates)])
+        )
+        rows = []
+        for place, (ticket, index) in enumerate(places):
+            picture = pictures[place]
+            solver = self._solver(picture)
+            generator = torch.Generator().manual_seed(picture.seed)
+            noise = torch.randn(self._latent_shape(picture), generator=generator)
+            x = solver.start * noise.to(self.backbone.device)
+            rows.append(
+                Row(
+                    ticket=ticket,
+                    index=index,
+                    picture=picture,
+                    guided=self._is_guided(picture),
+                    solver=solver,
+                    generator=generator,
+                    x=x,
+                    foreseen=torch.zeros_like(x),
+                    context=contexts[place],
+                    negative=negatives[place],
+                    key_values=known[place],
+                    negative_key_values=known[len(places) + place],
+                )
+            )
+        return rows
+
+    def _solver(self, picture: Picture) -> Solver:
+        """Return the solver of a picture's steps and size, kept for the next one."""
+        key = picture.num_steps, self._latent_shape(picture)
         if key not in self._solvers:
             if len(self._solvers) >= _SOLVERS_KEPT:
                 del self._solvers[next(iter(self._solvers))]
             self._solvers[key] = self.backbone.solver(*key)
-        solver = self._solvers[key]
-        generator = torch.Generator().manual_seed(picture.seed)
-        x = solver.start * torch.randn(shape, generator=generator).to(self.backbone.device)
-        context, negative = self._context(picture.prompt), self._context(picture.negative_prompt)
-        gates = self._gates([picture])
-        named, bare = self._cache.compute(
-            torch.stack([context, negative]), torch.cat([gates, torch.zeros_like(gates)])
-        )
-        return Row(
-            ticket=ticket,
-            index=index,
-            picture=picture,
-            guided=self._is_guided(picture),
-            solver=solver,
-            generator=generator,
-            x=x,
-            foreseen=torch.zeros_like(x),
-            context=context,
-            negative=negative,
-            key_values=named,
-            negative_key_values=bare,
-        )
+        return self._solvers[key]
+
+    def _latent_shape(self, picture: Picture) -> tuple[int, int, int]:
+        return self.backbone.latent_shape(picture.width_px, picture.height_px)
 
     def _advance(self, rows: list[Row]) -> list[Event]:
         """Take one step with rows of one shape; where it fails, each on its own."""

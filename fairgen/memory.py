@@ -23,12 +23,25 @@ _GIB = 2**30
 _ADAM = 4  # a direction, its gradient and two moments, all in fp32
 
 
+class PipelineShape(BaseModel):
+    """A pipeline around a denoiser: its class in diffusers, what its constructor is told besides
+    its parts, and the configurations of its text encoders, CLIP's; the second one projects.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cls: str
+    options: dict[str, Any]
+    text_encoder: dict[str, int]
+    text_encoder_2: dict[str, int] | None = None
+
+
 class DenoiserShape(BaseModel):
     """A denoiser of full size: its class in diffusers, its configuration, and one row's inputs.
 
     `inputs` holds shapes without the row, or a number; `adapted` the ends of the adapted layers'
     names; `beside` the parameters of what else of the pipeline lies in memory; `picture` the size
-    that all is for.
+    that all is for. `pipeline` is the whole of it, where that can be built of random weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +52,7 @@ class DenoiserShape(BaseModel):
     inputs: dict[str, Any]
     adapted: tuple[str, ...]
     beside: int
+    pipeline: PipelineShape | None = None
 
 
 @dataclass(frozen=True)

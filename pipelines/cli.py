@@ -301,6 +301,30 @@ def memory() -> None:
     typer.echo(memory_page(), nl=False)
 
 
+@app.command()
+def speed(
+    recipes: Annotated[
+        list[str] | None, typer.Argument(help="Names of shipped recipes; all that it can.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 3,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")] = Path("report/speed.json"),
+) -> None:
+    """Measure painting and learning at full size on a GPU, with random weights."""
+    from diffusers.utils import logging
+    from rich.console import Console
+
+    from pipelines.speed import RECIPES, learning_table, measure_speed, speed_table
+
+    logging.set_verbosity_error()
+    console = Console()
+    try:
+        for found in measure_speed(out, recipes or RECIPES, rounds):
+            console.print(speed_table(found), learning_table(found))
+    except ValueError as error:
+        raise refusal(error) from error
+    console.print(f"Every figure: {out}")
+
+
 @recipe_app.command("check")
 def recipe_check(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     """Load a recipe and say what it would train, or what is wrong with it."""

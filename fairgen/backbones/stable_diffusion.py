@@ -72,7 +72,8 @@ class StableDiffusionBackbone(Backbone):
             return None
         assert guidance_N is not None
         dim = self._config.time_cond_proj_dim
-        embedding = self.pipe.get_guidance_scale_embedding(guidance_N - 1, embedding_dim=dim)
+        w = guidance_N.cpu() - 1  # where the pipeline computes, too
+        embedding = self.pipe.get_guidance_scale_embedding(w, embedding_dim=dim)
         return embedding.to(guidance_N.device, self.dtype)
 
     @property

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.full, pytest.mark.ray, pytest.mark.s
 PORT = 8126
 SOAK_S, LOAD = 1800.0, 0.8
 MEASURE_S, SAMPLE_S, SETTLE_S = 60.0, 5.0, 300.0
+PEAK_CALLERS = 64  # what a crowd makes a process take stays taken: it comes before the samples
 PROMPTS = ("a pilot", "a doctor", "a car", "a female nurse", "two judges", "a photo of a chef")
 
 
@@ -123,6 +124,7 @@ async def soak(address: str) -> tuple[Load, float, list[dict[str, float]]]:
         most = Load(address)
         await most.callers(session, 8, MEASURE_S)
         assert most.failed == []
+        await Load(address).callers(session, PEAK_CALLERS, MEASURE_S)
         load, per_s = Load(address), LOAD * most.num_asked / MEASURE_S
         samples = await load.steadily(session, per_s, SETTLE_S + SOAK_S)
         return load, per_s, samples
