@@ -66,6 +66,16 @@ class Memory:
     activations_gib: float
     checkpointed_gib: float
 
+    @property
+    def standing_gib(self) -> float:
+        """What lies there whatever the batch."""
+        return self.denoiser_gib + self.beside_gib + self.directions_gib
+
+    def total_gib(self, num_rows: int, checkpointed: bool) -> float:
+        """Return what a batch of discovery takes: a third of its rows come twice, to be kept."""
+        a_row = self.checkpointed_gib if checkpointed else self.activations_gib
+        return self.standing_gib + a_row * (num_rows + max(1, num_rows // 3))
+
 
 def discovery_memory(shape: DenoiserShape, rank: int, num_adapters: int) -> Memory:
     """Return what discovery with one row and bf16 weights takes."""

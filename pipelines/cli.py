@@ -24,6 +24,7 @@ from pipelines.cli_options import (
 )
 from pipelines.cli_registry import registry_app
 from pipelines.cli_serve import serve_app
+from pipelines.cli_speed import speed_app
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +42,7 @@ app.add_typer(recipe_app, name="recipe")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(registry_app)
 app.add_typer(serve_app)
+app.add_typer(speed_app)
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -288,41 +290,6 @@ def portraits_report(context: typer.Context) -> None:
 
     sys.argv[1:] = context.args
     main()
-
-
-@app.command()
-def memory() -> None:
-    """Calculate the GPU memory of training for the shipped recipes; no model is loaded."""
-    from diffusers.utils import logging
-
-    from pipelines.memory import memory_page
-
-    logging.set_verbosity_error()
-    typer.echo(memory_page(), nl=False)
-
-
-@app.command()
-def speed(
-    recipes: Annotated[
-        list[str] | None, typer.Argument(help="Names of shipped recipes; all that it can.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 3,
-    out: Annotated[Path, typer.Option(help="The JSON file to write.")] = Path("report/speed.json"),
-) -> None:
-    """Measure painting and learning at full size on a GPU, with random weights."""
-    from diffusers.utils import logging
-    from rich.console import Console
-
-    from pipelines.speed import RECIPES, learning_table, measure_speed, speed_table
-
-    logging.set_verbosity_error()
-    console = Console()
-    try:
-        for found in measure_speed(out, recipes or RECIPES, rounds):
-            console.print(speed_table(found), learning_table(found))
-    except ValueError as error:
-        raise refusal(error) from error
-    console.print(f"Every figure: {out}")
 
 
 @recipe_app.command("check")

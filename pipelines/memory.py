@@ -7,14 +7,13 @@ import yaml
 from fairgen.memory import DenoiserShape, Memory, discovery_memory
 
 _SHAPES = Path(__file__).parent / "full_size.yaml"
-_RANK, _CATEGORIES = 4, 2
+RANK, CATEGORIES = 4, 2
 _HEAD = """# Memory of discovery, calculated
 
 `fairgen memory` counts this on shapes alone (`fairgen/memory.py`): bf16 weights, adapters of rank 4
 for two categories on keys and values, in fp32 with gradient and optimiser, fused attention. A batch
 of N rows keeps the activations of 4 N / 3 rows; kernels' buffers and fragmentation come on top, a
 tenth or two. Text encoders and codec can wait in main memory (`loading: {cpu_offload: true}`).
-Nobody has measured it on a GPU yet.
 
 """
 _COLUMNS = (
@@ -40,20 +39,19 @@ def memory_page() -> str:
     """Return the page docs/memory.md: one line for every recipe."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS)]
     for name, shape in full_size_shapes().items():
-        cells = _cells(name, shape, discovery_memory(shape, _RANK, _CATEGORIES))
+        cells = _cells(name, shape, discovery_memory(shape, RANK, CATEGORIES))
         lines.append(f"| {' | '.join(cells)} |")
     return _HEAD + "\n".join(lines) + "\n"
 
 
 def _cells(name: str, shape: DenoiserShape, found: Memory) -> list[str]:
-    total = found.denoiser_gib + found.beside_gib + found.directions_gib + found.checkpointed_gib
     sizes = (
         found.denoiser_gib,
         found.beside_gib,
         found.directions_gib,
         found.activations_gib,
         found.checkpointed_gib,
-        total,
+        found.standing_gib + found.checkpointed_gib,
     )
     return [
         f"`{name}`",

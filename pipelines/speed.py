@@ -1,27 +1,25 @@
 """`make speed`: pictures a second and memory of the shipped recipes at full size, on a GPU."""
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.table import Table
 
 from fairgen.backbones import load_backbone
-from fairgen.memory import DenoiserShape
+from fairgen.memory import DenoiserShape, discovery_memory
 from fairgen.speed import Learning, Painting, learning, painting, random_pipeline
-from pipelines.memory import full_size_shapes
+from pipelines.memory import CATEGORIES, RANK, full_size_shapes
 from pipelines.recipe import Recipe, load_recipe
 
 RECIPES = ("sd15", "sdxl")
 _SHIPPED = Path(__file__).parent / "recipes"
 _PICTURES = (1, 4, 8, 16, 32)
 _MOST_PX = 8 * 1024 * 1024  # at once; more would only be slower and larger
-_SPARE = 1.2
 
 
 class RecipeSpeed(BaseModel):
@@ -31,6 +29,7 @@ class RecipeSpeed(BaseModel):
     picture: str
     steps: int
     guidance_scale: float
+    rounds: int
     painting: list[Painting]
     learning: list[Learning]
 
@@ -49,9 +48,18 @@ class Speed(BaseModel):
     recipes: list[RecipeSpeed]
 
 
-def replicas_for(images_per_s: float, of_one: float) -> int:
-    """Return how many replicas a load needs, with a fifth to spare."""
-    return math.ceil(_SPARE * images_per_s / of_one)
+def read_speed(path: Path) -> Speed:
+    """Return figures that `measure_speed` has written. Raises ValueError where there are none."""
+    try:
+        return Speed.model_validate_json(path.read_text())
+    except OSError as error:
+        raise ValueError(
+            f"measured: got {str(path)!r}, which cannot be read; `fairgen speed` on a GPU writes it"
+        ) from error
+    except ValidationError as error:
+        raise ValueError(
+            f"measured: got {str(path)!r}, which does not hold what `fairgen speed` writes"
+        ) from error
 
 
 def measure_speed(
@@ -100,6 +108,7 @@ def speed_of(
         picture=shape.picture,
         steps=settings.steps,
         guidance_scale=settings.guidance_scale,
+        rounds=rounds,
         painting=[
             painting(
                 backbone, count, settings.steps, settings.guidance_scale, rounds=rounds, **adapters
@@ -150,3 +159,32 @@ def learning_table(found: RecipeSpeed) -> Table:
             f"{row.peak_gib:.1f}",
         )
     return table
+
+
+def memory_measured(found: Speed) -> str:
+    """Return the section of docs/memory.md on what was measured, beside what is calculated."""
+    columns = ("recipe", "rows", "checkpointed", "calculated, GiB", "measured, GiB", "s an update")
+    lines = [
+        "## Measured",
+        "",
+        f"`make speed` on one {found.device} ({found.date}, torch {found.torch}):",
+        "random weights, the recipes' own settings, text encoders with the small vocabulary of the",
+        "embedded model, which saves up to 0.2 GiB. The figures: `docs/speed.json`.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|" + "---|" * len(columns),
+    ]
+    shapes = full_size_shapes()
+    for speed in found.recipes:
+        counted = discovery_memory(shapes[speed.recipe], RANK, CATEGORIES)
+        for row in speed.learning:
+            cells = (
+                f"`{speed.recipe}`",
+                str(row.num_rows),
+                "yes" if row.checkpointed else "no",
+                f"{counted.total_gib(row.num_rows, row.checkpointed):.2f}",
+                f"{row.peak_gib:.2f}",
+                f"{row.update_s:.2f}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

@@ -12,11 +12,14 @@ from fairgen.gate_suite import gate_report
 from pipelines.cli import app
 from pipelines.memory import memory_page
 from pipelines.recipe import load_recipe
+from pipelines.scaling import scaling_table
 from pipelines.shipped import spelt_out
+from pipelines.speed import memory_measured, read_speed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RECIPE = ROOT / "pipelines" / "recipes" / "portraits.yaml"
+SPEED = read_speed(ROOT / "docs" / "speed.json")
 
 
 def blocks(language: str) -> list[str]:
@@ -69,7 +72,12 @@ def test_the_attributes_of_the_page_are_attributes() -> None:
 
 
 def test_the_page_on_memory_is_what_is_calculated() -> None:
-    assert (ROOT / "docs" / "memory.md").read_text() == memory_page()
+    page = "\n".join((memory_page(), memory_measured(SPEED)))
+    assert (ROOT / "docs" / "memory.md").read_text() == page
+
+
+def test_replicas_are_those_that_are_simulated() -> None:
+    assert scaling_table(SPEED) in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_no_placeholder_is_left() -> None:

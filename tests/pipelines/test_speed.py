@@ -1,6 +1,5 @@
 """What a GPU is measured by is the engine and discovery themselves; here on a small shape."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from fairgen.speed import random_pipeline
 from pipelines.cli import app
 from pipelines.memory import full_size_shapes
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.speed import learning_table, replicas_for, speed_of, speed_table
+from pipelines.speed import learning_table, speed_of, speed_table
 from tests.pipelines.conftest import SHIPPED
 from tests.tiny import tiny_pipeline
 
@@ -82,8 +81,3 @@ def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["speed", "--out", str(tmp_path / "speed.json")])
     assert answer.exit_code != 0 and "without a GPU" in " ".join(answer.output.split())
     assert not (tmp_path / "speed.json").exists()
-
-
-def test_replicas_have_a_fifth_to_spare() -> None:
-    assert [replicas_for(rate, of_one=5.0) for rate in (1, 10, 1000)] == [1, 3, 240]
-    assert json.dumps(replicas_for(10, 12.0)) == "1"

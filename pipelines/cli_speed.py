@@ -1,0 +1,78 @@
+"""The verbs about size and speed: what a GPU holds and does, and how many of them a load needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli_options import REPORT, refusal
+
+speed_app = typer.Typer()
+Measured = Annotated[Path, typer.Option(help="Figures that `fairgen speed` has written.")]
+
+
+@speed_app.command()
+def memory(
+    measured: Annotated[
+        Path | None, typer.Option(help="Figures that `fairgen speed` has written, to set beside.")
+    ] = None,
+) -> None:
+    """Calculate the GPU memory of training for the shipped recipes; no model is loaded."""
+    from diffusers.utils import logging
+
+    from pipelines.memory import memory_page
+    from pipelines.speed import memory_measured, read_speed
+
+    logging.set_verbosity_error()
+    try:
+        beside = memory_measured(read_speed(measured)) if measured else ""
+    except ValueError as error:
+        raise refusal(error) from error
+    typer.echo("\n".join(filter(None, (memory_page(), beside))), nl=False)
+
+
+@speed_app.command()
+def speed(
+    recipes: Annotated[
+        list[str] | None, typer.Argument(help="Names of shipped recipes; all that it can.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 3,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "speed.json",
+) -> None:
+    """Measure painting and learning at full size on a GPU, with random weights."""
+    from diffusers.utils import logging
+    from rich.console import Console
+
+    from pipelines.speed import RECIPES, learning_table, measure_speed, speed_table
+
+    logging.set_verbosity_error()
+    console = Console()
+    try:
+        for found in measure_speed(out, recipes or RECIPES, rounds):
+            console.print(speed_table(found), learning_table(found))
+    except ValueError as error:
+        raise refusal(error) from error
+    console.print(f"Every figure: {out}")
+
+
+@speed_app.command()
+def scaling(
+    rates: Annotated[list[float], typer.Argument(help="Images a second.")],
+    measured: Measured = REPORT / "speed.json",
+    per_request: Annotated[int, typer.Option(min=1, help="Pictures a request.")] = 4,
+) -> None:
+    """Say how many replicas a load needs, and how long requests take then, by simulation."""
+    from pipelines.scaling import replicas_for, simulate
+    from pipelines.speed import read_speed
+
+    try:
+        for found in read_speed(measured).recipes:
+            for rate in rates:
+                needed = replicas_for(rate, found.best.images_per_s)
+                load = simulate(found, rate, needed, per_request)
+                typer.echo(
+                    f"{found.recipe}, {rate:g} images/s: {load.replicas} replicas, "
+                    f"{load.indicators} indicators, p50 {load.p50_s:.1f} s, p95 {load.p95_s:.1f} s"
+                )
+    except ValueError as error:
+        raise refusal(error) from error
