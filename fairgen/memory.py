@@ -13,7 +13,7 @@ from typing import Any
 import diffusers
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
+from torch import Tensor, UntypedStorage, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
@@ -106,12 +106,12 @@ def _kept_bytes(
 ) -> int:
     """Return the bytes that one row's pass keeps for its gradient, weights not counted twice."""
     owned = {p.untyped_storage()._cdata for p in denoiser.parameters()}
-    kept: dict[int, int] = {}
+    kept: dict[int, UntypedStorage] = {}  # held: what is freed would lend its address to another
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in owned:
-            kept[storage._cdata] = storage.nbytes()
+            kept[storage._cdata] = storage
         return tensor
 
     made = {name: _made(value) for name, value in inputs.items()}
@@ -125,7 +125,7 @@ def _kept_bytes(
     finally:
         functional.scaled_dot_product_attention = plain
     assert output.requires_grad
-    return sum(kept.values())
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import aiohttp
-import numpy as np
 import pytest
 from ray import serve
 
@@ -110,11 +109,10 @@ def memory_mib() -> dict[str, float]:
 
 
 def growth(samples_mib: list[float]) -> float:
-    """Return by how much of itself memory grows in the time of the samples, by a line through
-    them.
-    """
-    slope, start = np.polyfit(np.arange(len(samples_mib)), samples_mib, 1)
-    return float(slope * len(samples_mib) / start)
+    """Return by how much of what memory was in the first minutes it is ever above that."""
+    first_minutes = samples_mib[: int(MEASURE_S * 5 / SAMPLE_S)]
+    start = statistics.median(first_minutes)
+    return (max(samples_mib) - start) / start
 
 
 async def soak(address: str) -> tuple[Load, float, list[dict[str, float]]]:
