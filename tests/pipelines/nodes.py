@@ -10,10 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipelines.tracking_server import free_port, tracking_server
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Nodes:
     tracking_uri: str
     address: str
     folder: str
+    cluster: "Cluster"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -37,12 +44,12 @@ class Nodes:
 
 
 @contextmanager
-def running_nodes(home: Path) -> Iterator[Nodes]:
+def running_nodes(home: Path, redis_port: int | None = None) -> Iterator[Nodes]:
     """Start three nodes with addresses of their own; jobs find registry and storage in the nodes'
     environment.
 
     Each has a folder of its own for Ray's files, as on machines apart: a job's code is unpacked
-    there by every node for itself.
+    there by every node for itself. With `redis_port` the head's state is in a Redis server.
     """
     from ray.cluster_utils import Cluster
 
@@ -56,6 +63,8 @@ def running_nodes(home: Path) -> Iterator[Nodes]:
         patch.setenv("FAIRGEN_HOME", str(home))
         patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
         patch.setenv("RAY_worker_niceness", "0")
+        if redis_port is not None:
+            patch.setenv("RAY_REDIS_ADDRESS", f"127.0.0.1:{redis_port}")
         head = {
             "num_cpus": 1,
             "include_dashboard": True,
@@ -75,7 +84,7 @@ def running_nodes(home: Path) -> Iterator[Nodes]:
                 Path(f"{short}/{index}/ray_current_cluster").write_text(cluster.gcs_address)
             patch.undo()
             dashboard = f"http://127.0.0.1:{port}"
-            yield Nodes(dashboard, home, tracking_uri, cluster.gcs_address, short)
+            yield Nodes(dashboard, home, tracking_uri, cluster.gcs_address, short, cluster)
         finally:
             patch.undo()
             cluster.shutdown()
@@ -98,6 +107,27 @@ def blind_node(nodes: Nodes) -> Iterator[str]:
     )
     try:
         yield address
+    finally:
+        started.terminate()
+        started.wait(60)
+
+
+@contextmanager
+def fast_clock_node(nodes: Nodes, ahead_s: int) -> Iterator[None]:
+    """Start one more node, of three CPUs, whose clock is ahead. Needs Debian's faketime."""
+    command = [
+        f"{Path(sys.executable).parent}/ray", "start", f"--address={nodes.address}", "--block",
+        "--num-cpus=3", "--node-ip-address=127.0.0.8", f"--temp-dir={nodes.folder}/ahead",
+    ]  # fmt: skip
+    clock = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"+{ahead_s}"}
+    started = subprocess.Popen(
+        command,
+        env={**os.environ, **nodes.environment, **clock},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
     finally:
         started.terminate()
         started.wait(60)

@@ -1,19 +1,27 @@
 """Several nodes, of which one is lost, or the head is."""
 
-from collections.abc import Callable
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from openai import OpenAI
 
 from pipelines.checkpoints import newest_whole
 from pipelines.recipe import Recipe, load_recipe
+from pipelines.tracking_server import free_port
 from pipelines.training_job import TrainingJob, train_attribute
 from pipelines.training_run import find_trained, run_name
 from tests.faults import Fault
 from tests.pipelines.commands import output_of, start
-from tests.pipelines.nodes import Nodes, running_nodes
+from tests.pipelines.nodes import FAKETIME, Nodes, fast_clock_node, running_nodes
 from tests.pipelines.processes import children, wait_for
+from tests.pipelines.registered import register_champions
 from tests.pipelines.reports import Reports, assert_same_adapters
 
 pytestmark = [pytest.mark.chaos, pytest.mark.full, pytest.mark.ray, pytest.mark.slow]
@@ -108,6 +116,87 @@ def test_a_head_without_redis_is_started_again_and_the_same_command_goes_on(
         assert run.process.wait(300) != 0
         at = run.step()
     with running_nodes(home) as nodes:
+        again = Run(path, nodes, tmp_path / "again")
+        again.wait_until(step=at + 4)
+        fault.over()
+        again.finish()
+
+
+@contextmanager
+def redis() -> Iterator[int]:
+    """Start a Redis server that keeps everything in memory; yield its port."""
+    if not (binary := shutil.which("redis-server")):
+        pytest.skip("needs Debian's redis-server")
+    port = free_port()
+    server = subprocess.Popen(
+        [binary, "--port", str(port), "--save", "", "--bind", "127.0.0.1"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_a_head_with_redis_is_missed_by_nobody(
+    recipe_path: Callable[..., Path], tmp_path: Path, fault: Fault
+) -> None:
+    path, away_s = recipe_path("kept-head", cpus_per_worker=1), 10
+    with redis() as port, running_nodes(tmp_path / "home", port) as nodes:
+        recipe = load_recipe(path)
+        register_champions(nodes.tracking_uri, recipe, tmp_path / "adapters", seed=1)
+        serving = tmp_path / "serving"
+        serving.mkdir()
+        deployed = start(serving, "serve", str(path), "--cluster", nodes.dashboard)
+        assert deployed.wait(300) == 0, output_of(serving)
+        client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none", max_retries=0)
+
+        def adapters_of(seed: int) -> dict[str, str]:
+            asked = {"num_inference_steps": 4, "seed": seed}
+            answer = client.images.generate(prompt="a pilot", extra_body=asked)
+            found: dict[str, str] = answer.data[0].provenance["adapters"]
+            return found
+
+        assert adapters_of(99)
+        run = Run(path, nodes, tmp_path / "run")
+        run.wait_until(step=8)
+        fault.strikes(
+            f"the head's GCS is killed for {away_s} s, its state is in Redis",
+            "nothing: pictures and training go on",
+        )
+        nodes.cluster.head_node.kill_gcs_server()
+        struck = time.monotonic()
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(adapters_of, range(24)))
+        time.sleep(max(0.0, struck + away_s - time.monotonic()))
+        nodes.cluster.head_node.start_gcs_server()
+        at = run.step()
+        run.wait_until(step=min(at + 4, NUM_UPDATES))
+        fault.over()
+        assert adapters_of(98)
+        run.finish()
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason="needs Debian's faketime")
+def test_clocks_that_differ_by_an_hour_change_nothing(
+    recipe_path: Callable[..., Path], tmp_path: Path, fault: Fault
+) -> None:
+    """Begun on the node whose clock is ahead, the only one that is large enough, then killed, and
+    gone on with on one whose clock is right.
+    """
+    path = recipe_path("ahead", cpus_per_worker=3)
+    with running_nodes(tmp_path / "home") as nodes:
+        with fast_clock_node(nodes, ahead_s=3600):
+            run = Run(path, nodes, tmp_path / "run")
+            run.wait_until(step=8)
+            fault.strikes("the clock of a training node is an hour ahead", "nothing")
+            run.process.kill()
+            run.process.wait()
+            at = run.step()
+        nodes.cluster.add_node(
+            num_cpus=3, temp_dir=f"{nodes.folder}/right", node_ip_address="127.0.0.4"
+        )
         again = Run(path, nodes, tmp_path / "again")
         again.wait_until(step=at + 4)
         fault.over()
