@@ -15,7 +15,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from fairgen.backbones import Backbone, load_backbone
+from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Directions
 from fairgen.engine import Engine
 from fairgen.key_values import KeyValueCache
@@ -174,38 +174,6 @@ def full_size_figures(
     ratio = paired_ratio(lambda: run(True), lambda: run(False), rounds, warmup=1)
     bank.close()
     return {f"bank_overhead_{projections}_full_size": ratio}
-
-
-def full_size(pipe: Any) -> Backbone:
-    """Return a pipeline like `pipe`, with a UNet of 860 M parameters and 64 x 64 latents, which are
-    those of SD 1.5.
-
-    Its weights are random; tokenizer, codec and scheduler are those of `pipe`.
-    """
-    from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
-    words = CLIPTextConfig(
-        vocab_size=len(pipe.tokenizer),
-        hidden_size=768,
-        num_hidden_layers=1,
-        num_attention_heads=12,
-        max_position_embeddings=pipe.tokenizer.model_max_length,
-        eos_token_id=pipe.tokenizer.eos_token_id,
-    )
-    return load_backbone(
-        type(pipe)(
-            vae=pipe.vae,
-            text_encoder=CLIPTextModel(words).to(pipe.device),
-            tokenizer=pipe.tokenizer,
-            unet=unet.to(pipe.device, torch.bfloat16 if pipe.device.type == "cuda" else None),
-            scheduler=pipe.scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-    )
 
 
 def _batch(backbone: Backbone, num_rows: int) -> tuple[Tensor, Tensor, TensorDict]:

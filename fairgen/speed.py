@@ -58,8 +58,10 @@ class Learning(BaseModel):
     peak_gib: float
 
 
-def random_pipeline(shape: DenoiserShape, device: str = "cuda") -> DiffusionPipeline:
-    """Return the whole pipeline of a shape, in bf16, which draws nothing.
+def random_pipeline(
+    shape: DenoiserShape, device: str | torch.device, dtype: torch.dtype = torch.bfloat16
+) -> DiffusionPipeline:
+    """Return the whole pipeline of a shape, which draws nothing.
 
     Raises ValueError for a shape that does not describe one.
     """
@@ -78,7 +80,7 @@ def random_pipeline(shape: DenoiserShape, device: str = "cuda") -> DiffusionPipe
             parts |= {"text_encoder_2": second, "tokenizer_2": tokenizer}
     for part in parts.values():
         if isinstance(part, nn.Module):
-            part.to(torch.bfloat16)
+            part.to(dtype)
     parts["scheduler"] = DPMSolverMultistepScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
     )
@@ -92,9 +94,9 @@ def painting(
     num_pictures: int,
     num_steps: int,
     guidance_scale: float,
-    rank: int = 4,
-    projections: str = "kv",
-    rounds: int = 3,
+    rank: int,
+    projections: str,
+    rounds: int,
 ) -> Painting:
     """Return how fast the engine paints with mixed adapters, and diffusers without any."""
     prompts = [f"a photo of a person {i}" for i in range(num_pictures)]
@@ -150,7 +152,7 @@ def learning(
     templates: Sequence[str],
     config: DiscoveryConfig,
     checkpointed: bool,
-    rounds: int = 5,
+    rounds: int,
 ) -> Learning:
     """Return what an update takes; `checkpointed` recomputes activations on the way back."""
     denoiser: Any = backbone.denoiser

@@ -20,7 +20,6 @@ from fairgen.attributes import adapter_name, render
 from fairgen.backbones import load_backbone
 from fairgen.bench import (
     engine_figures,
-    full_size,
     full_size_figures,
     paint,
     pass_figures,
@@ -28,6 +27,8 @@ from fairgen.bench import (
 )
 from fairgen.engine import Engine
 from fairgen.pictures import Picture
+from fairgen.speed import random_pipeline
+from pipelines.memory import full_size_shapes
 from pipelines.recipe import Recipe
 from pipelines.registry import Registry
 from pipelines.serve.client import PATH, Answer, ask_all
@@ -120,14 +121,14 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
 
 
 def _denoiser(recipe: Recipe, with_full_size: bool) -> Figures:
-    pipe = recipe.load_pipe()
-    backbone = load_backbone(pipe, recipe.generation.size_px)
+    backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
     rank, projections = recipe.discovery.rank, recipe.discovery.projections
     figures = engine_figures(backbone, rank, projections, recipe.generation.steps, _ROUNDS)
     figures |= pass_figures(backbone, rounds=_ROUNDS)
     if with_full_size:
-        rows = 8 if torch.cuda.is_available() else 2
-        large = full_size(pipe)
+        device, on_gpu = backbone.device, backbone.device.type == "cuda"
+        rows, dtype = (8, torch.bfloat16) if on_gpu else (2, torch.float32)
+        large = load_backbone(random_pipeline(full_size_shapes()["sd15"], device, dtype))
         for letters in ("kv", "qkvo"):
             figures |= full_size_figures(large, rows, rank, letters)
     return figures

@@ -8,7 +8,6 @@ import typer
 from pipelines.cli_options import REPORT, refusal
 
 speed_app = typer.Typer()
-Measured = Annotated[Path, typer.Option(help="Figures that `fairgen speed` has written.")]
 
 
 @speed_app.command()
@@ -58,21 +57,18 @@ def speed(
 @speed_app.command()
 def scaling(
     rates: Annotated[list[float], typer.Argument(help="Images a second.")],
-    measured: Measured = REPORT / "speed.json",
+    measured: Annotated[
+        Path, typer.Option(help="Figures that `fairgen speed` has written.")
+    ] = REPORT / "speed.json",
     per_request: Annotated[int, typer.Option(min=1, help="Pictures a request.")] = 4,
 ) -> None:
-    """Say how many replicas a load needs, and how long requests take then, by simulation."""
-    from pipelines.scaling import replicas_for, simulate
+    """Say how many replicas loads need, and how long requests take then, by simulation."""
+    from pipelines.scaling import indicators_for, scaling_table
     from pipelines.speed import read_speed
 
     try:
-        for found in read_speed(measured).recipes:
-            for rate in rates:
-                needed = replicas_for(rate, found.best.images_per_s)
-                load = simulate(found, rate, needed, per_request)
-                typer.echo(
-                    f"{found.recipe}, {rate:g} images/s: {load.replicas} replicas, "
-                    f"{load.indicators} indicators, p50 {load.p50_s:.1f} s, p95 {load.p95_s:.1f} s"
-                )
+        typer.echo(scaling_table(read_speed(measured), rates, per_request))
     except ValueError as error:
         raise refusal(error) from error
+    for rate in rates:
+        typer.echo(f"{rate:,g} images/s: indicators {indicators_for(rate, per_request)}")

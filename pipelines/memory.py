@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from fairgen.memory import DenoiserShape, Memory, discovery_memory
+from pipelines.markdown import markdown_table
 
 _SHAPES = Path(__file__).parent / "full_size.yaml"
 RANK, CATEGORIES = 4, 2
@@ -37,11 +38,11 @@ def full_size_shapes() -> dict[str, DenoiserShape]:
 
 def memory_page() -> str:
     """Return the page docs/memory.md: one line for every recipe."""
-    lines = [f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS)]
-    for name, shape in full_size_shapes().items():
-        cells = _cells(name, shape, discovery_memory(shape, RANK, CATEGORIES))
-        lines.append(f"| {' | '.join(cells)} |")
-    return _HEAD + "\n".join(lines) + "\n"
+    rows = (
+        _cells(name, shape, discovery_memory(shape, RANK, CATEGORIES))
+        for name, shape in full_size_shapes().items()
+    )
+    return _HEAD + markdown_table(_COLUMNS, rows)
 
 
 def _cells(name: str, shape: DenoiserShape, found: Memory) -> list[str]:

@@ -10,25 +10,26 @@ import math
 import random
 import statistics
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import BaseModel
 
+from pipelines.markdown import markdown_table
 from pipelines.speed import RecipeSpeed, Speed
 
 SPARE = 1.2
 PER_REQUEST = 4
 RATES = (10, 1000)
+_FEWEST_REQUESTS = 1000
 INDICATOR_REQUESTS_PER_S = 580  # docs/operations.md, `indicator_requests_per_s`
 
 
 class Scaling(BaseModel):
     """What so many replicas make of a load: seconds from a request to its last picture."""
 
-    images_per_s: float
     replicas: int
-    indicators: int
     p50_s: float
     p95_s: float
 
@@ -56,29 +57,35 @@ def indicators_for(images_per_s: float, per_request: int = PER_REQUEST) -> int:
     return math.ceil(images_per_s / per_request / INDICATOR_REQUESTS_PER_S)
 
 
-def scaling_table(found: Speed) -> str:
-    """Return the Markdown table of docs/operations.md: what 10 and 1,000 images a second need."""
+def scaling_table(
+    found: Speed, rates: Sequence[float] = RATES, per_request: int = PER_REQUEST
+) -> str:
+    """Return a Markdown table of what loads need, by default that of docs/operations.md.
+
+    Raises ValueError for what is no load.
+    """
     columns = (
         "recipe, steps", "pictures at once", "s a step", "images/s a GPU", "over plain diffusers",
-        *(f"{rate:,} images/s: replicas, p50, p95" for rate in RATES),
+        *(f"{rate:,g} images/s: replicas, p50, p95" for rate in rates),
     )  # fmt: skip
-    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    rows = []
     for speed in found.recipes:
         best = speed.best
-        loads = []
-        for rate in RATES:
-            load = simulate(speed, rate, replicas_for(rate, best.images_per_s))
-            loads.append(f"{load.replicas:,}, {load.p50_s:.1f} s, {load.p95_s:.1f} s")
-        cells = (
-            f"`{speed.recipe}`, {speed.steps}",
-            str(best.pictures),
-            f"{best.step_s:.3f}",
-            f"{best.images_per_s:.2f}",
-            f"{best.images_per_s / best.plain_images_per_s:.2f}",
-            *loads,
+        loads = [
+            simulate(speed, rate, replicas_for(rate, best.images_per_s), per_request)
+            for rate in rates
+        ]
+        rows.append(
+            (
+                f"`{speed.recipe}`, {speed.steps}",
+                str(best.pictures),
+                f"{best.step_s:.3f}",
+                f"{best.images_per_s:.2f}",
+                f"{best.images_per_s / best.plain_images_per_s:.2f}",
+                *(f"{load.replicas:,}, {load.p50_s:.1f} s, {load.p95_s:.1f} s" for load in loads),
+            )
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table(columns, rows)
 
 
 def simulate(
@@ -89,7 +96,8 @@ def simulate(
     seconds: float = 120.0,
     seed: int = 0,
 ) -> Scaling:
-    """Return how long requests take that come for so many seconds; the first fifth is not counted.
+    """Return how long requests take that come for so many seconds, or for longer where that are too
+    few to tell; the first fifth is not counted.
 
     A step's time is interpolated between the measured sizes of a batch; what a picture takes
     besides its steps, to begin and to be decoded, comes on top of the step that it ends with.
@@ -104,8 +112,8 @@ def simulate(
     most = speed.best.pictures
     beside_s = 1 / speed.best.images_per_s - speed.steps * speed.best.step_s / most
     rng = random.Random(seed)
-    arrivals, now = [], 0.0
-    while now < seconds:
+    now, arrivals = 0.0, list[float]()
+    while now < seconds or len(arrivals) < _FEWEST_REQUESTS:
         now += rng.expovariate(images_per_s / per_request)
         arrivals.append(now)
     fleet = [_Replica() for _ in range(replicas)]
@@ -140,9 +148,7 @@ def simulate(
     latencies = [ended[index] - arrivals[index] for index in counted]
     cuts = statistics.quantiles(latencies, n=20)
     return Scaling(
-        images_per_s=images_per_s,
         replicas=replicas,
-        indicators=indicators_for(images_per_s, per_request),
         p50_s=statistics.median(latencies),
         p95_s=cuts[-1],
     )

@@ -13,6 +13,7 @@ from rich.table import Table
 from fairgen.backbones import load_backbone
 from fairgen.memory import DenoiserShape, discovery_memory
 from fairgen.speed import Learning, Painting, learning, painting, random_pipeline
+from pipelines.markdown import markdown_table
 from pipelines.memory import CATEGORIES, RANK, full_size_shapes
 from pipelines.recipe import Recipe, load_recipe
 
@@ -164,21 +165,11 @@ def learning_table(found: RecipeSpeed) -> Table:
 def memory_measured(found: Speed) -> str:
     """Return the section of docs/memory.md on what was measured, beside what is calculated."""
     columns = ("recipe", "rows", "checkpointed", "calculated, GiB", "measured, GiB", "s an update")
-    lines = [
-        "## Measured",
-        "",
-        f"`make speed` on one {found.device} ({found.date}, torch {found.torch}):",
-        "random weights, the recipes' own settings, text encoders with the small vocabulary of the",
-        "embedded model, which saves up to 0.2 GiB. The figures: `docs/speed.json`.",
-        "",
-        f"| {' | '.join(columns)} |",
-        "|" + "---|" * len(columns),
-    ]
-    shapes = full_size_shapes()
+    shapes, rows = full_size_shapes(), []
     for speed in found.recipes:
         counted = discovery_memory(shapes[speed.recipe], RANK, CATEGORIES)
-        for row in speed.learning:
-            cells = (
+        rows += [
+            (
                 f"`{speed.recipe}`",
                 str(row.num_rows),
                 "yes" if row.checkpointed else "no",
@@ -186,5 +177,12 @@ def memory_measured(found: Speed) -> str:
                 f"{row.peak_gib:.2f}",
                 f"{row.update_s:.2f}",
             )
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            for row in speed.learning
+        ]
+    return f"""## Measured
+
+`make speed` on one {found.device} ({found.date}, torch {found.torch}):
+random weights, the recipes' own settings, text encoders with the small vocabulary of the
+embedded model, which saves up to 0.2 GiB. The figures: `docs/speed.json`.
+
+{markdown_table(columns, rows)}"""

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from pipelines.markdown import markdown_table
 from tests.faults import Fault, FaultTable
 
 # a busy machine is no bug, and the same commit shall not pass today and fail tomorrow
@@ -79,11 +80,11 @@ class FamiliesTable:
 
     def pytest_sessionfinish(self) -> None:
         families = list(dict.fromkeys(family for family, _ in self._outcomes))
-        lines = [f"| family | {' | '.join(COLUMNS)} |", "|" + "---|" * (1 + len(COLUMNS))]
-        for family in families:
-            cells = [self._cell(self._outcomes[family, column]) for column in COLUMNS]
-            lines.append(f"| {family} | {' | '.join(cells)} |")
-        self._path.write_text(_HEAD + "\n".join(lines) + "\n")
+        rows = [
+            [family, *(self._cell(self._outcomes[family, column]) for column in COLUMNS)]
+            for family in families
+        ]
+        self._path.write_text(_HEAD + markdown_table(["family", *COLUMNS], rows))
 
     def _cell(self, outcomes: set[str]) -> str:
         return "yes" if outcomes == {"passed"} else "failed" if "failed" in outcomes else "-"

@@ -12,7 +12,7 @@ from fairgen.gate_suite import gate_report
 from pipelines.cli import app
 from pipelines.memory import memory_page
 from pipelines.recipe import load_recipe
-from pipelines.scaling import scaling_table
+from pipelines.scaling import INDICATOR_REQUESTS_PER_S, scaling_table
 from pipelines.shipped import spelt_out
 from pipelines.speed import memory_measured, read_speed
 
@@ -77,7 +77,9 @@ def test_the_page_on_memory_is_what_is_calculated() -> None:
 
 
 def test_replicas_are_those_that_are_simulated() -> None:
-    assert scaling_table(SPEED) in (ROOT / "docs" / "operations.md").read_text()
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert scaling_table(SPEED) in page
+    assert f"| {INDICATOR_REQUESTS_PER_S} requests a second, however many pictures" in page
 
 
 def test_no_placeholder_is_left() -> None:

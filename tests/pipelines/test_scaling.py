@@ -39,9 +39,9 @@ def test_replicas_have_a_fifth_to_spare() -> None:
 
 
 def test_a_request_that_finds_nobody_takes_its_own_steps(speed: RecipeSpeed) -> None:
-    alone = simulate(speed, 0.01, replicas=50, per_request=1, seconds=20_000)
+    alone = simulate(speed, 0.01, replicas=50, per_request=1)
     assert [alone.p50_s, alone.p95_s] == pytest.approx([STEPS * 0.05 + BESIDE_S] * 2)
-    four = simulate(speed, 0.01, replicas=50, per_request=4, seconds=20_000)
+    four = simulate(speed, 0.01, replicas=50, per_request=4)
     assert four.p95_s == pytest.approx(STEPS * (0.05 + 0.05 * 3 / 7) + 4 * BESIDE_S)
 
 

@@ -1,5 +1,6 @@
 """What a GPU is measured by is the engine and discovery themselves; here on a small shape."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from typer.testing import CliRunner
 
+from fairgen.discovery import Discovery, DiscoveryStats
+from fairgen.engine import Engine
 from fairgen.memory import DenoiserShape, PipelineShape
+from fairgen.pictures import Picture, Ticket
 from fairgen.speed import random_pipeline
 from pipelines.cli import app
 from pipelines.memory import full_size_shapes
@@ -45,8 +49,8 @@ def recipe() -> Recipe:
 
 
 def test_painting_and_learning_are_timed_in_every_size(recipe: Recipe) -> None:
-    found = speed_of(recipe, SMALL, "cpu", pictures=(1, 3), rounds=1)
-    assert [row.pictures for row in found.painting] == [1, 3]
+    found = speed_of(recipe, SMALL, "cpu", pictures=(1, 3, 4096), rounds=1)
+    assert [row.pictures for row in found.painting] == [1, 3]  # more are too many pixels
     assert all(row.images_per_s > 0 < row.plain_images_per_s for row in found.painting)
     assert all(row.step_s * found.steps * row.images_per_s > 0 for row in found.painting)
     assert [row.checkpointed for row in found.learning] == [True, False]
@@ -54,6 +58,29 @@ def test_painting_and_learning_are_timed_in_every_size(recipe: Recipe) -> None:
     assert all(row.update_s > 0 for row in found.learning)
     assert found.best.images_per_s == max(row.images_per_s for row in found.painting)
     assert [table.row_count for table in (speed_table(found), learning_table(found))] == [2, 2]
+
+
+def test_what_is_timed_wears_three_adapters_and_learns_both_ways(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Picture] = []
+    recomputed: list[bool] = []
+    submit, update = Engine.submit, Discovery.update
+
+    def submitted(engine: Engine, pictures: Sequence[Picture]) -> Ticket:
+        asked.extend(pictures)
+        return submit(engine, pictures)
+
+    def updated(discovery: Discovery) -> DiscoveryStats:
+        recomputed.append(discovery.backbone.denoiser.is_gradient_checkpointing)
+        return update(discovery)
+
+    monkeypatch.setattr(Engine, "submit", submitted)
+    monkeypatch.setattr(Discovery, "update", updated)
+    speed_of(recipe, SMALL, "cpu", pictures=(3,), rounds=1)
+    assert {len(picture.gates) for picture in asked} == {3}
+    assert len({tuple(picture.gates) for picture in asked}) == 3
+    assert recomputed == [True, True, False, False]
 
 
 def test_what_is_built_is_as_large_as_the_real_one() -> None:
