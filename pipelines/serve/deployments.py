@@ -153,6 +153,10 @@ class Gateway:
         """Return the figures in Prometheus form."""
         return self._metrics.render()
 
+    def count_answer(self, status: int) -> None:
+        """Count a request for pictures by its answer."""
+        self._metrics.count_answer(status)
+
     def _offer_for_inspection(self, delivery: Delivery) -> None:
         """Let the inspector look at a share of the pictures, after they have been delivered."""
         if delivery.provenance is None or not delivery.provenance.categories:

@@ -28,7 +28,7 @@ from starlette.middleware.cors import CORSMiddleware
 from pipelines.recipe import Recipe
 from pipelines.serve.decisions import DecisionLog
 from pipelines.serve.errors import ErrorBody, RequestError, refused_field
-from pipelines.serve.guard import Guard
+from pipelines.serve.guard import PICTURES, Guard, Tally
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.orders import Delivery, Order, orders_of
 from pipelines.serve.schemas import (
@@ -65,6 +65,8 @@ class Backend(Protocol):
 
     async def metrics(self) -> str: ...
 
+    def count_answer(self, status: int) -> None: ...
+
 
 def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
     """Return the HTTP application."""
@@ -76,6 +78,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     desk = _Desk(backend, settings, recipe)
 
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Tally, count=backend.count_answer)
     if settings.door.cors_origins:  # outermost: a browser asks first, without a key
         app.add_middleware(
             CORSMiddleware,
@@ -103,7 +106,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         log.exception("a request failed", exc_info=error)
         return RequestError(500, "internal error").response()
 
-    @app.post("/v1/images/generations", response_model=ImageResponse, responses=_EVENTS)
+    @app.post(PICTURES, response_model=ImageResponse, responses=_EVENTS)
     async def generate(request: ImageRequest, http: Request) -> Response:
         orders = await desk.orders(request)
         caller = http.state.caller

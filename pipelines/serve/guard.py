@@ -1,7 +1,8 @@
-"""What stands before the application: known keys, so many requests each, and headers and bodies of
-an allowed size.
+"""What stands before the application: known keys, so many requests each, headers and bodies of an
+allowed size, and a tally of what was answered.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 from starlette.requests import Request
@@ -12,7 +13,35 @@ from pipelines.serve.keys import KeyRing
 from pipelines.serve.settings import ServeSettings
 from pipelines.serve.turnstile import Turnstile
 
+PICTURES = "/v1/images/generations"
 _OPEN = {"/health", "/", "/docs", "/openapi.json"}
+
+
+class Tally:
+    """Plain ASGI around all else: tells the status of each answer to a request for pictures."""
+
+    def __init__(self, app: ASGIApp, count: Callable[[int], None]) -> None:
+        self._app, self._count = app, count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") != "POST" or not scope["path"].endswith(PICTURES):
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def counted(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                self._count(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        except Exception:
+            if not begun:  # the application answers it outside of all that is around it
+                self._count(500)
+            raise
 
 
 class Guard:

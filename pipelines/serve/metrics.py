@@ -22,6 +22,12 @@ class GatewayMetrics:
         self._images = self._counter("fairgen_images", "by category", ["attribute", "category"])
         self._delivered = self._counter("fairgen_images_delivered", "delivered")
         self._failed = self._counter("fairgen_images_failed", "failed")
+        self._answers = Counter(
+            "fairgen_answers",
+            "Answers to requests for pictures",
+            ["status"],
+            registry=self._registry,
+        )
         self._seconds = Histogram(
             "fairgen_picture_seconds",
             "Seconds from the order of a picture to its delivery",
@@ -60,6 +66,10 @@ class GatewayMetrics:
             self._images.labels(attribute, category).inc()
         if delivery.engine is not None:
             self._show(delivery.engine)
+
+    def count_answer(self, status: int) -> None:
+        """Count one request for pictures by the HTTP status of its answer."""
+        self._answers.labels(status).inc()
 
     def render(self) -> str:
         """Return the page that Prometheus scrapes; an engine not heard of for long is left out."""

@@ -80,7 +80,7 @@ def labels_in(expression: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def metrics() -> GatewayMetrics:
-    """The page of a gateway that has delivered a picture, lost one, and had one inspected."""
+    """The page of a gateway that has answered, lost a picture, and had one inspected."""
     page = GatewayMetrics()
     made = Provenance(
         model="m", prompt="a doctor", seed=1, num_inference_steps=2, guidance_scale=1.0,
@@ -89,6 +89,7 @@ def metrics() -> GatewayMetrics:
     engine = EngineState("p", waiting=3, batch_rows=8, step_s=0.25, reloads=1, failed_reloads=2)
     page.count(Delivery(0, b"png", provenance=made, engine=engine), took_s=0.3)
     page.count(Delivery(0, b"", error="no memory"), took_s=0.3)
+    page.count_answer(200)
     page.show_inspected({"gender": Inspected("woman", "man", gap=0.1, hit_rate=0.9)})
     return page
 
@@ -125,7 +126,7 @@ def test_names_are_told_from_the_language() -> None:
 def test_every_alert_says_what_it_is_and_has_a_runbook() -> None:
     headings = re.findall(r"^#+ (.+)$", OPERATIONS, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    assert len(ALERTS) == len({rule["alert"] for rule in ALERTS}) == 8
+    assert len(ALERTS) == len({rule["alert"] for rule in ALERTS}) == 9
     for rule in ALERTS:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}

@@ -47,6 +47,9 @@ class InProcess:
     async def metrics(self) -> str:
         return self._metrics.render()
 
+    def count_answer(self, status: int) -> None:
+        self._metrics.count_answer(status)
+
 
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:

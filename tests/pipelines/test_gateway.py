@@ -256,6 +256,35 @@ def test_models_attributes_health_metrics_and_docs(endpoint: Endpoint) -> None:
     assert "<html" in endpoint.get("/").lower()
 
 
+def test_answers_are_counted_by_their_status(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> dict[str, float]:
+        page = endpoint.get("/metrics")
+        found = re.findall(r'^fairgen_answers_total{status="(\d+)"} (\S+)$', page, re.M)
+        return {status: float(count) for status, count in found}
+
+    endpoint.generate()
+    endpoint.post(b"{")
+    before = counted()
+    endpoint.generate()
+    list(endpoint.client.images.generate(prompt="a pilot", stream=True, extra_body=OPTIONS))
+    endpoint.post(b"{")
+    endpoint.post(b"x" * (LIMITS.body_bytes + 1))
+    endpoint.get("/v1/models")
+
+    async def broken(_: object) -> None:
+        raise RuntimeError("no ledger")
+
+    monkeypatch.setattr(endpoint.backend, "assign", broken)
+    assert endpoint.post(b'{"prompt": "a pilot"}')[0] == 500
+    after = counted()
+    grown = {status: after[status] - before.get(status, 0.0) for status in after}
+    assert {status: count for status, count in grown.items() if count} == {
+        "200": 2, "400": 1, "413": 1, "500": 1
+    }  # fmt: skip
+
+
 def test_with_api_keys_only_their_holders_are_served(
     served_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
