@@ -34,6 +34,7 @@ from fairgen.adapters import Adapter, AdapterMetadata
 from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
+from fairgen.gradients import clip_gradients, sound_attention
 from fairgen.rows import Row, RowSource
 
 
@@ -217,6 +218,7 @@ class Discovery:
         company_gates = self._company_gates(len(keep_rows))
         # the gates stay set until the gradient is there: checkpoints are recomputed on its way
         with (
+            sound_attention(),
             self.bank.gated(torch.cat([gates, gates[keep_rows]])),
             self._company.gated(company_gates),
         ):
@@ -231,7 +233,7 @@ class Discovery:
             keep = functional.mse_loss(eps_kept, eps_keep)
             orth = self.orthogonality() if config.orth_weight else torch.zeros(())
             self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
-        nn.utils.clip_grad_norm_(self.bank.parameters(), 1.0)
+        clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._schedule.step()

@@ -34,6 +34,7 @@ from fairgen.baselines.system import (
     sample,
     sample_latents,
 )
+from fairgen.gradients import sound_attention
 
 NUM_ROWS = 32
 LEARNING_RATE = 1e-2
@@ -123,12 +124,13 @@ class _Training:
             velocity = scheduler.config.prediction_type == "v_prediction"
             wanted = scheduler.get_velocity(x_0, noise, t_N) if velocity else noise
             context = self._contexts([prompts[index] for index in chosen])
-            with shifted(self._backbone, vectors[[owner[index] for index in chosen]]):
+            rows = vectors[[owner[index] for index in chosen]]
+            with sound_attention(), shifted(self._backbone, rows):
                 predicted = self._backbone.denoise(
                     scheduler.add_noise(x_0, noise, t_N), t_N, context
                 )
-            optimizer.zero_grad()
-            functional.mse_loss(predicted, wanted).backward()
+                optimizer.zero_grad()
+                functional.mse_loss(predicted, wanted).backward()
             optimizer.step()
             self._cost.gradient_rows += NUM_ROWS
             self._cost.denoiser_rows += NUM_ROWS

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from fairgen.attributes import adapter_name
@@ -23,6 +23,7 @@ from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.baselines.gated import weights_of
 from fairgen.baselines.system import Contexts, Cost, Lesson, Weights
+from fairgen.gradients import clip_gradients, sound_attention
 
 NUM_ROWS = 16
 GUIDANCE_SCALE = 3.0
@@ -116,10 +117,11 @@ class Pupil:
         told = [found.told for found in examples]
         x, t_N = self._denoised(told, gates)
         target = self._target(examples, x, t_N)
-        with self.bank.gated(gates):
+        with sound_attention(), self.bank.gated(gates):
             adapted = self._backbone.denoise(x, t_N, self._contexts(told))
-        functional.mse_loss(adapted, target).backward()
-        nn.utils.clip_grad_norm_(self.bank.parameters(), 1.0)
+            functional.mse_loss(adapted, target).backward()
+        update = self.cost.gradient_rows // NUM_ROWS + 1
+        clip_gradients(self.bank.parameters(), update, self._backbone.dtype)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._schedule.step()

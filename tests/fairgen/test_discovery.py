@@ -51,6 +51,20 @@ def test_a_category_learns_at_its_own_strength(pipe: StableDiffusionPipeline) ->
         discovery(pipe, CONFIG.model_copy(update={"category_eta": {"child": 1.0}}))
 
 
+def test_a_gradient_that_is_no_number_ends_training_before_the_weights_are_lost(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    found = discovery(pipe)
+    found.update()
+    before = {name: tensor.clone() for name, tensor in found.bank.state_dict().items()}
+    next(pipe.unet.parameters()).data[0] = float("inf")
+    with pytest.raises(FloatingPointError, match="update 2: the gradient is not finite in torch"):
+        found.update()
+    assert found.step == 1
+    for name, tensor in found.bank.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
 def test_a_scale_multiplies_what_a_category_has_learnt(pipe: StableDiffusionPipeline) -> None:
     plain, scaled = (
         discovery(tiny_pipeline(), CONFIG.model_copy(update={"category_scale": scale}))
