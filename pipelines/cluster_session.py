@@ -11,6 +11,7 @@ from pathlib import Path
 
 _SETTINGS = {
     "RAY_worker_niceness": "0",  # the default of 15 starves workers on a busy machine
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # who is given no GPU sees none
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }

@@ -18,6 +18,7 @@ import yaml
 from typer.main import get_command
 
 from pipelines.cli import app
+from pipelines.cluster_session import _SETTINGS
 from pipelines.serve import _DRAIN_MARGIN_S, ServeSettings
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import DoorConfig
@@ -231,6 +232,11 @@ def test_a_replica_fits_into_a_worker(rendered: dict[str, list[dict[str, Any]]])
         (found,) = [g for g in groups if g["groupName"] == group]
         resources = found["template"]["spec"]["containers"][0]["resources"]
         assert settings["cpus_per_replica"] + beside <= float(resources["limits"]["cpu"])
+
+
+def test_in_the_image_too_who_is_given_no_gpu_sees_none() -> None:
+    name = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
+    assert f" {name}={_SETTINGS[name]}\n" in (CLUSTER / "Dockerfile").read_text()
 
 
 def test_images_are_targets_of_the_dockerfile_in_this_version() -> None:

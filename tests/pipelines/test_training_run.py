@@ -1,5 +1,6 @@
 """Jobs on a real Ray cluster: in-process, two workers, as many as there are cores."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def test_two_workers_train_one_set_of_adapters(
     first, second = (torch.load(last / f"state-{rank}.pt", weights_only=True) for rank in (0, 1))
     assert_equal_parameters(first, second)
     assert trained.denoiser_rows == first["counts"][2]
+
+
+def test_who_is_given_no_gpu_sees_none(cluster: None) -> None:
+    """Or a replica or job that shall stay on cores would take the GPU that others were given."""
+    seen = ray.remote(lambda: os.environ.get("CUDA_VISIBLE_DEVICES")).options(num_cpus=0)
+    assert ray.get(seen.remote()) == ""
 
 
 def test_a_lone_job_takes_idle_cores_but_no_more_than_there_are(
