@@ -1,5 +1,6 @@
 """What docs/operations.md tells an operator exists: commands, flags, targets, files, settings."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import yaml
 from typer.main import get_command
 
 from pipelines.cli import app
+from pipelines.markdown import markdown_table
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import ServeSettings
 
@@ -130,3 +132,19 @@ def test_the_figures_of_the_endpoint_are_its_own() -> None:
     assert f"{settings.limits.queued_images} pictures at once (`limits.queued_images`)" in text
     assert f"in {settings.limits.timeout_s:g} s (`limits.timeout_s`)" in text
     assert f"beyond {settings.max_rows}, only later" in text
+
+
+def test_the_faults_of_the_page_are_those_that_were_recorded() -> None:
+    faults = json.loads((ROOT / "docs" / "chaos.json").read_text())["faults"]
+    rows = [
+        (
+            found["fault"],
+            found["seen"],
+            found["lost"],
+            "-" if found["recover_s"] is None else f"{found['recover_s']:g} s",
+        )
+        for found in faults
+    ]
+    assert len(rows) >= 20 and len({fault for fault, *_ in rows}) == len(rows)
+    columns = ("fault", "what is seen", "lost", "well again after")
+    assert markdown_table(columns, rows).strip() in PAGE

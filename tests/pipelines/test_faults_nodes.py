@@ -111,8 +111,7 @@ def test_a_head_without_redis_is_started_again_and_the_same_command_goes_on(
             "the head's GCS is killed, its state is nowhere else",
             "the run ends with an error; a new cluster and the same command go on",
         )
-        (gcs,) = children("gcs_server")
-        gcs.kill()
+        nodes.cluster.head_node.kill_gcs_server()
         assert run.process.wait(300) != 0
         at = run.step()
     with running_nodes(home) as nodes:
