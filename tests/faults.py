@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+COLUMNS = ("fault", "what is seen", "lost", "well again after")
 NOTHING = "nothing"
 
 
@@ -30,6 +31,12 @@ class Fault:
         """Say what happens now, what its user sees of it, and what is lost."""
         self.fault, self.seen, self.lost = fault, seen, lost
         self._struck = time.monotonic()
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its row under `COLUMNS`."""
+        recovered = "-" if self.recover_s is None else f"{self.recover_s:g} s"
+        return self.fault, self.seen, self.lost, recovered
 
     def over(self) -> None:
         """All is well again; only the first time counts."""
@@ -57,8 +64,7 @@ class FaultTable:
         self._path.write_text(json.dumps({"faults": rows}, indent=1) + "\n")
 
     def pytest_terminal_summary(self) -> None:
-        table = Table("fault", "what is seen", "lost", "over after, s", title="Faults")
+        table = Table(*COLUMNS, title="Faults")
         for found in self._faults:
-            recovered = "-" if found.recover_s is None else f"{found.recover_s:g}"
-            table.add_row(found.fault, found.seen, found.lost, recovered)
+            table.add_row(*found.cells)
         Console().print(table)

@@ -14,6 +14,7 @@ from pipelines.cli import app
 from pipelines.markdown import markdown_table
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import ServeSettings
+from tests.faults import COLUMNS, Fault
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -136,15 +137,6 @@ def test_the_figures_of_the_endpoint_are_its_own() -> None:
 
 def test_the_faults_of_the_page_are_those_that_were_recorded() -> None:
     faults = json.loads((ROOT / "docs" / "chaos.json").read_text())["faults"]
-    rows = [
-        (
-            found["fault"],
-            found["seen"],
-            found["lost"],
-            "-" if found["recover_s"] is None else f"{found['recover_s']:g} s",
-        )
-        for found in faults
-    ]
+    rows = [Fault(**found).cells for found in faults]
     assert len(rows) >= 20 and len({fault for fault, *_ in rows}) == len(rows)
-    columns = ("fault", "what is seen", "lost", "well again after")
-    assert markdown_table(columns, rows).strip() in PAGE
+    assert markdown_table(COLUMNS, rows).strip() in PAGE

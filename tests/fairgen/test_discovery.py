@@ -51,6 +51,16 @@ def test_a_category_learns_at_its_own_strength(pipe: StableDiffusionPipeline) ->
         discovery(pipe, CONFIG.model_copy(update={"category_eta": {"child": 1.0}}))
 
 
+def test_gradients_are_not_taken_through_cudnn_s_attention(pipe: StableDiffusionPipeline) -> None:
+    """Which gives NaN in half precision for shapes that its forward pass takes."""
+    used: list[tuple[bool, bool]] = []
+    pipe.unet.register_forward_hook(
+        lambda *_: used.append((torch.is_grad_enabled(), torch.backends.cuda.cudnn_sdp_enabled()))
+    )
+    discovery(pipe).update()
+    assert (True, False) in used and (True, True) not in used
+
+
 def test_a_gradient_that_is_no_number_ends_training_before_the_weights_are_lost(
     pipe: StableDiffusionPipeline,
 ) -> None:
