@@ -76,7 +76,7 @@ soak: $(READY)  ## Half an hour at 80 % load: no failed request, no memory that 
 	$(BIN)/python -m pytest -s -m soak --full
 
 families: $(READY)  ## Fill docs/families.md from the tests of every family
-	$(BIN)/python -m pytest -q tests/fairgen/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
+	$(BIN)/python -m pytest -q tests/fairgen/backbones/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
 
 check: $(READY)  ## Lint and type-check
 	$(BIN)/ruff check . && $(BIN)/mypy

@@ -10,13 +10,13 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
+from pipelines.registry.tracking_server import tracking_server
 from pipelines.serve.generator import GeneratorService
 from pipelines.serve.indicator import IndicatorService
 from pipelines.serve.orders import orders_of
 from pipelines.serve.schemas import Fairness, ImageRequest, Provenance
 from pipelines.serve.settings import ServeSettings
-from pipelines.tracking_server import tracking_server
 
 
 def parse_fairness(given: list[str]) -> Fairness | None:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from pipelines.cli import app
-from pipelines.markdown import markdown_table
+from pipelines.benchmarks.markdown import markdown_table
+from pipelines.cli.app import app
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import ServeSettings
 from tests.faults import COLUMNS, Fault

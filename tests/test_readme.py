@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from fairgen.attributes import Attribute
-from fairgen.gate_suite import gate_report
-from pipelines.cli import app
-from pipelines.memory import memory_page
-from pipelines.recipe import load_recipe
-from pipelines.scaling import INDICATOR_REQUESTS_PER_S, scaling_table
-from pipelines.shipped import spelt_out
-from pipelines.speed import memory_measured, read_speed
+from fairgen.judging.gate_suite import gate_report
+from pipelines.benchmarks.capacity import INDICATOR_REQUESTS_PER_S, scaling_table
+from pipelines.benchmarks.memory import memory_page
+from pipelines.benchmarks.speed import memory_measured, read_speed
+from pipelines.cli.app import app
+from pipelines.recipe.bundled import spelt_out
+from pipelines.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ from PIL import Image
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from fairgen.sampler import Solver, ddim, solver_of
+from fairgen.solvers import Solver, ddim, solver_of
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
 

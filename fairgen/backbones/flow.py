@@ -3,7 +3,7 @@
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from fairgen.backbones.backbone import Backbone
-from fairgen.sampler import Solver, flow_euler
+from fairgen.solvers import Solver, flow_euler
 
 _TEXT_STREAM = {
     "q": "attn.add_q_proj",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone
-from fairgen.judges import Judge
+from fairgen.judging.judges import Judge
 
 Weights = dict[str, Tensor]
 Predict = Callable[[Tensor, Tensor], Tensor]

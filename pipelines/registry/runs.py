@@ -18,10 +18,10 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.async_logging.run_operations import RunOperations
 
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from pipelines.evaluation import Evaluation
+    from pipelines.evaluation.evaluation import Evaluation
 
 _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
 GRID = "grid.png"

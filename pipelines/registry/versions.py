@@ -17,11 +17,11 @@ from mlflow.models import Model
 from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import Attribute
 from pipelines.registry.runs import GRID, RecipeRuns, current
-from pipelines.version_tags import measured_tags, meets_thresholds, tags_of
+from pipelines.registry.version_tags import measured_tags, meets_thresholds, tags_of
 
 if TYPE_CHECKING:
-    from pipelines.evaluation import Evaluation
-    from pipelines.training_run import TrainedAttribute
+    from pipelines.evaluation.evaluation import Evaluation
+    from pipelines.training.run import TrainedAttribute
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 

@@ -13,8 +13,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from fairgen.calibration import Confusion
-from pipelines.recipe import load_recipe
-from pipelines.serve.errors import RequestError
+from pipelines.recipe.recipe import load_recipe
+from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
 from pipelines.serve.generator import GeneratorService
 from pipelines.serve.indicator import Assignment, IndicatorService

@@ -25,10 +25,10 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from pipelines.recipe import Recipe
-from pipelines.serve.decisions import DecisionLog
-from pipelines.serve.errors import ErrorBody, RequestError, refused_field
-from pipelines.serve.guard import PICTURES, Guard, Tally
+from pipelines.recipe.recipe import Recipe
+from pipelines.serve.access.decisions import DecisionLog
+from pipelines.serve.access.errors import ErrorBody, RequestError, refused_field
+from pipelines.serve.access.guard import PICTURES, Guard, Tally
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.orders import Delivery, Order, orders_of
 from pipelines.serve.schemas import (

@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator, Sequence
 
 from fairgen.adapters import fingerprint
 from fairgen.backbones import load_backbone
-from fairgen.engine import Engine
-from fairgen.pictures import Event as EngineEvent
-from fairgen.pictures import Failed, Painted, Picture, Ticket
-from pipelines.recipe import Recipe
+from fairgen.engine.engine import Engine
+from fairgen.engine.pictures import Event as EngineEvent
+from fairgen.engine.pictures import Failed, Painted, Picture, Ticket
+from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet
-from pipelines.serve.champions import ChampionSource, OfferedSet
-from pipelines.serve.errors import RequestError, refused_field
+from pipelines.registry.champions import ChampionSource, OfferedSet
+from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.files import encode
 from pipelines.serve.orders import Delivery, EngineState, Order
 from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Provenance

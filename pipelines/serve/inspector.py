@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from fairgen.metrics import fairness_discrepancy
-from pipelines.recipe import Recipe
+from fairgen.judging.metrics import fairness_discrepancy
+from pipelines.recipe.recipe import Recipe
 
 _WINDOW = 500
 

@@ -11,10 +11,10 @@ from typing import Self
 
 from rich.console import Console
 
-from pipelines.cluster_session import cluster_session
+from pipelines.ray_runtime.session import cluster_session
+from pipelines.registry.tracking_server import tracking_server
 from pipelines.serve import build
 from pipelines.serve.settings import ServeSettings
-from pipelines.tracking_server import tracking_server
 
 APP = "fairgen"
 

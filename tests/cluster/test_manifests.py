@@ -17,8 +17,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from pipelines.cli import app
-from pipelines.cluster_session import _SETTINGS
+from pipelines.cli.app import app
+from pipelines.ray_runtime.session import _SETTINGS
 from pipelines.serve import _DRAIN_MARGIN_S, ServeSettings
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import DoorConfig

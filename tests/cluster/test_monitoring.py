@@ -22,15 +22,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from fairgen.metrics import sampling_floor
-from pipelines.recipe import load_recipe
-from pipelines.serve.guard import Guard
+from fairgen.judging.metrics import sampling_floor
+from pipelines.recipe.recipe import load_recipe
+from pipelines.registry.tracking_server import free_port
+from pipelines.serve.access.guard import Guard
 from pipelines.serve.inspector import Inspected
 from pipelines.serve.metrics import _FORGOTTEN_AFTER_S, GatewayMetrics
 from pipelines.serve.orders import Delivery, EngineState
 from pipelines.serve.schemas import Provenance
 from pipelines.serve.settings import DoorConfig, ServeSettings
-from pipelines.tracking_server import free_port
 from tests.pipelines.in_process import listening
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from fairgen.adapters import Adapter, fingerprint
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.exchange import FORMS, export_adapter, import_adapter
-from tests.fairgen.test_families import adapters_of, denoised, families, open_backbone
+from tests.fairgen.backbones.test_families import adapters_of, denoised, families, open_backbone
 from tests.tiny import GENDER
 
 Fit = Callable[[Path, Backbone], Adapter]

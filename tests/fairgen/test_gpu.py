@@ -9,9 +9,9 @@ from PIL import Image
 
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone, load_backbone
-from fairgen.engine import Engine
-from fairgen.pictures import Picture
-from tests.fairgen.test_families import PROMPT, adapters_of, discovery, options_of, paint
+from fairgen.engine.engine import Engine
+from fairgen.engine.pictures import Picture
+from tests.fairgen.backbones.test_families import PROMPT, adapters_of, discovery, options_of, paint
 from tests.families import FAMILIES, SIZE_PX, tiny
 
 pytestmark = [

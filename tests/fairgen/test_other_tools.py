@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fairgen.pipeline import FairGenPipeline
-from tests.fairgen.test_families import PROMPT, adapters_of, open_backbone
+from tests.fairgen.backbones.test_families import PROMPT, adapters_of, open_backbone
 from tests.families import SIZE_PX, tiny
 
 GUIDE = Image.fromarray(

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from pipelines.shipped import spelt_out
+from pipelines.recipe.bundled import spelt_out
 from tests.tiny import tiny_pipeline
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """The session's Ray cluster."""
-    from pipelines.cluster_session import cluster_session
+    from pipelines.ray_runtime.session import cluster_session
 
     with cluster_session():
         yield
@@ -43,7 +43,7 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The session's MLflow server."""
-    from pipelines.tracking_server import tracking_server
+    from pipelines.registry.tracking_server import tracking_server
 
     with tracking_server(tmp_path_factory.mktemp("mlflow")) as uri:
         yield uri

@@ -9,7 +9,7 @@ from typing import Any
 
 from openai import OpenAI
 
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import Limits, ServeSettings
 from tests.pipelines.in_process import InProcess, listening

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 import uvicorn
 from fastapi import FastAPI
 
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.serve.generator import GeneratorService
 from pipelines.serve.indicator import Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics

@@ -6,11 +6,11 @@ import torch
 
 from fairgen.adapters import Adapter, AdapterMetadata, fingerprint, save_adapter
 from fairgen.backbones import load_backbone
-from fairgen.scoring import Fairness
-from pipelines.evaluation import Evaluation, Preservation, SystemFairness
-from pipelines.recipe import Recipe
+from fairgen.judging.scoring import Fairness
+from pipelines.evaluation.evaluation import Evaluation, Preservation, SystemFairness
+from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Registry
-from pipelines.training_run import TrainedAttribute, run_name
+from pipelines.training.run import TrainedAttribute, run_name
 
 
 def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from fairgen.adapters import load_adapter
-from pipelines.training_job import Metrics
+from pipelines.training.job import Metrics
 
 
 class Reports:

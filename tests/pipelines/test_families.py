@@ -14,13 +14,13 @@ from openai import OpenAI
 from typer.testing import CliRunner
 
 from fairgen.adapters import load_adapter
-from pipelines.cli import app
-from pipelines.recipe import Recipe, load_recipe
+from pipelines.cli.app import app
+from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
-from pipelines.training_job import TrainingJob, train_attribute
-from pipelines.training_run import TrainedAttribute
+from pipelines.training.job import TrainingJob, train_attribute
+from pipelines.training.run import TrainedAttribute
 from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of

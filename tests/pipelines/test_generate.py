@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipelines.cli import app
+from pipelines.cli.app import app
 from pipelines.generate import parse_fairness
-from pipelines.recipe import load_recipe
+from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry
 from pipelines.serve.files import read_provenance
 from tests.pipelines.registered import register_champions
-from tests.pipelines.test_registry import trained
+from tests.pipelines.registry.test_registry import trained
 
 
 def test_fairness_is_read_from_the_command_line() -> None:

@@ -14,9 +14,9 @@ from openai import OpenAI
 from PIL import Image
 from ray import serve
 
-from pipelines.recipe import load_recipe
+from pipelines.recipe.recipe import load_recipe
 from pipelines.serve import ServeSettings, build
-from pipelines.training_run import find_trained
+from pipelines.training.run import find_trained
 from tests.pipelines.commands import output_of, start
 from tests.pipelines.registered import register_champions
 from tests.pipelines.reports import assert_same_adapters

@@ -1,0 +1,1 @@
+"""Rows that join and leave between denoising steps: every picture shares each forward pass."""

@@ -1,0 +1,1 @@
+"""May the indicator act on this prompt?"""

@@ -1,0 +1,254 @@
+"""What one prompt's pictures show: asked and seen categories, and what the same seeds looked like
+before.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from fairgen.attributes import Attribute
+from fairgen.indicator import TargetDistribution
+from fairgen.judging.judges import Judge
+from fairgen.judging.metrics import (
+    class_shares,
+    confusion,
+    cosines,
+    deviation_ratio,
+    fairness_discrepancy,
+    kl_divergence,
+    mean_pairwise_distance,
+    parity_gap,
+    psnr,
+    sampling_floor,
+    similarity,
+)
+
+_FEWEST_ALIKE = 3
+
+
+class Seen(BaseModel):
+    """What a judge names: the category index of each picture, and the mean class probabilities, by
+    attribute.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seen: dict[str, list[int]]
+    soft: dict[str, list[float]]
+
+
+class PromptScore(BaseModel):
+    """Everything counted on one prompt's pictures by one system; lists run over the pictures.
+
+    `seen` and `asked` hold category indices per attribute, those that only the judge knows
+    included (`asked` is empty where nothing was asked), `soft` the mean class probabilities,
+    `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt.
+    `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
+    `spread` is the mean pairwise distance of the pictures of each category, and of each joint cell
+    of the attributes, as "woman,light,young", that was seen at least three times. `second` is what
+    a second judge saw.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system: str
+    concept: str
+    num_images: int
+    asked: dict[str, list[int]]
+    seen: dict[str, list[int]]
+    soft: dict[str, list[float]]
+    recognised: list[bool]
+    clip_t: list[float]
+    ssim: list[float]
+    psnr: list[float]
+    clip_i: list[float]
+    spread: dict[str, float]
+    second: Seen | None = None
+
+    def by_second(self) -> "PromptScore":
+        """Return the score as it is when the second judge names the categories."""
+        assert self.second is not None
+        return self.model_copy(update=dict(self.second) | {"second": None})
+
+
+def score_pictures(
+    system: str,
+    concept: str,
+    prompt: str,
+    images: Sequence[Image.Image],
+    categories: Sequence[Mapping[str, str]],
+    reference: Sequence[Image.Image],
+    attributes: Sequence[Attribute],
+    judge: Judge,
+    second: Judge | None = None,
+) -> PromptScore:
+    """Judge one prompt's pictures: `categories` is what was asked of each, by attribute.
+
+    `reference` are the base model's pictures of the same seeds. A second judge names the attributes
+    that are asked; all else is the first one's.
+    """
+    perceived = judge.perceive(images)
+    concept_index = judge.heads["concept"].index(concept)
+    classes = {name: values for name, values in judge.heads.items() if name != "concept"}
+    of_attributes = {attribute.name: attribute.names for attribute in attributes}
+    classes |= of_attributes
+    first = _seen(judge, perceived, classes)
+    asked = {
+        head: [names.index(wanted[head]) for wanted in categories if head in wanted]
+        for head, names in classes.items()
+    }
+    features = judge.features(images)
+    pixels, before = _unit(images), _unit(reference)
+    return PromptScore(
+        system=system,
+        concept=concept,
+        num_images=len(images),
+        asked=asked,
+        seen=first.seen,
+        soft=first.soft,
+        recognised=(perceived["concept"].argmax(1) == concept_index).tolist(),
+        clip_t=judge.alignment(images, prompt).tolist(),
+        ssim=similarity(pixels, before).tolist(),
+        psnr=psnr(pixels, before).tolist(),
+        clip_i=cosines(features, judge.features(reference)).tolist(),
+        spread=_spread(features, [(a.names, first.seen[a.name]) for a in attributes]),
+        second=_seen(second, second.perceive(images), of_attributes) if second else None,
+    )
+
+
+def _seen(
+    judge: Judge, perceived: Mapping[str, Tensor], classes: Mapping[str, Sequence[str]]
+) -> Seen:
+    """Return what a judge names, its classes in the order of `classes`."""
+    probabilities = {
+        head: perceived[head][:, [judge.heads[head].index(name) for name in names]]
+        for head, names in classes.items()
+    }
+    return Seen(
+        seen={head: found.argmax(1).tolist() for head, found in probabilities.items()},
+        soft={head: found.mean(0).tolist() for head, found in probabilities.items()},
+    )
+
+
+def _spread(
+    features: Tensor, seen: Sequence[tuple[Sequence[str], Sequence[int]]]
+) -> dict[str, float]:
+    """Return the mean pairwise distance among the pictures of each category and joint cell; `seen`
+    holds, attribute by attribute, the categories' names and their index picture by picture.
+    """
+    groups: dict[str, list[int]] = {}
+    for place in range(len(features)):
+        cell = [names[indices[place]] for names, indices in seen]
+        for key in dict.fromkeys([*cell, ",".join(cell)]):
+            groups.setdefault(key, []).append(place)
+    return {
+        key: mean_pairwise_distance(features[members])
+        for key, members in groups.items()
+        if len(members) >= _FEWEST_ALIKE
+    }
+
+
+def _unit(images: Sequence[Image.Image]) -> torch.Tensor:
+    """Return pictures as N x 3 x H x W in [0, 1]."""
+    batch = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    return torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+
+
+def cells_seen(
+    score: PromptScore, target: TargetDistribution, attributes: Mapping[str, Attribute]
+) -> list[int]:
+    """Return, picture by picture, the index of the joint cell of the target that the judge saw."""
+    names = [
+        [attributes[name].names[index] for index in score.seen[name]] for name in target.attributes
+    ]
+    return [target.cells.index(cell) for cell in zip(*names, strict=True)]
+
+
+class Fairness(BaseModel):
+    """Delivered against prescribed distribution of one target on one prompt.
+
+    `soft_fd` is of the mean class probabilities, and of single attributes only. `kl` is in nats,
+    None where it is infinite: a category was delivered that is prescribed none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fd: float
+    soft_fd: float | None
+    dev_rat: float
+    parity_gap: float
+    kl: float | None
+    floor: float
+    n: int
+    delivered: dict[str, float]
+
+
+def fairness_of(
+    score: PromptScore, target: TargetDistribution, attributes: Mapping[str, Attribute]
+) -> Fairness:
+    """Return how far one prompt's pictures are from a target over one or more attributes."""
+    shares = class_shares(cells_seen(score, target, attributes), len(target.cells))
+    kl = kl_divergence(target.probabilities, shares)
+    soft_fd = None
+    if len(target.attributes) == 1:
+        (name,) = target.attributes
+        wanted = target.marginal(name)
+        in_order = [wanted[category] for category in attributes[name].names]
+        soft_fd = fairness_discrepancy(in_order, score.soft[name])
+    return Fairness(
+        fd=fairness_discrepancy(target.probabilities, shares),
+        soft_fd=soft_fd,
+        dev_rat=deviation_ratio(shares),
+        parity_gap=parity_gap(shares),
+        kl=kl if math.isfinite(kl) else None,
+        floor=sampling_floor(target.probabilities, score.num_images),
+        n=score.num_images,
+        delivered={
+            ",".join(cell): float(share) for cell, share in zip(target.cells, shares, strict=True)
+        },
+    )
+
+
+def drift(score: PromptScore, base: PromptScore, head: str) -> float:
+    """Return how far an attribute's distribution moved from the base model's: the distance of the
+    class shares, 0 for none.
+    """
+    num_classes = len(base.soft[head])
+    return fairness_discrepancy(
+        class_shares(base.seen[head], num_classes), class_shares(score.seen[head], num_classes)
+    )
+
+
+def diversity(score: PromptScore, base: PromptScore, groups: Sequence[str]) -> float | None:
+    """Return the spread within groups of pictures against the base model's, the mean over groups
+    that both have: 1 is as diverse. None where they share none. Groups are categories or cells.
+    """
+    ratios = [
+        score.spread[group] / base.spread[group]
+        for group in groups
+        if base.spread.get(group) and group in score.spread
+    ]
+    return sum(ratios) / len(ratios) if ratios else None
+
+
+def hit_rates(scores: Sequence[PromptScore], attribute: Attribute) -> dict[str, dict[str, float]]:
+    """Return the confusion of an attribute pooled over prompts: asked category -> seen category ->
+    share.
+    """
+    asked = [index for score in scores for index in score.asked[attribute.name]]
+    seen = [
+        index
+        for score in scores
+        if score.asked[attribute.name]
+        for index in score.seen[attribute.name]
+    ]
+    table = confusion(asked, seen, len(attribute.names))
+    return {
+        name: dict(zip(attribute.names, row.tolist(), strict=True))
+        for name, row in zip(attribute.names, table, strict=True)
+    }

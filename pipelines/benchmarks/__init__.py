@@ -1,0 +1,1 @@
+"""What it costs: seconds, rows, memory, replicas."""

@@ -1,0 +1,262 @@
+"""`make bench`: the ratios that a claim of speed rests on, from one run, with machine and date."""
+
+import json
+import os
+import platform
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from fairgen.adapters import load_adapter
+from fairgen.attributes import adapter_name, render
+from fairgen.backbones import load_backbone
+from fairgen.engine.engine import Engine
+from fairgen.engine.pictures import Picture
+from pipelines.benchmarks.client import PATH, Answer, ask_all
+from pipelines.benchmarks.full_size import random_pipeline
+from pipelines.benchmarks.kernels import (
+    engine_figures,
+    full_size_figures,
+    paint,
+    pass_figures,
+    seconds_of,
+)
+from pipelines.benchmarks.memory import full_size_shapes
+from pipelines.recipe.recipe import Recipe
+from pipelines.registry import Registry
+from pipelines.registry.tracking_server import free_port, tracking_server
+from pipelines.serve.indicator import IndicatorService
+from pipelines.serve.run import APP, served
+from pipelines.serve.settings import ServeSettings
+
+Figures = dict[str, float]
+_REQUESTS = 32
+_ROUNDS, _LOAD_ROUNDS = 15, 5
+_LONE_REQUESTS = 12
+_DECISIONS, _PROMPTS, _AT_ONCE = 4000, 500, 64
+MEANING = {
+    "bank_overhead": "engine, 8 pictures with 3 adapters each, over no bank",
+    "bank_64_over_2": "engine, 64 adapters loaded over 2",
+    "key_values_once": "engine, keys and values once a picture over once a step",
+    "peft_over_bank": "one pass, PEFT's mixed batch (adapter_names) over the bank",
+    "switching_over_bank": "one pass, row by row with set_adapters over the bank",
+    "bank_overhead_kv_full_size": "one pass of SD 1.5's UNet, 2 rows, over no bank",
+    "bank_overhead_qkvo_full_size": "the same with all four projections adapted",
+    "serve_throughput_over_best": "32 mixed requests, the endpoint over the better rival",
+    "serve_throughput_over_one_at_a_time": "over plain diffusers with set_adapters behind Serve",
+    "serve_throughput_over_request_batches": "over @serve.batch, which is given the bank",
+    "serve_images_per_s": "the endpoint's throughput",
+    "serve_p50_s": "its median latency under that load",
+    "serve_p95_s": "its 95th percentile",
+    "one_at_a_time_p50_s": "plain diffusers",
+    "one_at_a_time_p95_s": "plain diffusers",
+    "request_batches_p50_s": "@serve.batch",
+    "request_batches_p95_s": "@serve.batch",
+    "graph_overhead_ms": "one request at a time, HTTP over the engine alone, medians",
+    "graph_overhead_share": "the same, of the whole request",
+    "indicator_decisions_per_s": "the indicator's own code, a picture a request, 500 prompts",
+    "indicator_requests_per_s": "the same behind Serve, 64 requests at once from one process",
+}
+
+
+def bench(
+    recipe: Recipe, settings: ServeSettings, home: Path, out: Path, with_full_size: bool = True
+) -> Figures:
+    """Measure on the recipe's base model and write the figures to `out`, a JSON file.
+
+    Serving is measured under `settings`, with the champions of the registry below `home`. Raises
+    ValueError when an attribute has none.
+    """
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="fairgen-bench-") as scratch:
+        champions = _champions(recipe, home, Path(scratch))
+        figures = _denoiser(recipe, with_full_size)
+        figures |= _serving(recipe, settings, home, champions)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": gpu or f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
+        "torch": torch.__version__,
+        "base": recipe.base,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(about | figures, indent=2) + "\n")
+    return figures
+
+
+def table_of(figures: Figures) -> Table:
+    """Return the terminal's table."""
+    table = Table(
+        title="Ratios of two ways that ran in turn, median of rounds; latencies under load"
+    )
+    for heading in ("figure", "value", "meaning"):
+        table.add_column(heading)
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.3g}", MEANING[name])
+    return table
+
+
+def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
+    """Return folders of all champions' adapters, each named like the adapter."""
+    with tracking_server(home) as uri:
+        registry = Registry(uri, recipe)
+        found = registry.champions()
+        if missing := sorted({a.name for a in recipe.attributes} - found.keys()):
+            raise ValueError(f"registry: got no champion of {missing}; `make train-all` makes them")
+        folders = []
+        for attribute, champions in found.items():
+            for category, champion in champions.members.items():
+                link = scratch / adapter_name(attribute, category)
+                link.symlink_to(registry.download(champion, scratch / "downloads"))
+                folders.append(link)
+    return folders
+
+
+def _denoiser(recipe: Recipe, with_full_size: bool) -> Figures:
+    backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
+    rank, projections = recipe.discovery.rank, recipe.discovery.projections
+    figures = engine_figures(backbone, rank, projections, recipe.generation.steps, _ROUNDS)
+    figures |= pass_figures(backbone, rounds=_ROUNDS)
+    if with_full_size:
+        device, on_gpu = backbone.device, backbone.device.type == "cuda"
+        rows, dtype = (8, torch.bfloat16) if on_gpu else (2, torch.float32)
+        large = load_backbone(random_pipeline(full_size_shapes()["sd15"], device, dtype))
+        for letters in ("kv", "qkvo"):
+            figures |= full_size_figures(large, rows, rank, letters)
+    return figures
+
+
+def _serving(
+    recipe: Recipe, settings: ServeSettings, home: Path, folders: Sequence[Path]
+) -> Figures:
+    """Return throughput and latency of mixed requests, and what HTTP and the graph add to one."""
+    from ray import serve
+
+    from pipelines.benchmarks.serving_baselines import OneAtATime, RequestBatches
+
+    port = free_port()
+    with served(settings, home, "127.0.0.1", port) as address:
+        rivals: dict[str, Any] = {"one_at_a_time": OneAtATime, "request_batches": RequestBatches}
+        for name, rival in rivals.items():
+            serve.run(rival.bind(recipe, list(folders)), name=name, route_prefix=f"/{name}")
+        urls = {"serve": address + PATH} | {name: f"{address}/{name}" for name in rivals}
+        alone = _engine(recipe, folders)
+        figures = _lone_requests(recipe, urls["serve"], alone)
+        figures |= _mixed_load(recipe, urls, alone)
+        return figures | _indicator(recipe, serve.get_deployment_handle("Indicator", APP))
+
+
+def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], None]) -> Figures:
+    """Offer the same requests at the same moments to each in turn, twice as fast as one picture
+    after the other can be painted.
+    """
+    rng = random.Random(0)
+    concepts = (*recipe.concepts.train, *recipe.concepts.held_out)
+    bodies: list[dict[str, Any]] = [
+        {"prompt": render(recipe.templates[0], rng.choice(concepts)), "seed": seed}
+        for seed in range(_REQUESTS)
+    ]
+    for_rivals = [
+        body | {"categories": {a.name: rng.choice(a.names) for a in recipe.attributes}}
+        for body in bodies
+    ]
+    gap_s = statistics.median(seconds_of(alone) for _ in range(5)) / 2
+    due, at = [], 0.0
+    for _ in bodies:
+        at += rng.expovariate(1 / gap_s)
+        due.append(at)
+
+    sent = {name: bodies if name == "serve" else for_rivals for name in urls}
+
+    def offer(name: str) -> tuple[float, list[Answer]]:
+        started = time.monotonic()
+        answers = ask_all(urls[name], sent[name], clients=len(bodies), due_s=due)
+        return len(bodies) / (time.monotonic() - started), answers
+
+    for name in urls:
+        ask_all(urls[name], sent[name][:4], clients=4)
+    rounds = [{name: offer(name) for name in urls} for _ in range(_LOAD_ROUNDS)]
+    rivals = [name for name in urls if name != "serve"]
+    figures = {
+        "serve_throughput_over_best": statistics.median(
+            turn["serve"][0] / max(turn[name][0] for name in rivals) for turn in rounds
+        )
+    }
+    for name in rivals:
+        figures[f"serve_throughput_over_{name}"] = statistics.median(
+            turn["serve"][0] / turn[name][0] for turn in rounds
+        )
+    figures["serve_images_per_s"] = statistics.median(turn["serve"][0] for turn in rounds)
+    for name in urls:
+        latencies = [answer.latency_s for turn in rounds for answer in turn[name][1]]
+        cuts = statistics.quantiles(latencies, n=20)
+        figures |= {f"{name}_p50_s": statistics.median(latencies), f"{name}_p95_s": cuts[-1]}
+    return figures
+
+
+def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], None]) -> Figures:
+    """Ask for one picture at a time, in turn with an engine in this process."""
+    prompt = render(recipe.templates[0], recipe.concepts.train[0])
+    bodies = [{"prompt": prompt, "seed": seed} for seed in range(_LONE_REQUESTS)]
+    over_http: list[float] = []
+    engine: list[float] = []
+    for turn in range(_LOAD_ROUNDS + 1):
+        answers = ask_all(url, bodies, clients=1)
+        seconds = [seconds_of(alone) for _ in bodies]
+        if turn:  # the first warms both up
+            over_http += [answer.latency_s for answer in answers]
+            engine += seconds
+    whole = statistics.median(over_http)
+    added = whole - statistics.median(engine)
+    return {"graph_overhead_ms": 1000 * added, "graph_overhead_share": added / whole}
+
+
+def _indicator(recipe: Recipe, handle: Any) -> Figures:
+    """Return how many decisions a second the indicator takes, alone and as a replica."""
+    service = IndicatorService(recipe.attributes, default=None, calibrate=False)
+    served = dict.fromkeys(attribute.name for attribute in recipe.attributes)
+    asked = [
+        (f"a photo of a doctor in room {index % _PROMPTS}", 1, None, served)
+        for index in range(_DECISIONS)
+    ]
+    for request in asked[:_PROMPTS]:
+        service.assign(*request)
+    alone_s = seconds_of(lambda: [service.assign(*request) for request in asked])
+
+    def behind_serve() -> None:
+        for start in range(0, _DECISIONS, _AT_ONCE):
+            answers = [handle.assign.remote(*r) for r in asked[start : start + _AT_ONCE]]
+            for answer in answers:
+                answer.result()
+
+    behind_serve()
+    return {
+        "indicator_decisions_per_s": _DECISIONS / alone_s,
+        "indicator_requests_per_s": _DECISIONS / seconds_of(behind_serve),
+    }
+
+
+def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], None]:
+    """Return what paints one picture, with an adapter of each attribute, on an engine here."""
+    engine = Engine(load_backbone(recipe.load_pipe(), recipe.generation.size_px))
+    gates = {}
+    for folder in folders:
+        adapter = load_adapter(folder)
+        engine.load(adapter.name, adapter)
+        gates[adapter.metadata.attribute] = adapter.name
+    picture = Picture(
+        prompt=render(recipe.templates[0], recipe.concepts.train[0]),
+        seed=0,
+        gates=dict.fromkeys(gates.values(), 1.0),
+        num_steps=recipe.generation.steps,
+        guidance_scale=recipe.generation.guidance_scale,
+    )
+    return lambda: paint(engine, [picture])

@@ -1,0 +1,187 @@
+"""How fast a GPU paints and learns at full size, and what memory that takes.
+
+The pipelines have the real ones' shape and random weights: they cost what the real ones cost, and
+draw nothing. So the figures need no download; what is measured is the engine and discovery as they
+are used.
+"""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, DPMSolverMultistepScheduler
+from pydantic import BaseModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from fairgen.attributes import Attribute
+from fairgen.backbones import Backbone
+from fairgen.discovery import Discovery, DiscoveryConfig
+from fairgen.engine.engine import Engine
+from fairgen.engine.pictures import Picture
+from fairgen.portraits.clip import build_tokenizer
+from pipelines.benchmarks.kernels import paint, random_directions, seconds_of
+from pipelines.benchmarks.memory_estimate import DenoiserShape
+
+_GIB = 2**30
+_TOKENS = 77
+_ADAPTERS, _ADAPTERS_EACH = 12, 3
+_CODEC = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+}
+
+
+class Painting(BaseModel):
+    """So many guided pictures at once, each with three adapters of its own, decoded.
+
+    `plain_images_per_s` is diffusers' own pipeline with no adapter, in the same batch.
+    """
+
+    pictures: int
+    step_s: float
+    images_per_s: float
+    plain_images_per_s: float
+    peak_gib: float
+
+
+class Learning(BaseModel):
+    """One update of discovery."""
+
+    num_rows: int
+    checkpointed: bool
+    update_s: float
+    peak_gib: float
+
+
+def random_pipeline(
+    shape: DenoiserShape, device: str | torch.device, dtype: torch.dtype = torch.bfloat16
+) -> DiffusionPipeline:
+    """Return the whole pipeline of a shape, which draws nothing.
+
+    Raises ValueError for a shape that does not describe one.
+    """
+    if (whole := shape.pipeline) is None:
+        raise ValueError("shape: got one without a pipeline, allowed are those that describe one")
+    tokenizer = build_tokenizer()
+    tokenizer.model_max_length = _TOKENS
+    models: Any = diffusers
+    parts: dict[str, Any] = {"tokenizer": tokenizer}
+    with torch.device(device):
+        parts["unet"] = getattr(models, shape.cls)(**shape.config)
+        parts["vae"] = AutoencoderKL(**_CODEC)
+        parts["text_encoder"] = CLIPTextModel(_clip(tokenizer, whole.text_encoder))
+        if whole.text_encoder_2:
+            second = CLIPTextModelWithProjection(_clip(tokenizer, whole.text_encoder_2))
+            parts |= {"text_encoder_2": second, "tokenizer_2": tokenizer}
+    for part in parts.values():
+        if isinstance(part, nn.Module):
+            part.to(dtype)
+    parts["scheduler"] = DPMSolverMultistepScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+    )
+    pipe: DiffusionPipeline = getattr(models, whole.cls)(**parts, **whole.options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def painting(
+    backbone: Backbone,
+    num_pictures: int,
+    num_steps: int,
+    guidance_scale: float,
+    rank: int,
+    projections: str,
+    rounds: int,
+) -> Painting:
+    """Return how fast the engine paints with mixed adapters, and diffusers without any."""
+    prompts = [f"a photo of a person {i}" for i in range(num_pictures)]
+
+    def plain(steps: int) -> None:
+        pipe: Any = backbone.pipe
+        pipe(prompts, num_inference_steps=steps, guidance_scale=guidance_scale)
+
+    engine = Engine(backbone, max_rows=2 * num_pictures)
+    names = [f"adapter-{i}" for i in range(_ADAPTERS)]
+    for seed, name in enumerate(names):
+        engine.bank.add(name, random_directions(backbone, seed, rank, projections))
+
+    def pictures(steps: int) -> list[Picture]:
+        return [
+            Picture(
+                prompt,
+                seed=row,
+                gates={names[(row + i) % _ADAPTERS]: 1.0 for i in range(_ADAPTERS_EACH)},
+                num_steps=steps,
+                guidance_scale=guidance_scale,
+            )
+            for row, prompt in enumerate(prompts)
+        ]
+
+    paint(engine, pictures(2))
+    plain(2)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    engine.submit(pictures(num_steps))
+    steps = []
+    while engine.pending:
+        steps.append(seconds_of(engine.step))
+    peak = peak_gib()
+    ours = statistics.median(
+        seconds_of(lambda: paint(engine, pictures(num_steps))) for _ in range(rounds)
+    )
+    engine.bank.close()
+    theirs = statistics.median(seconds_of(lambda: plain(num_steps)) for _ in range(rounds))
+    return Painting(
+        pictures=num_pictures,
+        step_s=statistics.median(steps[1:-1]),
+        images_per_s=num_pictures / ours,
+        plain_images_per_s=num_pictures / theirs,
+        peak_gib=peak,
+    )
+
+
+def learning(
+    backbone: Backbone,
+    attribute: Attribute,
+    concepts: Sequence[str],
+    templates: Sequence[str],
+    config: DiscoveryConfig,
+    checkpointed: bool,
+    rounds: int,
+) -> Learning:
+    """Return what an update takes; `checkpointed` recomputes activations on the way back."""
+    denoiser: Any = backbone.denoiser
+    if checkpointed:
+        backbone.checkpoint_gradients()
+    else:
+        denoiser.disable_gradient_checkpointing()
+    discovery = Discovery(backbone, attribute, concepts, templates, config)
+    discovery.update()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    took_s = statistics.median(seconds_of(discovery.update) for _ in range(rounds))
+    discovery.bank.close()
+    return Learning(
+        num_rows=config.num_rows, checkpointed=checkpointed, update_s=took_s, peak_gib=peak_gib()
+    )
+
+
+def peak_gib() -> float:
+    """Return the most memory that tensors took on the GPU since it was last reset; 0 without."""
+    return torch.cuda.max_memory_allocated() / _GIB if torch.cuda.is_available() else 0.0
+
+
+def _clip(tokenizer: Any, sizes: dict[str, int]) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=_TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **sizes,
+    )

@@ -1,0 +1,215 @@
+"""What gating costs: pictures with mixed adapters, against none at all, PEFT and switching.
+
+Every figure is a ratio of two ways that run in turn in the same process, so that a slow or busy
+machine slows both.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from copy import copy, deepcopy
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from fairgen.backbones import Backbone
+from fairgen.bank import AdapterBank, Directions
+from fairgen.engine.engine import Engine
+from fairgen.engine.key_values import KeyValueCache
+from fairgen.engine.pictures import Failed, Picture
+
+_WARMUP = 2
+_MANY = 64
+
+
+def paired_ratio(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    rounds: int = 15,
+    warmup: int = _WARMUP,
+) -> float:
+    """Return the median over rounds of the time of `first` divided by that of `second`."""
+    ratios = []
+    for turn in range(rounds + warmup):
+        ratio = seconds_of(first) / seconds_of(second)
+        if turn >= warmup:
+            ratios.append(ratio)
+    return statistics.median(ratios)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return how long a piece of work takes, what it leaves to a GPU included."""
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def engine_figures(
+    backbone: Backbone, rank: int, projections: str, num_steps: int, rounds: int = 15
+) -> dict[str, float]:
+    """Return ratios of the time that the engine takes for eight guided pictures, decoded.
+
+    `bank_overhead`: three adapters of `rank` on `projections` a picture, each picture others, over
+    an engine without a bank. `bank_64_over_2`: 64 loaded, of which the pictures use eight, over
+    two. `key_values_once`: keys and values computed once a picture over once a step, no adapters.
+    """
+    many = {f"adapter-{i}": random_directions(backbone, i, rank, projections) for i in range(_MANY)}
+
+    def engine(loaded: int, **options: Any) -> Engine:
+        own = copy(backbone)
+        own.denoiser = deepcopy(backbone.denoiser)
+        made = Engine(own, **options)
+        for name in list(many)[:loaded]:
+            made.bank.add(name, many[name])
+        return made
+
+    bare, of_two, of_many = engine(0), engine(2), engine(_MANY)
+    anew = engine(0, cache_key_values=False)
+    for without in (bare, anew):
+        without.bank.close()
+
+    def eight(painter: Engine, adapters_each: int) -> Callable[[], None]:
+        names = painter.bank.names
+        pictures = [
+            Picture(
+                f"a photo of a person {row}",
+                seed=row,
+                gates={names[(row + 8 * i) % len(names)]: 1.0 for i in range(adapters_each)},
+                num_steps=num_steps,
+                guidance_scale=3.0,
+            )
+            for row in range(8)
+        ]
+        return lambda: paint(painter, pictures)
+
+    return {
+        "bank_overhead": paired_ratio(eight(of_many, 3), eight(bare, 0), rounds),
+        "bank_64_over_2": paired_ratio(eight(of_many, 1), eight(of_two, 1), rounds),
+        "key_values_once": paired_ratio(eight(bare, 0), eight(anew, 0), rounds),
+    }
+
+
+def paint(engine: Engine, pictures: Sequence[Picture]) -> None:
+    """Paint with nothing else in the engine. Raises what made a picture fail."""
+    engine.submit(pictures)
+    for event in engine.run():
+        if isinstance(event, Failed):
+            raise event.error
+
+
+@torch.inference_mode()
+def pass_figures(backbone: Backbone, num_rows: int = 8, rounds: int = 15) -> dict[str, float]:
+    """Return ratios of one forward pass of `num_rows` rows, each with an adapter of its own.
+
+    The adapters are of rank 1 on all four projections. `peft_over_bank`: PEFT's own mixed batch
+    (`adapter_names`) over the bank; `switching_over_bank`: one row at a time with diffusers'
+    `set_adapters` over the bank.
+    """
+    many = {f"adapter-{i}": random_directions(backbone, i, 1, "qkvo") for i in range(num_rows)}
+    x, t, context = _batch(backbone, num_rows)
+    banked: Any = deepcopy(backbone.denoiser)
+    bank = AdapterBank(banked, list(next(iter(many.values()))))
+    for name, directions in many.items():
+        bank.add(name, directions)
+
+    def run(model: nn.Module, rows: slice = slice(None)) -> Tensor:
+        dtype = next(model.parameters()).dtype
+        return model(x[rows].to(dtype), t[rows], encoder_hidden_states=context["text"][rows]).sample
+
+    peft: Any = deepcopy(backbone.denoiser)
+    for name, directions in many.items():
+        peft.load_lora_adapter(_peft_weights(directions), adapter_name=name, prefix=None)
+    row_names: list[list[str]] = [[]]
+    _pass_names(peft, row_names)
+
+    def peft_mixed() -> None:
+        row_names[0] = list(many)
+        run(peft)
+        row_names[0] = []
+
+    def switching() -> None:
+        for row, name in enumerate(many):
+            peft.set_adapters(name)
+            run(peft, slice(row, row + 1))
+
+    with bank.gated(torch.eye(num_rows)):
+        return {
+            "peft_over_bank": paired_ratio(peft_mixed, lambda: run(banked), rounds),
+            "switching_over_bank": paired_ratio(switching, lambda: run(banked), rounds),
+        }
+
+
+@torch.inference_mode()
+def full_size_figures(
+    backbone: Backbone, num_rows: int, rank: int, projections: str, rounds: int = 3
+) -> dict[str, float]:
+    """Return the ratios of a forward pass of a large denoiser, whose weights are held only once.
+
+    `bank_overhead_<projections>_full_size`: rows with an adapter each, keys and values known as
+    the engine knows them, over the bare denoiser that computes them.
+    """
+    denoiser = backbone.denoiser
+    bank = AdapterBank(denoiser, backbone.projections("qkvo"))
+    prompt_only = backbone.prompt_projections()
+    cache = KeyValueCache(denoiser, bank, prompt_only)
+    for row in range(num_rows):
+        bank.add(str(row), random_directions(backbone, row, rank, projections))
+    x, t, context = _batch(backbone, num_rows)
+    gates = torch.eye(num_rows, device=x.device)
+    known = cache.stack(cache.compute(context, gates))
+    mix = bank.mix(gates, [path for path in bank.projections if path not in prompt_only])
+
+    def run(gated: bool) -> None:
+        with (
+            bank.gated(mix) if gated else nullcontext(),
+            cache.answering(known) if gated else nullcontext(),
+        ):
+            backbone.denoise(x, t, context)
+
+    ratio = paired_ratio(lambda: run(True), lambda: run(False), rounds, warmup=1)
+    bank.close()
+    return {f"bank_overhead_{projections}_full_size": ratio}
+
+
+def _batch(backbone: Backbone, num_rows: int) -> tuple[Tensor, Tensor, TensorDict]:
+    x = torch.randn(num_rows, *backbone.latent_shape(), device=backbone.device)
+    t = torch.linspace(1, 999, num_rows, device=backbone.device).long()
+    return x, t, backbone.encode([f"a photo of a person {i}" for i in range(num_rows)])
+
+
+def random_directions(
+    backbone: Backbone, seed: int, rank: int, projections: str
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return directions too weak to spoil a picture."""
+    generator, found = torch.Generator().manual_seed(seed), {}
+    for path in backbone.projections(projections):
+        layer = backbone.denoiser.get_submodule(path)
+        assert isinstance(layer, nn.Linear)
+        down = torch.randn(rank, layer.in_features, generator=generator)
+        up = torch.randn(layer.out_features, rank, generator=generator)
+        found[path] = (down / layer.in_features, up / layer.out_features)
+    return found
+
+
+def _peft_weights(directions: Directions) -> dict[str, Tensor]:
+    weights = {}
+    for path, (down, up) in directions.items():
+        weights[f"{path}.lora_A.weight"], weights[f"{path}.lora_B.weight"] = down, up
+    return weights
+
+
+def _pass_names(model: nn.Module, row_names: list[list[str]]) -> None:
+    """Hand each LoRA layer the adapter of each row, as PEFT's own models do."""
+    from peft.tuners.lora import LoraLayer
+
+    def add_names(layer: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        return args, kwargs | ({"adapter_names": row_names[0]} if row_names[0] else {})
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.register_forward_pre_hook(add_names, with_kwargs=True)

@@ -1,0 +1,70 @@
+"""What else stands behind Ray Serve for the same pictures: for the benchmark of serving only."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from ray import serve
+from starlette.requests import Request
+
+from fairgen.attributes import adapter_name
+from fairgen.pipeline import FairGenPipeline
+from pipelines.evaluation.report import png
+from pipelines.recipe.recipe import Recipe
+
+_BATCH = 16
+_WAIT_S = 0.05
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0}, max_ongoing_requests=1)
+class OneAtATime:
+    """Plain diffusers: `set_adapters`, paint, the next request."""
+
+    def __init__(self, recipe: Recipe, folders: Sequence[Path]) -> None:
+        torch.set_num_threads(1)
+        self._recipe, self._pipe = recipe, recipe.load_pipe()
+        for folder in folders:
+            self._pipe.load_lora_weights(folder, adapter_name=folder.name)
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        body = await request.json()
+        self._pipe.set_adapters([adapter_name(*item) for item in body["categories"].items()])
+        generator = torch.Generator().manual_seed(body["seed"])
+        options = self._recipe.generation.pipe_options()
+        return _answer(self._pipe(body["prompt"], generator=generator, **options).images[0])
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0}, max_ongoing_requests=256)
+class RequestBatches:
+    """`@serve.batch`: requests wait for a batch, and all of it ends together.
+
+    Diffusers cannot mix adapters in a batch; it is given our bank, so that all requests of a batch
+    share every pass.
+    """
+
+    def __init__(self, recipe: Recipe, folders: Sequence[Path]) -> None:
+        torch.set_num_threads(1)
+        self._recipe, self._fair = recipe, FairGenPipeline(recipe.load_pipe(), folders)
+
+    @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=_WAIT_S)
+    async def _paint(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        names = self._fair.bank.names
+        on = [{adapter_name(*item) for item in body["categories"].items()} for body in bodies]
+        gates = torch.tensor([[float(name in row) for name in names] for row in on])
+        with self._fair.bank.gated(torch.cat([torch.zeros_like(gates), gates])):
+            images = self._fair.pipe(
+                [body["prompt"] for body in bodies],
+                generator=[torch.Generator().manual_seed(body["seed"]) for body in bodies],
+                **self._recipe.generation.pipe_options(),
+            ).images
+        return [_answer(image) for image in images]
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        return await self._paint(await request.json())
+
+
+def _answer(image: Image.Image) -> dict[str, Any]:
+    return {"data": [{"b64_json": base64.b64encode(png(image)).decode()}]}

@@ -1,0 +1,1 @@
+"""The `fairgen` command: one verb a stage."""

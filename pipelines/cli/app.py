@@ -1,0 +1,327 @@
+"""The `fairgen` command: one verb a stage. Heavy imports sit inside the verbs, so that `--help`
+answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.jobs import jobs_app, run_on_cluster
+from pipelines.cli.options import (
+    CALIBRATE,
+    DEFAULT,
+    HOME,
+    REPORT,
+    Base,
+    Cluster,
+    RecipePath,
+    load,
+    refusal,
+    settings_of,
+)
+from pipelines.cli.registry import registry_app
+from pipelines.cli.serve import serve_app
+from pipelines.cli.speed import speed_app
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.evaluation.evaluation import Evaluation
+    from pipelines.training.train_all import Outcome
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
+app.add_typer(recipe_app, name="recipe")
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(registry_app)
+app.add_typer(serve_app)
+app.add_typer(speed_app)
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.callback()
+def fairgen() -> None:
+    """Text-to-image diffusion in the distribution you prescribe."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what is not needed
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@app.command("train-all")
+def train_all(
+    recipe: RecipePath = DEFAULT,
+    base: Base = None,
+    quick_eval: Annotated[
+        bool, typer.Option("--quick-eval/--no-eval", help="Measure before and after.")
+    ] = True,
+    cluster: Cluster = None,
+) -> None:
+    """Train the adapters of every attribute in parallel, evaluate and register them."""
+    from rich.console import Console
+
+    from pipelines.training import train_all as workflow
+
+    loaded = load(recipe, base)
+    if cluster is not None:
+        run_on_cluster(loaded, "train-all", cluster, () if quick_eval else ("--no-eval",))
+        return
+    size = loaded.evaluation.quick if quick_eval else None
+    console = Console()
+    try:
+        _show(workflow.train_all(loaded, size, HOME, REPORT, console), console)
+    except ValueError as error:
+        raise refusal(error) from error
+
+
+@app.command()
+def evaluate(
+    recipe: RecipePath = DEFAULT,
+    base: Base = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure a running endpoint, asked one image a request by 8 clients; its key, if "
+            "it wants one, is read from FAIRGEN_API_KEY."
+        ),
+    ] = None,
+    candidates: Annotated[
+        bool,
+        typer.Option(
+            "--candidates", help="Measure the registry's candidates: also those that were imported."
+        ),
+    ] = False,
+    champions: Annotated[
+        bool,
+        typer.Option(
+            "--champions", help="Measure the registry's champions, and register nothing of it."
+        ),
+    ] = False,
+    cluster: Cluster = None,
+) -> None:
+    """Measure the trained adapters over the recipe's full prompt set; writes report/."""
+    from rich.console import Console
+
+    from pipelines.benchmarks.audit import audit
+    from pipelines.ray_runtime.progress import ProgressView
+    from pipelines.training import train_all as workflow
+
+    loaded = load(recipe, base)
+    if cluster is not None and endpoint is None:
+        given = {"--candidates": candidates, "--champions": champions}
+        run_on_cluster(loaded, "evaluate", cluster, [flag for flag, on in given.items() if on])
+        return
+    console = Console()
+    try:
+        if endpoint is None:
+            measure = workflow.evaluate_trained
+            if candidates or champions:
+                measure = workflow.evaluate_champions if champions else workflow.evaluate_candidates
+            _show(measure(loaded, HOME, REPORT, console), console)
+            return
+        with ProgressView(console).open() as view:
+            found = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
+        _show_evaluation(found, console)
+    except (ValueError, OSError) as error:
+        raise refusal(error) from error
+
+
+@app.command()
+def compare(
+    recipe: RecipePath = DEFAULT,
+    base: Base = None,
+    full: Annotated[
+        bool, typer.Option(help="The full size of the recipe, not the quick one.")
+    ] = False,
+) -> None:
+    """Compare the trained adapters with rivals on the same base model; writes report/."""
+    from rich.console import Console
+
+    from pipelines.experiments.comparison import compare as comparing
+    from pipelines.experiments.comparison.conditions import conditions_of
+    from pipelines.experiments.comparison.tables import comparison_tables_of, held_table_of
+
+    loaded = load(recipe, base)
+    console = Console()
+    try:
+        found = comparing.compare(loaded, full, HOME, REPORT, console)
+    except (ValueError, OSError) as error:
+        raise refusal(error) from error
+    console.print(*comparison_tables_of(found), held_table_of(found, conditions_of(loaded)))
+    typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
+
+
+@app.command()
+def ablate(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
+    """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
+    from rich.console import Console
+
+    from pipelines.experiments.ablation import ablate as ablation
+    from pipelines.experiments.ablation.report import ablation_tables_of
+
+    loaded = load(recipe, base)
+    console = Console()
+    try:
+        found = ablation.ablate(loaded, HOME, REPORT, console)
+    except (ValueError, OSError) as error:
+        raise refusal(error) from error
+    console.print(*ablation_tables_of(found))
+    typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
+
+
+@app.command()
+def gate(
+    recipe: RecipePath = DEFAULT,
+    classes: Annotated[bool, typer.Option(help="Every class of prompts by itself.")] = False,
+    mistakes: Annotated[bool, typer.Option(help="The prompts that the gate gets wrong.")] = False,
+) -> None:
+    """Measure the prompt gate on the labelled prompts and prompt sets that ship."""
+    from rich.console import Console
+
+    from fairgen.judging.gate_suite import gate_report
+    from pipelines.evaluation.report import gate_table_of
+
+    loaded = load(recipe)
+    try:
+        found = gate_report(loaded.attributes)
+    except ValueError as error:
+        raise refusal(error) from error
+    Console().print(gate_table_of(found, classes))
+    for suite in found if mistakes else ():
+        for mistake in suite.total.mistakes:
+            acted, left = (", ".join(n) or "-" for n in (mistake.activated, mistake.skipped))
+            typer.echo(f"{suite.suite}: {mistake.prompt!r} acted on {acted}, left alone {left}")
+
+
+@app.command()
+def bench(
+    recipe: RecipePath = DEFAULT,
+    base: Base = None,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",
+    full_size: Annotated[
+        bool, typer.Option(help="Also on a UNet of Stable Diffusion 1.5's size, minutes on a CPU.")
+    ] = True,
+) -> None:
+    """Measure what gating and serving cost, as ratios in one run; needs champions."""
+    from rich.console import Console
+
+    from pipelines.benchmarks import bench as benchmark
+
+    loaded = load(recipe, base)
+    try:
+        figures = benchmark.bench(loaded, settings_of(recipe, base), HOME, out, full_size)
+    except ValueError as error:
+        raise refusal(error) from error
+    Console().print(benchmark.table_of(figures))
+    typer.echo(f"Every figure: {out}")
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to paint.")],
+    recipe: Annotated[Path, typer.Option(help="The YAML file that names model and registry.")] = (
+        DEFAULT
+    ),
+    num_images: Annotated[int, typer.Option("-n", "--num-images", min=1)] = 8,
+    fairness: Annotated[
+        list[str] | None,
+        typer.Option(help="off, ATTRIBUTE=uniform or ATTRIBUTE=CATEGORY:SHARE,...; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The first picture's seed.", min=0)] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
+    calibrate: Annotated[bool, typer.Option(help=CALIBRATE)] = False,
+    base: Base = None,
+) -> None:
+    """Paint with the registry's champions into a folder, without a server."""
+    from rich.console import Console
+
+    from pipelines import generate as painting
+    from pipelines.serve.schemas import ImageRequest
+
+    loaded, console = load(recipe, base), Console()
+    try:
+        request = ImageRequest(
+            prompt=prompt,
+            n=num_images,
+            seed=seed,
+            fairness=painting.parse_fairness(fairness or []),
+        )
+        records = painting.generate(loaded, request, HOME, out, console, calibrate)
+    except ValueError as error:
+        raise refusal(error) from error
+    for attribute, counts in painting.tally(records).items():
+        shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        console.print(f"{attribute}: {shares}")
+    console.print(f"{len(records)} pictures, records.json and grid.png: {out}")
+
+
+@app.command(context_settings=_PASS_ON)
+def portraits(context: typer.Context) -> None:
+    """Rebuild the embedded base model and its judge from nothing; hours on two cores. Options are
+    its own.
+    """
+    from fairgen.portraits.pretrain import main
+
+    sys.argv[1:] = context.args
+    main()
+
+
+@app.command("portraits-sibling", context_settings=_PASS_ON)
+def portraits_sibling(context: typer.Context) -> None:
+    """Fine-tune the embedded base model on a mirrored population; minutes. Options are its own."""
+    from fairgen.portraits.sibling import main
+
+    sys.argv[1:] = context.args
+    main()
+
+
+@app.command("portraits-report", context_settings=_PASS_ON)
+def portraits_report(context: typer.Context) -> None:
+    """Measure the embedded base model: its judge, its occupations, its planted bias. Options are
+    its own.
+    """
+    from fairgen.portraits.report import main
+
+    sys.argv[1:] = context.args
+    main()
+
+
+@recipe_app.command("check")
+def recipe_check(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
+    """Load a recipe and say what it would train, or what is wrong with it."""
+    loaded = load(recipe, base)
+    for attribute in loaded.attributes:
+        typer.echo(f"{attribute.name}: {', '.join(attribute.names)}")
+    typer.echo(f"{loaded.name} on {loaded.base_path}, recipe hash {loaded.recipe_hash}")
+
+
+def _show(outcome: "Outcome", console: "Console") -> None:
+    """Print the tables, what was registered, and where to look."""
+    if outcome.evaluation is not None:
+        _show_evaluation(outcome.evaluation, console)
+    for version in outcome.registered:
+        alias = "champion" if version.champion else "candidate"
+        console.print(f"{version.name} version {version.version}: {alias}")
+    if outcome.registered:
+        console.print("Browse runs and registered adapters: make ui")
+
+
+def _show_evaluation(evaluation: "Evaluation", console: "Console") -> None:
+    """Print the tables, and where the pictures are."""
+    from pipelines.evaluation.report import hit_rate_table_of, judges_table_of, table_of
+
+    console.print(table_of(evaluation), hit_rate_table_of(evaluation))
+    if evaluation.agreement:
+        console.print(judges_table_of(evaluation))
+    console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
+    console.print(f"Every figure: {REPORT / 'evaluation.json'}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,139 @@
+"""The verbs of the registry: show, promote, export, import, browse."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import DEFAULT, HOME, Base, RecipePath, load, refusal
+
+registry_app = typer.Typer()
+_moving = typer.Typer(no_args_is_help=True, help="Move a registry.")
+registry_app.add_typer(_moving, name="registry")
+
+
+@registry_app.command()
+def adapters(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
+    """Show the registered adapters of a recipe, their aliases and what was measured."""
+    from rich.console import Console
+
+    from pipelines.evaluation.report import registry_table_of
+    from pipelines.registry import Registry
+    from pipelines.registry.tracking_server import tracking_server
+
+    loaded = load(recipe, base)
+    with tracking_server(HOME) as uri:
+        Console().print(registry_table_of(Registry(uri, loaded).versions()))
+
+
+@registry_app.command()
+def promote(
+    attribute: Annotated[str, typer.Argument(help="The attribute, such as gender.")],
+    adapter_set: Annotated[
+        str | None, typer.Option(help="The set to promote; the candidates' when left out.")
+    ] = None,
+    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = DEFAULT,
+    force: Annotated[bool, typer.Option(help="Also below the recipe's thresholds.")] = False,
+    base: Base = None,
+) -> None:
+    """Make a complete adapter set champion; refused below the recipe's thresholds."""
+    from pipelines.registry import Registry
+    from pipelines.registry.tracking_server import tracking_server
+
+    loaded = load(recipe, base)
+    try:
+        with tracking_server(HOME) as uri:
+            for version in Registry(uri, loaded).promote(attribute, adapter_set, force):
+                typer.echo(f"{version.name} version {version.version}: champion")
+    except ValueError as error:
+        raise refusal(error) from error
+
+
+@registry_app.command("export")
+def export_adapter(
+    name: Annotated[str, typer.Argument(help="The adapter, such as gender-woman.")],
+    form: Annotated[
+        str, typer.Option("--format", help="diffusers, peft, or kohya for ComfyUI and A1111.")
+    ] = "diffusers",
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
+    candidate: Annotated[
+        bool, typer.Option("--candidate", help="The candidate, not the champion.")
+    ] = False,
+    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = DEFAULT,
+    base: Base = None,
+) -> None:
+    """Write a registered adapter in the form of another tool."""
+    from pipelines.registry.exchange import export_registered
+
+    loaded = load(recipe, base)
+    try:
+        typer.echo(export_registered(loaded, name, form, candidate, out, HOME))
+    except ValueError as error:
+        raise refusal(error) from error
+
+
+@registry_app.command("import")
+def import_adapters(
+    attribute: Annotated[str, typer.Argument(help="The attribute, such as gender.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CATEGORY=FILE...",
+            help="A safetensors file or a PEFT folder for every category.",
+        ),
+    ],
+    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = DEFAULT,
+    base: Base = None,
+) -> None:
+    """Register LoRAs of another tool as candidates; `evaluate --candidates` measures them."""
+    from pipelines.registry.exchange import import_set
+
+    loaded = load(recipe, base)
+    try:
+        if wrong := [given for given in files if "=" not in given]:
+            raise ValueError(f"files: got {wrong}, allowed is CATEGORY=FILE")
+        named = {category: Path(file) for category, _, file in (f.partition("=") for f in files)}
+        for version in import_set(loaded, attribute, named, HOME):
+            typer.echo(f"{version.name} version {version.version}: candidate")
+    except ValueError as error:
+        raise refusal(error) from error
+
+
+@_moving.command("push")
+def push_registry(
+    to: Annotated[str, typer.Option(help="The tracking server that receives it.")],
+    recipe: RecipePath = DEFAULT,
+    base: Base = None,
+) -> None:
+    """Copy a recipe's runs, versions and aliases from the local registry to a shared one.
+
+    A user and a password for it are read from MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD.
+    """
+    from rich.console import Console
+
+    from pipelines.ray_runtime.progress import ProgressView
+    from pipelines.registry import Registry, push
+    from pipelines.registry.tracking_server import tracking_server
+
+    loaded, console = load(recipe, base), Console()
+    try:
+        with tracking_server(HOME) as uri, ProgressView(console).open() as view:
+            if uri.rstrip("/") == to.rstrip("/"):
+                raise ValueError(f"to: got {to!r}, which is where it would come from: "
+                                 "MLFLOW_TRACKING_URI names it")  # fmt: skip
+            new = push(Registry(uri, loaded), Registry(to, loaded), view.show)
+    except ValueError as error:
+        raise refusal(error) from error
+    typer.echo(f"{new} versions are new in {to}")
+
+
+@registry_app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
+) -> None:
+    """Browse runs and registered adapters in MLflow until interrupted."""
+    from pipelines.registry.tracking_server import serve_in_foreground
+
+    typer.echo(f"http://127.0.0.1:{port}")
+    raise typer.Exit(serve_in_foreground(HOME, port))

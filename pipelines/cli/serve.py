@@ -1,0 +1,92 @@
+"""The verb that serves: here until interrupted, or on a cluster."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli.options import (
+    CALIBRATE,
+    DEFAULT,
+    HOME,
+    Base,
+    Cluster,
+    RecipePath,
+    load,
+    refusal,
+    settings_of,
+)
+
+serve_app = typer.Typer()
+_LISTEN = "Where to listen here; on a cluster the Serve config says."
+
+
+@serve_app.command()
+def serve(
+    recipe: RecipePath = DEFAULT,
+    base: Base = None,
+    host: Annotated[str, typer.Option(help=_LISTEN)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help=_LISTEN)] = 8000,
+    replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
+    max_rows: Annotated[int, typer.Option(help="Denoiser rows a pass.", min=2)] = 16,
+    calibrate: Annotated[bool, typer.Option(help=CALIBRATE)] = False,
+    keys_file: Annotated[
+        Path | None, typer.Option(help="API keys, one a line; read again when it changes.")
+    ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(help="Most requests of one key a minute.", min=1)
+    ] = None,
+    concurrent_requests: Annotated[
+        int | None, typer.Option(help="Most requests of one key at once.", min=1)
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="A web page that may read answers; repeatable.")
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="A file that gets a line a request: what was decided.")
+    ] = None,
+    inspect_share: Annotated[
+        float,
+        typer.Option(help="Share of the pictures that the judge looks at.", min=0, max=1),
+    ] = 0.0,
+    tls_certificate: Annotated[Path | None, typer.Option(help="Serve HTTPS: the chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Serve HTTPS: the private key.")] = None,
+    cluster: Cluster = None,
+) -> None:
+    """Serve the registry's champions behind the OpenAI Images API: here until interrupted, or on a
+    cluster, as its Serve config says.
+    """
+    from rich.console import Console
+
+    from pipelines.serve.remote import deploy, serve_config
+    from pipelines.serve.run import Tls, serve_until_interrupted
+    from pipelines.serve.settings import DoorConfig, ServeSettings
+
+    load(recipe, base)
+    changes: dict[str, Any] = {
+        "max_replicas": replicas,
+        "max_rows": max_rows,
+        "calibrate": calibrate,
+        "decisions": decisions.resolve() if decisions else None,
+        "inspect_share": inspect_share,
+        "door": DoorConfig(
+            keys_file=keys_file.resolve() if keys_file else None,
+            requests_per_minute=requests_per_minute,
+            concurrent_requests=concurrent_requests,
+            cors_origins=tuple(cors_origin or ()),
+        ),
+    }
+    try:
+        if cluster is not None:
+            if tls_certificate or tls_key:
+                raise ValueError("tls: on a cluster it stands in the Serve config's http_options")
+            there = ServeSettings(recipe=recipe, base=base, **changes)
+            deploy(cluster, serve_config(there), typer.echo)
+            return
+        tls = None
+        if tls_certificate or tls_key:
+            tls = Tls.of(tls_certificate, tls_key)
+    except ValueError as error:
+        raise refusal(error) from error
+    settings = settings_of(recipe, base, **changes)
+    serve_until_interrupted(settings, HOME, host, port, Console(), tls)

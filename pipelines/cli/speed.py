@@ -1,0 +1,74 @@
+"""The verbs about size and speed: what a GPU holds and does, and how many of them a load needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import REPORT, refusal
+
+speed_app = typer.Typer()
+
+
+@speed_app.command()
+def memory(
+    measured: Annotated[
+        Path | None, typer.Option(help="Figures that `fairgen speed` has written, to set beside.")
+    ] = None,
+) -> None:
+    """Calculate the GPU memory of training for the shipped recipes; no model is loaded."""
+    from diffusers.utils import logging
+
+    from pipelines.benchmarks.memory import memory_page
+    from pipelines.benchmarks.speed import memory_measured, read_speed
+
+    logging.set_verbosity_error()
+    try:
+        beside = memory_measured(read_speed(measured)) if measured else ""
+    except ValueError as error:
+        raise refusal(error) from error
+    typer.echo("\n".join(filter(None, (memory_page(), beside))), nl=False)
+
+
+@speed_app.command()
+def speed(
+    recipes: Annotated[
+        list[str] | None, typer.Argument(help="Names of shipped recipes; all that it can.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 3,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "speed.json",
+) -> None:
+    """Measure painting and learning at full size on a GPU, with random weights."""
+    from diffusers.utils import logging
+    from rich.console import Console
+
+    from pipelines.benchmarks.speed import RECIPES, learning_table, measure_speed, speed_table
+
+    logging.set_verbosity_error()
+    console = Console()
+    try:
+        for found in measure_speed(out, recipes or RECIPES, rounds):
+            console.print(speed_table(found), learning_table(found))
+    except ValueError as error:
+        raise refusal(error) from error
+    console.print(f"Every figure: {out}")
+
+
+@speed_app.command()
+def scaling(
+    rates: Annotated[list[float], typer.Argument(help="Images a second.")],
+    measured: Annotated[
+        Path, typer.Option(help="Figures that `fairgen speed` has written.")
+    ] = REPORT / "speed.json",
+    per_request: Annotated[int, typer.Option(min=1, help="Pictures a request.")] = 4,
+) -> None:
+    """Say how many replicas loads need, and how long requests take then, by simulation."""
+    from pipelines.benchmarks.capacity import indicators_for, scaling_table
+    from pipelines.benchmarks.speed import read_speed
+
+    try:
+        typer.echo(scaling_table(read_speed(measured), rates, per_request))
+    except ValueError as error:
+        raise refusal(error) from error
+    for rate in rates:
+        typer.echo(f"{rate:,g} images/s: indicators {indicators_for(rate, per_request)}")

@@ -1,0 +1,1 @@
+"""Paint, judge, summarise, show."""

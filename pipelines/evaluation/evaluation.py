@@ -1,0 +1,236 @@
+"""The result of an evaluation: what `evaluation.json` holds, and how it follows from the scored
+prompts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+from pydantic import BaseModel, ConfigDict
+
+from fairgen.attributes import Attribute
+from fairgen.indicator import TargetDistribution
+from fairgen.judging.agreement import Agreement, agreement
+from fairgen.judging.metrics import bootstrap_interval, class_shares, drift_floor
+from fairgen.judging.scoring import Fairness, PromptScore, diversity, drift, fairness_of, hit_rates
+from pipelines.recipe.recipe import Recipe
+
+
+class SystemFairness(BaseModel):
+    """One system's fairness under one target: means of what each prompt shows, the interval of the
+    FD over prompts, and the floor. `kl` is the mean over prompts in which it is finite.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fd: float
+    interval: tuple[float, float]
+    floor: float
+    soft_fd: float | None
+    dev_rat: float
+    parity_gap: float
+    kl: float | None
+    n: int
+    prompts: dict[str, Fairness]
+
+
+class Preservation(BaseModel):
+    """What the adapters left as it was, in means over all pictures of one system.
+
+    `ssim`, `psnr` (dB) and `clip_i` are with the base model's picture of the same seed. `diversity`
+    is the spread within the categories of what is asked, against the base model's, `cell_diversity`
+    that within their joint cells, where all that is asked is alike: None where no prompt has three
+    such pictures by both.
+    `drift` is, for each attribute that the target does not ask but the judge sees, the mean over
+    prompts of the distance between its distribution and the base model's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recognised: float
+    clip_t: float
+    ssim: float
+    psnr: float
+    clip_i: float
+    diversity: float | None
+    cell_diversity: float | None
+    drift: dict[str, float]
+
+    def figures(self) -> dict[str, float]:
+        """Return every known figure by name: "recognised", "drift glasses" and so on."""
+        known = self.model_dump(exclude={"drift"}, exclude_none=True)
+        return known | {f"drift {name}": value for name, value in self.drift.items()}
+
+
+class Evaluation(BaseModel):
+    """Base against FairGen, i.i.d. and by quota, on one prompt set.
+
+    `drift_floor` is what two independent samples of the base model would drift, by attribute.
+    Where the recipe has a second judge, `second_fairness` is what `fairness` is by its eyes, and
+    `agreement` says, by system and attribute, how far the two name the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    recipe_hash: str
+    num_images: int
+    trained: list[str]
+    held_out: list[str]
+    fairness: dict[str, dict[str, SystemFairness]]
+    hit_rates: dict[str, dict[str, dict[str, dict[str, float]]]]
+    preservation: dict[str, Preservation]
+    drift_floor: dict[str, float]
+    no_people_unchanged: dict[str, bool]
+    second_fairness: dict[str, dict[str, SystemFairness]] = {}
+    agreement: dict[str, dict[str, Agreement]] = {}
+
+    def hit_rate(self, attribute: str, category: str, group: str) -> float:
+        """Return the share of pictures asked for a category in which the judge saw it; group:
+        trained, held_out, all.
+        """
+        return self.hit_rates[group][attribute][category][category]
+
+
+def targets_of(
+    recipe: Recipe, joint: TargetDistribution | None = None
+) -> dict[str, TargetDistribution]:
+    """Return the recipe's target, or another, by name: each attribute's marginal, and the joint of
+    each named group; groups that hold what is not asked are left out.
+    """
+    joint = joint or TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
+    groups: list[tuple[str, ...]] = [(attribute.name,) for attribute in recipe.attributes]
+    groups += [tuple(group) for group in recipe.evaluation.joints]
+    return {
+        " x ".join(group): joint.marginalised(group)
+        for group in groups
+        if set(group) <= set(joint.attributes)
+    }
+
+
+def summarise(
+    recipe: Recipe, scores: Sequence[PromptScore], no_people: Mapping[str, bool]
+) -> Evaluation:
+    """Return the evaluation that follows from the scored prompts of every system."""
+    attributes = {attribute.name: attribute for attribute in recipe.attributes}
+    systems = list(dict.fromkeys(score.system for score in scores))
+    by_system = {
+        system: [score for score in scores if score.system == system] for system in systems
+    }
+    fairgen, targets = by_system["fairgen"], targets_of(recipe)
+    twice = all(score.second is not None for score in scores)
+    unasked = [name for name in scores[0].seen if not any(s.asked[name] for s in scores)]
+    groups = {
+        "trained": [score for score in fairgen if score.concept in recipe.concepts.train],
+        "held_out": [score for score in fairgen if score.concept in recipe.concepts.held_out],
+        "all": fairgen,
+    }
+    return Evaluation(
+        recipe=recipe.name,
+        recipe_hash=recipe.recipe_hash,
+        num_images=scores[0].num_images,
+        trained=[score.concept for score in groups["trained"]],
+        held_out=[score.concept for score in groups["held_out"]],
+        fairness={
+            name: {system: _fairness(by_system[system], target, attributes) for system in systems}
+            for name, target in targets.items()
+        },
+        hit_rates={
+            group: {name: hit_rates(members, attribute) for name, attribute in attributes.items()}
+            for group, members in groups.items()
+            if members
+        },
+        preservation={
+            system: _preservation(by_system[system], by_system["base"], recipe, unasked)
+            for system in systems
+        },
+        drift_floor={
+            name: _mean(
+                drift_floor(class_shares(score.seen[name], len(score.soft[name])), score.num_images)
+                for score in by_system["base"]
+            )
+            for name in unasked
+        },
+        no_people_unchanged=dict(no_people),
+        second_fairness={
+            name: {
+                system: _fairness([s.by_second() for s in by_system[system]], target, attributes)
+                for system in systems
+            }
+            for name, target in targets.items()
+            if twice
+        },
+        agreement={
+            system: {
+                name: _agreement(by_system[system], found) for name, found in attributes.items()
+            }
+            for system in systems
+            if twice
+        },
+    )
+
+
+def _agreement(scores: Sequence[PromptScore], attribute: Attribute) -> Agreement:
+    """Return how far the two judges name the same category, over all pictures of a system."""
+    name = attribute.name
+    return agreement(
+        [index for score in scores for index in score.seen[name]],
+        [index for score in scores for index in score.by_second().seen[name]],
+        len(attribute.names),
+    )
+
+
+def _fairness(
+    scores: Sequence[PromptScore], target: TargetDistribution, attributes: Mapping[str, Attribute]
+) -> SystemFairness:
+    prompts = {score.concept: fairness_of(score, target, attributes) for score in scores}
+    values = [found.fd for found in prompts.values()]
+    return SystemFairness(
+        fd=_mean(values),
+        interval=bootstrap_interval(values),
+        floor=_mean(found.floor for found in prompts.values()),
+        soft_fd=_mean_known(found.soft_fd for found in prompts.values()),
+        dev_rat=_mean(found.dev_rat for found in prompts.values()),
+        parity_gap=_mean(found.parity_gap for found in prompts.values()),
+        kl=_mean_known(found.kl for found in prompts.values()),
+        n=scores[0].num_images,
+        prompts=prompts,
+    )
+
+
+def _preservation(
+    scores: Sequence[PromptScore],
+    base: Sequence[PromptScore],
+    recipe: Recipe,
+    unasked: Sequence[str],
+) -> Preservation:
+    before = {score.concept: score for score in base}
+    cells = [",".join(cell) for cell in product(*(a.names for a in recipe.attributes))]
+    return Preservation(
+        drift={
+            name: _mean(drift(score, before[score.concept], name) for score in scores)
+            for name in unasked
+        },
+        recognised=_mean(float(value) for score in scores for value in score.recognised),
+        clip_t=_mean(value for score in scores for value in score.clip_t),
+        ssim=_mean(value for score in scores for value in score.ssim),
+        psnr=_mean(value for score in scores for value in score.psnr),
+        clip_i=_mean(value for score in scores for value in score.clip_i),
+        diversity=_mean_known(
+            diversity(score, before[score.concept], attribute.names)
+            for score in scores
+            for attribute in recipe.attributes
+        ),
+        cell_diversity=_mean_known(
+            diversity(score, before[score.concept], cells) for score in scores
+        ),
+    )
+
+
+def _mean_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if known else None
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return sum(known) / len(known)

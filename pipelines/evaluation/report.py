@@ -1,0 +1,202 @@
+"""What people look at after an evaluation: a table, a same-seed picture grid, bars of asked against
+delivered.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+from rich.table import Table
+
+from fairgen.judging.gate_suite import SuiteCount
+from pipelines.evaluation.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from pipelines.registry import RegisteredVersion
+
+_LABELS = {"base": "indicator off", "fairgen": "indicator on"}
+_SYSTEMS = {"base": "base", "iid": "FairGen iid", "fairgen": "FairGen quota"}
+
+
+def write_report(
+    evaluation: Evaluation, shown: Mapping[str, Mapping[str, Sequence[bytes]]], out: Path
+) -> None:
+    """Write `evaluation.json`, `grid.png` and `bars.png` into `out`; `shown` holds PNGs per concept
+    and system.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(evaluation.model_dump_json(indent=2) + "\n")
+    draw_grid(shown).save(out / "grid.png")
+    draw_bars(evaluation, out / "bars.png")
+
+
+def draw_grid(
+    shown: Mapping[str, Mapping[str, Sequence[bytes]]], columns: int = 6, side_px: int = 96
+) -> Image.Image:
+    """Return one row a concept: the base model's pictures on the left, FairGen's of the same seeds
+    on the right.
+    """
+    gap, name_px, head_px = 4, 120, 28
+    block = columns * (side_px + gap)
+    sheet = Image.new(
+        "RGB", (name_px + 2 * block + 24, head_px + len(shown) * (side_px + gap)), "white"
+    )
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(15)
+    for place, (system, label) in enumerate(_LABELS.items()):
+        left = name_px + place * (block + 24)
+        pen.text((left, 6), label, fill="black", font=font)
+        for row, (concept, systems) in enumerate(shown.items()):
+            top = head_px + row * (side_px + gap)
+            pen.text((8, top + side_px / 2 - 8), concept, fill="black", font=font)
+            for column, png in enumerate(systems[system][:columns]):
+                picture = (
+                    Image.open(io.BytesIO(png))
+                    .convert("RGB")
+                    .resize((side_px, side_px), Image.Resampling.LANCZOS)
+                )
+                sheet.paste(picture, (left + column * (side_px + gap), top))
+    return sheet
+
+
+def png(image: Image.Image) -> bytes:
+    """Return a picture's bytes as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def draw_bars(evaluation: Evaluation, path: Path) -> None:
+    """Plot, per attribute and concept, the delivered share of each category; dashed lines are the
+    shares asked for.
+    """
+    from matplotlib.figure import Figure
+
+    names = [name for name in evaluation.fairness if " x " not in name]
+    figure = Figure(figsize=(13, 3.0 * len(names)), layout="constrained")
+    for row, name in enumerate(names):
+        for column, system in enumerate(_LABELS):
+            axes = figure.add_subplot(len(names), 2, 2 * row + column + 1)
+            prompts = evaluation.fairness[name][system].prompts
+            bottoms = [0.0] * len(prompts)
+            categories = list(next(iter(prompts.values())).delivered)
+            for category in categories:
+                heights = [found.delivered[category] for found in prompts.values()]
+                axes.bar(list(prompts), heights, bottom=bottoms, label=category, width=0.8)
+                bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
+            for edge in range(1, len(categories)):
+                axes.axhline(edge / len(categories), color="black", linestyle="--", linewidth=0.8)
+            axes.set_title(
+                f"{name}, {_LABELS[system]}: FD {evaluation.fairness[name][system].fd:.3f}",
+                fontsize=10,
+            )
+            axes.tick_params(axis="x", labelrotation=35, labelsize=8)
+            axes.set_ylim(0, 1)
+            if column:
+                axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=110)
+
+
+def table_of(evaluation: Evaluation) -> Table:
+    """Return the terminal's table: FD per target with interval and floor, base against FairGen."""
+    table = Table(
+        title=f"Fairness, N={evaluation.num_images} pictures a prompt, {_prompts(evaluation)} "
+        "prompts, mean of per-prompt FD [95 % interval over prompts]"
+    )
+    known = [system for system in _SYSTEMS if system in evaluation.preservation]
+    for heading in ("target", *(_SYSTEMS[s] for s in known), "floor of a fair coin"):
+        table.add_column(heading)
+    for name, systems in evaluation.fairness.items():
+        cells = [
+            f"{systems[s].fd:.3f} [{systems[s].interval[0]:.3f}, {systems[s].interval[1]:.3f}]"
+            for s in known
+        ]
+        table.add_row(name, *cells, f"{systems['fairgen'].floor:.3f}")
+    table.add_section()
+    figures = [evaluation.preservation[system].figures() for system in known]
+    labels = {
+        "recognised": "concept recognised",
+        "clip_t": "CLIP-T",
+        "ssim": "same-seed SSIM",
+        "psnr": "same-seed PSNR, dB",
+        "clip_i": "same-seed CLIP-I",
+        "diversity": "diversity, x base",
+        "cell_diversity": "in cells, x base",
+    }
+    for name in figures[0]:
+        values = (f"{found[name]:.3f}" if name in found else "-" for found in figures)
+        table.add_row(labels.get(name, name), *values, "")
+    return table
+
+
+def judges_table_of(evaluation: Evaluation) -> Table:
+    """Return the table of what a second judge sees: FD by its eyes, and how far the two agree."""
+    table = Table(title="The second judge: FD by its eyes, and its agreement with the first")
+    known = [system for system in _SYSTEMS if system in evaluation.agreement]
+    for heading in ("", *(_SYSTEMS[system] for system in known)):
+        table.add_column(heading)
+    for name, systems in evaluation.second_fairness.items():
+        table.add_row(f"FD {name}", *(f"{systems[system].fd:.3f}" for system in known))
+    table.add_section()
+    for name in next(iter(evaluation.agreement.values())):
+        cells = []
+        for found in (evaluation.agreement[system][name] for system in known):
+            kappa = "" if found.kappa is None else f", kappa {found.kappa:.2f}"
+            low, high = found.interval
+            cells.append(f"{found.share:.3f} [{low:.3f}, {high:.3f}]{kappa}")
+        table.add_row(f"same {name}", *cells)
+    return table
+
+
+def hit_rate_table_of(evaluation: Evaluation) -> Table:
+    """Return the table of hit rates per category, on trained and on held-out concepts."""
+    table = Table(title="Hit rate: the judge saw the category that was asked")
+    groups = list(evaluation.hit_rates)
+    for heading in ("category", *groups):
+        table.add_column(heading)
+    for attribute, categories in evaluation.hit_rates["all"].items():
+        for category in categories:
+            table.add_row(
+                f"{attribute} {category}",
+                *(f"{evaluation.hit_rate(attribute, category, group):.3f}" for group in groups),
+            )
+    return table
+
+
+def gate_table_of(suites: Sequence[SuiteCount], classes: bool) -> Table:
+    """Return the table of what the gate gets wrong: a suite a row, and with `classes` theirs."""
+    table = Table(title="The prompt gate on labelled prompts, wrong decisions [95 %]")
+    for heading in ("suite", "class", "prompts", "falsely acted", "falsely left alone"):
+        table.add_column(heading)
+    for suite in suites:
+        for found in (*(suite.groups if classes else ()), suite.total):
+            rates = (found.false_activation, found.false_skip)
+            cells = (str(rate) if rate.total else "-" for rate in rates)
+            table.add_row(suite.suite, found.group, str(found.num_prompts), *cells)
+    return table
+
+
+def registry_table_of(versions: Sequence["RegisteredVersion"]) -> Table:
+    """Return the table of registered adapters."""
+    table = Table(title="Registered adapters")
+    table.add_column("adapter", no_wrap=True)
+    for heading in ("version", "aliases", "set", "FD", "hit rate", "sha256"):
+        table.add_column(heading)
+    for found in versions:
+        tags = found.tags
+        table.add_row(
+            found.name,
+            found.version,
+            ", ".join(found.aliases),
+            tags["adapter_set"],
+            tags.get("fd", "unmeasured"),
+            tags.get("hit_rate", "unmeasured"),
+            tags["sha256"][:12],
+        )
+    return table
+
+
+def _prompts(evaluation: Evaluation) -> int:
+    return len(next(iter(evaluation.fairness.values()))["base"].prompts)

@@ -1,0 +1,1 @@
+"""One setting of discovery changed at a time."""

@@ -1,0 +1,111 @@
+"""What people look at after an ablation: a table, and one picture with fairness against what is
+kept, and hit rates over cost.
+"""
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from pipelines.experiments.ablation.ablate import OWN, Ablation
+from pipelines.experiments.ablation.pupils import Ablated
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_CURVES = {"fairgen": "FairGen", "official": "official loop"}
+
+
+def write_ablation(ablation: Ablation, out: Path) -> None:
+    """Write `ablation.json` and `ablation.png` into `out`."""
+    from matplotlib.figure import Figure
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "ablation.json").write_text(ablation.model_dump_json(indent=2) + "\n")
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    ssim, drift, cost = figure.subplots(1, 3)
+    _against(ssim, ablation, "same-seed SSIM (right is better)", lambda v: v.ssim)
+    _against(drift, ablation, "drift of what was not asked, mean (left is better)", mean_drift)
+    _learning(cost, ablation)
+    ssim.legend(fontsize=8, frameon=False)
+    figure.savefig(out / "ablation.png", dpi=120)
+
+
+def ablation_tables_of(ablation: Ablation) -> list[Table]:
+    """Return the terminal's tables: the variants, and the cost of a hit rate."""
+    variants = Table(
+        title=f"{ablation.attribute}, first round alone, one setting changed at a time, "
+        f"N={ablation.num_images} pictures a prompt, {len(ablation.concepts)} prompts"
+    )
+    for heading in (
+        "setting", "value", "FD [95 %]", "lowest hit rate", "recognised", "SSIM", "drift", "rows",
+    ):  # fmt: skip
+        variants.add_column(heading)
+    for v in ablation.variants:
+        variants.add_row(
+            v.group,
+            str(v.value),
+            f"{v.fd:.3f} [{v.interval[0]:.3f}, {v.interval[1]:.3f}]",
+            f"{v.hit_rate:.3f}",
+            f"{v.recognised:.3f}",
+            f"{v.ssim:.3f}",
+            f"{mean_drift(v):.3f}",
+            f"{v.denoiser_rows / 1000:,.0f}k",
+        )
+    learning = Table(title=f"{ablation.learning}: rows to a hit rate of {ablation.hit_rate:g}")
+    for heading in ("loop", "denoiser rows", "gradient rows", "highest hit rate", "rows in all"):
+        learning.add_column(heading)
+    for name, curve in ablation.curves.items():
+        reached = curve.reached(ablation.hit_rate)
+        learning.add_row(
+            _CURVES[name],
+            f"{reached.denoiser_rows / 1000:,.0f}k" if reached else "not reached",
+            f"{reached.gradient_rows / 1000:,.1f}k" if reached else "",
+            f"{max(point.hit_rate for point in curve.points):.3f}",
+            f"{curve.points[-1].denoiser_rows / 1000:,.0f}k",
+        )
+    return [variants, learning]
+
+
+def mean_drift(variant: Ablated) -> float:
+    """Return the mean drift over the attributes that were not asked."""
+    return sum(variant.drift.values()) / len(variant.drift)
+
+
+def _against(
+    axes: "Axes", ablation: Ablation, label: str, measure: Callable[[Ablated], float]
+) -> None:
+    own = next(variant for variant in ablation.variants if variant.group == OWN)
+    others = [variant for variant in ablation.variants if variant.group != OWN]
+    for group, members in groupby(others, key=lambda variant: variant.group):
+        chosen = list(members)
+        x, y = [measure(v) for v in chosen], [v.fd for v in chosen]
+        axes.scatter(x, y, s=34, label=group)
+        for variant, left, up in zip(chosen, x, y, strict=True):
+            axes.annotate(
+                str(variant.value),
+                (left, up),
+                fontsize=7,
+                xytext=(4, 3),
+                textcoords="offset points",
+            )
+    axes.scatter([measure(own)], [own.fd], s=130, marker="*", color="black", label="the recipe")
+    axes.set_xlabel(label)
+    axes.set_ylabel(f"FD of {ablation.attribute} (down is better)")
+    axes.set_ylim(bottom=0)
+
+
+def _learning(axes: "Axes", ablation: Ablation) -> None:
+    for name, curve in ablation.curves.items():
+        rows = [point.denoiser_rows for point in curve.points]
+        rates = [point.hit_rate for point in curve.points]
+        axes.plot(rows, rates, marker="o", markersize=4, label=_CURVES[name])
+    axes.axhline(ablation.hit_rate, color="black", linestyle="--", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter("")
+    axes.set_xlabel("denoiser rows spent on training")
+    axes.set_ylabel(f"hit rate of {ablation.learning}")
+    axes.set_ylim(0, 1.02)
+    axes.legend(fontsize=8, frameon=False)

@@ -1,0 +1,1 @@
+"""FairGen beside its rivals on one base model."""

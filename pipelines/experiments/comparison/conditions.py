@@ -1,0 +1,97 @@
+"""Under what conditions a comparison looks whether a system holds: guidance, steps, targets, words,
+one attribute alone, prompts that name a category or have no people.
+
+Each condition changes one thing of the comparison's plain prompt set.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fairgen.attributes import render
+from fairgen.gate.decision import GateDecision, decide
+from fairgen.indicator import TargetDistribution
+from pipelines.recipe.recipe import Recipe
+
+GUIDANCE_SCALES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
+NUM_STEPS = (10, 20, 50)
+SHARES = tuple(tenth / 10 for tenth in range(11))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What differs from the plain prompt set; a slug names its folder.
+
+    `phrase` holds {concept}; `target` replaces the recipe's target; `concepts` are painted, of the
+    plain one those of the full evaluation.
+    """
+
+    slug: str
+    group: str = "plain"
+    label: str = ""
+    guidance_scale: float | None = None
+    num_steps: int | None = None
+    phrase: str = "{concept}"
+    target: Mapping[str, object] = field(default_factory=dict)
+    concepts: tuple[str, ...] = ()
+
+    def target_of(self, recipe: Recipe) -> TargetDistribution:
+        """Return what is asked under the condition: its own target, or the recipe's."""
+        wanted = self.target or recipe.evaluation.target
+        return TargetDistribution.from_request(wanted, recipe.attributes)
+
+    @property
+    def of_base(self) -> "Condition":
+        """The condition under which the base model, that is asked for nothing, paints the same."""
+        asked = replace(
+            PLAIN,
+            slug=self.slug,
+            group=self.group,
+            label=self.label,
+            concepts=self.concepts,
+            target=self.target,
+        )
+        return PLAIN if self.target and self == asked else self
+
+    def prompt_of(self, recipe: Recipe, concept: str) -> str:
+        """Return what is painted of a concept."""
+        return render(recipe.templates[0], self.phrase.format(concept=concept))
+
+    def gate_of(self, recipe: Recipe, concept: str) -> GateDecision:
+        """Return what the prompt gate says of it."""
+        return decide(self.prompt_of(recipe, concept), recipe.attributes)
+
+
+PLAIN = Condition("plain")
+
+
+def conditions_of(recipe: Recipe) -> list[Condition]:
+    """Return all but the plain one: guidance scales, numbers of steps, phrases, shares of the first
+    attribute's first category from none to all, each attribute alone, and things.
+    """
+    assert recipe.comparison is not None
+    config, attributes = recipe.comparison, recipe.attributes
+    found = [
+        Condition(f"guidance-{scale:g}", "guidance", f"{scale:g}", guidance_scale=scale)
+        for scale in GUIDANCE_SCALES
+    ]
+    found += [
+        Condition(f"steps-{steps}", "steps", str(steps), num_steps=steps) for steps in NUM_STEPS
+    ]
+    for group, phrases in (("phrase", config.phrases), ("explicit", config.explicit)):
+        found += [
+            Condition(f"{group}-{place}", group, phrase, phrase=phrase)
+            for place, phrase in enumerate(phrases)
+        ]
+    uniform: dict[str, object] = {attribute.name: "uniform" for attribute in attributes}
+    one, *others = attributes[0].names
+    for share in SHARES:
+        rest = {name: (1 - share) / len(others) for name in others}
+        target = uniform | {attributes[0].name: {one: share} | rest}
+        found.append(Condition(f"share-{share:g}", "share", f"{share:g}", target=target))
+    found += [
+        Condition(f"alone-{name}", "alone", name, target={name: "uniform"}) for name in uniform
+    ]
+    found = [replace(condition, concepts=config.condition_concepts) for condition in found]
+    if things := recipe.concepts.no_people:
+        found.append(Condition("no-people", "no people", "no people", concepts=things))
+    return found

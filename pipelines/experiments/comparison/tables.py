@@ -1,0 +1,153 @@
+"""The figures of a comparison as tables, one system a row."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from pipelines.experiments.comparison.comparison import Comparison
+from pipelines.experiments.comparison.conditions import Condition
+from pipelines.experiments.comparison.plots import mean_fd
+
+HELD = (
+    "FD change, guidance 2 to 8",
+    "largest gap asked to delivered",
+    "named is obeyed",
+    "things keep every pixel",
+)
+
+
+def comparison_tables_of(comparison: Comparison) -> list[Table]:
+    """Return the terminal's two tables, one contender a row: fairness; what was kept, and cost."""
+    headings = headings_of(comparison)
+    num_targets = len(comparison.fairness)
+    fair = range(1, 1 + num_targets)
+    kept = [
+        place for place in range(1 + num_targets, len(headings)) if not _is_detail(headings[place])
+    ]
+    tables = []
+    for title, chosen in ((caption_of(comparison), fair), ("What it keeps, and costs", kept)):
+        table = Table(title=title)
+        table.add_column("system", no_wrap=True)
+        for place in chosen:
+            table.add_column(headings[place], justify="right")
+        for name in comparison.systems:
+            cells = [text for text, _ in cells_of(comparison, name)]
+            table.add_row(cells[0], *(cells[place] for place in chosen))
+        tables.append(table)
+    floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
+    drifts = comparison.drift_floor.values()
+    tables[1].add_section()
+    tables[1].add_row("floor of two samples", "", "", *(f"{floor:.3f}" for floor in drifts), "", "")
+    tables[0].add_section()
+    tables[0].add_row("floor of a fair coin", *floors)
+    return tables
+
+
+def held_table_of(comparison: Comparison, conditions: Sequence[Condition]) -> Table:
+    """Return the table of what holds under other conditions, a system a row."""
+    table = Table(title="Does it hold?")
+    table.add_column("system", no_wrap=True)
+    for heading in HELD:
+        table.add_column(heading, justify="right")
+    for name, figures in held_figures(comparison, conditions).items():
+        cells = ("-" if figures[heading] is None else f"{figures[heading]:.3f}" for heading in HELD)
+        table.add_row(comparison.systems[name].title, *cells)
+    return table
+
+
+def held_figures(
+    comparison: Comparison, conditions: Sequence[Condition]
+) -> dict[str, dict[str, float | None]]:
+    """Return the figures of `HELD` by system: how far the mean FD moves over guidance scales from
+    2 to 8, the largest gap between the share asked and delivered, the pictures that show what a
+    prompt names, and those without people that equal the base model's.
+    """
+    by_group: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        by_group.setdefault(condition.group, []).append(condition)
+    found: dict[str, dict[str, float | None]] = {}
+    for name in next(iter(comparison.conditions.values())):
+        held = {c.slug: comparison.conditions[c.slug][name] for c in conditions}
+        guided = [
+            mean_fd(held[c.slug].fd) for c in by_group["guidance"] if 2 <= float(c.label) <= 8
+        ]
+        gaps = [abs(float(c.label) - held[c.slug].delivered) for c in by_group["share"]]
+        obeyed = [held[c.slug].obeyed for c in by_group.get("explicit", ())]
+        known = [share for share in obeyed if share is not None]
+        things = [held[c.slug].unchanged for c in by_group.get("no people", ())]
+        figures = (
+            max(guided) - min(guided),
+            max(gaps),
+            sum(known) / len(known) if known else None,
+            things[0] if things else None,
+        )
+        found[name] = dict(zip(HELD, figures, strict=True))
+    return found
+
+
+def _is_detail(heading: str) -> bool:
+    return heading in ("PSNR", "CLIP-I", "diversity", "in cells", "FID", "KID")
+
+
+def caption_of(comparison: Comparison) -> str:
+    return (
+        f"N={comparison.num_images} pictures a prompt, {_num_prompts(comparison)} prompts "
+        f"({len(comparison.held_out)} of concepts that nobody trained on), same seeds; "
+        "FD is the mean of per-prompt FD"
+    )
+
+
+def _num_prompts(comparison: Comparison) -> int:
+    return len(next(iter(comparison.fairness.values()))["base"].prompts)
+
+
+def headings_of(comparison: Comparison) -> list[str]:
+    drifts = [f"drift {name}" for name in comparison.preservation["base"].drift]
+    return [
+        "system",
+        *(f"FD {name}" for name in comparison.fairness),
+        "recognised",
+        "SSIM",
+        "PSNR",
+        "CLIP-I",
+        "diversity",
+        "in cells",
+        *drifts,
+        *(("FID", "KID") if comparison.quality else ()),
+        "training",
+        "cost",
+    ]
+
+
+def cells_of(comparison: Comparison, name: str) -> list[tuple[str, str]]:
+    """Return each cell of a contender's row: its text, and the interval where it has one."""
+    card, kept = comparison.systems[name], comparison.preservation[name]
+    fairness = [systems[name] for systems in comparison.fairness.values()]
+    base_rows = comparison.systems["base"].cost.rows_per_image
+    return [
+        (card.title, ""),
+        *(
+            (f"{found.fd:.3f}", f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
+            for found in fairness
+        ),
+        (f"{kept.recognised:.3f}", ""),
+        (f"{kept.ssim:.3f}", ""),
+        (f"{kept.psnr:.1f}", ""),
+        (f"{kept.clip_i:.3f}", ""),
+        ("-" if kept.diversity is None else f"{kept.diversity:.2f}", ""),
+        ("-" if kept.cell_diversity is None else f"{kept.cell_diversity:.2f}", ""),
+        *((f"{value:.3f}", "") for value in kept.drift.values()),
+        *_quality_cells(comparison, name),
+        (f"{card.cost.denoiser_rows / 1000:,.0f}k", ""),
+        (f"{card.cost.rows_per_image / base_rows:.2f}x", ""),
+    ]
+
+
+def _quality_cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
+    if not comparison.quality:
+        return []
+    found = comparison.quality[name]
+    return [
+        (f"{found.fid:.3f}", ""),
+        (f"{found.kid_1000:.2f}", f"± {found.kid_1000_deviation:.2f}"),
+    ]

@@ -1,0 +1,52 @@
+"""What ships by name: a recipe may name an attribute or a prompt set, not only spell it out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fairgen.judging.prompt_sets import ConceptPrompts, load_prompt_set
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def shipped_attributes() -> dict[str, Path]:
+    """Return the files of the attributes that ship, by name."""
+    return {file.stem: file for file in sorted((RECIPES / "attributes").glob("*.yaml"))}
+
+
+def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's content with every name of a shipped attribute or prompt set replaced.
+
+    Raises ValueError for a name that does not ship.
+    """
+    found = dict(content)
+    if isinstance(attributes := content.get("attributes"), list):
+        found["attributes"] = [_attribute(entry) for entry in attributes]
+    if isinstance(concepts := content.get("concepts"), Mapping):
+        found["concepts"] = {
+            group: _concepts(group, value) if isinstance(value, str) else value
+            for group, value in concepts.items()
+        }
+    return found
+
+
+def _attribute(entry: Any) -> Any:
+    if not isinstance(entry, str):
+        return entry
+    known = shipped_attributes()
+    if entry not in known:
+        raise ValueError(f"attributes: got {entry!r}, shipped are {list(known)}")
+    return yaml.safe_load(known[entry].read_text())
+
+
+def _concepts(group: str, name: str) -> tuple[str, ...]:
+    try:
+        chosen = load_prompt_set(name)
+    except ValueError as error:
+        raise ValueError(f"concepts.{group}: {error}") from error
+    if not isinstance(chosen, ConceptPrompts):
+        raise ValueError(f"concepts.{group}: got {name!r}, allowed are sets of concepts")
+    return chosen.concepts

@@ -1,0 +1,66 @@
+"""The base model's pipeline, from a folder or the hub, as a recipe says."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.recipe.evaluation_config import Section
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+
+class LoadingConfig(Section):
+    """How the base model is loaded.
+
+    `revision` pins a model of the hub to a commit; with `local_files_only` nothing is asked of the
+    hub. With `siblings` adapters are taken that were trained on a model of the same structure, such
+    as the one that this was fine-tuned from. The slicings and `cpu_offload` are diffusers': less
+    GPU memory, more time; parts of the model then wait in main memory for their turn.
+    """
+
+    revision: str | None = None
+    variant: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    local_files_only: bool = False
+    siblings: bool = False
+    attention_slicing: bool = False
+    vae_slicing: bool = False
+    cpu_offload: bool = False
+
+
+def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPipeline":
+    """Return the pipeline at `path`, a folder or a hub id, silent, on the GPU if there is one.
+
+    `base` is what the recipe calls it. Raises ValueError where there is no such model, or not all
+    of it, or the hub would have to be asked and cannot be.
+    """
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    if not Path(path).is_dir() and path.count("/") != 1:
+        raise ValueError(
+            f"base: got {base!r}, which is no folder; allowed are a folder that save_pretrained "
+            "left, and a model of the hub as owner/name"
+        )
+    try:
+        pipe = DiffusionPipeline.from_pretrained(
+            path,
+            dtype=getattr(torch, loading.dtype),
+            revision=loading.revision,
+            variant=loading.variant,
+            local_files_only=loading.local_files_only,
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"base: got {base!r}, which cannot be loaded: {reason}") from error
+    pipe.set_progress_bar_config(disable=True)
+    if loading.attention_slicing:
+        pipe.enable_attention_slicing()
+    if loading.vae_slicing:
+        pipe.vae.enable_slicing()
+    if torch.cuda.is_available() and loading.cpu_offload:
+        pipe.enable_model_cpu_offload()
+        return pipe
+    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,134 @@
+"""Where a generator's adapters come from: the registry's champions, or what was served last."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairgen.adapters import Adapter, load_adapter
+from pipelines.recipe.recipe import Recipe
+from pipelines.registry import Champion, ChampionSet, Registry, impatient
+from pipelines.registry.last_served import KeptSets
+from pipelines.serve.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OfferedSet:
+    """A set of an attribute that can be served, with its weights by category."""
+
+    attribute: str
+    champions: ChampionSet
+    adapters: dict[str, Adapter]
+
+
+class ChampionSource:
+    """Looks up champions, and checks what it finds before it offers it.
+
+    `wanted` are the attributes that have champions, None as long as nobody knows; `num_failed`
+    counts the looks that ended without an answer, and the sets that could not be used.
+    """
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        recipe: Recipe,
+        base_fingerprint: str,
+        check: Callable[[Champion, Adapter], None],
+    ) -> None:
+        """`check` raises ValueError for an adapter that does not fit."""
+        self._tracking_uri, self._recipe = settings.tracking_uri, recipe
+        self._base_fingerprint, self._check = base_fingerprint, check
+        self._kept = KeptSets(settings.home, recipe) if settings.home else None
+        self._refused: set[tuple[Champion, ...]] = set()
+        self._folder = tempfile.TemporaryDirectory(prefix="fairgen-champions-")
+        self.wanted = frozenset[str]() if settings.tracking_uri is None else None
+        self.num_failed = 0
+
+    def look(self, served: Mapping[str, ChampionSet]) -> list[OfferedSet]:
+        """Return the sets that are to be served in place of `served`; never raise.
+
+        An attribute of which nothing is served falls back on what was served last.
+        """
+        if self._tracking_uri is None:
+            return []
+        with impatient():
+            try:
+                registry = Registry(self._tracking_uri, self._recipe)
+                champions = registry.champions()
+            except Exception as error:  # the registry may be down: what is served stays
+                log.warning("the registry cannot be read, what is served stays: %s", error)
+                self.num_failed += 1
+                if self.wanted is None and self._kept:
+                    self.wanted = frozenset(self._kept.attributes) or None
+                offers = [self._recalled(name) for name in self.wanted or () if name not in served]
+            else:
+                self.wanted = frozenset(champions)
+                offers = [
+                    self._trusted(registry, attribute, offered)
+                    or (None if attribute in served else self._recalled(attribute))
+                    for attribute, offered in champions.items()
+                    if served.get(attribute) != offered
+                ]
+        return [offer for offer in offers if offer is not None]
+
+    def close(self) -> None:
+        """Remove what was downloaded."""
+        self._folder.cleanup()
+
+    def _trusted(
+        self, registry: Registry, attribute: str, champions: ChampionSet
+    ) -> OfferedSet | None:
+        """Return a set of the registry's, and keep it; None where it cannot be trusted or had."""
+        members = tuple(champions.members.values())
+        if members in self._refused:
+            return None
+        try:
+            into = Path(self._folder.name)
+            folders = {c: registry.download(m, into) for c, m in champions.members.items()}
+            found = self._checked(attribute, champions, folders)
+        except ValueError as error:
+            log.error("adapter set %s is refused: %s", champions.adapter_set, error)
+            self._refused.add(members)
+            self.num_failed += 1
+            return None
+        except Exception as error:
+            log.warning("adapter set %s cannot be had: %s", champions.adapter_set, error)
+            self.num_failed += 1
+            return None
+        if self._kept:
+            try:
+                self._kept.keep(attribute, champions, found.adapters)
+            except OSError as error:  # a full disk: the endpoint itself needs nothing of it
+                log.warning("adapter set %s is not kept: %s", champions.adapter_set, error)
+        return found
+
+    def _recalled(self, attribute: str) -> OfferedSet | None:
+        """Return the set of an attribute that was served last, if it is known and whole."""
+        if self._kept is None or attribute not in self._kept.attributes:
+            return None
+        try:
+            return self._checked(attribute, *self._kept.recall(attribute))
+        except (ValueError, OSError) as error:
+            log.error("the set of %s that was served last is refused: %s", attribute, error)
+            return None
+
+    def _checked(
+        self, attribute: str, champions: ChampionSet, folders: Mapping[str, Path]
+    ) -> OfferedSet:
+        """Return a set whose weights are what it says. Raises ValueError for any other."""
+        adapters = {}
+        for category, champion in champions.members.items():
+            adapter = load_adapter(
+                folders[category], self._base_fingerprint, self._recipe.loading.siblings
+            )
+            if adapter.sha256 != champion.sha256:
+                raise ValueError(
+                    f"{champion.name} version {champion.version}: got sha256 {adapter.sha256}, "
+                    f"the registry says {champion.sha256}"
+                )
+            self._check(champion, adapter)
+            adapters[category] = adapter
+        return OfferedSet(attribute, champions, adapters)

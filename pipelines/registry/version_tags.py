@@ -1,0 +1,55 @@
+"""What a registered version says of itself, and whether that is enough to be champion."""
+
+import json
+from typing import TYPE_CHECKING
+
+from fairgen.adapters import Adapter
+from fairgen.attributes import Attribute
+from pipelines.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.evaluation import Evaluation
+
+
+def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluation") -> bool:
+    """Return whether an attribute's measured FD and every category's hit rate reach the recipe's
+    thresholds.
+    """
+    threshold = recipe.thresholds[attribute.name]
+    fair = evaluation.fairness[attribute.name]["fairgen"].fd <= threshold.max_fd
+    return fair and all(
+        evaluation.hit_rate(attribute.name, category, "all") >= threshold.min_hit_rate
+        for category in attribute.names
+    )
+
+
+def tags_of(adapter: Adapter) -> dict[str, str]:
+    """Return what a version is."""
+    metadata = adapter.metadata
+    return {
+        "attribute": metadata.attribute,
+        "category": metadata.category,
+        "word": metadata.word,
+        "recipe_hash": metadata.recipe_hash,
+        "base_fingerprint": metadata.base_fingerprint,
+        "sha256": adapter.sha256,
+        "rank": str(metadata.rank),
+        "alpha": str(metadata.alpha),
+        "eta": str(metadata.eta),
+    }
+
+
+def measured_tags(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str, str]:
+    """Return what an evaluation says of a version, nothing without one."""
+    if evaluation is None:
+        return {}
+    attribute, category = adapter.metadata.attribute, adapter.metadata.category
+    row = evaluation.hit_rates["all"][attribute][category]
+    return {
+        "fd": f"{evaluation.fairness[attribute]['fairgen'].fd:.4f}",
+        "base_fd": f"{evaluation.fairness[attribute]['base'].fd:.4f}",
+        "hit_rate": f"{row[category]:.4f}",
+        "confusion": json.dumps({seen: round(share, 4) for seen, share in row.items()}),
+        "recognised": f"{evaluation.preservation['fairgen'].recognised:.4f}",
+        "same_seed_ssim": f"{evaluation.preservation['fairgen'].ssim:.4f}",
+    }

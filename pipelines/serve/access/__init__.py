@@ -1,0 +1,1 @@
+"""Who may ask for what: keys, rates, errors, the log of decisions."""

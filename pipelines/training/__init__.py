@@ -1,0 +1,1 @@
+"""One Ray Train job an attribute."""

@@ -1,0 +1,129 @@
+"""One attribute's training as a Ray Train run that resumes by its name, and what it leaves."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+from pydantic import BaseModel, ConfigDict
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from pipelines.ray_runtime.progress import PostToBoard
+from pipelines.ray_runtime.resumable import write
+from pipelines.ray_runtime.session import parallel_jobs
+from pipelines.recipe.recipe import Recipe
+from pipelines.training.checkpoints import newest_whole
+from pipelines.training.job import TrainingJob, ray_loop
+
+_CHECKPOINTS_KEPT = 2
+_MARKER = "finished.json"
+_RAYS_OWN = "checkpoint_manager_snapshot.json"
+
+
+class TrainedAttribute(BaseModel):
+    """An attribute's finished adapters, and what they cost; the seconds are those of the process
+    that finished.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folders: tuple[Path, ...]
+    training_seconds: float
+    denoiser_rows: int
+
+
+def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) -> TrainedAttribute:
+    """Train one attribute on the open cluster, from the newest whole checkpoint if an earlier run
+    left one.
+
+    Raises ray.train.TrainingFailedError when the job failed more often than the recipe allows.
+    """
+    recipe, settings = job.recipe, job.recipe.jobs
+    gpus = gpus_per_worker(recipe)
+    name = run_name(recipe, job.attribute, in_company=bool(job.company))
+    folder = storage / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _RAYS_OWN).unlink(missing_ok=True)  # it may be cut short, and may name what is gone
+    started = time.monotonic()
+    TorchTrainer(
+        ray_loop,
+        train_loop_config={"job": job, "run": folder},
+        scaling_config=ScalingConfig(
+            num_workers=num_workers_of(job, folder),
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": settings.cpus_per_worker}
+            | ({"GPU": gpus} if gpus else {}),
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage),
+            callbacks=list(callbacks),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=_CHECKPOINTS_KEPT),
+        ),
+    ).fit()
+    last = newest_whole(folder)
+    if last is None or last.step < job.discovery.num_updates:
+        raise RuntimeError(f"{folder}: training has ended and left no whole checkpoint of its end")
+    shutil.copytree(last.folder / "adapters", folder / "adapters", dirs_exist_ok=True)
+    trained = TrainedAttribute(
+        folders=tuple(folder / "adapters" / name for name in recipe.adapter_names(job.attribute)),
+        training_seconds=round(time.monotonic() - started, 1),
+        denoiser_rows=int(last.metrics["denoiser_rows"]),
+    )
+    write(folder / _MARKER, trained.model_dump_json(indent=2))
+    return trained
+
+
+def find_trained(
+    recipe: Recipe, attribute: str, storage: Path, in_company: bool = False
+) -> TrainedAttribute | None:
+    """Return what a finished run of the same recipe hash and round left, or None."""
+    marker = storage / run_name(recipe, attribute, in_company) / _MARKER
+    return TrainedAttribute.model_validate_json(marker.read_text()) if marker.exists() else None
+
+
+def find_finished(recipe: Recipe, attribute: str, storage: Path) -> TrainedAttribute | None:
+    """Return the adapters of the recipe's last round, with the cost of all its rounds, or None."""
+    first = find_trained(recipe, attribute, storage)
+    if recipe.num_rounds == 1 or first is None:
+        return first
+    last = find_trained(recipe, attribute, storage, in_company=True)
+    return last and last.model_copy(
+        update={
+            "training_seconds": round(first.training_seconds + last.training_seconds, 1),
+            "denoiser_rows": first.denoiser_rows + last.denoiser_rows,
+        }
+    )
+
+
+def run_name(recipe: Recipe, attribute: str, in_company: bool = False) -> str:
+    """Return the name under which Ray Train finds its checkpoints again: another recipe hash is
+    another run.
+    """
+    name = f"{recipe.name}-{attribute}-{recipe.recipe_hash[:8]}"
+    return f"{name}-in-company" if in_company else name
+
+
+def num_workers_of(job: TrainingJob, run: Path | None = None) -> int:
+    """Return how many workers a job takes: more than the recipe's `num_workers` only from cores
+    that the cluster has, and no more than have left a state to go on from in the folder of `run`.
+    """
+    settings, gpus = job.recipe.jobs, gpus_per_worker(job.recipe)
+    count = settings.num_workers
+    if not gpus and job.num_workers > count:
+        fits = parallel_jobs(1, settings.cpus_per_worker, gpus)
+        count = max(count, min(job.num_workers, fits))
+    begun = newest_whole(run) if run is not None else None
+    return min(count, begun.num_workers) if begun else count
+
+
+def gpus_per_worker(recipe: Recipe) -> float:
+    """Return the share of a GPU that each worker takes; 0 without one."""
+    settings = recipe.jobs
+    wanted = (
+        bool(ray.cluster_resources().get("GPU")) if settings.use_gpu == "auto" else settings.use_gpu
+    )
+    return settings.gpus_per_worker if wanted else 0

@@ -1,0 +1,298 @@
+"""The main workflow: train the adapters of every attribute in parallel, evaluate, register.
+
+One Ray Train job per attribute trains all of its categories. What a killed run had finished is
+skipped by the next, what it had begun goes on from its last checkpoint; both are found by the
+recipe's hash.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.evaluation import Evaluation
+from pipelines.ray_runtime.progress import PostToBoard, ProgressView, open_board, watch
+from pipelines.ray_runtime.session import check_shared, cluster_session, parallel_jobs
+from pipelines.recipe.evaluation_config import EvaluationSize
+from pipelines.recipe.recipe import Recipe
+from pipelines.registry import ChampionSet, RegisteredAdapter, Registry
+from pipelines.registry.tracking_server import check_answers, tracking_server
+from pipelines.training.checkpoints import damaged, newest_whole
+from pipelines.training.job import TrainingJob
+from pipelines.training.run import (
+    TrainedAttribute,
+    find_finished,
+    find_trained,
+    fit,
+    gpus_per_worker,
+    num_workers_of,
+    run_name,
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: the trained adapters, what was measured, and what was registered."""
+
+    trained: Mapping[str, TrainedAttribute]
+    evaluation: Evaluation | None
+    registered: list[RegisteredAdapter]
+
+
+def train_all(
+    recipe: Recipe, size: EvaluationSize | None, home: Path, report: Path, console: Console
+) -> Outcome:
+    """Train, evaluate and register; `size` None leaves the evaluation out, and then nothing becomes
+    champion.
+
+    `home` keeps checkpoints and the local MLflow store, `report` receives figures and pictures.
+    Raises RuntimeError that names the attributes whose job failed; the others are kept, and the
+    same command goes on from there.
+    """
+    with _at_work(recipe, home, console) as (registry, view):
+        trained = train_attributes(recipe, registry, home, view)
+        return _measure_and_register(recipe, trained, size, registry, report, view)
+
+
+def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
+    """Measure finished adapters over the recipe's full prompt set and let the thresholds decide who
+    is champion.
+
+    Raises ValueError when an attribute's training has not finished under `home`.
+    """
+    trained = finished_training(recipe, home)
+    with _at_work(recipe, home, console) as (registry, view):
+        return _measure_and_register(
+            recipe, trained, recipe.evaluation.full, registry, report, view
+        )
+
+
+def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
+    """Measure the registry's candidates, trained here or brought from elsewhere, over the recipe's
+    full prompt set, and let the thresholds decide who is champion.
+
+    Raises ValueError when an attribute has no complete set of candidates.
+    """
+    with (
+        _at_work(recipe, home, console) as (registry, view),
+        _scratch(home) as scratch,
+    ):
+        trained = _fetched(recipe, registry, registry.candidates(), "candidates", scratch)
+        return _measure_and_register(
+            recipe, trained, recipe.evaluation.full, registry, report, view
+        )
+
+
+def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
+    """Measure the registry's champions on the recipe's base model, which may be a sibling of the
+    one that they were learnt on, and register nothing.
+
+    Raises ValueError when an attribute has no complete set of champions, or the base model is of
+    another structure than theirs.
+    """
+    loading = recipe.loading.model_copy(update={"siblings": True})
+    recipe = recipe.model_copy(update={"loading": loading})
+    with (
+        _cluster(home) as tracking_uri,
+        ProgressView(console).open() as view,
+        _scratch(home) as scratch,
+    ):
+        registry = Registry(tracking_uri, recipe)
+        trained = _fetched(recipe, registry, registry.champions(), "champions", scratch)
+        folders = [folder for attribute in trained.values() for folder in attribute.folders]
+        evaluation = evaluate(recipe, folders, recipe.evaluation.full, report, view.show)
+        return Outcome(trained, evaluation, [])
+
+
+@contextmanager
+def _at_work(
+    recipe: Recipe, home: Path, console: Console
+) -> Iterator[tuple[Registry, ProgressView]]:
+    """Yield the registry, its run open, and a view of what goes on."""
+    with (
+        _cluster(home) as tracking_uri,
+        Registry(tracking_uri, recipe) as registry,
+        ProgressView(console).open() as view,
+    ):
+        yield registry, view
+
+
+@contextmanager
+def _cluster(home: Path) -> Iterator[str]:
+    """Yield the tracking URI while a cluster is open, whose nodes reach registry and storage."""
+    with tracking_server(home) as tracking_uri, cluster_session():
+        check_answers(tracking_uri)
+        check_shared(home)
+        yield tracking_uri
+
+
+@contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """Yield a folder below `home`, where all nodes see it, that is removed at the end."""
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetched-", dir=home.resolve()) as folder:
+        yield Path(folder)
+
+
+def train_attributes(
+    recipe: Recipe, registry: Registry, home: Path, view: ProgressView
+) -> dict[str, TrainedAttribute]:
+    """Run one training job per attribute, then, where the recipe wants it, one in company each, in
+    the recipe's waves.
+    """
+    run_ids = {a.name: registry.open_job(a.name) for a in recipe.attributes}
+    jobs = [TrainingJob(recipe, name, registry.tracking_uri, id) for name, id in run_ids.items()]
+    try:
+        trained = _train_round(jobs, home, view)
+        for wave in recipe.waves if recipe.num_rounds == 2 else ():
+            members = [_in_company(job, trained) for job in jobs if job.attribute in wave]
+            trained |= _train_round(members, home, view)
+    finally:
+        finished = _finished(recipe, home)
+        for name in run_ids:
+            registry.close_job(name, finished=name in finished)
+    return finished
+
+
+def finished_training(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]:
+    """Return every attribute's adapters. Raises ValueError when one's training has not finished."""
+    trained = _finished(recipe, home)
+    if missing := sorted({a.name for a in recipe.attributes} - set(trained)):
+        raise ValueError(
+            f"attributes: got no finished training of {missing} for hash {recipe.recipe_hash} "
+            f"under {_storage(home)}; allowed are recipes that train-all has finished"
+        )
+    return trained
+
+
+def _fetched(
+    recipe: Recipe,
+    registry: Registry,
+    sets: Mapping[str, ChampionSet],
+    kind: str,
+    into: Path,
+) -> dict[str, TrainedAttribute]:
+    """Return registered sets as if they had been trained here, downloaded below a folder."""
+    if missing := sorted({a.name for a in recipe.attributes} - set(sets)):
+        raise ValueError(f"attributes: got no complete set of {kind} of {missing}")
+    trained = {}
+    for name, found in sets.items():
+        members = [found.members[category] for category in recipe.attribute(name).names]
+        tags = registry.tags_of(members[0])
+        trained[name] = TrainedAttribute(
+            folders=tuple(registry.download(member, into) for member in members),
+            training_seconds=float(tags["training_seconds"]),
+            denoiser_rows=int(tags["denoiser_rows"]),
+        )
+    return trained
+
+
+def _finished(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]:
+    found = {a.name: find_finished(recipe, a.name, _storage(home)) for a in recipe.attributes}
+    return {name: trained for name, trained in found.items() if trained is not None}
+
+
+def _in_company(job: TrainingJob, trained: Mapping[str, TrainedAttribute]) -> TrainingJob:
+    """Return the job of the second round: it begins with what the first has trained, beside the
+    newest adapters of the others.
+    """
+    company = [
+        folder
+        for name, found in trained.items()
+        if name != job.attribute
+        for folder in found.folders
+    ]
+    return replace(job, start=trained[job.attribute].folders, company=tuple(company))
+
+
+def _train_round(
+    jobs: Sequence[TrainingJob], home: Path, view: ProgressView
+) -> dict[str, TrainedAttribute]:
+    """Run the unfinished of a round's jobs, as many at once as the cluster holds.
+
+    Raises RuntimeError that names the attributes whose job failed.
+    """
+    recipe, storage = jobs[0].recipe, _storage(home)
+    in_company = bool(jobs[0].company)
+    trained: dict[str, TrainedAttribute] = {}
+    for job in jobs:
+        if found := find_trained(recipe, job.attribute, storage, in_company):
+            trained[job.attribute] = found
+            view.show(_label(job), 1, 1, "trained by an earlier run")
+    left = [job for job in jobs if job.attribute not in trained]
+    left.sort(key=lambda job: -job.discovery.num_updates)  # the longest first: they end together
+    if not left:
+        return trained
+
+    board = open_board()
+    settings = recipe.jobs
+    executor = ThreadPoolExecutor(
+        parallel_jobs(num_workers_of(left[0]), settings.cpus_per_worker, gpus_per_worker(recipe))
+    )
+    futures: dict[str, Future[TrainedAttribute]] = {}
+    try:
+        for job in left:
+            poster = PostToBoard(board, _label(job))
+            futures[job.attribute] = executor.submit(fit, job, storage, [poster])
+        totals = {_label(job): job.discovery.num_updates for job in left}
+        for job in left:
+            view.show(_label(job), *begun(job, storage))
+        watch(board, totals, futures.values(), view)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        ray.kill(board)
+
+    failed = {name: error for name, future in futures.items() if (error := future.exception())}
+    if failed:
+        causes = "\n".join(f"{name}: {error}" for name, error in failed.items())
+        raise RuntimeError(
+            f"training failed for {sorted(failed)}; the same command goes on from there\n{causes}"
+        )
+    return trained | {name: future.result() for name, future in futures.items()}
+
+
+def begun(job: TrainingJob, storage: Path) -> tuple[int, int, str]:
+    """Return how far an earlier run of a job has come, of how many updates, and what to say of
+    it.
+    """
+    run = storage / run_name(job.recipe, job.attribute, bool(job.company))
+    latest, unusable = newest_whole(run), damaged(run)
+    notes = ["waiting"] + ["goes on"] * (latest is not None)
+    if unusable:
+        notes.append(f"damaged, not used: {', '.join(folder.name for folder in unusable)}")
+    return latest.step if latest else 0, job.discovery.num_updates, "; ".join(notes)
+
+
+def _label(job: TrainingJob) -> str:
+    return f"{job.attribute} in company" if job.company else job.attribute
+
+
+def _measure_and_register(
+    recipe: Recipe,
+    trained: Mapping[str, TrainedAttribute],
+    size: EvaluationSize | None,
+    registry: Registry,
+    report: Path,
+    view: ProgressView,
+) -> Outcome:
+    evaluation = None
+    if size is not None:
+        folders = [folder for attribute in trained.values() for folder in attribute.folders]
+        evaluation = evaluate(recipe, folders, size, report, view.show)
+        registry.log_evaluation(evaluation, report)
+    registered = [
+        version
+        for attribute in recipe.attributes
+        for version in registry.register_adapter_set(attribute, trained[attribute.name], evaluation)
+    ]
+    return Outcome(trained, evaluation, registered)
+
+
+def _storage(home: Path) -> Path:
+    return home.resolve() / "runs"

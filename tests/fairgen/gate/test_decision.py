@@ -1,0 +1,373 @@
+"""The gate leaves alone what a prompt names and what is no person, and acts on the rest."""
+
+import time
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from fairgen.gate import individuals, lexicon, people, things
+from fairgen.gate.decision import GateDecision, decide
+from fairgen.judging.gate_suite import (
+    SUITES,
+    Count,
+    Rate,
+    SuiteName,
+    count,
+    label_prompt_set,
+    read_suite,
+)
+from fairgen.judging.prompt_sets import shipped_prompt_sets
+from pipelines.recipe.recipe import load_recipe
+from tests.tiny import ATTRIBUTES as PLAIN
+
+RECIPE = Path(__file__).parents[3] / "pipelines" / "recipes" / "portraits.yaml"
+GENDER, SKIN, AGE = ATTRIBUTES = load_recipe(RECIPE).attributes
+ALL = ("gender", "skin", "age")
+WORDS = {
+    name: words
+    for module in (people, individuals, things, lexicon)
+    for name, words in vars(module).items()
+    if name.isupper() and isinstance(words, tuple)
+}
+
+
+def reasons(prompt: str) -> set[str]:
+    return {found.reason for found in decide(prompt, ATTRIBUTES).attributes.values()}
+
+
+def named(prompt: str, attribute: str) -> tuple[str, ...]:
+    return decide(prompt, ATTRIBUTES).attributes[attribute].named
+
+
+def test_a_decision_says_whom_it_found_what_is_named_and_why() -> None:
+    decision = decide("An old police officer in a white van", ATTRIBUTES)
+    assert decision.person == "police officer"
+    assert decision.free == ("gender", "skin")
+    assert decision.attributes["age"].model_dump() == {
+        "act": False,
+        "reason": "named",
+        "named": ("old",),
+    }
+    assert decision.attributes["skin"].model_dump() == {"act": True, "reason": "free", "named": ()}
+
+
+def test_a_decision_is_frozen_and_strict() -> None:
+    decision = decide("a doctor", ATTRIBUTES)
+    with pytest.raises(ValidationError, match="frozen"):
+        decision.person = "nurse"
+    with pytest.raises(ValidationError, match="extra"):
+        GateDecision(person=None, attributes={}, certainty=1)
+
+
+def test_attributes_without_mentions_work_by_their_words() -> None:
+    assert decide("a female doctor", PLAIN).free == ("skin", "age")
+    assert decide("a dark-skinned doctor", PLAIN).free == ("gender", "age")
+    assert decide("a doctor", ()).free == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [
+        ("a doctor", "free"),
+        ("", "no people"),
+        ("a nurse shark", "no people"),
+        ("a beach without people", "no people"),
+        ("two doctors", "several people"),
+        ("a doctor and a nurse", "several people"),
+        ("Marie Curie", "named"),
+        ("King Harald in the snow", "named"),
+        ("Lise Meitner, physicist", "named"),
+    ],
+)
+def test_a_whole_prompt_has_one_reason(prompt: str, reason: str) -> None:
+    assert reasons(prompt) == {reason}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "attribute", "reason", "categories"),
+    [
+        ("a doctor, not a woman", "gender", "negated", ("woman",)),
+        ("a doctor with no beard", "gender", "negated", ("man",)),
+        ("a doctor without a man", "gender", "negated", ("man",)),
+        ("a non-male doctor", "gender", "negated", ("man",)),
+        ("the doctor isn't old", "age", "negated", ("old",)),
+        ("a doctor, neither young nor old", "age", "negated", ("young", "old")),
+        ("a doctor, anything but a man", "gender", "negated", ("man",)),
+        ("not a man but a woman", "gender", "named", ("woman", "man")),
+        ("a 7-year-old violinist", "age", "named", ("young",)),
+        ("a 65 year old violinist", "age", "named", ("old",)),
+        ("a violinist in her late sixties", "age", "named", ("old",)),
+        ("a violinist aged 24", "age", "named", ("young",)),
+        ("the women's champion, a woman", "gender", "named", ("woman",)),
+    ],
+)
+def test_what_is_named_is_left_alone(
+    prompt: str, attribute: str, reason: str, categories: tuple[str, ...]
+) -> None:
+    decision = decide(prompt, ATTRIBUTES).attributes[attribute]
+    assert (decision.act, decision.reason, decision.named) == (False, reason, categories)
+
+
+@pytest.mark.parametrize("word", ["womanly", "Manchester", "manual", "pagan", "cauldron"])
+def test_a_word_inside_another_names_nobody(word: str) -> None:
+    assert decide(f"a {word} scene with a doctor", ATTRIBUTES).free == ALL
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "an old house, a doctor in front of it",
+        "a doctor in a black coat",
+        "white coat doctor",
+        "a doctor in a dark room",
+        "a doctor in a light blue shirt",
+        "a doctor, black and gold coat",
+        "a doctor, dark, moody",
+        "doctor under a young tree",
+        "a black-haired doctor",
+        "a black haired doctor",
+        "an old-school doctor",
+        "old photo of a doctor",
+        "black and white portrait of a doctor",
+        "a doctor in an African village",
+        "a doctor with an old horse",
+        "a doctor with a female cat",
+        "Professor Brown at a desk",
+        "The walls are white. A doctor waits.",
+    ],
+)
+def test_an_adjective_of_something_else_names_nothing(prompt: str) -> None:
+    assert decide(prompt, ATTRIBUTES).free == ALL
+
+
+@pytest.mark.parametrize(
+    ("prompt", "attribute"),
+    [
+        ("old doctor", "age"),
+        ("doctor, old", "age"),
+        ("a doctor (old)", "age"),
+        ("(old:1.3) doctor", "age"),
+        ("the doctor is old", "age"),
+        ("the doctor in the picture looks tired and old", "age"),
+        ("a doctor who is very old", "age"),
+        ("an old, weathered doctor", "age"),
+        ("an old and wise doctor", "age"),
+        ("a young-looking doctor", "age"),
+        ("make the doctor old", "age"),
+        ("a doctor in a hospital, rain, old", "age"),
+        ("a black doctor", "skin"),
+        ("a doctor who is black", "skin"),
+        ("a doctor, black, in an office", "skin"),
+        ("a doctor, whose skin is dark", "skin"),
+        ("a doctor with brown skin", "skin"),
+        ("a doctor of African descent", "skin"),
+    ],
+)
+def test_an_adjective_of_the_person_names_the_attribute(prompt: str, attribute: str) -> None:
+    assert decide(prompt, ATTRIBUTES).free == tuple(name for name in ALL if name != attribute)
+
+
+def test_several_attributes_may_be_named() -> None:
+    assert named("a young black woman", "skin") == ("dark",)
+    assert named("a young black woman", "age") == ("young",)
+    assert decide("a young black woman", ATTRIBUTES).free == ()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a man-made lake",
+        "a woman-owned shop",
+        "queen-size bed",
+        "baby clothes on a line",
+        "a doctor's office",
+        "how to cook pasta",
+        "a portrait of a dog",
+        "portrait, fluffy cat",
+        "a pet portrait",
+        "portrait orientation",
+        "a statue of a soldier",
+        "a wooden soldier",
+        "panda mad scientist",
+        "a cat dressed as a king",
+        "a cloud bigger than a man",
+        "an ornate chair for a king",
+        "a sign that says 'doctor'",
+        "a beaver in a hat. He smiles.",
+        "a kitten with its mother",
+        "the alpha male of a wolf pack",
+    ],
+)
+def test_what_only_sounds_like_a_person_is_none(prompt: str) -> None:
+    assert reasons(prompt) == {"no people"}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a portrait, oil on canvas",
+        "someone in the rain",
+        "selfie of a hiker",
+        "a farmer's weathered hands",
+        "a doctor with a patient's chart",
+        "a doctor without patients",
+        "a teacher in front of a chair",
+        "a teacher posing for a photographer",
+        "a farmer and a horse",
+        "a dog with its owner",
+        "a scientist in a lab. The scientist smiles.",
+        "a person, a doctor, in a hallway",
+        "Dr. House in a hospital",
+        "a barista laughs at a joke",
+        "a doctor leaves the hospital",
+        "a soldier guards the gate",
+        "a doctor, art by Greg Rutkowski and Thomas Kinkade",
+        "a doctor in the style of Rembrandt",
+        "a person in a doctor costume",
+        "a doctor dressed as a pirate",
+    ],
+)
+def test_one_person_is_one_person(prompt: str) -> None:
+    assert decide(prompt, ATTRIBUTES).free == ALL
+
+
+@pytest.mark.parametrize(
+    ("prompt", "attribute", "categories"),
+    [
+        ("a horsewoman at a fence", "gender", ("woman",)),
+        ("a stepson in a hammock", "gender", ("man",)),
+        ("a countess at the opera", "gender", ("woman",)),
+        ("a shaman in a hut", "gender", ()),
+        ("a stonemason on a scaffold", "gender", ()),
+        ("a salesperson in a shop", "gender", ()),
+        ("an octogenarian on a bike", "age", ("old",)),
+        ("a newborn in a cradle", "age", ("young",)),
+        ("a doctor, age 71", "age", ("old",)),
+        ("a 24yo doctor", "age", ("young",)),
+    ],
+)
+def test_a_word_names_what_another_names(
+    prompt: str, attribute: str, categories: tuple[str, ...]
+) -> None:
+    assert named(prompt, attribute) == categories
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a Bolivian chef", "a Sri Lankan chef", "a caramel-skinned chef", "an ebony-skinned chef"],
+)
+def test_an_origin_or_a_skin_that_no_recipe_lists_is_left_alone(prompt: str) -> None:
+    assert decide(prompt, ATTRIBUTES).free == ("gender", "age")
+    assert decide("a chef in a Bolivian restaurant", ATTRIBUTES).free == ALL
+
+
+def test_occupations_are_many_and_every_one_is_a_person() -> None:
+    assert len(people.OCCUPATIONS) >= 400
+    for occupation in people.OCCUPATIONS:
+        assert decide(f"a photo of a {occupation}", PLAIN).person == occupation.replace("-", " ")
+        assert decide(f"a photo of a {occupation}'s hat", PLAIN).person is None, occupation
+
+
+def test_the_lists_are_sorted_and_hold_nothing_twice() -> None:
+    for name, words in WORDS.items():
+        assert list(words) == sorted(set(words)), name
+
+
+# The suites: prompts labelled with the attributes on which a careful person would want action.
+
+LINES = {name: read_suite(name) for name in SUITES}
+CLASSES = {name: tuple(dict.fromkeys(line.group for line in LINES[name])) for name in SUITES}
+
+
+def share(rate: Rate) -> float:
+    return rate.wrong / rate.total if rate.total else 0.0
+
+
+def counted(suite: SuiteName, group: str) -> Count:
+    return count(group, [line for line in LINES[suite] if line.group == group], ATTRIBUTES)
+
+
+def test_the_suite_is_large_and_even() -> None:
+    lines = LINES["gate-suite"]
+    assert len(lines) >= 330
+    assert len(CLASSES["gate-suite"]) == 12
+    for group in CLASSES["gate-suite"]:
+        assert sum(line.group == group for line in lines) >= 25, group
+
+
+@pytest.mark.parametrize("group", CLASSES["gate-suite"])
+def test_each_class_of_the_suite(group: str) -> None:
+    found = counted("gate-suite", group)
+    assert found.false_activation.wrong == 0, found.mistakes
+    assert share(found.false_skip) <= 0.05, found.mistakes
+
+
+@pytest.mark.parametrize("suite", ["gate-suite", "gate-unseen"])
+def test_a_whole_suite_is_within_its_bounds(suite: SuiteName) -> None:
+    found = count(suite, LINES[suite], ATTRIBUTES)
+    assert share(found.false_activation) <= 0.01, found.mistakes
+    assert share(found.false_skip) <= 0.02, found.mistakes
+
+
+@pytest.mark.parametrize("group", CLASSES["gate-unseen"])
+def test_each_class_of_what_was_unseen(group: str) -> None:
+    found = counted("gate-unseen", group)
+    assert share(found.false_activation) <= 0.04, found.mistakes
+    assert share(found.false_skip) <= 0.07, found.mistakes
+
+
+@pytest.mark.parametrize("name", shipped_prompt_sets())
+def test_prompt_sets_are_acted_on_as_their_form_says(name: str) -> None:
+    found = count(name, label_prompt_set(name), ATTRIBUTES)
+    assert share(found.false_activation) <= 0.01, found.mistakes
+    assert share(found.false_skip) <= 0.02, found.mistakes
+
+
+def test_case_does_not_matter() -> None:
+    for line in chain(*LINES.values()):
+        free = decide(line.prompt, ATTRIBUTES).free
+        assert decide(line.prompt.upper(), ATTRIBUTES).free == free, line.prompt
+        assert decide(line.prompt.title(), ATTRIBUTES).free == free, line.prompt
+
+
+VOCABULARY = sorted(
+    {
+        *(word for words in WORDS.values() for word in words[::9]),
+        *("old", "woman", "black", "doctor's", "nurses'", "non-", "70", "year", ",", ".", "“", "#"),
+    },
+    key=str,
+)
+phrases = st.lists(st.sampled_from([word for word in VOCABULARY if isinstance(word, str)])).map(
+    " ".join
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(prompt=st.one_of(st.text(), phrases))
+def test_any_text_has_a_decision(prompt: str) -> None:
+    decision = decide(prompt, ATTRIBUTES)
+    assert tuple(decision.attributes) == ALL
+    for found in decision.attributes.values():
+        assert found.act == (found.reason == "free")
+        assert not (found.act and (found.named or decision.person is None))
+
+
+@settings(max_examples=100, deadline=None)
+@given(prompt=st.one_of(st.text(st.characters(max_codepoint=127)), phrases))
+def test_upper_case_is_read_like_lower_case(prompt: str) -> None:
+    assert decide(prompt.upper(), ATTRIBUTES) == decide(prompt.lower(), ATTRIBUTES)
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "1", "'", "-", ", ", "old ", "old, ", "doctor ", "portrait of ", "he ", 'says "']
+)
+def test_a_long_prompt_takes_no_time(unit: str) -> None:
+    decide("a doctor", ATTRIBUTES)  # compiles the tables
+    prompt = (unit * 10_000)[:10_000]
+    start = time.process_time()
+    decide(prompt, ATTRIBUTES)
+    assert time.process_time() - start < 1

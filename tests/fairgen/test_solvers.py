@@ -1,0 +1,134 @@
+"""Solvers by rows equal diffusers' schedulers, also with every row at another step."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    SchedulerMixin,
+)
+from torch import Tensor
+
+from fairgen.solvers import Solver, advance, ddim, solver_of
+
+NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+PREDICTIONS = ("epsilon", "v_prediction")
+
+
+def ddim_scheduler(**config: object) -> DDIMScheduler:
+    return DDIMScheduler(**NOISE, clip_sample=False, steps_offset=1, **config)
+
+
+SCHEDULERS: dict[str, Callable[[], SchedulerMixin]] = {
+    f"ddim {prediction} {spacing}": lambda p=prediction, s=spacing, last=last: ddim_scheduler(
+        prediction_type=p, timestep_spacing=s, set_alpha_to_one=last
+    )
+    for prediction in PREDICTIONS
+    for spacing, last in (("leading", False), ("trailing", True), ("linspace", False))
+} | {
+    f"dpm {prediction} {options}": lambda p=prediction, o=options: DPMSolverMultistepScheduler(
+        **NOISE, prediction_type=p, **o
+    )
+    for prediction in PREDICTIONS
+    for options in (
+        {},
+        {"timestep_spacing": "trailing"},
+        {"timestep_spacing": "leading", "steps_offset": 1},
+        {"use_karras_sigmas": True},
+    )
+} | {
+    f"{kind.__name__} {prediction} {options}": lambda k=kind, p=prediction, o=options: k(
+        **NOISE, prediction_type=p, **o
+    )
+    for kind in (EulerDiscreteScheduler, EulerAncestralDiscreteScheduler)
+    for prediction in PREDICTIONS
+    for options in (
+        {}, {"timestep_spacing": "trailing"}, {"timestep_spacing": "leading", "steps_offset": 1}
+    )
+} | {
+    "euler karras": lambda: EulerDiscreteScheduler(**NOISE, use_karras_sigmas=True),
+    "lcm": lambda: LCMScheduler(**NOISE, clip_sample=False),
+    "lcm v": lambda: LCMScheduler(**NOISE, clip_sample=False, prediction_type="v_prediction"),
+    "flow": FlowMatchEulerDiscreteScheduler,
+    "flow shifted": lambda: FlowMatchEulerDiscreteScheduler(shift=3.0),
+}  # fmt: skip
+
+
+def prediction(x: Tensor, t: Tensor) -> Tensor:
+    """A stand-in denoiser that depends on the state and the time step."""
+    return torch.tanh(x + t.view(-1, 1, 1, 1) / 1000)
+
+
+def noise(rows: int) -> Tensor:
+    return torch.randn(rows, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("num_steps", [2, 7, 12, 50])
+def test_a_trajectory_equals_diffusers(name: str, num_steps: int) -> None:
+    theirs = SCHEDULERS[name]()
+    ours = solver_of(SCHEDULERS[name](), num_steps)
+    theirs.set_timesteps(num_steps)
+    assert torch.equal(theirs.timesteps, ours.timesteps)
+    x = noise(3) * getattr(theirs, "init_noise_sigma", 1.0)
+    y = noise(3) * ours.start
+    foreseen = torch.zeros_like(y)
+    generators = [[torch.Generator().manual_seed(row) for row in range(3)] for _ in range(2)]
+    for place, t in enumerate(theirs.timesteps):
+        told = theirs.scale_model_input(x, t) if hasattr(theirs, "scale_model_input") else x
+        options = {"generator": generators[0]} if ours.draws_noise(place) else {}
+        x = theirs.step(prediction(told, t[None]), t, x, **options).prev_sample
+        fresh = [torch.randn(x.shape[1:], generator=g) for g in generators[1]]
+        table = ours.table[[place] * 3]
+        y, foreseen = advance(table, prediction(y, t[None]), y, foreseen, torch.stack(fresh))
+    torch.testing.assert_close(y, x, atol=1e-4, rtol=1e-4)
+
+
+def alone(solver: Solver, x: Tensor) -> Tensor:
+    foreseen = torch.zeros_like(x)
+    for place, t in enumerate(solver.timesteps):
+        x, foreseen = solver.step(prediction(x, t[None]), x, foreseen, torch.full((len(x),), place))
+    return x
+
+
+def test_rows_of_different_solvers_and_lengths_move_by_one_line() -> None:
+    solvers = [solver_of(SCHEDULERS[name](), steps) for name, steps in (
+        ("ddim epsilon leading", 9), ("dpm epsilon {}", 4), ("flow", 6), ("dpm epsilon {}", 12),
+    )]  # fmt: skip
+    start = noise(len(solvers))
+    x, foreseen = start.clone(), torch.zeros_like(start)
+    for turn in range(12):
+        rows = [row for row, solver in enumerate(solvers) if turn < solver.num_steps]
+        table = torch.stack([solvers[row].table[turn] for row in rows])
+        t = torch.stack([solvers[row].timesteps[turn].float() for row in rows])
+        x[rows], foreseen[rows] = advance(table, prediction(x[rows], t), x[rows], foreseen[rows])
+    for row, solver in enumerate(solvers):
+        torch.testing.assert_close(x[[row]], alone(solver, start[[row]]), atol=1e-5, rtol=1e-5)
+
+
+def test_ddim_takes_the_noise_schedule_of_any_scheduler() -> None:
+    dpm = DPMSolverMultistepScheduler(**NOISE, timestep_spacing="trailing")
+    same = ddim_scheduler(timestep_spacing="trailing", set_alpha_to_one=True)
+    torch.testing.assert_close(ddim(dpm, 10).table, ddim(same, 10).table)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        (ddim_scheduler(prediction_type="sample"), "got 'sample', allowed are epsilon, v_pred"),
+        (DPMSolverMultistepScheduler(**NOISE, solver_order=3), "solver_order: got 3, allowed is 2"),
+        (DPMSolverMultistepScheduler(**NOISE, algorithm_type="sde-dpmsolver++"), "algorithm_type"),
+        (EulerDiscreteScheduler(**NOISE, final_sigmas_type="sigma_min"), "final_sigmas_type"),
+        (PNDMScheduler(**NOISE), "got PNDMScheduler, allowed are DDIM"),
+    ],
+)
+def test_another_solver_is_refused(scheduler: SchedulerMixin, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        solver_of(scheduler, 5)

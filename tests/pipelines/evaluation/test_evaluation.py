@@ -1,0 +1,132 @@
+"""The summary of scored prompts, and the tables and pictures that follow from it."""
+
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from fairgen.judging.scoring import PromptScore, Seen
+from pipelines.evaluation.evaluation import Evaluation, summarise
+from pipelines.evaluation.report import hit_rate_table_of, judges_table_of, table_of, write_report
+from pipelines.recipe.recipe import Recipe, load_recipe
+
+N = 4
+
+
+def score(system: str, concept: str, women: int, asked: bool, glasses: int = 0) -> PromptScore:
+    """Return a score with so many women first, half of the pictures old, asked for two women."""
+    return PromptScore(
+        system=system, concept=concept, num_images=N,
+        asked={"gender": [0, 0, 1, 1] if asked else [], "age": [0, 1, 0, 1] if asked else [],
+               "glasses": []},
+        seen={"gender": [0] * women + [1] * (N - women), "age": [0, 1, 0, 1],
+              "glasses": [1] * glasses + [0] * (N - glasses)},
+        soft={"gender": [women / N, 1 - women / N], "age": [0.5, 0.5], "glasses": [1.0, 0.0]},
+        recognised=[True, True, True, concept == "nurse"], clip_t=[0.25] * N, ssim=[0.5] * N,
+        psnr=[20.0] * N, clip_i=[0.75] * N,
+        spread={"woman": 0.6, "man": 0.3, "old": 0.4, "woman,young": 0.2}
+        if asked else {"woman": 0.2, "old": 0.8, "woman,young": 0.4},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def recipe(write_recipe: Callable[..., Path]) -> Recipe:
+    return load_recipe(
+        write_recipe(
+            concepts={"train": ["nurse", "firefighter", "teacher"], "held_out": ["doctor"]},
+            evaluation={"joints": [["gender", "age"]]},
+        )
+    )
+
+
+@pytest.fixture
+def evaluation(recipe: Recipe) -> Evaluation:
+    scores = []
+    for concept, women in (("doctor", 0), ("nurse", 4)):
+        scores += [
+            score("base", concept, women, asked=False),
+            score("iid", concept, 1, asked=True),
+            score("fairgen", concept, 2 if concept == "nurse" else 1, asked=True, glasses=2),
+        ]
+    return summarise(recipe, scores, {"car": True})
+
+
+def test_fairness_is_the_mean_over_prompts_not_the_pooled_one(evaluation: Evaluation) -> None:
+    base = evaluation.fairness["gender"]["base"]  # no woman of doctors, all of nurses: pooled fair
+    assert base.fd == pytest.approx(2**0.5 / 2) and base.dev_rat == 1
+    assert evaluation.fairness["gender"]["fairgen"].fd == pytest.approx(2**0.5 / 8)
+    assert base.interval[0] <= base.fd <= base.interval[1]
+    assert base.soft_fd == pytest.approx(base.fd) and base.parity_gap == 1
+    assert base.kl == pytest.approx(math.log(2))
+    assert set(evaluation.fairness) == {"gender", "age", "gender x age"}
+    assert evaluation.fairness["age"]["base"].fd == 0
+
+
+def test_hit_rates_tell_trained_from_held_out_concepts(evaluation: Evaluation) -> None:
+    assert (evaluation.trained, evaluation.held_out) == (["nurse"], ["doctor"])
+    assert evaluation.hit_rate("gender", "woman", "trained") == 1
+    assert evaluation.hit_rate("gender", "woman", "held_out") == 0.5
+    assert evaluation.hit_rate("gender", "woman", "all") == 0.75
+
+
+def test_preservation_names_what_moved_though_nobody_asked(evaluation: Evaluation) -> None:
+    assert evaluation.preservation["base"].drift == {"glasses": 0}
+    assert evaluation.preservation["fairgen"].drift == {"glasses": pytest.approx(0.5 * 2**0.5)}
+    assert evaluation.preservation["fairgen"].recognised == 7 / 8
+    assert evaluation.preservation["base"].diversity == 1
+    assert evaluation.preservation["fairgen"].diversity == pytest.approx((3 + 0.5) / 2)
+    assert evaluation.preservation["fairgen"].cell_diversity == 0.5
+
+
+def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, format="PNG")
+    shown = {
+        concept: {system: [picture.getvalue()] * 2 for system in ("base", "iid", "fairgen")}
+        for concept in ("doctor", "nurse")
+    }
+    write_report(evaluation, shown, tmp_path)
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    found = content["fairness"]["gender x age"]["iid"]
+    assert {"fd", "interval", "floor", "n", "prompts"} <= set(found) and found["n"] == N
+    assert Evaluation.model_validate(content) == evaluation
+    for name in ("grid.png", "bars.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.width > 400 and len(image.convert("RGB").getcolors(1 << 24) or []) > 3
+
+
+def test_a_second_judge_measures_beside_the_first(recipe: Recipe) -> None:
+    """It calls the last picture of a nurse a woman, and all else as the first judge does."""
+    scores = []
+    for system, asked in (("base", False), ("fairgen", True)):
+        for concept in ("doctor", "nurse"):
+            found = score(system, concept, 2, asked)
+            women = [0, 0, 1, 0 if concept == "nurse" else 1]
+            second = Seen(seen=found.seen | {"gender": women}, soft=found.soft)
+            scores.append(found.model_copy(update={"second": second}))
+    both = summarise(recipe, scores, {})
+    assert both.fairness["gender"]["fairgen"].fd == 0
+    assert both.second_fairness["gender"]["fairgen"].fd == pytest.approx(2**0.5 / 8)
+    assert both.agreement["fairgen"]["age"].share == 1
+    gender = both.agreement["fairgen"]["gender"]
+    assert (gender.share, gender.n) == (7 / 8, 8) and gender.kappa == pytest.approx(0.75)
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(judges_table_of(both))
+    text = console.export_text()
+    assert "0.875" in text and "kappa 0.75" in text and "FD gender x age" in text
+    assert Evaluation.model_validate_json(both.model_dump_json()) == both
+    once = [found.model_copy(update={"second": None}) for found in scores]
+    assert summarise(recipe, once, {}).agreement == {}
+
+
+def test_the_tables_show_every_target_and_category(evaluation: Evaluation) -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(table_of(evaluation), hit_rate_table_of(evaluation))
+    text = console.export_text()
+    for expected in ("gender x age", "0.707", "floor", "drift glasses", "gender woman", "0.750"):
+        assert expected in text

@@ -1,0 +1,238 @@
+"""Recipes: every shipped one loads, and a wrong one says which field, what it got and what is
+allowed.
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from pipelines.recipe.recipe import Recipe, load_recipe
+from tests.pipelines.conftest import SHIPPED
+
+EVALUATION = {
+    "target": {"gender": "uniform", "age": "uniform"},
+    "quick": {"num_images": 2, "concepts": ["doctor"]},
+    "full": {"num_images": 2, "concepts": ["nurse"]},
+}
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.registered_name("gender", "woman") == f"{recipe.registry.prefix}-gender-woman"
+    assert recipe.adapter_names("age") == ("age-young", "age-old")
+    assert recipe.attribute("gender").category("woman").word == "female"
+
+
+def test_what_ships_may_be_named(write_recipe: Callable[..., Path]) -> None:
+    content = yaml.safe_load(write_recipe().read_text())
+    path = write_recipe()
+
+    def load(**changes: object) -> Recipe:
+        path.write_text(yaml.safe_dump(content | changes))
+        return load_recipe(path)
+
+    named = load(attributes=["gender", content["attributes"][1]])
+    assert named.attributes == load_recipe(write_recipe()).attributes
+    concepts = {"train": "occupations-36", "held_out": "occupations-50"}
+    spelt = load(concepts=concepts, evaluation=EVALUATION, comparison=None, ablation=None).concepts
+    assert len(spelt.train) == 36 and len(spelt.held_out) == 50 and "doctor" in spelt.held_out
+    for changes, message in (
+        ({"attributes": ["../gender"]}, r"attributes: got '\.\./gender', shipped are \['age', "),
+        ({"concepts": {"train": "cats"}}, r"concepts\.train: prompt set: got 'cats', shipped are"),
+        ({"concepts": {"train": "no-people"}}, "got 'no-people', allowed are sets of concepts"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(**changes)
+
+
+def test_another_base_is_taken_in_place_of_the_recipe_s(
+    write_recipe: Callable[..., Path], tiny_base: Path, tmp_path: Path
+) -> None:
+    path = write_recipe()
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    assert load_recipe(path, base=str(other)).base_path == str(other)
+    for base, message in (
+        (
+            str(tmp_path / "nothing"),
+            "which is no folder; allowed are a folder that save_pretrained",
+        ),
+        ("nobody/no-model", "got 'nobody/no-model', which cannot be loaded"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_recipe(path, base=base).load_base()
+    half = load_recipe(write_recipe(loading={"dtype": "bfloat16"}), base=str(other)).load_base()
+    assert half.unet.dtype == half.text_encoder.dtype == torch.bfloat16
+    (other / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"base: got '.*other', which cannot be loaded: .*"):
+        load_recipe(path, base=str(other)).load_base()
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, category_eta, category_scale, rank"),
+        ("discovery", {"rank": 0}, "discovery.rank: got 0, allowed is greater than"),
+        ("overrides", {"height": {"eta": 1.0}}, "overrides: got ['height'], allowed are ['gender', 'age']"),
+        ("in_company", {"num_updates": 0}, "in_company.num_updates: got 0, allowed is greater than"),
+        ("in_company", {"updates": 9}, "in_company.updates: got 9 for an unknown field"),
+        ("overrides", {"age": {"eta": 0}}, "overrides.age.eta: got 0, allowed is greater than"),
+        ("overrides", {"age": {"category_eta": {"child": 1.0}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
+        ("overrides", {"age": {"category_eta": {"old": 0}}}, "overrides.age.category_eta.old: got 0, allowed is greater than"),
+        ("overrides", {"age": {"in_company": {"category_eta": {"child": 1.0}}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
+        ("overrides", {"age": {"in_company": {"category_scale": {"child": 1.0}}}}, "overrides.age.category_scale: got ['child'], allowed are ['young', 'old']"),
+        ("overrides", {"age": {"in_company": {"rank": 0}}}, "overrides.age.in_company.rank: got 0, allowed is greater than"),
+        ("overrides", {"age": {"in_company": 7}}, "overrides.age.in_company: got 7, allowed is dictionary"),
+        ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
+        ("generation", {"scheduler": "heun"}, "generation.scheduler: got 'heun', allowed is 'own', 'ddim'"),
+        ("generation", {"steps": "many"}, "generation.steps: got 'many', allowed is"),
+        ("jobs", {"use_gpu": "always"}, "jobs.use_gpu"),
+        ("registry", {"prefix": None}, "registry.prefix: got None"),
+        ("thresholds", {"height": {"max_fd": 0.1, "min_hit_rate": 0.9}}, "allowed are exactly the attributes"),
+        ("thresholds", {"age": {"max_fd": 9, "min_hit_rate": 1}}, "thresholds.age.max_fd: got 9, allowed is less"),
+        ("concepts", {"held_out": ["doctor"]}, "concepts.held_out: got ['doctor'], which train holds too"),
+        ("evaluation", {"joints": [["gender", "height"]]}, "evaluation.joints: got ['height'], allowed are ['gender', 'age']"),
+        ("evaluation", {"quick": {"num_images": 4, "concepts": ["pope"]}}, "evaluation.quick.concepts: got ['pope']"),
+        ("comparison", {"sweep": {"num_images": 4, "concepts": ["pope"]}}, "comparison.sweep.concepts: got ['pope']"),
+        ("comparison", {"calibration": {"num_images": 4, "concepts": ["pope"]}}, "comparison.calibration.concepts: got ['pope']"),
+        ("comparison", {"explicit": ["a woman"]}, "explicit: got 'a woman', allowed are texts with one {concept}"),
+        ("ablation", {"attribute": "height"}, "ablation.attribute: got 'height', allowed are ['gender', 'age']"),
+        ("ablation", {"settings": {"rank": [0]}}, "ablation.settings.rank: got 0, allowed is greater than"),
+        ("ablation", {"settings": {"bank": [1]}}, "ablation.settings.bank: got 1"),
+        ("comparison", {"condition_concepts": ["pope"]}, "comparison.condition_concepts: got ['pope']"),
+        ("comparison", {"phrases": ["a happy person"]}, "phrases: got 'a happy person', allowed are texts with one {concept}"),
+        ("comparison", {"quick": {"num_images": 4, "training_share": 0}}, "comparison.quick.training_share: got 0, allowed is greater than"),
+        ("evaluation", {"target": {"gender": {"woman": 0.5, "man": 0.4}}}, "evaluation.target: .*0\\.9"),
+        ("evaluation", {"target": {"gender": {"woman": 0.5, "mann": 0.5}}}, "evaluation.target: .*mann.*man"),
+        ("evaluation", {"target": {"height": "uniform"}}, "evaluation.target: .*height.*gender"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    write_recipe: Callable[..., Path], section: str, change: dict, message: str
+) -> None:
+    pattern = message if ".*" in message else re.escape(message)
+    with pytest.raises(ValueError, match=pattern):
+        load_recipe(write_recipe(**{section: change}))
+
+
+def test_templates_missing_fields_and_broken_files_are_named(
+    write_recipe: Callable[..., Path],
+) -> None:
+    path = write_recipe()
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "templates": ["a photo of a doctor"]}))
+    with pytest.raises(
+        ValueError, match=r"templates: got 'a photo of a doctor', allowed are texts with one"
+    ):
+        load_recipe(path)
+    path.write_text(
+        yaml.safe_dump({name: part for name, part in content.items() if name != "judge"})
+    )
+    with pytest.raises(ValueError, match="judge: got nothing"):
+        load_recipe(path)
+    path.write_text("name: [x")
+    with pytest.raises(ValueError, match="no valid YAML"):
+        load_recipe(path)
+    path.write_text("- just\n- a list")
+    with pytest.raises(ValueError, match="got list, allowed is a mapping"):
+        load_recipe(path)
+    with pytest.raises(ValueError, match=r"which is no file; shipped are .*portraits\.yaml"):
+        load_recipe("nowhere.yaml")
+
+
+def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., Path]) -> None:
+    plain = load_recipe(write_recipe())
+    recipe = load_recipe(write_recipe(overrides={"age": {"eta": 1.25}}))
+    assert recipe.discovery_of("age").eta == 1.25
+    assert recipe.discovery_of("gender") == recipe.discovery == plain.discovery
+    assert recipe.recipe_hash != plain.recipe_hash
+    assert recipe.num_rounds == 1
+    both = load_recipe(
+        write_recipe(overrides={"age": {"eta": 1.25}}, in_company={"num_updates": 3})
+    )
+    assert both.num_rounds == 2 and both.recipe_hash != recipe.recipe_hash
+    second = both.discovery_of("age", in_company=True)
+    assert (second.eta, second.num_updates) == (1.25, 3)
+    longer = load_recipe(
+        write_recipe(
+            overrides={"age": {"eta": 1.25, "in_company": {"num_updates": 5}}},
+            in_company={"num_updates": 3, "rank": 2},
+        )
+    )
+    alone, company = longer.discovery_of("age"), longer.discovery_of("age", in_company=True)
+    assert (alone.num_updates, alone.rank) == (plain.discovery.num_updates, plain.discovery.rank)
+    assert (company.eta, company.num_updates, company.rank) == (1.25, 5, 2)
+    assert longer.discovery_of("gender", in_company=True).num_updates == 3
+
+
+def test_second_rounds_run_at_once_or_in_waves_of_every_attribute(
+    write_recipe: Callable[..., Path],
+) -> None:
+    path = write_recipe(in_company={"num_updates": 3})
+    at_once = load_recipe(path)
+    assert at_once.waves == (("gender", "age"),)
+    content = yaml.safe_load(path.read_text())
+
+    def waved(waves: list[list[str]], **sections: object) -> Path:
+        path.write_text(yaml.safe_dump({**content, **sections, "company_waves": waves}))
+        return path
+
+    one_by_one = load_recipe(waved([["age"], ["gender"]]))
+    assert one_by_one.waves == (("age",), ("gender",))
+    assert one_by_one.recipe_hash != at_once.recipe_hash
+    for waves in ([["age"]], [["age"], ["gender", "age"]], [["age", "gender"], ["height"]]):
+        with pytest.raises(ValueError, match=r"company_waves: got .*, allowed is each of"):
+            load_recipe(waved(waves))
+    with pytest.raises(ValueError, match=r"company_waves: got .* beside in_company"):
+        load_recipe(waved([["age"], ["gender"]], in_company=None))
+
+
+def test_a_job_alone_in_its_wave_may_take_more_workers(write_recipe: Callable[..., Path]) -> None:
+    path = write_recipe(in_company={"num_updates": 3}, jobs={"num_workers_alone": 2})
+    content = yaml.safe_load(path.read_text())
+    assert load_recipe(path).num_workers_of("age", in_company=True) == 1
+    path.write_text(yaml.safe_dump({**content, "company_waves": [["age"], ["gender"]]}))
+    recipe = load_recipe(path)
+    assert recipe.num_workers_of("age", in_company=True) == 2
+    assert recipe.num_workers_of("age") == 1
+
+
+def test_the_hash_follows_what_training_depends_on_and_nothing_else(
+    write_recipe: Callable[..., Path], tiny_base: Path
+) -> None:
+    first = load_recipe(write_recipe()).recipe_hash
+    assert (
+        load_recipe(
+            write_recipe(thresholds={"gender": {"max_fd": 1, "min_hit_rate": 0}})
+        ).recipe_hash
+        == first
+    )
+    assert load_recipe(write_recipe(jobs={"max_failures": 9})).recipe_hash == first
+    assert load_recipe(write_recipe(discovery={"eta": 1.5})).recipe_hash != first
+    assert (
+        load_recipe(
+            write_recipe(concepts={"train": ["doctor", "nurse", "firefighter", "teacher", "judge"]})
+        ).recipe_hash
+        != first
+    )
+    weights = next((tiny_base / "unet").glob("*.safetensors"))
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    try:
+        assert load_recipe(write_recipe()).recipe_hash != first
+    finally:
+        weights.write_bytes(before)
+
+
+def test_shipped_recipes_are_found_from_anywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Path(load_recipe("pipelines/recipes/portraits.yaml").base_path).is_absolute()

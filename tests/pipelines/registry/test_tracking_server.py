@@ -1,0 +1,76 @@
+"""The local MLflow server lives as long as its run, also when the run is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.registry.tracking_server import check_answers, free_port, tracking_server
+
+
+def servers_over(store: Path) -> list[psutil.Process]:
+    """Return the processes whose command line names the store, their workers included."""
+    parents = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(store / "mlflow.db") in part for part in process.info["cmdline"] or [])
+    ]
+    return [process for parent in parents for process in (parent, *parent.children(recursive=True))]
+
+
+def test_the_environment_goes_before_a_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
+    with tracking_server(tmp_path) as uri:
+        assert uri == "http://tracking.example:5000"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_where_nobody_answers_is_told_before_anything_is_trained() -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ValueError, match=f"MLFLOW_TRACKING_URI: got '{nowhere}', which does not"):
+        check_answers(nowhere)
+    check_answers("databricks://profile")  # that asks another way
+
+
+@pytest.mark.slow
+def test_a_server_is_stopped_with_its_run(tmp_path: Path) -> None:
+    with tracking_server(tmp_path) as uri:
+        check_answers(uri)
+        assert urllib.request.urlopen(f"{uri}/health", timeout=5).read() == b"OK"
+        assert len(servers_over(tmp_path)) >= 2
+    assert servers_over(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_a_server_is_stopped_when_its_run_is_killed(tmp_path: Path) -> None:
+    script = """
+        import sys, time
+        from pathlib import Path
+        from pipelines.registry.tracking_server import tracking_server
+        with tracking_server(Path(sys.argv[1])):
+            print("up", flush=True)
+            time.sleep(600)
+    """
+    run = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], stdout=subprocess.PIPE
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"up\n"
+    found = servers_over(tmp_path)
+    assert found
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    deadline = time.monotonic() + 20
+    while any(process.is_running() for process in found):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,386 @@
+"""The endpoint over HTTP, in this process: OpenAI's client works, bad input gets its reason."""
+
+import asyncio
+import base64
+import json
+import re
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
+
+from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.serve import build, deployments
+from pipelines.serve.files import read_provenance
+from pipelines.serve.settings import DoorConfig, ServeSettings
+from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.registered import register_champions
+from tests.tiny import tiny_pipeline
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served_recipe(
+    tracking_uri: str, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory,
+    make_recipe: Callable[..., Path],
+) -> Recipe:  # fmt: skip
+    folder = tmp_path_factory.mktemp("served")
+    recipe = load_recipe(make_recipe(folder, "served"))
+    register_champions(tracking_uri, recipe, folder / "first", seed=1)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def endpoint(tracking_uri: str, served_recipe: Recipe) -> Iterator[Endpoint]:
+    yield from open_endpoint(served_recipe, tracking_uri=tracking_uri)
+
+
+def test_the_official_client_gets_pictures_in_the_prescribed_distribution(
+    endpoint: Endpoint,
+) -> None:
+    pictures = endpoint.generate(n=8, fairness={"gender": "uniform", "age": {"old": 1.0}}, seed=5)
+    records = [picture.provenance for picture in pictures]
+    assert Counter(record["categories"]["gender"] for record in records) == {"woman": 4, "man": 4}
+    assert {record["categories"]["age"] for record in records} == {"old"}
+    assert [record["seed"] for record in records] == list(range(5, 13))
+    for picture in pictures:
+        content = base64.b64decode(picture.b64_json)
+        assert content.startswith(b"\x89PNG")
+        inside = read_provenance(content)
+        assert inside is not None and inside.model_dump(mode="json") == picture.provenance
+        assert {adapter["version"] for adapter in picture.provenance["adapters"]} == {"1"}
+        assert picture.provenance["probability"] == 0.5
+        assert picture.provenance["gate"]["person"] == "doctor"
+
+
+def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
+    seen = Counter(
+        endpoint.generate("a photo of a pilot", fairness={"gender": "uniform"})[0].provenance[
+            "categories"
+        ]["gender"]
+        for _ in range(6)
+    )
+    assert seen == {"woman": 3, "man": 3}
+
+
+def test_calibration_makes_up_for_measured_misses(tracking_uri: str, served_recipe: Recipe) -> None:
+    """The champions hit 97 of 100: to show a quarter women, 0.22 / 0.94 of the pictures are asked
+    to. An attribute that the prompt names is not asked at all, calibrated or not.
+    """
+    ask = {"gender": {"woman": 0.25, "man": 0.75}, "age": {"old": 1.0}}
+    for endpoint in open_endpoint(served_recipe, tracking_uri=tracking_uri, calibrate=True):
+        records = [
+            picture.provenance
+            for _ in range(4)
+            for picture in endpoint.generate("an old chef", n=16, fairness=ask)
+        ]
+        women = [record for record in records if record["categories"] == {"gender": "woman"}]
+        assert abs(len(women) - 64 * 0.22 / 0.94) < 1
+        assert women[0]["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
+
+
+def test_the_deployed_indicator_calibrates_when_it_is_set_to(
+    make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = ServeSettings(recipe=make_recipe(tmp_path, "set"), calibrate=True)
+    measured = {"gender": {"woman": {"woman": 0.8, "man": 0.2}, "man": {"woman": 0, "man": 1}}}
+    ask = "a chef", 5, {"gender": {"woman": 0.4, "man": 0.6}}, measured
+    found = asyncio.run(deployments.Indicator(settings).assign(*ask))
+    for picture in found.pictures:
+        assert picture.probability == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("siblings", [False, True])
+def test_a_sibling_s_champions_are_served_where_the_recipe_says_so(
+    tracking_uri: str, served_recipe: Recipe, tmp_path: Path, siblings: bool
+) -> None:
+    tiny_pipeline(seed=1).save_pretrained(tmp_path)
+    loading = served_recipe.loading.model_copy(update={"siblings": siblings})
+    other = served_recipe.model_copy(update={"base": str(tmp_path), "loading": loading})
+    for endpoint in open_endpoint(other, tracking_uri=tracking_uri):
+        served = endpoint.backend.generator.served
+        assert sorted(served) == (["age", "gender"] if siblings else [])
+
+
+def test_a_refused_request_does_not_count_in_the_ledger(endpoint: Endpoint) -> None:
+    ask = {"fairness": {"gender": "uniform"}}
+    body = {"prompt": "a farmer", "size": "17x16"} | ask
+    seen = []
+    for _ in range(6):
+        assert endpoint.post(json.dumps(body).encode())[0] == 400
+        seen.append(endpoint.generate("a farmer", **ask)[0].provenance["categories"]["gender"])
+    for prefix in range(1, 7):
+        assert abs(seen[:prefix].count("woman") - prefix / 2) < 1
+
+
+def test_without_fairness_the_default_is_uniform_and_off_is_the_base(endpoint: Endpoint) -> None:
+    categories = [p.provenance["categories"] for p in endpoint.generate("a chef", n=4)]
+    assert Counter(c["gender"] for c in categories) == {"woman": 2, "man": 2}
+    assert Counter(c["age"] for c in categories) == {"young": 2, "old": 2}
+    off = endpoint.generate("a chef", seed=3, fairness="off")[0]
+    base = endpoint.client.images.generate(
+        model="served-base", prompt="a chef", extra_body=OPTIONS | {"seed": 3}
+    ).data[0]
+    assert off.provenance["categories"] == {} == base.provenance["categories"]
+    assert off.provenance["adapters"] == []
+    pixels = [base64.b64decode(picture.b64_json) for picture in (off, base)]
+    assert read_provenance(pixels[0]) is not None
+
+
+def test_the_same_seed_is_the_same_picture(endpoint: Endpoint) -> None:
+    ask = {"seed": 11, "fairness": {"gender": {"woman": 1.0}}}
+    first, again = (endpoint.generate("a judge", **ask)[0].b64_json for _ in range(2))
+    assert first == again
+
+
+def test_what_the_prompt_names_is_left_alone_and_said(endpoint: Endpoint) -> None:
+    named = endpoint.generate("a photo of a female doctor", n=2)
+    for picture in named:
+        assert set(picture.provenance["categories"]) == {"age"}
+        gate = picture.provenance["gate"]["attributes"]["gender"]
+        assert (gate["act"], gate["reason"], gate["named"]) == (False, "named", ["woman"])
+    thing = endpoint.generate("a photo of a car")[0].provenance
+    assert thing["categories"] == {} and thing["gate"]["attributes"]["age"]["reason"] == "no people"
+
+
+def test_pictures_stream_from_partial_to_completed(endpoint: Endpoint) -> None:
+    events = list(
+        endpoint.client.images.generate(
+            prompt="a nurse", n=2, stream=True, partial_images=2,
+            extra_body=OPTIONS | {"num_inference_steps": 6},
+        )
+    )  # fmt: skip
+    kinds = Counter(event.type for event in events)
+    assert kinds == {"image_generation.partial_image": 4, "image_generation.completed": 2}
+    for index in (0, 1):
+        own = [event for event in events if event.index == index]
+        assert [e.partial_image_index for e in own[:-1]] == [0, 1]
+        assert own[-1].type == "image_generation.completed" and own[-1].provenance["seed"] >= 0
+
+
+@pytest.mark.parametrize("output_format", ["webp", "jpeg"])
+def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: str) -> None:
+    answer = endpoint.client.images.generate(
+        prompt="a nurse", output_format=output_format, output_compression=80, extra_body=OPTIONS
+    )
+    assert answer.output_format == output_format and answer.size == "16x16"
+    inside = read_provenance(base64.b64decode(answer.data[0].b64_json))
+    assert inside is not None and inside.prompt == "a nurse"
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"n": 0}, "n", "greater than or equal to 1"),
+        ({"n": 17}, "n", "got 17, allowed are at most 16"),
+        ({"prompt": ""}, "prompt", "at least 1 character"),
+        ({"prompt": "x" * 81}, "prompt", "allowed are at most 80"),
+        ({"prompt": 7}, "prompt", "valid string"),
+        ({"size": "huge"}, "size", "allowed are 'auto' and WIDTHxHEIGHT"),
+        ({"size": "17x16"}, "size", "size: got 17x16, allowed are multiples of 4"),
+        ({"size": "128x128"}, "size", "got 128, allowed are at most 64"),
+        ({"num_inference_steps": 21}, "num_inference_steps", "allowed are at most 20"),
+        ({"guidance_scale": -0.5}, "guidance_scale", "greater than or equal to 0"),
+        ({"response_format": "url"}, "response_format", "b64_json"),
+        ({"seed": -1}, "seed", "greater than or equal to 0"),
+        ({"etta": 1}, "etta", "unknown field; allowed are prompt"),
+        ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', 'uniform' or a table"),
+        ({"fairness": {"height": "uniform"}}, "fairness", "got ['height'], allowed are ['age', 'g"),
+        ({"fairness": {"gender": {"woman": 0.7}}}, "gender", "sum to 0.7, allowed is a sum of 1"),
+        ({"fairness": {"gender": {"child": 1}}}, "gender", "got ['child'], allowed are ['woman'"),
+        ({"fairness": {"joint": {"woman,old": 2}}}, None, "allowed are shares"),
+        ({"fairness": {}}, "fairness", "got nothing"),
+    ],
+)
+def test_bad_input_is_a_400_that_names_the_field(
+    endpoint: Endpoint, change: dict[str, Any], param: str | None, message: str
+) -> None:
+    body = {"prompt": "a doctor"} | OPTIONS | change
+    status, answer, _ = endpoint.post(json.dumps(body).encode())
+    error = answer["error"]
+    assert status == 400 and error["type"] == "invalid_request_error"
+    assert message in error["message"]
+    assert error["param"] == param
+
+
+def test_the_clients_own_exceptions_come_out(endpoint: Endpoint) -> None:
+    with pytest.raises(BadRequestError, match="allowed are at most 16"):
+        endpoint.generate(n=17)
+    with pytest.raises(NotFoundError, match=r"allowed are \['served', 'served-base'\]"):
+        endpoint.client.images.generate(prompt="a doctor", model="dall-e-3")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"prompt": "a"} x'])
+def test_what_is_no_json_object_is_refused(endpoint: Endpoint, body: bytes) -> None:
+    status, answer, _ = endpoint.post(body)
+    assert status == 400 and answer["error"]["message"]
+
+
+def test_a_body_over_the_limit_is_a_413(endpoint: Endpoint) -> None:
+    status, answer, _ = endpoint.post(json.dumps({"prompt": "x" * 3000}).encode())
+    assert status == 413 and "allowed are 2048" in answer["error"]["message"]
+
+
+def test_unknown_paths_and_methods_are_error_objects(endpoint: Endpoint) -> None:
+    for path, status in (("/v2/images", 404), ("/v1/images/generations", 405)):
+        with pytest.raises(urllib.error.HTTPError) as found:
+            endpoint.get(path)
+        assert found.value.code == status and "error" in json.load(found.value)
+
+
+def test_models_attributes_health_metrics_and_docs(endpoint: Endpoint) -> None:
+    assert [m.id for m in endpoint.client.models.list()] == ["served", "served-base"]
+    attributes = json.loads(endpoint.get("/v1/attributes"))
+    assert [a["name"] for a in attributes] == ["gender", "age"]
+    woman = attributes[0]["categories"][0]
+    assert (woman["name"], woman["adapter"]["version"]) == ("woman", "1")
+    assert woman["confusion"] == {"woman": 0.97, "man": 0.03}
+    assert json.loads(endpoint.get("/health"))["status"] == "ok"
+    endpoint.generate("a judge", fairness={"gender": {"man": 1.0}})
+    page = endpoint.get("/metrics")
+    assert 'fairgen_images_total{attribute="gender",category="man"}' in page
+    process = endpoint.backend.generator.state().process
+    for name, value in {
+        "pictures_waiting": r"0\.0", "batch_rows": r"[2-9]\.0|\d\d\.0", "reloads": r"2\.0",
+        "step_seconds": r"0\.\d+",
+    }.items():  # fmt: skip
+        assert re.search(rf'^fairgen_{name}{{process="{process}"}} ({value})$', page, re.M), page
+    schema = json.loads(endpoint.get("/openapi.json"))
+    assert "/v1/images/generations" in schema["paths"]
+    assert "<html" in endpoint.get("/").lower()
+
+
+def test_answers_are_counted_by_their_status(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> dict[str, float]:
+        page = endpoint.get("/metrics")
+        found = re.findall(r'^fairgen_answers_total{status="(\d+)"} (\S+)$', page, re.M)
+        return {status: float(count) for status, count in found}
+
+    endpoint.generate()
+    endpoint.post(b"{")
+    before = counted()
+    endpoint.generate()
+    list(endpoint.client.images.generate(prompt="a pilot", stream=True, extra_body=OPTIONS))
+    endpoint.post(b"{")
+    endpoint.post(b"x" * (LIMITS.body_bytes + 1))
+    endpoint.get("/v1/models")
+
+    async def broken(_: object) -> None:
+        raise RuntimeError("no ledger")
+
+    monkeypatch.setattr(endpoint.backend, "assign", broken)
+    assert endpoint.post(b'{"prompt": "a pilot"}')[0] == 500
+    after = counted()
+    grown = {status: after[status] - before.get(status, 0.0) for status in after}
+    assert {status: count for status, count in grown.items() if count} == {
+        "200": 2, "400": 1, "413": 1, "500": 1
+    }  # fmt: skip
+
+
+def test_with_api_keys_only_their_holders_are_served(
+    served_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIRGEN_API_KEYS", "first-key,second-key")
+    for endpoint in open_endpoint(served_recipe):
+        for key in ("first-key", "second-key"):
+            client = OpenAI(base_url=f"{endpoint.address}/v1", api_key=key, max_retries=0)
+            assert client.images.generate(prompt="a doctor", extra_body=OPTIONS).data
+        with pytest.raises(AuthenticationError, match="API key is missing or wrong"):
+            endpoint.generate()
+        assert json.loads(endpoint.get("/health"))["status"] == "ok"
+
+
+def test_decisions_are_kept_and_prompts_are_not(
+    tracking_uri: str, served_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    prompt, log = "a portrait of a nurse in Ouagadougou", tmp_path / "decisions.jsonl"
+    for endpoint in open_endpoint(served_recipe, tracking_uri=tracking_uri, decisions=log):
+        endpoint.generate(prompt, n=2, seed=3, fairness={"gender": "uniform"})
+        list(endpoint.client.images.generate(prompt=prompt, stream=True, extra_body=OPTIONS))
+        endpoint.post(json.dumps({"prompt": prompt, "n": 99}).encode())
+    first, second = (json.loads(line) for line in log.read_text().splitlines())
+    assert first["delivered"] == 2 and first["caller"] == "127.0.0.1"
+    assert [picture["seed"] for picture in first["pictures"]] == [3, 4]
+    assert {p["categories"]["gender"] for p in first["pictures"]} == {"woman", "man"}
+    assert sorted(first["adapters"]) == ["served-gender-man 1", "served-gender-woman 1"]
+    assert second["delivered"] == 1 and second["prompt_sha256"] == first["prompt_sha256"]
+    assert "Ouagadougou" not in caplog.text + log.read_text()
+
+
+def test_a_decision_that_cannot_be_kept_costs_no_picture(
+    served_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for endpoint in open_endpoint(served_recipe, decisions=tmp_path):  # a folder takes no line
+        assert len(endpoint.generate(n=2)) == 2
+    assert "a decision is not logged" in caplog.text
+
+
+@pytest.mark.parametrize("open_to", [(), ("https://page.example",)])
+def test_pages_of_other_hosts_read_answers_only_where_they_are_named(
+    served_recipe: Recipe, open_to: tuple[str, ...]
+) -> None:
+    asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
+    for endpoint in open_endpoint(served_recipe, door=DoorConfig(cors_origins=open_to)):
+        url = f"{endpoint.address}/v1/images/generations"
+        request = urllib.request.Request(url, headers=asked, method="OPTIONS")
+        try:
+            allowed = urllib.request.urlopen(request).headers["Access-Control-Allow-Origin"]
+        except urllib.error.HTTPError as error:
+            allowed = error.headers["Access-Control-Allow-Origin"]
+        assert allowed == (open_to[0] if open_to else None)
+
+
+def test_overload_is_a_429_that_says_when_to_come_back(served_recipe: Recipe) -> None:
+    limits = LIMITS.model_copy(update={"queued_images": 2})
+    for endpoint in open_endpoint(served_recipe, limits=limits):
+        status, answer, headers = endpoint.post(b'{"prompt": "a doctor", "n": 3}')
+        assert status == 429 and answer["error"]["type"] == "rate_limit_error"
+        assert int(headers["retry-after"]) > 0
+
+
+def test_a_request_that_takes_too_long_is_a_408_and_frees_its_rows(served_recipe: Recipe) -> None:
+    limits = LIMITS.model_copy(update={"timeout_s": 0.05})
+    for endpoint in open_endpoint(served_recipe, limits=limits):
+        body = {"prompt": "a doctor", "n": 16, "num_inference_steps": 20}
+        status, answer, _ = endpoint.post(json.dumps(body).encode())
+        assert status == 408 and answer["error"]["type"] == "timeout_error"
+        engine = endpoint.backend.generator.engine
+        for _ in range(200):
+            if not engine.pending:
+                break
+            endpoint.get("/health")
+        assert engine.pending == 0
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "of_cluster", "taken"),
+    [
+        (2.0, None, None, 1),
+        (0.0, None, None, 0),
+        (2.0, 0.5, "1", 0.5),
+        (0.0, None, "1", 1),
+        (2.0, None, "0", 0),
+    ],
+)
+def test_a_generator_takes_a_gpu_where_there_is_one_or_the_cluster_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    had: float,
+    wanted: float | None,
+    of_cluster: str | None,
+    taken: float,
+) -> None:
+    if of_cluster is not None:
+        monkeypatch.setenv("FAIRGEN_GPUS_PER_REPLICA", of_cluster)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": had} if had else {})
+    gateway = build(ServeSettings(gpus_per_replica=wanted))._bound_deployment
+    generator = gateway.init_args[2]._bound_deployment
+    assert generator.ray_actor_options["num_gpus"] == taken

@@ -1,0 +1,403 @@
+"""The page at `/`, driven in a headless browser by a person's path, over the real services."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from pipelines.recipe.recipe import Recipe, RegistryConfig, load_recipe
+from pipelines.serve.files import read_provenance
+from pipelines.serve.gateway import create_app
+from pipelines.serve.schemas import Provenance
+from pipelines.serve.settings import Limits, ServeSettings
+from tests.pipelines.browser import headless_browser
+from tests.pipelines.conftest import SHIPPED
+from tests.pipelines.in_process import InProcess, listening
+from tests.pipelines.registered import register_champions
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running server: its address, and the services behind it."""
+
+    address: str
+    backend: InProcess
+    recipe: Recipe
+    settings: ServeSettings
+
+
+@dataclass(frozen=True)
+class Page:
+    """The open page, and what a person does with it."""
+
+    driver: webdriver.Chrome
+
+    def open(self, address: str) -> "Page":
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        self.driver.get(address)
+        self.wait(lambda: self.one("#attributes").get_attribute("aria-busy") == "false")
+        return self
+
+    def wait(self, happened: Callable[[], object]) -> None:
+        WebDriverWait(self.driver, TIMEOUT_S, poll_frequency=0.1).until(lambda _: happened())
+
+    def one(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str) -> str:
+        return self.one(selector).text
+
+    def texts(self, selector: str) -> list[str]:
+        return [found.text for found in self.all(selector)]
+
+    def write(self, field: str, text: str) -> None:
+        self.one(f"#{field}").clear()
+        self.one(f"#{field}").send_keys(text)
+
+    def shares(self, attribute: str) -> list[int]:
+        sliders = self.all(f"#attribute-{attribute} input[type=range]")
+        return [int(str(slider.get_property("value"))) for slider in sliders]
+
+    def write_steps(self, steps: str) -> None:
+        if not self.one("#num_inference_steps").is_displayed():
+            self.one("#more summary").click()
+        self.write("num_inference_steps", steps)
+
+    def generate(self) -> None:
+        self.one("#generate").click()
+        self.wait(lambda: self.one("#generate").is_enabled())
+
+    def pictures(self, panel: str) -> list[bytes]:
+        return [contained(image, "src") for image in self.all(f"#{panel} img")]
+
+    def focused(self) -> str:
+        return self.driver.switch_to.active_element.get_attribute("id") or ""
+
+    def complaints(self) -> list[str]:
+        """Return what the browser's console holds of warnings and errors."""
+        entries = self.driver.get_log("browser")
+        return [entry["message"] for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
+
+    def foreign_requests(self, address: str) -> list[str]:
+        """Return the addresses of other origins that the page has asked."""
+        messages = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        asked = [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
+        assert address + "/" in asked
+        own = urlparse(address)
+        return [
+            url for url in asked if urlparse(url).scheme != "data" and urlparse(url)[:2] != own[:2]
+        ]
+
+
+def contained(element: WebElement, attribute: str) -> bytes:
+    """Return the content of a data URL."""
+    return base64.b64decode(str(element.get_attribute(attribute)).split(",", 1)[1])
+
+
+def record_of(file: bytes) -> Provenance:
+    """Return the record inside a picture's file."""
+    record = read_provenance(file)
+    assert record is not None
+    return record
+
+
+@pytest.fixture(scope="module")
+def endpoint(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """The embedded model with champions for all of its attributes."""
+    recipe = load_recipe(SHIPPED / "portraits.yaml").model_copy(
+        update={"registry": RegistryConfig(prefix="page", experiment="page")}
+    )
+    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", tracking_uri)  # a download leaves it there
+        register_champions(tracking_uri, recipe, tmp_path_factory.mktemp("page"), seed=0)
+        backend = InProcess(settings, recipe)
+        with listening(create_app(backend, settings, recipe)) as address:
+            yield Endpoint(address, backend, recipe, settings)
+        backend.generator.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A headless browser."""
+    with headless_browser(tmp_path_factory.mktemp("chromium")) as driver:
+        yield Page(driver)
+
+
+def test_a_person_prescribes_compares_and_looks_where_a_picture_comes_from(
+    page: Page, endpoint: Endpoint
+) -> None:
+    page.open(endpoint.address)
+    assert page.texts("#attributes legend") == ["gender", "skin", "age"]
+    assert page.texts("#attribute-gender .slider label") == ["woman", "man"]
+    assert page.shares("gender") == [50, 50] and page.shares("skin") == [25, 25, 25, 25]
+    assert page.text("#attribute-gender .small") == "Measured hit rate: woman 97 %, man 97 %"
+
+    page.write("prompt", "a photo of a firefighter")
+    page.write("seed", "100")
+    page.one("#share-gender-woman").send_keys(Keys.ARROW_RIGHT * 25)
+    assert page.shares("gender") == [75, 25]
+    page.one("#on-skin").click()
+    assert not page.one("#share-skin-tan").is_enabled()
+    page.generate()
+    assert page.text("#status") == "Done: 16 pictures"
+
+    assert page.texts("#panels h2") == ["As prescribed", "Fairness off"]
+    fair, off = (
+        [record_of(file) for file in page.pictures(panel)] for panel in ("panel-fair", "panel-off")
+    )
+    assert [record.seed for record in fair] == [record.seed for record in off] == [*range(100, 108)]
+    assert all(record.categories == {} and record.gate is None for record in off)
+    assert page.texts("#panel-fair figcaption") == [
+        f"{record.categories['gender']}, {record.categories['age']}\nseed {record.seed}"
+        for record in fair
+    ]
+    assert page.texts("#panel-off figcaption") == [f"seed {seed}" for seed in range(100, 108)]
+
+    counts = Counter(record.categories["gender"] for record in fair)
+    assert counts == {"woman": 6, "man": 2}
+    assert page.texts("#shares caption") == ["gender", "age"]
+    assert page.texts("#shares-gender tbody tr") == ["woman\n6 of 8 75 %", "man\n2 of 8 25 %"]
+    bars = [
+        [page.one(f"#shares-gender tr:nth-child({row}) .{part}").get_attribute("style")
+         for part in ("fill", "tick")]
+        for row in (1, 2)
+    ]  # fmt: skip
+    assert bars == [["width: 75%;", "left: 75%;"], ["width: 25%;", "left: 25%;"]]
+    assert not page.one("#notes").is_displayed()
+
+    third = page.all("#panel-fair .frame")[2]
+    shown = f"{fair[2].categories['gender']}, {fair[2].categories['age']}"
+    assert page.all("#panel-fair img")[2].get_attribute("alt") == (
+        f"a photo of a firefighter: {shown}, seed 102. Show where it comes from."
+    )
+    third.send_keys(Keys.ENTER)
+    assert page.text("#record-title") == f"Picture 3: {shown}"
+    assert page.texts("#record figcaption") == ["As prescribed", "Same seed, fairness off"]
+    record = dict(zip(page.texts("#record dt"), page.texts("#record dd"), strict=True))
+    assert record["seed"] == "102" and record["steps"] == "12" and record["model"] == "page"
+    for adapter in fair[2].adapters:
+        assert f"{adapter.name}, version {adapter.version}" in record["adapters"]
+        assert adapter.sha256 in record["adapters"]
+    assert "person: firefighter" in record["gate"]
+    link = page.one("#record a")
+    assert link.get_attribute("download") == f"fairgen-102-{shown.replace(', ', '-')}.png"
+    assert record_of(contained(link, "href")) == fair[2]
+    ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
+    assert not page.one("#record").is_displayed()
+    assert page.driver.switch_to.active_element == third
+
+    assert page.complaints() == []
+    assert page.foreign_requests(endpoint.address) == []
+
+
+def test_shares_always_sum_to_100(page: Page, endpoint: Endpoint) -> None:
+    page.open(endpoint.address)
+    dark = page.one("#share-skin-dark")
+    for keys in (*[Keys.ARROW_RIGHT] * 4, Keys.HOME, Keys.END, Keys.ARROW_LEFT):
+        dark.send_keys(keys)
+        assert sum(page.shares("skin")) == 100
+    assert page.shares("skin")[3] == 99
+    page.one("#attribute-skin button").click()
+    assert page.shares("skin") == [25, 25, 25, 25]
+    page.one("#share-skin-light").send_keys(Keys.ARROW_RIGHT * 15)
+    assert page.shares("skin") == [40, 20, 20, 20]
+    width = page.one("#share-skin-tan").size["width"]
+    ActionChains(page.driver).drag_and_drop_by_offset(
+        page.one("#share-skin-tan"), width, 0
+    ).perform()
+    assert page.shares("skin") == [0, 100, 0, 0]
+    assert page.texts("#attribute-skin output") == ["0 %", "100 %", "0 %", "0 %"]
+    assert '"skin": {"light": 0, "tan": 1, "brown": 0, "dark": 0}' in page.text("#curl")
+    for name in ("gender", "skin", "age"):
+        page.one(f"#on-{name}").click()
+    assert '"fairness": "off"' in page.text("#curl")
+    assert page.complaints() == []
+
+
+def test_the_lines_beside_the_pictures_make_the_request_again(
+    page: Page, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    prompt = """a photo of a doctor, "it's" <b id="markup">5 o'clock</b> \\ $HOME"""
+    page.open(endpoint.address)
+    page.write("prompt", prompt)
+    page.write("n", "2")
+    page.write_steps("4")
+    page.generate()
+    assert page.text("#status") == "Done: 4 pictures" and page.all("#markup") == []
+    painted = [record_of(file) for file in page.pictures("panel-fair")]
+    assert painted[0].prompt == prompt and painted[0].num_inference_steps == 4
+
+    subprocess.run(["bash", "-c", page.text("#curl")], cwd=tmp_path, check=True, timeout=TIMEOUT_S)
+    again = json.loads((tmp_path / "pictures.json").read_text())["data"]
+    subprocess.run([sys.executable, "-c", page.text("#python")], cwd=tmp_path, check=True,
+                   timeout=TIMEOUT_S)  # fmt: skip
+    files = [record_of((tmp_path / f"{index}.png").read_bytes()) for index in range(2)]
+    for index, record in enumerate(painted):
+        for other in (files[index], record_of(base64.b64decode(again[index]["b64_json"]))):
+            assert (other.prompt, other.seed, other.num_inference_steps) == (
+                record.prompt, record.seed, record.num_inference_steps
+            )  # fmt: skip
+            assert other.categories.keys() == record.categories.keys()
+    page.one("#copy-curl").click()
+    page.wait(lambda: page.text("#copy-curl") in ("Copied", "Selected"))
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "notes"),
+    [
+        (
+            "a photo of a female nurse",
+            ["gender: the prompt names it (woman), so it is left alone."],
+        ),
+        (
+            "a photo of a car",
+            [
+                f"{name}: the prompt names no person, so it is left alone."
+                for name in ("gender", "skin", "age")
+            ],
+        ),
+    ],
+)
+def test_what_the_gate_left_alone_is_said_in_a_sentence(
+    page: Page, endpoint: Endpoint, prompt: str, notes: list[str]
+) -> None:
+    page.open(endpoint.address)
+    page.write("prompt", prompt)
+    page.write("n", "1")
+    page.write_steps("2")
+    page.one("#compare").click()
+    page.generate()
+    assert page.texts("#notes li") == notes
+    assert page.texts("#panels h2") == ["As prescribed"]
+    assert "gender" not in page.texts("#shares caption")
+    assert page.complaints() == []
+
+
+def test_an_error_stands_at_its_field_and_the_pictures_stay(page: Page, endpoint: Endpoint) -> None:
+    page.open(endpoint.address)
+    page.write("n", "1")
+    page.write_steps("2")
+    page.generate()
+    assert len(page.pictures("panel-fair")) == 1 and page.complaints() == []
+
+    page.one("#prompt").clear()
+    page.write("n", "17")
+    page.generate()
+    assert page.text("#prompt-wrong") == "prompt: write what to paint"
+    assert page.text("#n-wrong") == "n: allowed are whole numbers from 1 to 16"
+    assert page.focused() == "prompt"
+    assert page.one("#n").get_attribute("aria-invalid") == "true"
+    assert page.complaints() == []
+
+    page.write("prompt", "a photo of a doctor")
+    page.write("n", "2")
+    page.write_steps("1000")
+    page.one("#more summary").click()
+    page.generate()
+    assert page.text("#num_inference_steps-wrong") == (
+        "num_inference_steps: got 1000, allowed are at most 100"
+    )
+    assert page.focused() == "num_inference_steps"
+    assert page.text("#n-wrong") == "" and page.text("#status") == ""
+    assert len(page.pictures("panel-fair")) == 1
+    assert all("400 (Bad Request)" in complaint for complaint in page.complaints())
+
+
+def test_stop_frees_the_server(page: Page, endpoint: Endpoint) -> None:
+    engine = endpoint.backend.generator.engine
+    page.open(endpoint.address)
+    page.write("n", "16")
+    page.write_steps("100")
+    page.one("#generate").click()
+    page.wait(lambda: page.all(".rough"))
+    assert engine.pending == 32
+    assert page.focused() == "stop"
+    page.one("#stop").click()
+    page.wait(lambda: page.one("#generate").is_enabled())
+    assert page.text("#status").startswith("Stopped: ")
+    assert page.focused() == "generate" and page.text("#request-wrong") == ""
+    page.wait(lambda: engine.pending == 0)
+    assert page.complaints() == []
+
+
+def test_an_answer_that_breaks_off_says_why(page: Page, endpoint: Endpoint) -> None:
+    hasty = endpoint.settings.model_copy(update={"limits": Limits(timeout_s=1.0)})
+    with listening(create_app(endpoint.backend, hasty, endpoint.recipe)) as address:
+        page.open(address)
+        page.write("n", "16")
+        page.write_steps("100")
+        page.generate()
+        assert page.text("#request-wrong") == "no picture within 1 s"
+        assert page.text("#status").startswith("Stopped: ")
+        page.wait(lambda: endpoint.backend.generator.engine.pending == 0)
+        assert page.complaints() == []
+    page.generate()
+    assert page.text("#request-wrong") == "The server cannot be reached."
+    assert all("ERR_CONNECTION_REFUSED" in complaint for complaint in page.complaints())
+
+
+def test_a_key_is_asked_for_and_kept_out_of_the_lines(
+    page: Page, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(endpoint.settings.door.keys_env, "sesame")
+    app = create_app(endpoint.backend, endpoint.settings, endpoint.recipe)
+    with listening(app) as address:
+        page.open(address)
+        assert page.focused() == "key" and page.all("#attributes fieldset") == []
+        page.write("key", "wrong" + Keys.ENTER)
+        page.wait(lambda: page.text("#key-wrong") == "This key is not known.")
+        page.write("key", "sesame" + Keys.ENTER)
+        page.wait(lambda: page.all("#attributes fieldset"))
+        assert page.text("#key-wrong") == ""
+        page.write("n", "1")
+        page.write_steps("2")
+        page.generate()
+        assert page.text("#status") == "Done: 2 pictures"
+        assert '-H "Authorization: Bearer $FAIRGEN_API_KEY"' in page.text("#curl")
+        assert 'os.environ["FAIRGEN_API_KEY"]' in page.text("#python")
+        assert "sesame" not in page.text("#curl") + page.text("#python")
+        assert all("401 (Unauthorized)" in complaint for complaint in page.complaints())
+
+
+def test_without_attributes_the_base_model_paints(page: Page, endpoint: Endpoint) -> None:
+    settings = endpoint.settings.model_copy(update={"tracking_uri": None})
+    backend = InProcess(settings, endpoint.recipe)
+    try:
+        with listening(create_app(backend, settings, endpoint.recipe)) as address:
+            page.open(address)
+            assert page.text("#attributes").startswith("No attribute is served")
+            page.write("n", "1")
+            page.write_steps("2")
+            page.generate()
+            assert page.text("#status") == "Done: 1 picture"
+            assert page.texts("#panels h2") == ["Fairness off"]
+            assert page.complaints() == []
+    finally:
+        backend.generator.close()

@@ -1,0 +1,141 @@
+"""The graph on a real cluster: mixed requests, and a champion that changes under load."""
+
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import BadRequestError, OpenAI
+from ray import serve
+
+from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.serve import ServeSettings, build
+from tests.pipelines.load import under_load
+from tests.pipelines.processes import wait_for
+from tests.pipelines.registered import register_champions
+from tests.tiny import save_tiny_clip
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+PORT = 8123
+OPTIONS: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
+
+
+@pytest.fixture(scope="module")
+def recipe(make_recipe: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """One whose judge sees tiny pictures."""
+    judge = {"kind": "clip", "path": str(save_tiny_clip(tmp_path_factory.mktemp("clip")))}
+    folder = tmp_path_factory.mktemp("graph")
+    return load_recipe(make_recipe(folder, "graph", judge=judge, second_judge=judge))
+
+
+@pytest.fixture(scope="module")
+def client(
+    cluster: None, tracking_uri: str, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpenAI]:
+    folder = tmp_path_factory.mktemp("graph-adapters")
+    register_champions(tracking_uri, recipe, folder, seed=1)
+    path = next(iter(tmp_path_factory.getbasetemp().glob("graph*/graph.yaml")))
+    settings = ServeSettings(recipe=path, tracking_uri=tracking_uri, poll_s=0.5, inspect_share=1.0)
+    serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+    serve.run(build(settings), name="graph", route_prefix="/")
+    yield OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0)
+    serve.shutdown()
+
+
+def paint(client: OpenAI, prompt: str, **extra: Any) -> dict[str, Any]:
+    """Return the provenance of one picture."""
+    return client.images.generate(prompt=prompt, extra_body=OPTIONS | extra).data[0].provenance
+
+
+def generators_running() -> int:
+    """Return how many generator replicas serve."""
+    found = serve.status().applications["graph"].deployments["Generator"]
+    return found.replica_states.get("RUNNING", 0)
+
+
+def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        records = list(pool.map(lambda i: paint(client, "a pilot", seed=i), range(24)))
+    cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
+    assert set(cells.values()) == {6}
+
+
+def test_the_judge_looks_at_delivered_pictures_beside_the_traffic(client: OpenAI) -> None:
+    paint(client, "a doctor", fairness={"gender": {"woman": 1.0}})
+    paint(client, "a car")  # nothing is asked of it
+    wait_for(lambda: "fairgen_hit_rate" in page())
+    asked = [line for line in page().splitlines() if line.startswith("fairgen_images_inspected_t")]
+    genders = [line for line in asked if 'attribute="gender"' in line]
+    assert any('asked="woman"' in line for line in genders)
+    assert sum(float(line.split()[-1]) for line in genders) <= sum(
+        float(line.split()[-1])
+        for line in page().splitlines()
+        if line.startswith('fairgen_images_total{attribute="gender"')
+    )
+
+
+def page() -> str:
+    """Return what Prometheus scrapes."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
+        return answer.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"fairness": {"gender": {"child": 1.0}}}, "gender", "got ['child'], allowed are ['woman'"),
+        ({"size": "17x16"}, "size", "size: got 17x16, allowed are multiples of 4"),
+        ({"size": "17x16", "stream": True}, "size", "size: got 17x16, allowed are multiples of 4"),
+    ],
+)
+def test_a_refusal_by_a_replica_reaches_the_caller_as_it_is(
+    client: OpenAI, change: dict[str, Any], param: str, message: str
+) -> None:
+    with pytest.raises(BadRequestError) as found:
+        client.images.generate(prompt="a doctor", extra_body=OPTIONS | change)
+    assert found.value.param == param
+    assert message in str(found.value) and "Traceback" not in str(found.value)
+
+
+def test_a_new_champion_goes_live_under_load_without_a_failed_request(
+    client: OpenAI, tracking_uri: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    def promote() -> None:
+        register_champions(tracking_uri, recipe, tmp_path, seed=2)
+
+    prompts = ["a doctor", "a nurse", "a judge", "a chef"]
+    records = under_load(lambda i: paint(client, prompts[i % 4], seed=i), 200, promote)
+    deadline = time.monotonic() + 60
+    while {a["version"] for a in paint(client, "a farmer")["adapters"]} != {"2"}:
+        assert time.monotonic() < deadline, "the new champion is not served"
+    versions = Counter(a["version"] for record in records for a in record["adapters"])
+    assert versions["1"] > 0 and set(versions) <= {"1", "2"}
+    for record in records:
+        gender, age = (a["version"] for a in record["adapters"])
+        assert {gender, age} <= {"1", "2"}
+
+
+def test_replicas_follow_the_load_and_share_one_ledger(
+    client: OpenAI, tracking_uri: str, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = next(iter(tmp_path_factory.getbasetemp().glob("graph*/graph.yaml")))
+    settings = ServeSettings(
+        recipe=path, tracking_uri=tracking_uri, max_rows=4, max_replicas=2, cpus_per_replica=0.5,
+        upscale_delay_s=0.5,
+    )  # fmt: skip
+    serve.run(build(settings), name="graph", route_prefix="/")
+    assert generators_running() == 1
+    deadline, records = time.monotonic() + 120, []
+    with ThreadPoolExecutor(8) as pool:
+        while generators_running() < 2:
+            assert time.monotonic() < deadline, "no second replica"
+            records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
+        records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
+    cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
+    assert max(cells.values()) - min(cells.values()) <= 1 and len(cells) == 4
+    assert len({line for line in page().splitlines() if line.startswith("fairgen_reloads{")}) == 2

@@ -1,0 +1,236 @@
+"""Training that is hurt: it ends in the weights of a run that nobody has touched."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from ray.train import TrainingFailedError
+
+from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.registry import Registry
+from pipelines.training.checkpoints import newest_whole
+from pipelines.training.job import TrainingJob, train_attribute
+from pipelines.training.run import TrainedAttribute, fit, run_name
+from pipelines.training.train_all import begun
+from tests.faults import Fault
+from tests.pipelines.processes import children, wait_for
+from tests.pipelines.reports import Reports, assert_same_adapters
+from tests.pipelines.wire import wire
+
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
+
+NUM_UPDATES = 60
+RAYS_LIST = "checkpoint_manager_snapshot.json"
+
+
+class Training(threading.Thread):
+    """A run that goes on while the test hurts it."""
+
+    def __init__(self, job: TrainingJob, storage: Path) -> None:
+        super().__init__()
+        self.folder = storage / run_name(job.recipe, job.attribute)
+        self._job, self._storage = job, storage
+        self._before = children("TrainWorker")
+        self._found: TrainedAttribute | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._found = fit(self._job, self._storage)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Path:
+        """Return the folder of the finished adapters, or raise what has ended the run."""
+        self.join()
+        if self._found is None:
+            assert self._error is not None
+            raise self._error
+        return self._found.folders[0].parent
+
+    def wait_until(self, step: int) -> None:
+        """Wait until a whole checkpoint has come so far."""
+        wait_for(lambda: self.step >= step or not self.is_alive())
+        assert self.is_alive(), "the run ended too early"
+
+    @property
+    def step(self) -> int:
+        found = newest_whole(self.folder)
+        return found.step if found else 0
+
+    def kill_a_worker(self) -> None:
+        worker, *_ = children("TrainWorker") - self._before
+        worker.kill()
+
+
+@pytest.fixture
+def job_of(tracking_uri: str, write_recipe: Callable[..., Path]) -> Callable[..., TrainingJob]:
+    """Return a function that writes a recipe and opens the run of its gender job."""
+
+    def open_job(name: str, uri: str = tracking_uri, **jobs: int) -> TrainingJob:
+        settings = {"num_updates": NUM_UPDATES, "num_rows": 4}
+        recipe = load_recipe(write_recipe(name, discovery=settings, jobs=jobs))
+        with Registry(tracking_uri, recipe) as registry:
+            return TrainingJob(recipe, "gender", uri, registry.open_job("gender"))
+
+    return open_job
+
+
+def untouched(recipe: Recipe, folder: Path) -> Path:
+    """Train without Ray and without a break; return the adapters' folder."""
+    reports = Reports(folder)
+    train_attribute(TrainingJob(recipe, "gender", "", ""), reports)
+    return reports.checkpoints[NUM_UPDATES] / "adapters"
+
+
+def full(*values: object) -> Any:
+    """Return a case that only --full takes the time for."""
+    return pytest.param(*values, marks=pytest.mark.full)
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "what"),
+    [
+        (1, "a training worker is killed"),
+        full(2, "one of two data-parallel workers is killed"),
+    ],
+)
+def test_a_killed_worker_goes_on_from_its_checkpoint(
+    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault,
+    num_workers: int, what: str,
+) -> None:  # fmt: skip
+    job = job_of(f"killed-{num_workers}", max_failures=1, num_workers=num_workers)
+    training = Training(job, tmp_path / "hurt")
+    training.wait_until(step=4)
+    fault.strikes(what, "the bar stands for a moment")
+    training.kill_a_worker()
+    at = training.step
+    training.wait_until(step=at + 6)
+    fault.over()
+    whole = (
+        untouched(job.recipe, tmp_path / "whole")
+        if num_workers == 1
+        else Training(job, tmp_path / "whole").result()
+    )
+    assert_same_adapters(training.result(), whole)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "damage"),
+    [
+        ("the newest checkpoint is cut short", "{newest}/state-0.pt", cut_short),
+        full("a bit of the newest checkpoint flips", "{newest}/state-0.pt", flip),
+        full("a file of the newest checkpoint is gone", "{newest}/state-0.pt", Path.unlink),
+        full("Ray's list of checkpoints is cut short", RAYS_LIST, cut_short),
+    ],
+)  # fmt: skip
+def test_a_damaged_checkpoint_is_passed_over(
+    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault, name: str,
+    file: str, damage: Callable[[Path], None],
+) -> None:  # fmt: skip
+    """The run has ended before: its worker was killed, and the recipe allows no failure."""
+    job = job_of("damaged", max_failures=0)
+    training = Training(job, tmp_path)
+    training.wait_until(step=8)
+    training.kill_a_worker()
+    with pytest.raises(TrainingFailedError):
+        training.result()
+    newest = newest_whole(training.folder)
+    assert newest is not None
+    damage(training.folder / file.format(newest=newest.folder.name))
+    of_checkpoint = "{newest}" in file
+    seen = "its name, as damaged and not used" if of_checkpoint else "nothing"
+    fault.strikes(f"{name} between two runs", seen)
+    step, of, note = begun(job, tmp_path)
+    assert of == NUM_UPDATES and "goes on" in note
+    assert (step < newest.step) == of_checkpoint
+    assert (newest.folder.name in note) == of_checkpoint
+    again = Training(job, tmp_path)
+    again.wait_until(step=newest.step + 2)
+    fault.over()
+    assert_same_adapters(again.result(), untouched(job.recipe, tmp_path / "alone"))
+
+
+@contextmanager
+def small_disk(folder: Path, size_kib: int) -> Iterator[None]:
+    """Mount a small disk over a new folder."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "none", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: needs root")
+def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
+    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault
+) -> None:
+    job, disk = job_of("full-disk", max_failures=0), tmp_path / "disk"
+    with small_disk(disk, size_kib=600):
+        training = Training(job, disk)
+        wait_for(lambda: training.step >= 2 or not training.is_alive())
+        fault.strikes("the disk of the checkpoints is full", "the run fails, no room is left")
+        (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
+        with pytest.raises(TrainingFailedError, match="No space left on device"):
+            training.result()
+        at = training.step
+        assert 2 <= at < NUM_UPDATES
+        (disk / "filler").unlink()
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        again = Training(job, disk)
+        again.wait_until(step=at + 2)
+        fault.over()
+        assert_same_adapters(again.result(), untouched(job.recipe, tmp_path / "alone"))
+
+
+@pytest.mark.parametrize("how", ["away", full("slow")])
+def test_a_registry_that_does_not_answer_holds_up_no_training(
+    cluster: None, job_of: Callable[..., TrainingJob], tracking_uri: str, tmp_path: Path,
+    fault: Fault, outage_s: float, how: str,
+) -> None:  # fmt: skip
+    with wire(int(tracking_uri.rpartition(":")[2])) as between:
+        job = job_of(f"registry-{how}", f"http://127.0.0.1:{between.port}")
+        started = time.monotonic()
+        training = Training(job, tmp_path)
+        training.wait_until(step=2)
+        if how == "away":
+            fault.strikes(
+                f"the registry is away for {outage_s:g} s while adapters train",
+                "the last points of the curves come late",
+            )
+            between.cut()
+        else:
+            between.delay_s = min(10, outage_s / 3)
+            fault.strikes(
+                f"the registry takes {between.delay_s:g} s for every answer while adapters train",
+                "the last points of the curves come late",
+            )
+        training.wait_until(step=NUM_UPDATES)
+        if how == "away":
+            time.sleep(max(0.0, started + outage_s - time.monotonic()))
+            between.mend()
+        training.result()
+        fault.over()
+    curve = MlflowClient(tracking_uri).get_metric_history(job.run_id, "loss")
+    expected = {step for step in range(1, NUM_UPDATES + 1) if step % 2 == 0 or step % 5 == 0}
+    assert [point.step for point in sorted(curve, key=lambda p: p.step)] == sorted(expected)

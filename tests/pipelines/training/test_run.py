@@ -1,0 +1,99 @@
+"""Jobs on a real Ray cluster: in-process, two workers, as many as there are cores."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+import yaml
+from mlflow import MlflowClient
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from pipelines.ray_runtime.progress import PostToBoard, open_board
+from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.registry import Registry
+from pipelines.training.checkpoints import seal
+from pipelines.training.job import TrainingJob, ray_loop
+from pipelines.training.run import find_trained, fit, num_workers_of, run_name
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def open_job(tracking_uri: str) -> Callable[[Recipe], TrainingJob]:
+    """Return a function that opens the MLflow run of a recipe's gender job."""
+
+    def open_job(recipe: Recipe) -> TrainingJob:
+        with Registry(tracking_uri, recipe) as registry:
+            return TrainingJob(recipe, "gender", tracking_uri, registry.open_job("gender"))
+
+    return open_job
+
+
+def test_without_workers_the_loop_runs_in_process(
+    cluster: None, open_job: Callable, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    job = open_job(load_recipe(write_recipe("in-process")))
+    trainer = TorchTrainer(
+        ray_loop,
+        train_loop_config={"job": job, "run": tmp_path},
+        scaling_config=ScalingConfig(num_workers=0),
+    )
+    assert trainer.fit().metrics["step"] == 6
+    curve = MlflowClient(job.tracking_uri).get_metric_history(job.run_id, "loss")
+    assert [point.step for point in curve] == [2, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_two_workers_train_one_set_of_adapters(
+    cluster: None, open_job: Callable, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe("ddp", jobs={"num_workers": 2}))
+    board = open_board()
+    trained = fit(open_job(recipe), tmp_path, [PostToBoard(board, "gender")])
+    assert ray.get(board.latest.remote())["gender"]["step"] == recipe.discovery.num_updates
+    assert find_trained(recipe, "gender", tmp_path) == trained
+    assert [folder.name for folder in trained.folders] == ["gender-woman", "gender-man"]
+    last = max((tmp_path / run_name(recipe, "gender")).glob("checkpoint_*/"))
+    first, second = (torch.load(last / f"state-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert_equal_parameters(first, second)
+    assert trained.denoiser_rows == first["counts"][2]
+
+
+def test_who_is_given_no_gpu_sees_none(cluster: None) -> None:
+    """Or a replica or job that shall stay on cores would take the GPU that others were given."""
+    seen = ray.remote(lambda: os.environ.get("CUDA_VISIBLE_DEVICES")).options(num_cpus=0)
+    assert ray.get(seen.remote()) == ""
+
+
+def test_a_lone_job_takes_idle_cores_but_no_more_than_there_are(
+    cluster: None, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """And no more than have begun it: a second worker would have no state to go on from."""
+
+    def wanted(num_workers: int, run: Path | None = None) -> int:
+        path = write_recipe(in_company={"num_updates": 3}, jobs={"num_workers_alone": num_workers})
+        content = yaml.safe_load(path.read_text()) | {"company_waves": [["age"], ["gender"]]}
+        path.write_text(yaml.safe_dump(content))
+        company = (Path("age-old"),)
+        job = TrainingJob(load_recipe(path), "gender", "", "", company=company)
+        return num_workers_of(job, run)
+
+    cores = int(ray.cluster_resources()["CPU"])
+    assert wanted(2) == 2
+    assert wanted(10 * cores) == cores
+    assert wanted(2, run=tmp_path) == 2
+    (tmp_path / "checkpoint_1").mkdir()
+    seal(tmp_path / "checkpoint_1", 0, 1, {"step": 4.0})
+    assert wanted(2, run=tmp_path) == 1
+
+
+def assert_equal_parameters(first: dict, second: dict) -> None:
+    """Assert that two workers hold the same adapters after as many updates."""
+    assert first["counts"] == second["counts"]
+    assert first["bank"].keys() == second["bank"].keys()
+    for name, tensor in first["bank"].items():
+        torch.testing.assert_close(tensor, second["bank"][name], atol=1e-6, rtol=0)
