@@ -24,7 +24,7 @@ class AdapterMetadata(BaseModel):
 
     Alpha equals rank, since tools differ in where they read alpha: then all draw the same strength.
     `eta` is the strength they were learnt at, None for a LoRA of another tool. `scale` has
-    multiplied the directions once they were learnt. `part` is the denoiser's name in
+    multiplied the directions once they were learnt. `denoiser_name` is the denoiser's name in
     the pipeline.
     """
 
@@ -40,7 +40,7 @@ class AdapterMetadata(BaseModel):
     projections: str
     recipe_hash: str
     scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    part: Literal["unet", "transformer"] = "unet"
+    denoiser_name: Literal["unet", "transformer"] = "unet"
 
     @model_validator(mode="after")
     def _unscaled(self) -> "AdapterMetadata":
@@ -106,7 +106,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     The file appears whole or not at all.
     """
     metadata = adapter.metadata
-    tensors = lora_state_dict(adapter, f"{metadata.part}.")
+    tensors = lora_state_dict(adapter, f"{metadata.denoiser_name}.")
     lora = {
         "r": metadata.rank,
         "lora_alpha": metadata.alpha,
@@ -115,7 +115,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     header = {
         "format": "pt",
         "lora_adapter_metadata": json.dumps(
-            {f"{metadata.part}.{key}": value for key, value in lora.items()}
+            {f"{metadata.denoiser_name}.{key}": value for key, value in lora.items()}
         ),
         "fairgen": metadata.model_dump_json(),
         "fairgen_sha256": adapter.sha256,
@@ -168,7 +168,7 @@ def read_adapter(file: Path) -> Adapter:
         metadata = AdapterMetadata.model_validate_json(header["fairgen"])
     except ValidationError as error:
         raise ValueError(f"{file}: corrupted metadata: {error}") from error
-    prefix = f"{metadata.part}."
+    prefix = f"{metadata.denoiser_name}."
     paths = sorted({key.removeprefix(prefix).rsplit(".lora_", 1)[0] for key in tensors})
     expected = {f"{prefix}{path}.lora_{side}.weight" for path in paths for side in "AB"}
     if not paths:

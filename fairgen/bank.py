@@ -41,7 +41,7 @@ class AdapterBank(nn.Module):
         self.projections = tuple(projections)
         self._layers = {path: _linear(denoiser, path) for path in projections}
         self._ranks: dict[str, int] = {}
-        self._mix: Mix | None = None
+        self._active: ActiveDirections | None = None
         self._without: set[str] = set()
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
@@ -148,7 +148,9 @@ class AdapterBank(nn.Module):
             for path in self.projections
         }
 
-    def mix(self, gates_NK: Tensor, projections: Collection[str] | None = None) -> "Mix":
+    def active_directions(
+        self, gates_NK: Tensor, projections: Collection[str] | None = None
+    ) -> "ActiveDirections":
         """Return what N rows have switched on of K loaded adapters, for any number of `with`s.
 
         `projections` leaves the others of the bank alone. Raises ValueError for another number of
@@ -162,22 +164,24 @@ class AdapterBank(nn.Module):
         ranks = torch.tensor(list(self._ranks.values()), dtype=torch.long)
         wanted = self.projections if projections is None else projections
         gates_NR = gates_NK.repeat_interleave(ranks.to(gates_NK.device), dim=1)
-        return Mix(gates_NR, {_key(path) for path in wanted} - self._without)
+        return ActiveDirections(gates_NR, {_key(path) for path in wanted} - self._without)
 
     @contextmanager
-    def gated(self, gates: "Tensor | Mix") -> Iterator[None]:
+    def gated(self, gates: "Tensor | ActiveDirections") -> Iterator[None]:
         """Gate the adapters row by row inside the `with`: gates, N rows x K adapters, or their mix.
 
         Raises ValueError for another number of columns or a `with` inside a `with`; the denoiser
         raises it for another number of rows.
         """
-        if self._mix is not None:
+        if self._active is not None:
             raise ValueError("gates: already inside a `with bank.gated(...)`")
-        self._mix = gates if isinstance(gates, Mix) else self.mix(gates)
+        self._active = (
+            gates if isinstance(gates, ActiveDirections) else self.active_directions(gates)
+        )
         try:
             yield
         finally:
-            self._mix = None
+            self._active = None
 
     def close(self) -> None:
         """Take the bank off the denoiser."""
@@ -188,21 +192,22 @@ class AdapterBank(nn.Module):
         def add_gated_directions(
             layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
         ) -> Tensor | None:
-            if self._mix is None or key not in self._mix.keys:
+            if self._active is None or key not in self._active.keys:
                 return None
             x = inputs[0]
-            if x.shape[0] != self._mix.num_rows:
+            if x.shape[0] != self._active.num_rows:
                 raise ValueError(
-                    f"gates: got {self._mix.num_rows} rows, the denoiser's batch has {x.shape[0]}"
+                    f"gates: got {self._active.num_rows} rows, "
+                    f"the denoiser's batch has {x.shape[0]}"
                 )
-            if self._mix.num_active == 0:
+            if self._active.num_active == 0:
                 return None
-            A_NIr, B_NrO = self._mix.gathered(key, self.A[key], self.B[key], x.dtype)
+            A_NIr, B_NrO = self._active.gather(key, self.A[key], self.B[key], x.dtype)
             flat = x.ndim == 2
             x, y = (x[:, None], output[:, None]) if flat else (x, output)
-            rows = self._mix.rows  # those without adapters at either end are passed over
+            rows = self._active.rows  # those without adapters at either end are passed over
             share = torch.bmm(x[rows], A_NIr)
-            if self._mix.num_active == 1:  # an outer product, for which matmul is slow
+            if self._active.num_active == 1:  # an outer product, for which matmul is slow
                 y[rows].addcmul_(share, B_NrO)
             else:
                 y[rows].baddbmm_(share, B_NrO)
@@ -246,7 +251,7 @@ class AdapterBank(nn.Module):
         raise AssertionError(name)
 
 
-class Mix:
+class ActiveDirections:
     """Each row's switched-on directions, gathered per projection and kept for the next step.
 
     r is the most directions that one row has on; a row with fewer is filled up with zeros.
@@ -263,7 +268,7 @@ class Mix:
         self._gates_Nr = gates_NR[self.rows].gather(1, self._places_Nr)
         self._gathered: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def gathered(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def gather(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return A, N x in x r, and B with the gates folded in, N x r x out."""
         if key in self._gathered:
             return self._gathered[key]

@@ -11,9 +11,9 @@ both). x_t is self-discovered: the adapted model denoises from noise to t. Sourc
 method section. Here every state of every trajectory trains: the gradient's own prediction, under
 guidance, takes the row to its next state.
 
-Directions that are right alone can be wrong together. So adapters may be learnt on in company: the
-frozen adapters of other attributes are on in a share of the rows, where g and d_k name their
-categories in words for the frozen model, and the adapted model sees neither word.
+Directions that are right alone can be wrong together. So a joint round may follow: the frozen
+adapters of other attributes, the peers, are on in a share of the rows. There g and d_k name the
+peers' categories in words for the frozen model; the adapted model sees neither word.
 """
 
 import math
@@ -35,7 +35,7 @@ from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.gradients import clip_gradients, sound_attention
-from fairgen.rows import Row, RowSource
+from fairgen.rows import TrainingRow, TrainingRowSource
 
 
 class DiscoveryConfig(BaseModel):
@@ -43,10 +43,12 @@ class DiscoveryConfig(BaseModel):
 
     `category_eta` is the strength of single categories instead of `eta`: on a scale, such as skin
     tones, the middle needs another than the ends. `category_scale` multiplies a category's
-    directions once they are learnt, for a category that is still missed. Learning itself meets
-    adapters as they were learnt: in company it would only undo their scale. `orth_weight` keeps the
-    directions apart from those of the company. With `own_paths` the states are those that the
-    adapted model leads to, otherwise the frozen one's.
+    finished directions, where the category is drawn too seldom. Training uses the unscaled
+    directions: otherwise the joint round would learn to cancel `category_scale`.
+    `counterfactual_probability` is the share of rows whose neutral prompt names another category.
+    `peer_probability` is the share of rows with peers in a joint round. `orth_weight` keeps the
+    directions apart from those of the peers. With `on_policy` the adapted model's predictions lead
+    from state to state, otherwise the frozen model's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,9 +66,9 @@ class DiscoveryConfig(BaseModel):
     keep_weight: float = Field(default=1.0, ge=0)
     orth_weight: float = Field(default=0.0, ge=0)
     mix_attributes: float = Field(default=0.5, ge=0, le=1)
-    oppose: float = Field(default=0.5, ge=0, le=1)
-    company_share: float = Field(default=0.7, ge=0, le=1)
-    own_paths: bool = True
+    counterfactual_probability: float = Field(default=0.5, ge=0, le=1)
+    peer_probability: float = Field(default=0.7, ge=0, le=1)
+    on_policy: bool = True
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
     seed: int = 0
 
@@ -125,7 +127,7 @@ class Discovery:
         attributes: Sequence[Attribute] = (),
         orthogonal_to: Sequence[Adapter] = (),
         start: Sequence[Adapter] = (),
-        company: Sequence[Adapter] = (),
+        peers: Sequence[Adapter] = (),
         accelerator: Accelerator | None = None,
     ) -> None:
         config.check_categories(attribute)
@@ -138,7 +140,7 @@ class Discovery:
         index = self._accelerator.process_index
         self._rng = random.Random(config.seed * 1000 + index)
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
-        self._path = backbone.path(config.num_steps)
+        self._solver = backbone.training_solver(config.num_steps)
         self._contexts: dict[str, TensorDict] = {}
         self.bank = AdapterBank(
             backbone.denoiser, backbone.projections(config.projections), backbone.device
@@ -148,23 +150,23 @@ class Discovery:
         for category in attribute.names:
             name = adapter_name(attribute.name, category)
             self.bank.add_trainable(name, config.rank, fresh, known.get(name))
-        self._company = AdapterBank(
-            backbone.denoiser, list(company[0].directions) if company else [], backbone.device
+        self._peers = AdapterBank(
+            backbone.denoiser, list(peers[0].directions) if peers else [], backbone.device
         )
-        company_of: dict[str, list[str]] = {}
-        for adapter in company:
-            self._company.add(adapter.name, adapter.as_learnt().directions)
-            of_attribute = company_of.setdefault(adapter.metadata.attribute, [])
+        peers_of: dict[str, list[str]] = {}
+        for adapter in peers:
+            self._peers.add(adapter.name, adapter.as_learnt().directions)
+            of_attribute = peers_of.setdefault(adapter.metadata.attribute, [])
             of_attribute.append(adapter.metadata.category)
-        self._source = RowSource(
+        self._source = TrainingRowSource(
             attribute,
             tuple(attributes) or (attribute,),
             tuple(concepts),
             tuple(templates),
-            company_of,
+            peers_of,
             config.mix_attributes,
-            config.oppose,
-            config.company_share,
+            config.counterfactual_probability,
+            config.peer_probability,
         )
         optimizer = torch.optim.AdamW(
             self.bank.parameters(), lr=config.learning_rate, weight_decay=0.0
@@ -190,12 +192,15 @@ class Discovery:
         free = self.backbone.classifier_free
         asked = [i for i, prompt in enumerate(keep_prompts) if prompt or not free]
         asked_rows = [keep_rows[i] for i in asked]
-        place = torch.tensor([row.place for row in self._rows])
-        t = self._path.timesteps[place].to(self._x.device)
-        neutral = self._context([row.neutral for row in self._rows])
-        told = self._context([row.told for row in self._rows])
+        step_index = torch.tensor([row.step_index for row in self._rows])
+        t = self._solver.timesteps[step_index].to(self._x.device)
+        neutral = self._context([row.neutral_prompt for row in self._rows])
+        told = self._context([row.adapted_prompt for row in self._rows])
         kept = self._context(keep_prompts)
-        named, empty = self._context([row.named for row in self._rows]), self._context([""] * N)
+        named, empty = (
+            self._context([row.category_prompt for row in self._rows]),
+            self._context([""] * N),
+        )
         everyone = list(range(N))
         wanted = [everyone, everyone, everyone if free else [], asked_rows]
         rows = list(chain(*wanted))
@@ -215,12 +220,12 @@ class Discovery:
         gates = torch.eye(len(self.attribute.names))[[row.category for row in self._rows]].to(
             self._x
         )
-        company_gates = self._company_gates(len(keep_rows))
+        peer_gates = self._peer_gates(len(keep_rows))
         # the gates stay set until the gradient is there: checkpoints are recomputed on its way
         with (
             sound_attention(),
             self.bank.gated(torch.cat([gates, gates[keep_rows]])),
-            self._company.gated(company_gates),
+            self._peers.gated(peer_gates),
         ):
             adapted = self._objective(
                 torch.cat([self._x, self._x[keep_rows]]),
@@ -241,10 +246,10 @@ class Discovery:
         workers = self._accelerator.num_processes
         self.gradient_rows += N * workers
         self.denoiser_rows += (len(rows) + N + len(keep_rows)) * workers
-        leading = eps_k.detach() if config.own_paths else eps_g
+        leading = eps_k.detach() if config.on_policy else eps_g
         if free:
             leading = eps_empty + config.guidance_scale * (leading - eps_empty)
-        self._advance(leading, place)
+        self._advance(leading, step_index)
         error = (eps_k.detach() - target).square().sum() / (target - eps_g).square().sum().clamp(
             min=1e-12
         )
@@ -274,7 +279,7 @@ class Discovery:
                 projections=self.config.projections,
                 recipe_hash=recipe_hash,
                 scale=scale,
-                part=self.backbone.part,
+                denoiser_name=self.backbone.denoiser_name,
             )
             learnt = self.bank.directions(adapter_name(self.attribute.name, category.name))
             directions = {path: (a.cpu(), scale * b.cpu()) for path, (a, b) in learnt.items()}
@@ -304,40 +309,43 @@ class Discovery:
         self._noise.set_state(state["noise"])
         version, internal, gauss = state["rng"]
         self._rng.setstate((version, tuple(internal), gauss))
-        self._rows = [Row(**row) for row in state["rows"]]
+        self._rows = [TrainingRow(**row) for row in state["rows"]]
         self.step, self.gradient_rows, self.denoiser_rows = state["counts"]
 
     @torch.no_grad()
     def _spread_out(self) -> None:
         """Denoise the first rows to evenly spread places: every batch holds every noise level."""
-        N, num_steps = len(self._rows), self._path.num_steps
+        N, num_steps = len(self._rows), self._solver.num_steps
         free = self.backbone.classifier_free
         wanted = [index * num_steps // N for index in range(N)]
-        for place in range(num_steps - 1):
-            moving = [index for index in range(N) if wanted[index] > place]
+        for step_index in range(num_steps - 1):
+            moving = [index for index in range(N) if wanted[index] > step_index]
             if not moving:
                 return
             x = self._x[moving]
-            t = self._path.timesteps[[place] * len(moving)].to(x.device)
+            t = self._solver.timesteps[[step_index] * len(moving)].to(x.device)
             rows = list(range(len(moving))) * (2 if free else 1)
             context = self._context(
-                [self._rows[index].told for index in moving] + [""] * (len(rows) - len(moving))
+                [self._rows[index].adapted_prompt for index in moving]
+                + [""] * (len(rows) - len(moving))
             )
             leading, eps_empty = self.backbone.denoise(
                 x[rows], t[rows], context, self._guidance(len(rows))
             ).split([len(moving), len(rows) - len(moving)])
             if free:
                 leading = eps_empty + self.config.guidance_scale * (leading - eps_empty)
-            self._x[moving], _ = self._path.step(leading, x, x, torch.tensor([place] * len(moving)))
+            self._x[moving], _ = self._solver.step(
+                leading, x, x, torch.tensor([step_index] * len(moving))
+            )
             self.denoiser_rows += len(rows) * self._accelerator.num_processes
             for index in moving:
-                self._rows[index].place = place + 1
+                self._rows[index].step_index = step_index + 1
 
-    def _advance(self, prediction: Tensor, place: Tensor) -> None:
-        self._x, _ = self._path.step(prediction, self._x, self._x, place)
+    def _advance(self, prediction: Tensor, step_index: Tensor) -> None:
+        self._x, _ = self._solver.step(prediction, self._x, self._x, step_index)
         for index, row in enumerate(self._rows):
-            row.place += 1
-            if row.place == self._path.num_steps:
+            row.step_index += 1
+            if row.step_index == self._solver.num_steps:
                 self._rows[index] = self._source.draw(self._rng, row.category + 1)
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
 
@@ -345,12 +353,12 @@ class Discovery:
         """Return what a model that is told its guidance is told, a scale a row."""
         return torch.full((num_rows,), self.config.guidance_scale, device=self._x.device)
 
-    def _company_gates(self, num_kept: int) -> Tensor:
-        """Return the gates of the company, N rows x its adapters, zero for the kept prompts."""
-        names = self._company.names
+    def _peer_gates(self, num_kept: int) -> Tensor:
+        """Return the gates of the peers, N rows x their adapters, zero for preservation prompts."""
+        names = self._peers.names
         gates = torch.zeros(len(self._rows) + num_kept, len(names))
         for index, row in enumerate(self._rows):
-            for name in row.company:
+            for name in row.peers:
                 gates[index, names.index(name)] = 1.0
         return gates
 
@@ -364,7 +372,7 @@ class Discovery:
         """Return N embeddings, each prompt encoded once.
 
         And each on its own: encoded beside others it would differ in the last bits, and a resumed
-        run, which meets them in other company, would not end in the same weights.
+        run, which batches them otherwise, would not end in the same weights.
         """
         for prompt in prompts:
             if prompt not in self._contexts:

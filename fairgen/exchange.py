@@ -74,7 +74,7 @@ def export_adapter(adapter: Adapter, form: Form, folder: Path) -> Path:
         config.save_pretrained(str(folder))
         save_file(lora_state_dict(adapter, "base_model.model."), folder / _PEFT_WEIGHTS)
         return folder
-    if adapter.metadata.part != "unet":
+    if adapter.metadata.denoiser_name != "unet":
         raise ValueError(
             "format: got 'kohya', which no library writes for a transformer; allowed are "
             "'diffusers', which ComfyUI reads, and 'peft'"
@@ -110,7 +110,7 @@ def import_adapter(
             f"such as {allowed[:3]}"
         )
     rank = max(down.shape[0] for down, _ in directions.values())
-    ends = {letter: backbone.layers[letter] for letter in "qkvo"}
+    ends = {letter: backbone.projection_suffixes[letter] for letter in "qkvo"}
     used = [letter for letter, end in ends.items() if any(p.endswith(end) for p in directions)]
     metadata = AdapterMetadata(
         attribute=attribute.name,
@@ -122,7 +122,7 @@ def import_adapter(
         eta=None,
         projections="".join(used),
         recipe_hash=_IMPORTED,
-        part=backbone.part,
+        denoiser_name=backbone.denoiser_name,
     )
     return Adapter(metadata, {p: _filled(*pair, rank) for p, pair in directions.items()})
 

@@ -126,7 +126,7 @@ class TargetDistribution(BaseModel):
         places = [self.attributes.index(name) for name in attributes]
         sums: dict[tuple[str, ...], float] = {}
         for cell, probability in zip(self.cells, self.probabilities, strict=True):
-            kept = tuple(cell[place] for place in places)
+            kept = tuple(cell[index] for index in places)
             sums[kept] = sums.get(kept, 0.0) + probability
         return TargetDistribution(
             attributes=tuple(attributes), cells=tuple(sums), probabilities=tuple(sums.values())
@@ -234,7 +234,7 @@ def _groups(target: TargetDistribution) -> list[tuple[float, frozenset[int]]]:
         for places in combinations(range(num_attributes), size):
             groups: dict[tuple[str, ...], set[int]] = defaultdict(set)
             for index, cell in enumerate(target.cells):
-                groups[tuple(cell[place] for place in places)].add(index)
+                groups[tuple(cell[index] for index in places)].add(index)
             found += [(weight, frozenset(cells)) for cells in groups.values()]
     return found
 
@@ -261,7 +261,7 @@ class Indicator:
 
         Raises ValueError when a category that the target can ask for has no adapter.
         """
-        column = {name: place for place, name in enumerate(names)}
+        column = {name: index for index, name in enumerate(names)}
         gates_NK = torch.zeros(len(cells), len(names))
         for row, index in enumerate(cells):
             for attribute, category in zip(target.attributes, target.cells[index], strict=True):
@@ -278,7 +278,7 @@ class Ledger:
     """Remembers what each stream of requests was given: any prefix is within one image in any cell.
 
     After m images every cell of probability p has been given more than m p - 1 and fewer than m p +
-    1: each image of a cell has a first and a last place that keep this, and there always is an
+    1: each image of a cell has a first and a last index that keep this, and there always is an
     order that meets all of them (Tijdeman's chairman assignment, Discrete Mathematics 32, 1980).
     Of the cells that leave such an order, the one comes next whose categories, alone and in pairs,
     are furthest behind. A stream's cells do not depend on how its images are spread over requests,
@@ -339,9 +339,9 @@ class _Stream:
         return np.maximum(last, m).astype(int)
 
     def _first_crowded(self, m: int, horizon: int) -> float:
-        """Return the first place up to which more images are due than there are places after m.
+        """Return the first index up to which more images are due than there are places after m.
 
-        Whoever comes next must be one of those that are due until then. Infinite where no place up
+        Whoever comes next must be one of those that are due until then. Infinite where no index up
         to the horizon is crowded.
         """
         due_X = np.ceil(horizon * self._p_X - 1 + self._slack - _TOLERANCE) - self._counts_X

@@ -1,4 +1,4 @@
-"""What a row of a training batch is asked: its prompts, and whose adapters are on beside it."""
+"""The rows of a training batch: their prompts, and the peers whose adapters are on beside them."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 
 from fairgen.attributes import Attribute, adapter_name, render
 
-_IN_COMPANY = 0.8  # how likely each other attribute is on in a row in company
+_PEER_ON_PROBABILITY = 0.8  # how likely each other attribute is on in a row with peers
 
 
 @dataclass
-class Row:
-    """One trajectory in flight: what the adapted model is told, and the frozen one's g and d_k."""
+class TrainingRow:
+    """One trajectory in flight: the adapted model's prompt, and g and d_k for the frozen one."""
 
     category: int
-    told: str
-    neutral: str
-    named: str
-    company: list[str]
-    place: int
+    adapted_prompt: str
+    neutral_prompt: str
+    category_prompt: str
+    peers: list[str]
+    step_index: int
 
 
 @dataclass(frozen=True)
-class RowSource:
+class TrainingRowSource:
     """Draws the rows of one attribute, `attributes` being all that prompts may name.
 
-    `company` holds, by other attribute, the categories whose adapters may be on. The shares are
+    `peers` maps another attribute to the categories whose adapters may be on. The probabilities are
     those of `DiscoveryConfig`.
     """
 
@@ -33,50 +33,54 @@ class RowSource:
     attributes: Sequence[Attribute]
     concepts: Sequence[str]
     templates: Sequence[str]
-    company: Mapping[str, Sequence[str]]
+    peers: Mapping[str, Sequence[str]]
     mix_attributes: float
-    oppose: float
-    company_share: float
+    counterfactual_probability: float
+    peer_probability: float
 
-    def draw(self, rng: random.Random, category: int) -> Row:
+    def draw(self, rng: random.Random, category: int) -> TrainingRow:
         """Return a fresh row of a category, counted on past the last from the first."""
         category %= len(self.attribute.names)
         template, concept = rng.choice(self.templates), rng.choice(self.concepts)
         own = self.attribute.categories[category].word
-        if self.company and rng.random() < self.company_share:
-            return self._in_company(rng, category, template, concept)
+        if self.peers and rng.random() < self.peer_probability:
+            return self._draw_with_peers(rng, category, template, concept)
         words: dict[str, str] = {}
         for other in self._others:
             if rng.random() < self.mix_attributes / len(self._others):
                 words[other.name] = rng.choice(other.categories).word
-        named = self._prompt(template, concept, words | {self.attribute.name: own})
-        if rng.random() < self.oppose:
+        category_prompt = self._prompt(template, concept, words | {self.attribute.name: own})
+        if rng.random() < self.counterfactual_probability:
             opposite = [c.word for c in self.attribute.categories if c.word != own]
             words[self.attribute.name] = rng.choice(opposite)
-        neutral = self._prompt(template, concept, words)
-        return Row(category, neutral, neutral, named, [], place=0)
+        neutral_prompt = self._prompt(template, concept, words)
+        return TrainingRow(
+            category, neutral_prompt, neutral_prompt, category_prompt, [], step_index=0
+        )
 
     @property
     def _others(self) -> list[Attribute]:
         return [found for found in self.attributes if found.name != self.attribute.name]
 
-    def _in_company(self, rng: random.Random, category: int, template: str, concept: str) -> Row:
+    def _draw_with_peers(
+        self, rng: random.Random, category: int, template: str, concept: str
+    ) -> TrainingRow:
         """Return a row in which adapters of the other attributes are on, all or some of them."""
         words: dict[str, str] = {}
-        company = []
+        peers = []
         for other in self._others:
-            if other.name in self.company and rng.random() < _IN_COMPANY:
-                chosen = other.category(rng.choice(self.company[other.name]))
+            if other.name in self.peers and rng.random() < _PEER_ON_PROBABILITY:
+                chosen = other.category(rng.choice(self.peers[other.name]))
                 words[other.name] = chosen.word
-                company.append(adapter_name(other.name, chosen.name))
+                peers.append(adapter_name(other.name, chosen.name))
         own = {self.attribute.name: self.attribute.categories[category].word}
-        return Row(
+        return TrainingRow(
             category,
             render(template, concept),
             self._prompt(template, concept, words),
             self._prompt(template, concept, words | own),
-            company,
-            place=0,
+            peers,
+            step_index=0,
         )
 
     def _prompt(self, template: str, concept: str, words: Mapping[str, str]) -> str:

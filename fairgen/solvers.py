@@ -1,12 +1,12 @@
 """Denoising steps with a time step per row: a solver is a table of coefficients.
 
-Every solver here is linear in what it sees. At its place i, with the state x, the model's
-prediction p, the picture x_0' that was foreseen at the place before, and fresh noise n,
+Every solver here is linear in what it sees. At step i, with the state x, the model's prediction p,
+the clean picture x_0' predicted at the step before, and fresh noise n,
 
     x_0  = u_i x + w_i p
     x   <- a_i x + b_i x_0 + c_i x_0' + d_i n
 
-so rows that stand at different places, or take different numbers of steps, or follow different
+so rows at different steps, or with different numbers of steps, or follow different
 solvers, all move by one line. States are of the variance-preserving kind, x = alpha x_0 + sigma n
 with alpha^2 + sigma^2 = 1, or of a flow; a solver that knows sigma / alpha only is rewritten.
 Sources: DDIM, arXiv 2010.02502, equation 12 with sigma = 0; DPM-Solver++ (2M), arXiv 2211.01095,
@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Solver:
-    """The places of a trajectory: their time steps, S, and their coefficients u w a b c d, S x 6.
+    """The S steps of a trajectory: their time steps and coefficients u w a b c d, S x 6.
 
     The first state is noise times `start`.
     """
@@ -50,35 +50,36 @@ class Solver:
     def num_steps(self) -> int:
         return len(self.timesteps)
 
-    def draws_noise(self, place: int) -> bool:
-        """Return whether fresh noise is added at a place."""
-        return bool(self.table[place, -1])
+    def draws_noise(self, step_index: int) -> bool:
+        """Return whether a step adds fresh noise."""
+        return bool(self.table[step_index, -1])
 
     def step(
-        self, prediction: Tensor, x: Tensor, foreseen: Tensor, place_N: Tensor
+        self, prediction: Tensor, x: Tensor, pred_x0: Tensor, step_index_N: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return each row one step less noisy, and the clean picture it foresees now; of a solver
-        that adds no noise.
+        """Return each row one step less noisy, and the clean picture that is predicted now.
+
+        For solvers that add no noise.
         """
-        return advance(self.table[place_N.cpu()], prediction, x, foreseen)
+        return advance(self.table[step_index_N.cpu()], prediction, x, pred_x0)
 
 
 def advance(
-    table_N6: Tensor, prediction: Tensor, x: Tensor, foreseen: Tensor, noise: Tensor | None = None
+    table_N6: Tensor, prediction: Tensor, x: Tensor, pred_x0: Tensor, noise: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return next states and foreseen clean pictures of rows, each with its own coefficients.
+    """Return next states and predicted clean pictures of rows, each with its own coefficients.
 
-    `foreseen` is what the step before returned; at a row's first place it does not count. `noise`
+    `pred_x0` is what the step before returned; at a row's first step it does not count. `noise`
     None is for rows that add none.
     """
     columns = table_N6.to(x.device, x.dtype).T.reshape(6, -1, *(1,) * (x.ndim - 1))
     u, w, a, b, c, d = columns
     x_0 = u * x + w * prediction
-    state = a * x + b * x_0 + c * foreseen
+    state = a * x + b * x_0 + c * pred_x0
     return state if noise is None else state + d * noise, x_0
 
 
-def solver_of(scheduler: SchedulerMixin, num_steps: int) -> Solver:
+def solver_for(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     """Return the solver that a pipeline's scheduler stands for.
 
     Raises ValueError for another scheduler, or one with options that make it another solver.
@@ -114,7 +115,7 @@ def ddim(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     alpha_after, sigma_after = after.sqrt().numpy(), (1 - after).sqrt().numpy()
     a = sigma_after / sigma
     b = alpha_after - alpha * a
-    return _solver(t, *_foresee(theirs.config.prediction_type, alpha, sigma), a, b)
+    return _solver(t, *_pred_x0_weights(theirs.config.prediction_type, alpha, sigma), a, b)
 
 
 def dpm_solver_2m(scheduler: SchedulerMixin, num_steps: int) -> Solver:
@@ -147,7 +148,7 @@ def dpm_solver_2m(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     for i in range(1, num_steps - 1):
         slope = 0.5 * whole[i] * h[i] / h[i - 1]
         b[i], c[i] = whole[i] + slope, -slope
-    u, w = _foresee(theirs.config.prediction_type, alpha[:-1], sigma[:-1])
+    u, w = _pred_x0_weights(theirs.config.prediction_type, alpha[:-1], sigma[:-1])
     return _solver(theirs.timesteps, u, w, a, b, c)
 
 
@@ -170,14 +171,14 @@ def euler(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     down = np.sqrt(after**2 - up**2)
     a = down / now * alpha[1:] / alpha[:-1]
     b = alpha[1:] * (1 - down / now)
-    u, w = _foresee(theirs.config.prediction_type, alpha[:-1], (noise * alpha)[:-1])
+    u, w = _pred_x0_weights(theirs.config.prediction_type, alpha[:-1], (noise * alpha)[:-1])
     start = float(theirs.init_noise_sigma * alpha[0])
     return _solver(theirs.timesteps, u, w, a, b, d=alpha[1:] * up, start=start)
 
 
 def consistency(scheduler: SchedulerMixin, num_steps: int) -> Solver:
-    """Return multistep consistency sampling: the foreseen picture is noised anew at each place but
-    the last.
+    """Return multistep consistency sampling: the predicted clean picture is noised anew at each
+    step but the last.
     """
     theirs = LCMScheduler.from_config(scheduler.config, clip_sample=False, thresholding=False)
     theirs.set_timesteps(num_steps)
@@ -186,7 +187,7 @@ def consistency(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     alpha, sigma = alpha_bar[t].sqrt().numpy(), (1 - alpha_bar[t]).sqrt().numpy()
     skip, out = theirs.get_scalings_for_boundary_condition_discrete(t.double())
     skip, out = skip.numpy(), out.numpy()
-    u, w = _foresee(theirs.config.prediction_type, alpha, sigma)
+    u, w = _pred_x0_weights(theirs.config.prediction_type, alpha, sigma)
     b, d = np.append(alpha[1:], 1.0), np.append(sigma[1:], 0.0)
     return _solver(t, skip + out * u, out * w, 0 * b, b, d=d)
 
@@ -209,7 +210,7 @@ def flow_euler(
     return _solver(theirs.timesteps, np.ones_like(a), -sigma[:-1], a, 1 - a)
 
 
-def _foresee(prediction_type: str, alpha: Array, sigma: Array) -> tuple[Array, Array]:
+def _pred_x0_weights(prediction_type: str, alpha: Array, sigma: Array) -> tuple[Array, Array]:
     """Return u and w of x_0 = u x + w p, with x = alpha x_0 + sigma noise."""
     match prediction_type:
         case "epsilon":

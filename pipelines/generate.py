@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry.tracking_server import tracking_server
 from pipelines.serve.generator import GeneratorService
+from pipelines.serve.image_plan import plan_images
 from pipelines.serve.indicator import IndicatorService
-from pipelines.serve.orders import orders_of
 from pipelines.serve.schemas import Fairness, ImageRequest, Provenance
 from pipelines.serve.settings import ServeSettings
 
@@ -77,7 +77,7 @@ def generate(
             request.fairness,
             {info.name: info.confusion for info in service.attributes()},
         )
-        orders = orders_of(request, assignment, recipe.generation)
+        orders = plan_images(request, assignment, recipe.generation)
         files = asyncio.run(_paint(service, recipe, orders, console))
     finally:
         service.close()

@@ -13,7 +13,7 @@ from pipelines.benchmarks.capacity import INDICATOR_REQUESTS_PER_S, scaling_tabl
 from pipelines.benchmarks.memory import memory_page
 from pipelines.benchmarks.speed import memory_measured, read_speed
 from pipelines.cli.app import app
-from pipelines.recipe.bundled import spelt_out
+from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def test_the_attributes_of_the_page_are_attributes() -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     names = [
         Attribute.model_validate(entry).name
-        for entry in spelt_out(yaml.safe_load(block))["attributes"]
+        for entry in expand_names(yaml.safe_load(block))["attributes"]
     ]
     assert names == ["gender", "hair"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from fairgen.solvers import Solver, ddim, solver_of
+from fairgen.solvers import Solver, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
 
@@ -18,16 +18,17 @@ CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o":
 class Backbone(ABC):
     """A frozen base model: no parameter of it takes a gradient, and it is in eval mode.
 
-    Latents are N x C x h x w whatever the denoiser itself takes. `layers` are the ends of the names
-    of the adapted layers, by letter: queries, keys, values, outputs. `part` is the denoiser's name
-    in the pipeline. `classifier_free` says that guidance is a second, unconditional row; otherwise
-    it is an input of the denoiser, or none. `pipe_options` is what the family's pipeline has to be
-    told to paint what it is asked for, no other size or prompt.
+    Latents are N x C x h x w whatever the denoiser itself takes. `projection_suffixes` are the
+    ends of the names of the adapted layers, by letter: queries, keys, values, outputs.
+    `denoiser_name` is the denoiser's component name in the pipeline. `classifier_free` says that
+    guidance is a second, unconditional row; otherwise it is an input of the denoiser, or none.
+    `pipe_options` are arguments without which the family's pipeline would change the size or the
+    prompt that it was asked for.
     """
 
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
-    part: ClassVar[Literal["unet", "transformer"]]
-    layers: ClassVar[Mapping[str, str]]
+    denoiser_name: ClassVar[Literal["unet", "transformer"]]
+    projection_suffixes: ClassVar[Mapping[str, str]]
     default_guidance_scale: ClassVar[float]
     classifier_free: bool = True
     pipe_options: ClassVar[Mapping[str, Any]] = {}
@@ -35,11 +36,11 @@ class Backbone(ABC):
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""
         self.pipe = pipe
-        self.denoiser: nn.Module = getattr(pipe, self.part)
+        self.denoiser: nn.Module = getattr(pipe, self.denoiser_name)
         for component in pipe.components.values():
             if isinstance(component, nn.Module):
                 component.eval().requires_grad_(False)
-        self._native = size_px // self._reduction or self._own_native
+        self._native = size_px // self.vae_scale_factor or self.sample_size
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +70,7 @@ class Backbone(ABC):
 
     def projections(self, which: str) -> list[str]:
         """Return the dotted names of the adapted layers: "qkvo" all four, "kv" keys and values."""
-        ends = tuple(self.layers[letter] for letter in which)
+        ends = tuple(self.projection_suffixes[letter] for letter in which)
         return [name for name, _ in self.denoiser.named_modules() if name.endswith(ends)]
 
     def prompt_projections(self) -> list[str]:
@@ -82,20 +83,20 @@ class Backbone(ABC):
 
         Raises ValueError for a size that the model cannot paint.
         """
-        unit = self._reduction * self._patch
+        unit = self.vae_scale_factor * self.patch_size
         if bool(width_px) != bool(height_px) or width_px % unit or height_px % unit:
             raise ValueError(
                 f"size: got {width_px}x{height_px}, allowed are multiples of {unit} pixels"
             )
-        width = width_px // self._reduction or self._native
-        height = height_px // self._reduction or self._native
-        return self._channels, height, width
+        width = width_px // self.vae_scale_factor or self._native
+        height = height_px // self.vae_scale_factor or self._native
+        return self.num_latent_channels, height, width
 
     def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
         """Return how the pipe's scheduler samples latents of a shape, by default the native one."""
-        return solver_of(self.pipe.scheduler, num_steps)
+        return solver_for(self.pipe.scheduler, num_steps)
 
-    def path(self, num_steps: int) -> Solver:
+    def training_solver(self, num_steps: int) -> Solver:
         """Return the solver along which adapters are learnt: of first order, without noise."""
         return ddim(self.pipe.scheduler, num_steps)
 
@@ -119,20 +120,20 @@ class Backbone(ABC):
         return self.denoiser.config
 
     @property
-    def _reduction(self) -> int:
+    def vae_scale_factor(self) -> int:
         """Pixels a latent's side stands for."""
         return self.pipe.vae_scale_factor
 
     @property
-    def _channels(self) -> int:
+    def num_latent_channels(self) -> int:
         return self._config.in_channels
 
     @property
-    def _own_native(self) -> int:
+    def sample_size(self) -> int:
         """The side of the latents that the model was made for."""
         return self._config.sample_size
 
     @property
     @abstractmethod
-    def _patch(self) -> int:
+    def patch_size(self) -> int:
         """What the latents' sides are multiples of."""

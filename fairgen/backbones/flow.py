@@ -20,12 +20,12 @@ class FlowBackbone(Backbone):
     the projections of the text stream: picture tokens read the prompt through the text's keys and
     values, as in cross-attention, and the text's queries and outputs say how the prompt itself is
     rewritten on its way. Picture tokens' own projections are left alone, so that what the prompt
-    does not speak of has no part in it. Noise composition is linear in the prediction: the same
+    does not speak of is not adapted. Noise composition is linear in the prediction: the same
     line holds for velocities.
     """
 
-    part = "transformer"
-    layers = _TEXT_STREAM
+    denoiser_name = "transformer"
+    projection_suffixes = _TEXT_STREAM
 
     def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
         """Return Euler on the flow, shifted for latents of a shape where the scheduler says so.
@@ -41,7 +41,7 @@ class FlowBackbone(Backbone):
         mu = self._shift_mu(shape) if scheduler.config.use_dynamic_shifting else None
         return flow_euler(scheduler, num_steps, self._sigmas(num_steps), mu)
 
-    def path(self, num_steps: int) -> Solver:
+    def training_solver(self, num_steps: int) -> Solver:
         """Return the same steps: they are of first order."""
         return self.solver(num_steps)
 
@@ -53,7 +53,7 @@ class FlowBackbone(Backbone):
         """Return the shift, a line through what the scheduler names for two numbers of tokens."""
         config = self.pipe.scheduler.config
         _, height, width = shape or self.latent_shape()
-        num_tokens = (height // self._patch) * (width // self._patch)
+        num_tokens = (height // self.patch_size) * (width // self.patch_size)
         slope = (config.max_shift - config.base_shift) / (
             config.max_image_seq_len - config.base_image_seq_len
         )

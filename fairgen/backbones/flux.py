@@ -42,21 +42,21 @@ class FluxBackbone(FlowBackbone):
             txt_ids=torch.zeros(context["text"].shape[1], 3, device=x_t.device, dtype=self.dtype),
             img_ids=self.pipe._prepare_latent_image_ids(N, h // 2, w // 2, x_t.device, self.dtype),
         ).sample
-        height_px, width_px = h * self._reduction, w * self._reduction
-        velocity = self.pipe._unpack_latents(velocity, height_px, width_px, self._reduction)
+        height_px, width_px = h * self.vae_scale_factor, w * self.vae_scale_factor
+        velocity = self.pipe._unpack_latents(velocity, height_px, width_px, self.vae_scale_factor)
         return velocity.to(x_t.dtype)
 
     def _sigmas(self, num_steps: int) -> list[float]:
         return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     @property
-    def _channels(self) -> int:
+    def num_latent_channels(self) -> int:
         return self._config.in_channels // 4
 
     @property
-    def _own_native(self) -> int:
+    def sample_size(self) -> int:
         return self.pipe.default_sample_size
 
     @property
-    def _patch(self) -> int:
+    def patch_size(self) -> int:
         return 2  # two by two latents are packed into a token

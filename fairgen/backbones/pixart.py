@@ -18,8 +18,8 @@ class PixArtBackbone(Backbone):
     """
 
     pipelines = (PixArtAlphaPipeline, PixArtSigmaPipeline)
-    part = "transformer"
-    layers = CROSS_ATTENTION
+    denoiser_name = "transformer"
+    projection_suffixes = CROSS_ATTENTION
     default_guidance_scale = 4.5
     pipe_options = MappingProxyType({"use_resolution_binning": False, "clean_caption": False})
 
@@ -48,11 +48,11 @@ class PixArtBackbone(Backbone):
         """Return size and shape of the picture, which the largest of the family are told."""
         if not self.denoiser.use_additional_conditions:
             return {"resolution": None, "aspect_ratio": None}
-        height, width = (side * self._reduction for side in x_t.shape[-2:])
+        height, width = (side * self.vae_scale_factor for side in x_t.shape[-2:])
         told = torch.tensor([[height, width, height / width]]).to(x_t.device, self.dtype)
         told = told.expand(len(x_t), -1)
         return {"resolution": told[:, :2], "aspect_ratio": told[:, 2:]}
 
     @property
-    def _patch(self) -> int:
+    def patch_size(self) -> int:
         return self._config.patch_size

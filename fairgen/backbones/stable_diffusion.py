@@ -28,8 +28,8 @@ class StableDiffusionBackbone(Backbone):
         StableDiffusionImg2ImgPipeline,
         StableDiffusionControlNetPipeline,
     )
-    part = "unet"
-    layers = CROSS_ATTENTION
+    denoiser_name = "unet"
+    projection_suffixes = CROSS_ATTENTION
     default_guidance_scale = 7.5
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
@@ -77,5 +77,5 @@ class StableDiffusionBackbone(Backbone):
         return embedding.to(guidance_N.device, self.dtype)
 
     @property
-    def _patch(self) -> int:
+    def patch_size(self) -> int:
         return 2 ** (len(self._config.block_out_channels) - 1)

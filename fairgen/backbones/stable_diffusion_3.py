@@ -38,5 +38,5 @@ class StableDiffusion3Backbone(FlowBackbone):
         return velocity.to(x_t.dtype)
 
     @property
-    def _patch(self) -> int:
+    def patch_size(self) -> int:
         return self._config.patch_size

@@ -47,7 +47,7 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
 
     def _added(self, x_t: Tensor, context: TensorDict) -> dict[str, Tensor]:
         """Return the pooled embedding, and the sizes: nothing was cropped."""
-        height, width = (side * self._reduction for side in x_t.shape[-2:])
+        height, width = (side * self.vae_scale_factor for side in x_t.shape[-2:])
         sizes = torch.tensor([[height, width, 0, 0, height, width]], device=x_t.device)
         return {
             "text_embeds": context["pooled"],

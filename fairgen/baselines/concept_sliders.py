@@ -15,7 +15,7 @@ from fairgen.attributes import render
 from fairgen.backbones import Backbone
 from fairgen.baselines.gated import Gated
 from fairgen.baselines.partial_denoising import Example, learn
-from fairgen.baselines.system import Cost, Lesson, Weights
+from fairgen.baselines.system import BaselineTask, Cost, Weights
 
 ETA = 1.0
 RANK = 4
@@ -32,7 +32,7 @@ class ConceptSliders(Gated):
     both_branches = True
 
     @classmethod
-    def train(cls, backbone: Backbone, lesson: Lesson) -> tuple[Weights, Cost]:
+    def train(cls, backbone: Backbone, lesson: BaselineTask) -> tuple[Weights, Cost]:
         """Return a slider a category."""
         attributes = {attribute.name: attribute for attribute in lesson.attributes}
 

@@ -23,8 +23,8 @@ from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone
 from fairgen.baselines.system import (
     Ask,
+    BaselineTask,
     Contexts,
-    Lesson,
     Predict,
     Sampling,
     System,
@@ -46,7 +46,7 @@ class FairDiffusion(System):
     settings = (1.0, 2.0, 4.0, 6.0)
 
     def __init__(
-        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+        self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None:
         self._backbone, self._lesson, self._scale = backbone, lesson, setting
         self.rows_per_image = 2.0 + sum(len(a.categories) for a in lesson.attributes)

@@ -6,7 +6,7 @@ from PIL import Image
 from fairgen.attributes import adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Directions
-from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights, guided, sample
+from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights, guided, sample
 
 
 class Gated(System):
@@ -21,7 +21,7 @@ class Gated(System):
     both_branches = False
 
     def __init__(
-        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+        self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None:
         self._backbone, self._scale = backbone, setting
         adapters = directions_of(weights)

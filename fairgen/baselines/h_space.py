@@ -24,9 +24,9 @@ from fairgen.attributes import adapter_name, render
 from fairgen.backbones import Backbone
 from fairgen.baselines.system import (
     Ask,
+    BaselineTask,
     Contexts,
     Cost,
-    Lesson,
     Sampling,
     System,
     Weights,
@@ -50,12 +50,12 @@ class HSpace(System):
     settings = (1.0, 2.0, 3.0, 4.0)
 
     def __init__(
-        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+        self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None:
         self._backbone, self._vectors, self._scale = backbone, weights, setting
 
     @classmethod
-    def train(cls, backbone: Backbone, lesson: Lesson) -> tuple[Weights, Cost]:
+    def train(cls, backbone: Backbone, lesson: BaselineTask) -> tuple[Weights, Cost]:
         """Return a vector C x h x w a category, learnt on its own pictures."""
         return _Training(backbone, lesson).run()
 
@@ -98,7 +98,7 @@ def _middle(backbone: Backbone) -> nn.Module:
 
 
 class _Training:
-    def __init__(self, backbone: Backbone, lesson: Lesson) -> None:
+    def __init__(self, backbone: Backbone, lesson: BaselineTask) -> None:
         self._backbone, self._lesson, self._cost = backbone, lesson, Cost()
         self._contexts = Contexts(backbone)
         self._rng = random.Random(lesson.seed)

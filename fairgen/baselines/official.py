@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from fairgen.attributes import render
 from fairgen.backbones import Backbone
 from fairgen.baselines.gated import Gated
-from fairgen.baselines.partial_denoising import Example, Pupil, learning
-from fairgen.baselines.system import Cost, Lesson, Weights
+from fairgen.baselines.partial_denoising import Example, LowRankTrainer, learning
+from fairgen.baselines.system import BaselineTask, Cost, Weights
 
 LEARNING_RATE = 2e-3
 
@@ -32,13 +32,13 @@ class Official(Gated):
     both_branches = True
 
     @classmethod
-    def train(cls, backbone: Backbone, lesson: Lesson) -> tuple[Weights, Cost]:
+    def train(cls, backbone: Backbone, lesson: BaselineTask) -> tuple[Weights, Cost]:
         """Return an adapter a category."""
         *_, last = cls.learning(backbone, lesson)
         return last.weights(), last.cost
 
     @staticmethod
-    def learning(backbone: Backbone, lesson: Lesson) -> Iterator[Pupil]:
+    def learning(backbone: Backbone, lesson: BaselineTask) -> Iterator[LowRankTrainer]:
         """Yield what is learnt after every update."""
         attributes = {attribute.name: attribute for attribute in lesson.attributes}
 

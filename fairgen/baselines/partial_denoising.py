@@ -1,6 +1,6 @@
 """The training loop of the published low-rank rivals: each gradient pays for its own trajectory.
 
-A row starts from noise, the adapted model denoises it to a random place, and there the adapter of
+A row starts from noise, the adapted model denoises it to a random step, and there the adapter of
 its category learns from what the frozen model predicts:
 
     L = E || eps_k(x_t, told) - sum over j of w_j eps(x_t, prompt_j) ||^2
@@ -22,7 +22,7 @@ from fairgen.attributes import adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.baselines.gated import weights_of
-from fairgen.baselines.system import Contexts, Cost, Lesson, Weights
+from fairgen.baselines.system import BaselineTask, Contexts, Cost, Weights
 from fairgen.gradients import clip_gradients, sound_attention
 
 NUM_ROWS = 16
@@ -42,7 +42,7 @@ class Example:
 
 def learn(
     backbone: Backbone,
-    lesson: Lesson,
+    lesson: BaselineTask,
     example: Callable[[random.Random, str, str], Example],
     *,
     rank: int,
@@ -58,14 +58,14 @@ def learn(
 
 def learning(
     backbone: Backbone,
-    lesson: Lesson,
+    lesson: BaselineTask,
     example: Callable[[random.Random, str, str], Example],
     *,
     rank: int,
     learning_rate: float,
-) -> Iterator["Pupil"]:
+) -> Iterator["LowRankTrainer"]:
     """Yield what is learnt after every update of `learn`, for those who watch it."""
-    pupil = Pupil(backbone, lesson, rank, learning_rate)
+    pupil = LowRankTrainer(backbone, lesson, rank, learning_rate)
     try:
         while pupil.cost.denoiser_rows < lesson.max_rows:
             pupil.update(example)
@@ -74,13 +74,13 @@ def learning(
         pupil.bank.close()
 
 
-class Pupil:
+class LowRankTrainer:
     """The adapters that are being learnt, and what it has cost so far."""
 
     def __init__(
         self,
         backbone: Backbone,
-        lesson: Lesson,
+        lesson: BaselineTask,
         rank: int,
         learning_rate: float,
     ) -> None:
@@ -88,7 +88,7 @@ class Pupil:
         self.cost = Cost()
         self._rng = random.Random(lesson.seed)
         self._noise = torch.Generator().manual_seed(lesson.seed)
-        self._solver = backbone.path(lesson.sampling.num_steps)
+        self._solver = backbone.training_solver(lesson.sampling.num_steps)
         self._contexts = Contexts(backbone)
         self._categories = [(a.name, c) for a in lesson.attributes for c in a.names]
         self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
@@ -135,11 +135,11 @@ class Pupil:
         x = torch.randn(len(told), *self._backbone.latent_shape(), generator=self._noise)
         x = x.to(self._backbone.device)
         wanted = [self._rng.randrange(solver.num_steps) for _ in told]
-        for place in range(max(wanted)):
-            moving = [row for row, end in enumerate(wanted) if end > place]
+        for step_index in range(max(wanted)):
+            moving = [row for row, end in enumerate(wanted) if end > step_index]
             states, own = x[moving], gates[moving]
-            place_N = torch.full((len(moving),), place)
-            t_N = solver.timesteps[place_N].to(x.device)
+            step_index_N = torch.full((len(moving),), step_index)
+            t_N = solver.timesteps[step_index_N].to(x.device)
             contexts = [
                 self._contexts([""] * len(moving)),
                 self._contexts([told[i] for i in moving]),
@@ -149,7 +149,7 @@ class Pupil:
                     torch.cat([states, states]), torch.cat([t_N, t_N]), torch.cat(contexts)
                 ).chunk(2)
             guided = eps_empty + GUIDANCE_SCALE * (eps_told - eps_empty)
-            x[moving], _ = solver.step(guided, states, states, place_N)
+            x[moving], _ = solver.step(guided, states, states, step_index_N)
             self.cost.denoiser_rows += 2 * len(moving)
         return x, solver.timesteps[wanted].to(x.device)
 

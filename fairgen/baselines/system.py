@@ -41,7 +41,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class BaselineTask:
     """What a system may learn from: the words and concepts of FairGen's own recipe.
 
     `max_rows` bounds the rows through the denoiser that training may spend. The judge serves
@@ -89,13 +89,13 @@ class System(ABC):
     rows_per_image: float = 2.0
 
     @classmethod
-    def train(cls, backbone: Backbone, lesson: Lesson) -> tuple[Weights, Cost]:
+    def train(cls, backbone: Backbone, lesson: BaselineTask) -> tuple[Weights, Cost]:
         """Return what the system has learnt, and at what cost. Nothing, for most."""
         return {}, Cost()
 
     @abstractmethod
     def __init__(
-        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+        self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None: ...
 
     @abstractmethod
@@ -131,11 +131,11 @@ def sample_latents(
     solver = backbone.solver(num_steps)
     noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     x = solver.start * torch.stack(noise).to(backbone.device)
-    foreseen = torch.zeros_like(x)
-    for place in range(solver.num_steps):
-        place_N = torch.full((len(seeds),), place)
-        prediction = predict(x, solver.timesteps[place_N].to(x.device))
-        x, foreseen = solver.step(prediction, x, foreseen, place_N)
+    pred_x0 = torch.zeros_like(x)
+    for step_index in range(solver.num_steps):
+        step_index_N = torch.full((len(seeds),), step_index)
+        prediction = predict(x, solver.timesteps[step_index_N].to(x.device))
+        x, pred_x0 = solver.step(prediction, x, pred_x0, step_index_N)
     return x
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone
-from fairgen.baselines.system import Ask, Contexts, Cost, Lesson, Sampling, System, Weights
+from fairgen.baselines.system import Ask, BaselineTask, Contexts, Cost, Sampling, System, Weights
 from fairgen.baselines.unmodified import Unmodified
 
 NUM_PICTURES = 16
@@ -41,14 +41,14 @@ class Uce(System):
     settings = (0.8, 1.0, 1.2)
 
     def __init__(
-        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+        self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None:
         self._backbone = backbone
         self._edits = {path: setting * change for path, change in weights.items()}
         self._unmodified = Unmodified(backbone, lesson, {}, 1.0)
 
     @classmethod
-    def train(cls, backbone: Backbone, lesson: Lesson) -> tuple[Weights, Cost]:
+    def train(cls, backbone: Backbone, lesson: BaselineTask) -> tuple[Weights, Cost]:
         """Return the best changes of the layers in as many rounds as the rows allow."""
         return _Rounds(backbone, lesson).run()
 
@@ -90,7 +90,7 @@ def _layer(backbone: Backbone, path: str) -> nn.Linear:
 class _Rounds:
     """Legend: T tokens of a listed concept's prompts, D the embedding's width."""
 
-    def __init__(self, backbone: Backbone, lesson: Lesson) -> None:
+    def __init__(self, backbone: Backbone, lesson: BaselineTask) -> None:
         self._backbone, self._lesson, self._cost = backbone, lesson, Cost()
         self._contexts = Contexts(backbone)
         self._layers = {path: _layer(backbone, path) for path in backbone.projections("kv")}
@@ -198,10 +198,10 @@ class _Rounds:
         return one, int(differing[0])
 
 
-def _shares(attribute: Attribute, lesson: Lesson, probabilities: Tensor) -> dict[str, float]:
+def _shares(attribute: Attribute, lesson: BaselineTask, probabilities: Tensor) -> dict[str, float]:
     """Return the share of pictures in which the judge sees each category."""
     columns = [lesson.judge.heads[attribute.name].index(name) for name in attribute.names]
     seen = probabilities[:, columns].argmax(1)
     return {
-        name: float((seen == place).float().mean()) for place, name in enumerate(attribute.names)
+        name: float((seen == index).float().mean()) for index, name in enumerate(attribute.names)
     }

@@ -3,7 +3,7 @@
 from PIL import Image
 
 from fairgen.backbones import Backbone
-from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights, guided, sample
+from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights, guided, sample
 
 
 class Unmodified(System):
@@ -12,7 +12,7 @@ class Unmodified(System):
     title = "base model"
 
     def __init__(
-        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+        self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None:
         self._backbone = backbone
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fairgen.attributes import render
 from fairgen.backbones import Backbone
-from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights, guided, sample
+from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights, guided, sample
 
 
 class Words(System):
@@ -17,7 +17,7 @@ class Words(System):
     title = "words"
 
     def __init__(
-        self, backbone: Backbone, lesson: Lesson, weights: Weights, setting: float
+        self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None:
         self._backbone, self._lesson = backbone, lesson
 

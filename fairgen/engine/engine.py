@@ -1,6 +1,6 @@
 """The engine: rows join and leave between denoising steps; one forward serves all of a shape.
 
-A row is one picture on its way: its own latents, prompt, gates, guidance, seed, solver and place in
+A row is one picture on its way: its own latents, prompt, gates, guidance, seed, solver and index in
 it. The engine knows rows, not requests: whoever asked for a picture, with whatever prompt, adapters
 or number of steps, it shares every forward pass with the others.
 """
@@ -17,36 +17,36 @@ from torch import Tensor
 
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone
-from fairgen.bank import AdapterBank, Mix
+from fairgen.bank import ActiveDirections, AdapterBank
 from fairgen.engine.key_values import KeyValueCache, KeyValues
-from fairgen.engine.pictures import Event, Failed, Painted, Picture, Ticket
+from fairgen.engine.requests import Event, ImageError, ImageJob, ImageResult, RequestHandle
 from fairgen.solvers import Solver, advance
 
 log = logging.getLogger(__name__)
-_PROMPTS_KEPT = 1024
-_SOLVERS_KEPT = 256
+_MAX_PROMPTS = 1024
+_MAX_SOLVERS = 256
 
 
 @dataclass
 class Row:
-    """One picture on its way. `x` and `foreseen` are C x h x w, in fp32.
+    """One picture on its way. `x` and `pred_x0` are C x h x w, in fp32.
 
     `guided` says that it brings an unconditional row; `generator` is where its noise comes from.
     """
 
-    ticket: Ticket
+    ticket: RequestHandle
     index: int
-    picture: Picture
+    picture: ImageJob
     guided: bool
     solver: Solver
     generator: torch.Generator
     x: Tensor
-    foreseen: Tensor
+    pred_x0: Tensor
     context: TensorDict
     negative: TensorDict
     key_values: KeyValues
     negative_key_values: KeyValues
-    place: int = 0
+    step_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Batch:
     guidance_N: Tensor
     contexts: TensorDict
     key_values: KeyValues
-    mix: Mix
+    mix: ActiveDirections
 
 
 class Engine:
@@ -82,10 +82,10 @@ class Engine:
         prompt_only = set(backbone.prompt_projections() if cache_key_values and here else ())
         self._cache = KeyValueCache(backbone.denoiser, self.bank, sorted(prompt_only))
         self._every_step = [path for path in self.bank.projections if path not in prompt_only]
-        self._waiting: deque[tuple[Ticket, deque[int]]] = deque()
+        self._waiting: deque[tuple[RequestHandle, deque[int]]] = deque()
         self._rows: list[Row] = []
         self._retiring: set[str] = set()
-        self._cancelled: set[Ticket] = set()
+        self._cancelled: set[RequestHandle] = set()
         self._contexts: dict[str, TensorDict] = {}
         self._solvers: dict[tuple[int, tuple[int, int, int]], Solver] = {}
         self._batches: dict[tuple[int, ...], _Batch] = {}
@@ -113,16 +113,16 @@ class Engine:
         with self._lock:
             self._retiring -= set(names)
 
-    def submit(self, pictures: Sequence[Picture]) -> Ticket:
+    def submit(self, pictures: Sequence[ImageJob]) -> RequestHandle:
         """Queue a request's pictures. Raises ValueError for an adapter, size or steps not had."""
         for picture in pictures:
             self.check(picture)
-        ticket = Ticket(tuple(pictures))
+        ticket = RequestHandle(tuple(pictures))
         with self._lock:
             self._waiting.append((ticket, deque(range(len(pictures)))))
         return ticket
 
-    def check(self, picture: Picture) -> None:
+    def check(self, picture: ImageJob) -> None:
         """Raise ValueError, with what is allowed, for a picture that cannot be painted."""
         if missing := sorted(set(picture.gates) - set(self.bank.names)):
             raise ValueError(f"gates: got {missing}, loaded are {list(self.bank.names)}")
@@ -135,7 +135,7 @@ class Engine:
             )
         self._latent_shape(picture)
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, ticket: RequestHandle) -> None:
         """Drop a request: its rows are free at the next step."""
         with self._lock:
             self._cancelled.add(ticket)
@@ -154,7 +154,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Take one denoising step with every row; return what was finished, foreseen or failed."""
+        """Take one denoising step with every row; return previews, finished pictures and errors."""
         events: list[Event] = list(self._change_rows())
         self.last_rows = sum(1 + row.guided for row in self._rows)
         shapes: dict[torch.Size, list[Row]] = {}
@@ -186,7 +186,7 @@ class Engine:
                 self._batches.clear()
             self._retiring &= used
             taken = sum(self._rows_of(row.picture) for row in self._rows)
-            admitted: list[tuple[Ticket, int]] = []
+            admitted: list[tuple[RequestHandle, int]] = []
             while self._waiting:
                 ticket, left = self._waiting[0]
                 needed = self._rows_of(ticket.pictures[left[0]])
@@ -199,32 +199,32 @@ class Engine:
                     self._waiting.pop()
         return self._admit(admitted) if admitted else []
 
-    def _rows_of(self, picture: Picture) -> int:
+    def _rows_of(self, picture: ImageJob) -> int:
         """Return how many native rows of the bound a picture takes."""
         _, height, width = self._latent_shape(picture)
         _, native_height, native_width = self.backbone.latent_shape()
         larger = -(-height * width // (native_height * native_width))
         return (1 + self._is_guided(picture)) * larger
 
-    def _is_guided(self, picture: Picture) -> bool:
+    def _is_guided(self, picture: ImageJob) -> bool:
         """Return whether a picture takes an unconditional row."""
         return self.backbone.classifier_free and picture.guidance_scale > 1
 
-    def _admit(self, places: list[tuple[Ticket, int]]) -> list[Event]:
+    def _admit(self, admitted: list[tuple[RequestHandle, int]]) -> list[Event]:
         """Begin pictures together; where that fails, each on its own, and one may fail alone."""
         try:
-            rows = self._begin(places)
+            rows = self._begin(admitted)
         except Exception as error:
-            if len(places) == 1:
+            if len(admitted) == 1:
                 log.exception("a picture could not be begun")
-                return [Failed(*places[0], error)]
-            return [event for place in places for event in self._admit([place])]
+                return [ImageError(*admitted[0], error)]
+            return [event for index in admitted for event in self._admit([index])]
         with self._lock:
             self._rows += rows
         return []
 
-    def _begin(self, places: list[tuple[Ticket, int]]) -> list[Row]:
-        pictures = [ticket.pictures[index] for ticket, index in places]
+    def _begin(self, admitted: list[tuple[RequestHandle, int]]) -> list[Row]:
+        pictures = [ticket.pictures[index] for ticket, index in admitted]
         contexts = [self._context(picture.prompt) for picture in pictures]
         negatives = [self._context(picture.negative_prompt) for picture in pictures]
         gates = self._gates(pictures)
@@ -232,8 +232,8 @@ class Engine:
             torch.stack([*contexts, *negatives]), torch.cat([gates, torch.zeros_like(gates)])
         )
         rows = []
-        for place, (ticket, index) in enumerate(places):
-            picture = pictures[place]
+        for index, (ticket, index) in enumerate(admitted):
+            picture = pictures[index]
             solver = self._solver(picture)
             generator = torch.Generator().manual_seed(picture.seed)
             noise = torch.randn(self._latent_shape(picture), generator=generator)
@@ -247,25 +247,25 @@ class Engine:
                     solver=solver,
                     generator=generator,
                     x=x,
-                    foreseen=torch.zeros_like(x),
-                    context=contexts[place],
-                    negative=negatives[place],
-                    key_values=known[place],
-                    negative_key_values=known[len(places) + place],
+                    pred_x0=torch.zeros_like(x),
+                    context=contexts[index],
+                    negative=negatives[index],
+                    key_values=known[index],
+                    negative_key_values=known[len(admitted) + index],
                 )
             )
         return rows
 
-    def _solver(self, picture: Picture) -> Solver:
+    def _solver(self, picture: ImageJob) -> Solver:
         """Return the solver of a picture's steps and size, kept for the next one."""
         key = picture.num_steps, self._latent_shape(picture)
         if key not in self._solvers:
-            if len(self._solvers) >= _SOLVERS_KEPT:
+            if len(self._solvers) >= _MAX_SOLVERS:
                 del self._solvers[next(iter(self._solvers))]
             self._solvers[key] = self.backbone.solver(*key)
         return self._solvers[key]
 
-    def _latent_shape(self, picture: Picture) -> tuple[int, int, int]:
+    def _latent_shape(self, picture: ImageJob) -> tuple[int, int, int]:
         return self.backbone.latent_shape(picture.width_px, picture.height_px)
 
     def _advance(self, rows: list[Row]) -> list[Event]:
@@ -276,14 +276,14 @@ class Engine:
             self._batches.clear()
             if len(rows) == 1:
                 log.exception("a picture could not be denoised")
-                return [Failed(rows[0].ticket, rows[0].index, error)]
+                return [ImageError(rows[0].ticket, rows[0].index, error)]
             return [event for row in rows for event in self._advance([row])]
-        table = torch.stack([row.solver.table[row.place] for row in rows])
-        x, foreseen = torch.stack([row.x for row in rows]), torch.stack([r.foreseen for r in rows])
-        x, foreseen = advance(table, prediction, x, foreseen, _fresh_noise(rows))
-        for row, state, clean in zip(rows, x, foreseen, strict=True):
-            row.x, row.foreseen, row.place = state, clean, row.place + 1
-        done = [row for row in rows if row.place == row.solver.num_steps]
+        table = torch.stack([row.solver.table[row.step_index] for row in rows])
+        x, pred_x0 = torch.stack([row.x for row in rows]), torch.stack([r.pred_x0 for r in rows])
+        x, pred_x0 = advance(table, prediction, x, pred_x0, _fresh_noise(rows))
+        for row, state, clean in zip(rows, x, pred_x0, strict=True):
+            row.x, row.pred_x0, row.step_index = state, clean, row.step_index + 1
+        done = [row for row in rows if row.step_index == row.solver.num_steps]
         shown = [row for row in rows if row not in done and _wants_preview(row)]
         return self._develop(done, final=True) + self._develop(shown, final=False)
 
@@ -291,7 +291,7 @@ class Engine:
         """Return every row's guided prediction, N x C x h x w: one forward for all."""
         rows, guided = batch.rows, batch.guided
         x = torch.stack([row.x for row in rows])
-        t = torch.stack([row.solver.timesteps[row.place] for row in rows]).to(x.device)
+        t = torch.stack([row.solver.timesteps[row.step_index] for row in rows]).to(x.device)
         with self.bank.gated(batch.mix), self._cache.answering(batch.key_values):
             prediction = self.backbone.denoise(
                 torch.cat([x, x[guided]]),
@@ -309,7 +309,7 @@ class Engine:
     def _batch_of(self, rows: list[Row]) -> _Batch:
         key = tuple(id(row) for row in rows)
         if key not in self._batches:
-            guided = [place for place, row in enumerate(rows) if row.guided]
+            guided = [index for index, row in enumerate(rows) if row.guided]
             scales = torch.tensor([row.picture.guidance_scale for row in rows])
             gates = self._gates([row.picture for row in rows])
             self._batches = {
@@ -320,13 +320,13 @@ class Engine:
                 guided=guided,
                 guidance_N=scales.to(rows[0].x),
                 contexts=torch.stack(
-                    [row.context for row in rows] + [rows[place].negative for place in guided]
+                    [row.context for row in rows] + [rows[index].negative for index in guided]
                 ),
                 key_values=self._cache.stack(
                     [row.key_values for row in rows]
-                    + [rows[place].negative_key_values for place in guided]
+                    + [rows[index].negative_key_values for index in guided]
                 ),
-                mix=self.bank.mix(
+                mix=self.bank.active_directions(
                     torch.cat([gates, gates.new_zeros(len(guided), gates.shape[1])]),
                     self._every_step,
                 ),
@@ -338,27 +338,27 @@ class Engine:
         if not rows:
             return []
         events: list[Event] = []
-        sound = [row for row in rows if row.foreseen.isfinite().all()]
+        sound = [row for row in rows if row.pred_x0.isfinite().all()]
         for row in rows:
             if row not in sound:
                 error = ValueError(f"prompt: got {row.picture.prompt!r}, which ends in no number")
-                events.append(Failed(row.ticket, row.index, error))
+                events.append(ImageError(row.ticket, row.index, error))
         if not sound:
             return events
-        latents = torch.stack([row.x if final else row.foreseen for row in sound])
+        latents = torch.stack([row.x if final else row.pred_x0 for row in sound])
         try:
             images = self.backbone.decode(latents)
         except Exception as error:
             log.exception("pictures could not be decoded")
             if len(sound) == 1:
-                return [*events, Failed(sound[0].ticket, sound[0].index, error)]
+                return [*events, ImageError(sound[0].ticket, sound[0].index, error)]
             return events + [event for row in sound for event in self._develop([row], final)]
         return events + [
-            Painted(row.ticket, row.index, image, row.place, final)
+            ImageResult(row.ticket, row.index, image, row.step_index, final)
             for row, image in zip(sound, images, strict=True)
         ]
 
-    def _gates(self, pictures: Sequence[Picture]) -> Tensor:
+    def _gates(self, pictures: Sequence[ImageJob]) -> Tensor:
         """Return N x K gates in the order of the bank's adapters."""
         names = self.bank.names
         return torch.tensor([[p.gates.get(name, 0.0) for name in names] for p in pictures]).view(
@@ -368,19 +368,19 @@ class Engine:
     def _context(self, prompt: str) -> TensorDict:
         """Return a prompt's embedding, encoded on its own and kept for the next request."""
         if prompt not in self._contexts:
-            if len(self._contexts) >= _PROMPTS_KEPT:
+            if len(self._contexts) >= _MAX_PROMPTS:
                 del self._contexts[next(iter(self._contexts))]
             self._contexts[prompt] = self.backbone.encode([prompt])[0]
         return self._contexts[prompt]
 
 
 def _fresh_noise(rows: Sequence[Row]) -> Tensor | None:
-    """Return noise for the rows whose solver adds some at their place, zeros for the others."""
-    if not any(row.solver.draws_noise(row.place) for row in rows):
+    """Return noise for the rows whose solver adds some at their step, zeros for the others."""
+    if not any(row.solver.draws_noise(row.step_index) for row in rows):
         return None
     fresh = [
         torch.randn(row.x.shape, generator=row.generator).to(row.x)
-        if row.solver.draws_noise(row.place)
+        if row.solver.draws_noise(row.step_index)
         else torch.zeros_like(row.x)
         for row in rows
     ]
@@ -388,8 +388,8 @@ def _fresh_noise(rows: Sequence[Row]) -> Tensor | None:
 
 
 def _wants_preview(row: Row) -> bool:
-    return row.place in row.picture.preview_at
+    return row.step_index in row.picture.preview_at
 
 
 def _is_preview(event: Event) -> bool:
-    return isinstance(event, Painted) and not event.final
+    return isinstance(event, ImageResult) and not event.final

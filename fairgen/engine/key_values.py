@@ -30,7 +30,7 @@ class KeyValueCache:
         """Return each row's outputs, layer -> L x out, for N embedded prompts."""
         if not self.paths:
             return [{} for _ in range(len(context))]
-        with self._bank.gated(self._bank.mix(gates_NK, self.paths)):
+        with self._bank.gated(self._bank.active_directions(gates_NK, self.paths)):
             outputs = {
                 path: layer(context["text"].to(next(layer.parameters())))
                 for path, layer in self._layers.items()

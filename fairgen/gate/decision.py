@@ -172,11 +172,11 @@ class _Reading:
     def text(self, span: _Span) -> str:
         return " ".join(self.words[span.start : span.end])
 
-    def _word(self, place: int) -> str:
-        return self.words[place] if 0 <= place < len(self.words) else "."
+    def _word(self, index: int) -> str:
+        return self.words[index] if 0 <= index < len(self.words) else "."
 
-    def _role(self, place: int) -> str:
-        return self.roles[place] if 0 <= place < len(self.words) else ""
+    def _role(self, index: int) -> str:
+        return self.roles[index] if 0 <= index < len(self.words) else ""
 
     def _mark(self, span: _Span, role: str) -> None:
         self.roles[span.start : span.end] = [role] * (span.end - span.start)
@@ -209,9 +209,9 @@ class _Reading:
             return _Span(span.start, following, "figure")
         return span
 
-    def _is_unknown(self, place: int) -> bool:
-        word = self._word(place)
-        return not (self._role(place) or (word,) in lexicon.kinds() or _is_outside(word))
+    def _is_unknown(self, index: int) -> bool:
+        word = self._word(index)
+        return not (self._role(index) or (word,) in lexicon.kinds() or _is_outside(word))
 
     def _has_a_verb(self, span: _Span) -> bool:
         """Return whether a verb in -s follows: "a baby sleeps", since no plural has an article."""
@@ -263,9 +263,9 @@ class _Reading:
 
     def _is_an_animal_or_a_toy(self, start: int) -> bool:
         """Return whether the phrase begins with one: "cat astronaut", "panda mad scientist"."""
-        for place in range(start - 1, max(-1, start - 4), -1):
-            if self._role(place) or self._limits_a_phrase(place) or self.tails[place]:
-                return self._role(place) in ("animal", "figurine") and self.tails[place] != "'"
+        for index in range(start - 1, max(-1, start - 4), -1):
+            if self._role(index) or self._limits_a_phrase(index) or self.tails[index]:
+                return self._role(index) in ("animal", "figurine") and self.tails[index] != "'"
         return False
 
     def _is_owned(self, of: int) -> bool:
@@ -298,24 +298,24 @@ class _Reading:
         return len(nouns) == 1 or generic == 1 or bool(nouns.intersection(people.NEUTRAL))
 
     def _owns_a_body(self, end: int) -> bool:
-        for place in range(end, end + 3):
-            if self._role(place) in ("body", "portrait"):
+        for index in range(end, end + 3):
+            if self._role(index) in ("body", "portrait"):
                 return True
-            if self._word(place) in FUNCTION or _is_break(self._word(place)):
+            if self._word(index) in FUNCTION or _is_break(self._word(index)):
                 return False
         return False
 
     def _before_the_phrase(self, start: int) -> tuple[str, int]:
-        """Return the determiner of a noun phrase, and the place before the phrase."""
+        """Return the determiner of a noun phrase, and the index before the phrase."""
         at = start - 1
         while at >= max(0, start - 6) and not self._limits_a_phrase(at):
             at -= 1
         determiner = self._word(at)
         return (determiner, at - 1) if determiner in lexicon.DETERMINERS else ("", at)
 
-    def _limits_a_phrase(self, place: int) -> bool:
-        word = self._word(place)
-        return self.tails[place] != "-" and (word in FUNCTION or _is_break(word))
+    def _limits_a_phrase(self, index: int) -> bool:
+        word = self._word(index)
+        return self.tails[index] != "-" and (word in FUNCTION or _is_break(word))
 
     def _is_portrait_of_a_person(self, span: _Span) -> bool:
         if span.kind != "portrait" or "animal" in self.roles or "other" in self.roles:
@@ -346,12 +346,12 @@ class _Reading:
 
     def _stands_before_the_person(self, end: int) -> bool:
         """Return whether only adjectives come between an adjective and the person."""
-        for place in range(end, end + 8):
-            word = self._word(place)
-            if self._role(place) or (word == "one" and place == end):
-                return self._role(place) in ("person", "")
+        for index in range(end, end + 8):
+            word = self._word(index)
+            if self._role(index) or (word == "one" and index == end):
+                return self._role(index) in ("person", "")
             if word in (",", "and", "but"):
-                if place > end and not _is_adjective(self._word(place - 1)):
+                if index > end and not _is_adjective(self._word(index - 1)):
                     return False
             elif word in FUNCTION or _is_break(word):
                 return False
@@ -375,9 +375,9 @@ class _Reading:
         alone = (_is_break(self._word(subject)) or "," in between) and _is_break(following)
         return alone and word not in lexicon.TONES and word not in lexicon.COLOURS
 
-    def _may_come_between(self, place: int) -> bool:
-        word = self._word(place)
-        if self._role(place) or word in lexicon.PREPOSITIONS:
+    def _may_come_between(self, index: int) -> bool:
+        word = self._word(index)
+        if self._role(index) or word in lexicon.PREPOSITIONS:
             return False
         return (
             word in (",", "and", "or", "who", "that", "does")
@@ -385,11 +385,11 @@ class _Reading:
             or _is_adjective(word)
         )
 
-    def _is_subject(self, place: int) -> bool:
-        """Return whether a verb after a place is of the person: "the doctor in the picture is"."""
-        if self._word(place) in _LOOKS or self._role(place) == "person":
+    def _is_subject(self, index: int) -> bool:
+        """Return whether a verb after an index is of the person: "the doctor in the picture is"."""
+        if self._word(index) in _LOOKS or self._role(index) == "person":
             return True
-        for at in range(place, max(-1, place - 6), -1):
+        for at in range(index, max(-1, index - 6), -1):
             if self._role(at) == "person":
                 return self._word(at + 1) in lexicon.PREPOSITIONS
             if _is_break(self._word(at)) or self._word(at) in ("that", "which", "where", "whose"):

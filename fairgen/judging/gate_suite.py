@@ -26,8 +26,8 @@ from fairgen.judging.prompt_sets import (
     PROMPTS,
     ConceptPrompts,
     ThingPrompts,
+    bundled_prompt_sets,
     load_prompt_set,
-    shipped_prompt_sets,
 )
 
 LABELLED = ("gender", "skin", "age")
@@ -160,7 +160,7 @@ def gate_report(attributes: Sequence[Attribute]) -> tuple[SuiteCount, ...]:
     Raises ValueError like `count`.
     """
     labelled = [(name, read_suite(name)) for name in SUITES]
-    labelled_sets = [(name, label_prompt_set(name)) for name in shipped_prompt_sets()]
+    labelled_sets = [(name, label_prompt_set(name)) for name in bundled_prompt_sets()]
     return tuple(
         count_suite(name, lines, attributes) for name, lines in (*labelled, *labelled_sets)
     )

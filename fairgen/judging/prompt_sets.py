@@ -87,7 +87,7 @@ PromptSet = ConceptPrompts | ThingPrompts | ExplicitPrompts
 _FORMS: TypeAdapter[PromptSet] = TypeAdapter(Annotated[PromptSet, Field(discriminator="form")])
 
 
-def shipped_prompt_sets() -> tuple[str, ...]:
+def bundled_prompt_sets() -> tuple[str, ...]:
     """Return the names that `load_prompt_set` knows, sorted."""
     names = (file.name for file in PROMPTS.iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
@@ -97,6 +97,6 @@ def load_prompt_set(name: str) -> PromptSet:
     """Return a shipped prompt set, in the form that its file declares. Raises ValueError for an
     unknown name.
     """
-    if name not in (shipped := shipped_prompt_sets()):
+    if name not in (shipped := bundled_prompt_sets()):
         raise ValueError(f"prompt set: got {name!r}, shipped are {list(shipped)}")
     return _FORMS.validate_python(yaml.safe_load((PROMPTS / f"{name}.yaml").read_text()))

@@ -31,7 +31,7 @@ from fairgen.judging.metrics import (
 _FEWEST_ALIKE = 3
 
 
-class Seen(BaseModel):
+class JudgedLabels(BaseModel):
     """What a judge names: the category index of each picture, and the mean class probabilities, by
     attribute.
     """
@@ -68,7 +68,7 @@ class PromptScore(BaseModel):
     psnr: list[float]
     clip_i: list[float]
     spread: dict[str, float]
-    second: Seen | None = None
+    second: JudgedLabels | None = None
 
     def by_second(self) -> "PromptScore":
         """Return the score as it is when the second judge names the categories."""
@@ -123,13 +123,13 @@ def score_pictures(
 
 def _seen(
     judge: Judge, perceived: Mapping[str, Tensor], classes: Mapping[str, Sequence[str]]
-) -> Seen:
+) -> JudgedLabels:
     """Return what a judge names, its classes in the order of `classes`."""
     probabilities = {
         head: perceived[head][:, [judge.heads[head].index(name) for name in names]]
         for head, names in classes.items()
     }
-    return Seen(
+    return JudgedLabels(
         seen={head: found.argmax(1).tolist() for head, found in probabilities.items()},
         soft={head: found.mean(0).tolist() for head, found in probabilities.items()},
     )
@@ -142,10 +142,10 @@ def _spread(
     holds, attribute by attribute, the categories' names and their index picture by picture.
     """
     groups: dict[str, list[int]] = {}
-    for place in range(len(features)):
-        cell = [names[indices[place]] for names, indices in seen]
+    for index in range(len(features)):
+        cell = [names[indices[index]] for names, indices in seen]
         for key in dict.fromkeys([*cell, ",".join(cell)]):
-            groups.setdefault(key, []).append(place)
+            groups.setdefault(key, []).append(index)
     return {
         key: mean_pairwise_distance(features[members])
         for key, members in groups.items()

@@ -84,7 +84,7 @@ def encode_drawings(codec: AutoencoderKL, portraits: list[Portrait], rng: random
     return torch.cat(latents)
 
 
-class Lessons:
+class DenoiserDataset:
     """What the UNet learns from: captioned latents at random noise levels, and the loss on them.
 
     `latents` are those of the portraits' drawings; `named` says what the caption of each portrait
@@ -132,9 +132,9 @@ class Lessons:
         return caption(self._portraits[row], named, self._rng)
 
 
-def _lessons(
+def _baseline_tasks(
     folder: Path, portraits: list[Portrait], named: list[frozenset[str]] | None, seed: int
-) -> Lessons:
+) -> DenoiserDataset:
     """Return the lessons of the parts trained so far; the portraits' latents are kept in
     `folder`.
     """
@@ -146,7 +146,7 @@ def _lessons(
         CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
         PreTrainedTokenizerFast.from_pretrained(folder / "clip"),
     )
-    return Lessons(captions, portraits, torch.load(cache, weights_only=True), named, seed)
+    return DenoiserDataset(captions, portraits, torch.load(cache, weights_only=True), named, seed)
 
 
 def train_denoiser(
@@ -159,7 +159,7 @@ def train_denoiser(
     """Train the UNet on the biased population and save it under `folder`."""
     torch.manual_seed(seed)
     rng, unet = random.Random(seed), build_denoiser()
-    lessons = _lessons(folder, [sample_portrait(rng) for _ in range(population)], None, seed)
+    lessons = _baseline_tasks(folder, [sample_portrait(rng) for _ in range(population)], None, seed)
     trainer = Trainer(unet, folder / "unet.ckpt", num_steps, learning_rate=8e-4, ema_decay=0.9995)
     trainer.run(
         lambda: lessons.loss(unet, *lessons.batch(batch_size)),
@@ -236,7 +236,7 @@ def _train_further(
     for i in range(even):
         portraits[i] = named_evenly(portraits[i], named[i], rng)
     unet = UNet2DConditionModel.from_pretrained(folder / source, dtype=torch.float32)
-    lessons = _lessons(folder, portraits, named, seed)
+    lessons = _baseline_tasks(folder, portraits, named, seed)
     trainer = Trainer(
         unet, folder / f"{target}.ckpt", num_steps, learning_rate=learning_rate, ema_decay=0.999
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from fairgen.portraits.denoiser import Captions, Lessons, encode_drawings
+from fairgen.portraits.denoiser import Captions, DenoiserDataset, encode_drawings
 from fairgen.portraits.training import Trainer
 from fairgen.portraits.world import MIRRORED, sample_portrait
 
@@ -34,7 +34,7 @@ def fine_tune(
     pipe = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32)
     portraits = [sample_portrait(rng, population=MIRRORED) for _ in range(population)]
     latents = encode_drawings(pipe.vae, portraits, rng)
-    lessons = Lessons(
+    lessons = DenoiserDataset(
         Captions(pipe.text_encoder, pipe.tokenizer), portraits, latents, named=None, seed=seed
     )
     destination.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from fairgen.adapters import load_adapter
 from fairgen.attributes import adapter_name, render
 from fairgen.backbones import load_backbone
 from fairgen.engine.engine import Engine
-from fairgen.engine.pictures import Picture
+from fairgen.engine.requests import ImageJob
 from pipelines.benchmarks.client import PATH, Answer, ask_all
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.kernels import (
@@ -92,7 +92,7 @@ def bench(
     return figures
 
 
-def table_of(figures: Figures) -> Table:
+def benchmark_table(figures: Figures) -> Table:
     """Return the terminal's table."""
     table = Table(
         title="Ratios of two ways that ran in turn, median of rounds; latencies under load"
@@ -252,7 +252,7 @@ def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], None]:
         adapter = load_adapter(folder)
         engine.load(adapter.name, adapter)
         gates[adapter.metadata.attribute] = adapter.name
-    picture = Picture(
+    picture = ImageJob(
         prompt=render(recipe.templates[0], recipe.concepts.train[0]),
         seed=0,
         gates=dict.fromkeys(gates.values(), 1.0),

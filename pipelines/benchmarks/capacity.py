@@ -121,13 +121,15 @@ def simulate(
     events = [(at, index, -1) for index, at in enumerate(arrivals)]  # a replica's end of step: >= 0
     heapq.heapify(events)
     while events:
-        now, request, place = heapq.heappop(events)
-        if place < 0:
-            place = min(rng.sample(range(replicas), min(2, replicas)), key=lambda i: fleet[i].load)
-            fleet[place].waiting.extend([request] * per_request)
+        now, request, replica_index = heapq.heappop(events)
+        if replica_index < 0:
+            replica_index = min(
+                rng.sample(range(replicas), min(2, replicas)), key=lambda i: fleet[i].load
+            )
+            fleet[replica_index].waiting.extend([request] * per_request)
         else:
-            fleet[place].stepping = False
-        replica = fleet[place]
+            fleet[replica_index].stepping = False
+        replica = fleet[replica_index]
         if replica.stepping:
             continue
         while replica.waiting and len(replica.batch) < most:
@@ -142,7 +144,7 @@ def simulate(
             left[asked] -= 1
             ended[asked] = now + took_s
         replica.stepping = True
-        heapq.heappush(events, (now + took_s, 0, place))
+        heapq.heappush(events, (now + took_s, 0, replica_index))
     assert not any(left)
     counted = range(len(arrivals) // 5, len(arrivals))
     latencies = [ended[index] - arrivals[index] for index in counted]

@@ -20,7 +20,7 @@ from fairgen.attributes import Attribute
 from fairgen.backbones import Backbone
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine.engine import Engine
-from fairgen.engine.pictures import Picture
+from fairgen.engine.requests import ImageJob
 from fairgen.portraits.clip import build_tokenizer
 from pipelines.benchmarks.kernels import paint, random_directions, seconds_of
 from pipelines.benchmarks.memory_estimate import DenoiserShape
@@ -110,9 +110,9 @@ def painting(
     for seed, name in enumerate(names):
         engine.bank.add(name, random_directions(backbone, seed, rank, projections))
 
-    def pictures(steps: int) -> list[Picture]:
+    def pictures(steps: int) -> list[ImageJob]:
         return [
-            Picture(
+            ImageJob(
                 prompt,
                 seed=row,
                 gates={names[(row + i) % _ADAPTERS]: 1.0 for i in range(_ADAPTERS_EACH)},

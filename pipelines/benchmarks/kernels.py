@@ -19,7 +19,7 @@ from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Directions
 from fairgen.engine.engine import Engine
 from fairgen.engine.key_values import KeyValueCache
-from fairgen.engine.pictures import Failed, Picture
+from fairgen.engine.requests import ImageError, ImageJob
 
 _WARMUP = 2
 _MANY = 64
@@ -76,7 +76,7 @@ def engine_figures(
     def eight(painter: Engine, adapters_each: int) -> Callable[[], None]:
         names = painter.bank.names
         pictures = [
-            Picture(
+            ImageJob(
                 f"a photo of a person {row}",
                 seed=row,
                 gates={names[(row + 8 * i) % len(names)]: 1.0 for i in range(adapters_each)},
@@ -94,11 +94,11 @@ def engine_figures(
     }
 
 
-def paint(engine: Engine, pictures: Sequence[Picture]) -> None:
+def paint(engine: Engine, pictures: Sequence[ImageJob]) -> None:
     """Paint with nothing else in the engine. Raises what made a picture fail."""
     engine.submit(pictures)
     for event in engine.run():
-        if isinstance(event, Failed):
+        if isinstance(event, ImageError):
             raise event.error
 
 
@@ -162,7 +162,9 @@ def full_size_figures(
     x, t, context = _batch(backbone, num_rows)
     gates = torch.eye(num_rows, device=x.device)
     known = cache.stack(cache.compute(context, gates))
-    mix = bank.mix(gates, [path for path in bank.projections if path not in prompt_only])
+    mix = bank.active_directions(
+        gates, [path for path in bank.projections if path not in prompt_only]
+    )
 
     def run(gated: bool) -> None:
         with (

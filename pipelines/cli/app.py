@@ -144,8 +144,8 @@ def compare(
     from rich.console import Console
 
     from pipelines.experiments.comparison import compare as comparing
-    from pipelines.experiments.comparison.conditions import conditions_of
-    from pipelines.experiments.comparison.tables import comparison_tables_of, held_table_of
+    from pipelines.experiments.comparison.conditions import eval_conditions
+    from pipelines.experiments.comparison.tables import comparison_tables, robustness_table
 
     loaded = load(recipe, base)
     console = Console()
@@ -153,7 +153,7 @@ def compare(
         found = comparing.compare(loaded, full, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
-    console.print(*comparison_tables_of(found), held_table_of(found, conditions_of(loaded)))
+    console.print(*comparison_tables(found), robustness_table(found, eval_conditions(loaded)))
     typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
 
 
@@ -163,7 +163,7 @@ def ablate(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     from rich.console import Console
 
     from pipelines.experiments.ablation import ablate as ablation
-    from pipelines.experiments.ablation.report import ablation_tables_of
+    from pipelines.experiments.ablation.report import ablation_tables
 
     loaded = load(recipe, base)
     console = Console()
@@ -171,7 +171,7 @@ def ablate(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
         found = ablation.ablate(loaded, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
-    console.print(*ablation_tables_of(found))
+    console.print(*ablation_tables(found))
     typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
 
 
@@ -185,14 +185,14 @@ def gate(
     from rich.console import Console
 
     from fairgen.judging.gate_suite import gate_report
-    from pipelines.evaluation.report import gate_table_of
+    from pipelines.evaluation.report import gate_table
 
     loaded = load(recipe)
     try:
         found = gate_report(loaded.attributes)
     except ValueError as error:
         raise refusal(error) from error
-    Console().print(gate_table_of(found, classes))
+    Console().print(gate_table(found, classes))
     for suite in found if mistakes else ():
         for mistake in suite.total.mistakes:
             acted, left = (", ".join(n) or "-" for n in (mistake.activated, mistake.skipped))
@@ -218,7 +218,7 @@ def bench(
         figures = benchmark.bench(loaded, settings_of(recipe, base), HOME, out, full_size)
     except ValueError as error:
         raise refusal(error) from error
-    Console().print(benchmark.table_of(figures))
+    Console().print(benchmark.benchmark_table(figures))
     typer.echo(f"Every figure: {out}")
 
 
@@ -314,11 +314,11 @@ def _show(outcome: "Outcome", console: "Console") -> None:
 
 def _show_evaluation(evaluation: "Evaluation", console: "Console") -> None:
     """Print the tables, and where the pictures are."""
-    from pipelines.evaluation.report import hit_rate_table_of, judges_table_of, table_of
+    from pipelines.evaluation.report import evaluation_table, hit_rate_table, judges_table
 
-    console.print(table_of(evaluation), hit_rate_table_of(evaluation))
+    console.print(evaluation_table(evaluation), hit_rate_table(evaluation))
     if evaluation.agreement:
-        console.print(judges_table_of(evaluation))
+        console.print(judges_table(evaluation))
     console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
     console.print(f"Every figure: {REPORT / 'evaluation.json'}")
 

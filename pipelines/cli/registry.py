@@ -17,13 +17,13 @@ def adapters(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     """Show the registered adapters of a recipe, their aliases and what was measured."""
     from rich.console import Console
 
-    from pipelines.evaluation.report import registry_table_of
+    from pipelines.evaluation.report import registry_table
     from pipelines.registry import Registry
     from pipelines.registry.tracking_server import tracking_server
 
     loaded = load(recipe, base)
     with tracking_server(HOME) as uri:
-        Console().print(registry_table_of(Registry(uri, loaded).versions()))
+        Console().print(registry_table(Registry(uri, loaded).versions()))
 
 
 @registry_app.command()

@@ -60,7 +60,7 @@ def serve(
 
     from pipelines.serve.remote import deploy, serve_config
     from pipelines.serve.run import Tls, serve_until_interrupted
-    from pipelines.serve.settings import DoorConfig, ServeSettings
+    from pipelines.serve.settings import AccessConfig, ServeSettings
 
     load(recipe, base)
     changes: dict[str, Any] = {
@@ -69,7 +69,7 @@ def serve(
         "calibrate": calibrate,
         "decisions": decisions.resolve() if decisions else None,
         "inspect_share": inspect_share,
-        "door": DoorConfig(
+        "access": AccessConfig(
             keys_file=keys_file.resolve() if keys_file else None,
             requests_per_minute=requests_per_minute,
             concurrent_requests=concurrent_requests,

@@ -23,7 +23,7 @@ SYSTEMS = ("base", "iid", "fairgen")
 _SHOWN = 8
 
 
-class Painter:
+class EvaluationWorker:
     """Paints and judges one prompt at a time; one Ray actor a core, the models loaded once."""
 
     def __init__(self, recipe: Recipe, adapter_folders: Sequence[Path]) -> None:
@@ -97,7 +97,9 @@ def evaluate(
     """Paint, judge and report; `progress(stage, done, total)` is called after every prompt. Needs a
     running Ray.
     """
-    painters = actor_pool(Painter, recipe, list(adapter_folders), at_most=len(size.concepts))
+    painters = actor_pool(
+        EvaluationWorker, recipe, list(adapter_folders), at_most=len(size.concepts)
+    )
     scores: list[PromptScore] = []
     shown: dict[str, dict[str, list[bytes]]] = {}
     for done, (found, pictures) in enumerate(_paint_all(painters, size), start=1):

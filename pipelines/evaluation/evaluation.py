@@ -91,7 +91,7 @@ class Evaluation(BaseModel):
         return self.hit_rates[group][attribute][category][category]
 
 
-def targets_of(
+def evaluation_targets(
     recipe: Recipe, joint: TargetDistribution | None = None
 ) -> dict[str, TargetDistribution]:
     """Return the recipe's target, or another, by name: each attribute's marginal, and the joint of
@@ -116,7 +116,7 @@ def summarise(
     by_system = {
         system: [score for score in scores if score.system == system] for system in systems
     }
-    fairgen, targets = by_system["fairgen"], targets_of(recipe)
+    fairgen, targets = by_system["fairgen"], evaluation_targets(recipe)
     twice = all(score.second is not None for score in scores)
     unasked = [name for name in scores[0].seen if not any(s.asked[name] for s in scores)]
     groups = {

@@ -45,8 +45,8 @@ def draw_grid(
     )
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(15)
-    for place, (system, label) in enumerate(_LABELS.items()):
-        left = name_px + place * (block + 24)
+    for index, (system, label) in enumerate(_LABELS.items()):
+        left = name_px + index * (block + 24)
         pen.text((left, 6), label, fill="black", font=font)
         for row, (concept, systems) in enumerate(shown.items()):
             top = head_px + row * (side_px + gap)
@@ -99,7 +99,7 @@ def draw_bars(evaluation: Evaluation, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def table_of(evaluation: Evaluation) -> Table:
+def evaluation_table(evaluation: Evaluation) -> Table:
     """Return the terminal's table: FD per target with interval and floor, base against FairGen."""
     table = Table(
         title=f"Fairness, N={evaluation.num_images} pictures a prompt, {_prompts(evaluation)} "
@@ -131,7 +131,7 @@ def table_of(evaluation: Evaluation) -> Table:
     return table
 
 
-def judges_table_of(evaluation: Evaluation) -> Table:
+def judges_table(evaluation: Evaluation) -> Table:
     """Return the table of what a second judge sees: FD by its eyes, and how far the two agree."""
     table = Table(title="The second judge: FD by its eyes, and its agreement with the first")
     known = [system for system in _SYSTEMS if system in evaluation.agreement]
@@ -150,7 +150,7 @@ def judges_table_of(evaluation: Evaluation) -> Table:
     return table
 
 
-def hit_rate_table_of(evaluation: Evaluation) -> Table:
+def hit_rate_table(evaluation: Evaluation) -> Table:
     """Return the table of hit rates per category, on trained and on held-out concepts."""
     table = Table(title="Hit rate: the judge saw the category that was asked")
     groups = list(evaluation.hit_rates)
@@ -165,7 +165,7 @@ def hit_rate_table_of(evaluation: Evaluation) -> Table:
     return table
 
 
-def gate_table_of(suites: Sequence[SuiteCount], classes: bool) -> Table:
+def gate_table(suites: Sequence[SuiteCount], classes: bool) -> Table:
     """Return the table of what the gate gets wrong: a suite a row, and with `classes` theirs."""
     table = Table(title="The prompt gate on labelled prompts, wrong decisions [95 %]")
     for heading in ("suite", "class", "prompts", "falsely acted", "falsely left alone"):
@@ -178,7 +178,7 @@ def gate_table_of(suites: Sequence[SuiteCount], classes: bool) -> Table:
     return table
 
 
-def registry_table_of(versions: Sequence["RegisteredVersion"]) -> Table:
+def registry_table(versions: Sequence["RegisteredVersion"]) -> Table:
     """Return the table of registered adapters."""
     table = Table(title="Registered adapters")
     table.add_column("adapter", no_wrap=True)

@@ -65,7 +65,7 @@ def submit(
     A job of the same recipe that has not ended is joined: two would write the same checkpoints.
     Raises ValueError for a job that the cluster does not take.
     """
-    earlier = [job for job in jobs_of(client) if job.metadata[_HASH] == recipe.recipe_hash]
+    earlier = [job for job in recipe_jobs(client) if job.metadata[_HASH] == recipe.recipe_hash]
     for job in earlier:
         if not job.status.is_terminal() and job.metadata[_VERB] == verb:
             return job.submission_id, False
@@ -86,7 +86,7 @@ def submit(
                 )
                 return job_id, True
             except RuntimeError as error:
-                if job_id in {job.submission_id for job in jobs_of(client)}:
+                if job_id in {job.submission_id for job in recipe_jobs(client)}:
                     return job_id, False  # somebody else was faster
                 starting = "No available agent" in str(error)  # nodes that have just come up
                 if not starting or time.monotonic() - started_s > _STARTING_S:
@@ -94,7 +94,7 @@ def submit(
             time.sleep(_RETRY_S)
 
 
-def jobs_of(client: "JobSubmissionClient") -> "list[JobDetails]":
+def recipe_jobs(client: "JobSubmissionClient") -> "list[JobDetails]":
     """Return the jobs that were submitted by `submit`, the oldest first."""
     ours = [job for job in client.list_jobs() if _HASH in (job.metadata or {})]
     return sorted(ours, key=lambda job: job.start_time or 0)
@@ -138,7 +138,7 @@ def follow(client: "JobSubmissionClient", job_id: str, write: Callable[[str], No
 
 def check_known(client: "JobSubmissionClient", job_id: str) -> None:
     """Raise ValueError, with the jobs there are, for one that there is not."""
-    known = [job.submission_id for job in jobs_of(client)]
+    known = [job.submission_id for job in recipe_jobs(client)]
     if job_id not in known:
         raise ValueError(f"job: got {job_id!r}, allowed are {known}")
 
@@ -146,7 +146,7 @@ def check_known(client: "JobSubmissionClient", job_id: str) -> None:
 def describe_jobs(client: "JobSubmissionClient") -> list[tuple[str, str, str, str, str]]:
     """Return id, recipe, status, start and seconds of every job."""
     rows = []
-    for job in jobs_of(client):
+    for job in recipe_jobs(client):
         start = (job.start_time or 0) / 1000
         end = job.end_time / 1000 if job.end_time else time.time()
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))

@@ -22,7 +22,7 @@ _REFRESH_S = 0.5
 _LINE_EVERY_S = 10.0
 
 
-class Board:
+class ProgressActor:
     """Holds the latest metrics of every job; lives as a Ray actor for the length of a run."""
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Board:
         return self._latest
 
 
-def open_board() -> ray.actor.ActorHandle:
+def open_progress_actor() -> ray.actor.ActorHandle:
     """Return a board that takes no CPU from the jobs."""
-    return ray.remote(Board).options(num_cpus=0).remote()
+    return ray.remote(ProgressActor).options(num_cpus=0).remote()
 
 
-class PostToBoard(UserCallback):
+class ReportProgress(UserCallback):
     """Posts the first worker's metrics to the board whenever all workers have reported."""
 
     def __init__(self, board: ray.actor.ActorHandle, job: str) -> None:

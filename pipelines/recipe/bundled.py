@@ -12,12 +12,12 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
-def shipped_attributes() -> dict[str, Path]:
+def bundled_attributes() -> dict[str, Path]:
     """Return the files of the attributes that ship, by name."""
     return {file.stem: file for file in sorted((RECIPES / "attributes").glob("*.yaml"))}
 
 
-def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
+def expand_names(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's content with every name of a shipped attribute or prompt set replaced.
 
     Raises ValueError for a name that does not ship.
@@ -36,7 +36,7 @@ def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
 def _attribute(entry: Any) -> Any:
     if not isinstance(entry, str):
         return entry
-    known = shipped_attributes()
+    known = bundled_attributes()
     if entry not in known:
         raise ValueError(f"attributes: got {entry!r}, shipped are {list(known)}")
     return yaml.safe_load(known[entry].read_text())

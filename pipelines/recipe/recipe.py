@@ -16,7 +16,7 @@ from fairgen.attributes import Attribute, adapter_name
 from fairgen.discovery import DiscoveryConfig
 from fairgen.indicator import TargetDistribution
 from fairgen.judging.judges import Judge, JudgeConfig
-from pipelines.recipe.bundled import PROJECT_ROOT, RECIPES, spelt_out
+from pipelines.recipe.bundled import PROJECT_ROOT, RECIPES, expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import (
     AblationConfig,
@@ -62,8 +62,8 @@ class Concepts(Section):
 class JobsConfig(Section):
     """What one training job takes from the cluster, and how it survives.
 
-    A job that has a wave of the second round to itself may take `num_workers_alone`, where cores
-    would stand idle; on a GPU one worker fills it. With `gradient_checkpointing` the denoiser's
+    If a stage of the joint round holds one attribute only, its job may use `num_workers_alone`
+    workers; on a GPU one worker is enough. With `gradient_checkpointing` the denoiser's
     activations are computed anew for the gradient: less memory, more time, the same weights.
     """
 
@@ -111,11 +111,11 @@ class RegistryConfig(Section):
 
 
 class Override(BaseModel):
-    """One attribute's changes to `discovery`, and to `in_company` for its second round."""
+    """One attribute's changes to `discovery`, and to `joint_round`."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    in_company: dict[str, Any] = {}
+    joint_round: dict[str, Any] = {}
 
     @property
     def alone(self) -> dict[str, Any]:
@@ -134,8 +134,8 @@ class Recipe(Section):
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     discovery: DiscoveryConfig
     overrides: dict[str, Override] = Field(default_factory=dict)
-    in_company: dict[str, Any] | None = None
-    company_waves: tuple[tuple[str, ...], ...] = ()
+    joint_round: dict[str, Any] | None = None
+    joint_stages: tuple[tuple[str, ...], ...] = ()
     concepts: Concepts
     templates: tuple[str, ...] = Field(min_length=1)
     preserve: tuple[str, ...] = ("",)
@@ -154,23 +154,23 @@ class Recipe(Section):
             raise ValueError(f"attributes: got {names}, allowed are distinct names")
         if unknown := sorted(set(self.overrides) - set(names)):
             raise ValueError(f"overrides: got {unknown}, allowed are {names}")
-        waves = [name for wave in self.company_waves for name in wave]
-        if self.company_waves and (sorted(waves) != sorted(names) or self.in_company is None):
+        stages = [name for stage in self.joint_stages for name in stage]
+        if self.joint_stages and (sorted(stages) != sorted(names) or self.joint_round is None):
             raise ValueError(
-                f"company_waves: got {waves}, allowed is each of {names} once, beside in_company"
+                f"joint_stages: got {stages}, allowed is each of {names} once, beside joint_round"
             )
-        changes = {"in_company": self.in_company or {}}
+        changes = {"joint_round": self.joint_round or {}}
         for name, own in self.overrides.items():
             changes[f"overrides.{name}"] = own.alone
-            changes[f"overrides.{name}.in_company"] = own.in_company
+            changes[f"overrides.{name}.joint_round"] = own.joint_round
         for field, values in changes.items():
             try:
                 DiscoveryConfig.model_validate(self.discovery.model_dump() | values)
             except ValidationError as error:
                 raise ValueError(f"{field}.{describe(error, DiscoveryConfig)}") from error
-        for attribute, in_company in product(self.attributes, (False, True)):
+        for attribute, joint_round in product(self.attributes, (False, True)):
             try:
-                self.discovery_of(attribute.name, in_company).check_categories(attribute)
+                self.discovery_of(attribute.name, joint_round).check_categories(attribute)
             except ValueError as error:
                 raise ValueError(f"overrides.{attribute.name}.{error}") from error
         for template in self.templates:
@@ -229,29 +229,29 @@ class Recipe(Section):
 
     @property
     def num_rounds(self) -> int:
-        """Two when the attributes' adapters learn on in each other's company, otherwise one."""
-        return 2 if self.in_company is not None and len(self.attributes) > 1 else 1
+        """Two when the attributes' adapters also train in a joint round, otherwise one."""
+        return 2 if self.joint_round is not None and len(self.attributes) > 1 else 1
 
     @property
-    def waves(self) -> tuple[tuple[str, ...], ...]:
-        """The attributes whose second rounds run at once, wave by wave; all, when none are named.
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """The attributes whose joint rounds run at once, stage by stage; one stage by default.
 
-        Who learns at once mends the same fault at once, and mends it twice: a later wave meets the
-        final adapters of the ones before.
+        Attributes trained in the same stage correct the same error independently, so it is
+        corrected twice; a later stage sees the final adapters of earlier ones.
         """
-        return self.company_waves or (tuple(attribute.name for attribute in self.attributes),)
+        return self.joint_stages or (tuple(attribute.name for attribute in self.attributes),)
 
-    def num_workers_of(self, attribute: str, in_company: bool = False) -> int:
+    def num_workers_of(self, attribute: str, joint_round: bool = False) -> int:
         """Return how many data-parallel workers train an attribute's adapters in a round."""
-        alone = in_company and (attribute,) in self.waves
+        alone = joint_round and (attribute,) in self.stages
         return (alone and self.jobs.num_workers_alone) or self.jobs.num_workers
 
-    def discovery_of(self, attribute: str, in_company: bool = False) -> DiscoveryConfig:
+    def discovery_of(self, attribute: str, joint_round: bool = False) -> DiscoveryConfig:
         """Return how an attribute's adapters are learnt: the recipe's way, with its overrides."""
         own = self.overrides.get(attribute, Override())
         values = self.discovery.model_dump() | own.alone
         return DiscoveryConfig.model_validate(
-            values | (self.in_company or {}) | own.in_company if in_company else values
+            values | (self.joint_round or {}) | own.joint_round if joint_round else values
         )
 
     @property
@@ -271,8 +271,8 @@ class Recipe(Section):
                 "attributes",
                 "discovery",
                 "overrides",
-                "in_company",
-                "company_waves",
+                "joint_round",
+                "joint_stages",
                 "templates",
                 "preserve",
             },
@@ -357,7 +357,7 @@ def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
     if base is not None:
         content = {**content, "base": base}
     try:
-        content = spelt_out(content)
+        content = expand_names(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     try:

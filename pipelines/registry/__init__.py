@@ -1,7 +1,7 @@
 """The registry: MLflow's runs and registered models. Nothing else imports mlflow."""
 
 from pipelines.registry.migration import push
-from pipelines.registry.runs import Curves, impatient
+from pipelines.registry.runs import Curves, fail_fast
 from pipelines.registry.versions import (
     Champion,
     ChampionSet,
@@ -17,6 +17,6 @@ __all__ = [
     "RegisteredAdapter",
     "RegisteredVersion",
     "Registry",
-    "impatient",
+    "fail_fast",
     "push",
 ]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fairgen.adapters import Adapter, load_adapter
 from pipelines.recipe.recipe import Recipe
-from pipelines.registry import Champion, ChampionSet, Registry, impatient
-from pipelines.registry.last_served import KeptSets
+from pipelines.registry import Champion, ChampionSet, Registry, fail_fast
+from pipelines.registry.last_served import LastServedSets
 from pipelines.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class OfferedSet:
     adapters: dict[str, Adapter]
 
 
-class ChampionSource:
+class ChampionPoller:
     """Looks up champions, and checks what it finds before it offers it.
 
     `wanted` are the attributes that have champions, None as long as nobody knows; `num_failed`
@@ -41,20 +41,20 @@ class ChampionSource:
         """`check` raises ValueError for an adapter that does not fit."""
         self._tracking_uri, self._recipe = settings.tracking_uri, recipe
         self._base_fingerprint, self._check = base_fingerprint, check
-        self._kept = KeptSets(settings.home, recipe) if settings.home else None
+        self._kept = LastServedSets(settings.home, recipe) if settings.home else None
         self._refused: set[tuple[Champion, ...]] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="fairgen-champions-")
         self.wanted = frozenset[str]() if settings.tracking_uri is None else None
         self.num_failed = 0
 
-    def look(self, served: Mapping[str, ChampionSet]) -> list[OfferedSet]:
+    def poll(self, served: Mapping[str, ChampionSet]) -> list[OfferedSet]:
         """Return the sets that are to be served in place of `served`; never raise.
 
         An attribute of which nothing is served falls back on what was served last.
         """
         if self._tracking_uri is None:
             return []
-        with impatient():
+        with fail_fast():
             try:
                 registry = Registry(self._tracking_uri, self._recipe)
                 champions = registry.champions()

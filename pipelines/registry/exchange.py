@@ -39,7 +39,9 @@ def export_registered(
         adapter = load_adapter(registry.download(version, Path(scratch)))
         written = export_adapter(adapter, form, out)
         grid = registry.download_grid(version, out)
-        card = model_card(recipe, adapter, registry.tags_of(version), grid.name if grid else "")
+        card = model_card(
+            recipe, adapter, registry.version_tags(version), grid.name if grid else ""
+        )
         card.save(out / "README.md")
     return written
 

@@ -17,7 +17,7 @@ from pipelines.registry import Champion, ChampionSet
 _SETS = TypeAdapter(ChampionSet)
 
 
-class KeptSets:
+class LastServedSets:
     """One folder a registry's prefix; a set of an attribute replaces the one before."""
 
     def __init__(self, home: Path, recipe: Recipe) -> None:

@@ -29,7 +29,7 @@ _IMPATIENCE = threading.Lock()
 log = logging.getLogger(__name__)
 
 
-def be_patient() -> None:
+def retry_for_minutes() -> None:
     """Let mlflow ask again for eight minutes where its server is away, unless the environment says
     otherwise.
     """
@@ -37,7 +37,7 @@ def be_patient() -> None:
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
+def fail_fast() -> Iterator[None]:
     """Let mlflow give up after seconds, for the length of a `with`: one at a time in a process,
     since mlflow reads it from the environment.
     """
@@ -72,7 +72,7 @@ class Curves:
     """
 
     def __init__(self, tracking_uri: str, run_id: str) -> None:
-        be_patient()
+        retry_for_minutes()
         self._client, self._run_id = MlflowClient(tracking_uri), run_id
         self._sent: list[RunOperations] = []
 
@@ -110,7 +110,7 @@ class RecipeRuns:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        be_patient()
+        retry_for_minutes()
         self.tracking_uri = tracking_uri
         self._recipe = recipe
         self.client = MlflowClient(tracking_uri)

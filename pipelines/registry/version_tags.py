@@ -23,7 +23,7 @@ def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluati
     )
 
 
-def tags_of(adapter: Adapter) -> dict[str, str]:
+def version_tags(adapter: Adapter) -> dict[str, str]:
     """Return what a version is."""
     metadata = adapter.metadata
     return {

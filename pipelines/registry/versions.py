@@ -17,7 +17,7 @@ from mlflow.models import Model
 from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import Attribute
 from pipelines.registry.runs import GRID, RecipeRuns, current
-from pipelines.registry.version_tags import measured_tags, meets_thresholds, tags_of
+from pipelines.registry.version_tags import measured_tags, meets_thresholds, version_tags
 
 if TYPE_CHECKING:
     from pipelines.evaluation.evaluation import Evaluation
@@ -94,7 +94,7 @@ class Registry(RecipeRuns):
         numbers: dict[str, str] = {}
         for adapter, folder in zip(adapters, trained.folders, strict=True):
             name = self._recipe.registered_name(attribute.name, adapter.metadata.category)
-            tags = {"adapter_set": adapter_set, **tags_of(adapter), **cost}
+            tags = {"adapter_set": adapter_set, **version_tags(adapter), **cost}
             tags |= measured_tags(adapter, evaluation)
             found = self.find_version(name, adapter_set)
             if found is None:
@@ -212,7 +212,7 @@ class Registry(RecipeRuns):
         )
         return model / Model.load(str(model)).flavors["diffusers"]["adapter_weights"]
 
-    def tags_of(self, version: "Champion") -> dict[str, str]:
+    def version_tags(self, version: "Champion") -> dict[str, str]:
         """Return all that a version says of itself."""
         return dict(self.client.get_model_version(version.name, version.version).tags)
 

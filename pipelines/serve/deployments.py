@@ -17,10 +17,10 @@ from pipelines.recipe.recipe import load_recipe
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
 from pipelines.serve.generator import GeneratorService
+from pipelines.serve.image_plan import ImageUpdate, PlannedImage
 from pipelines.serve.indicator import Assignment, IndicatorService
 from pipelines.serve.inspector import Inspected, InspectorService
 from pipelines.serve.metrics import GatewayMetrics
-from pipelines.serve.orders import Delivery, Order
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 from pipelines.serve.settings import ServeSettings
 
@@ -58,7 +58,7 @@ class Generator:
         if hasattr(self, "_service"):
             self._service.look_now()
 
-    async def paint(self, orders: list[Order], model: str) -> AsyncIterator[Delivery]:
+    async def paint(self, orders: list[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
         """Yield previews and finished pictures."""
         async for delivery in self._service.paint(orders, model):
             yield delivery
@@ -128,7 +128,7 @@ class Gateway:
             self._attributes = now, found
         return self._attributes[1]
 
-    async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:
+    async def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
         """Yield deliveries; pictures lost with their replica are ordered again, same seed."""
         left = {order.index: order for order in orders}
         painter = self._generator.options(stream=True)
@@ -157,7 +157,7 @@ class Gateway:
         """Count a request for pictures by its answer."""
         self._metrics.count_answer(status)
 
-    def _offer_for_inspection(self, delivery: Delivery) -> None:
+    def _offer_for_inspection(self, delivery: ImageUpdate) -> None:
         """Let the inspector look at a share of the pictures, after they have been delivered."""
         if delivery.provenance is None or not delivery.provenance.categories:
             return

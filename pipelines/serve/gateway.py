@@ -28,9 +28,9 @@ from starlette.middleware.cors import CORSMiddleware
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import ErrorBody, RequestError, refused_field
-from pipelines.serve.access.guard import PICTURES, Guard, Tally
+from pipelines.serve.access.middleware import PICTURES, AccessMiddleware, AnswerCounter
+from pipelines.serve.image_plan import ImageUpdate, PlannedImage, plan_images
 from pipelines.serve.indicator import Assignment
-from pipelines.serve.orders import Delivery, Order, orders_of
 from pipelines.serve.schemas import (
     AttributeInfo,
     CompletedImage,
@@ -59,7 +59,7 @@ class Backend(Protocol):
 
     async def assign(self, request: ImageRequest) -> Assignment: ...
 
-    def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]: ...
+    def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]: ...
 
     async def attributes(self) -> list[AttributeInfo]: ...
 
@@ -75,14 +75,14 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         description="Text-to-image in the distribution you prescribe.",
         responses=_ERRORS,
     )
-    desk = _Desk(backend, settings, recipe)
+    desk = _ImageEndpoint(backend, settings, recipe)
 
-    app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Tally, count=backend.count_answer)
-    if settings.door.cors_origins:  # outermost: a browser asks first, without a key
+    app.add_middleware(AccessMiddleware, settings=settings)
+    app.add_middleware(AnswerCounter, count=backend.count_answer)
+    if settings.access.cors_origins:  # outermost: a browser asks first, without a key
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.door.cors_origins,
+            allow_origins=settings.access.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
@@ -151,7 +151,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     return app
 
 
-class _Desk:
+class _ImageEndpoint:
     """Checks requests, turns them into orders, and packs what comes back."""
 
     def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
@@ -193,7 +193,7 @@ class _Desk:
             message = f"{self._in_flight} images are waiting, allowed are {limits.queued_images}"
             raise RequestError(429, message, code="overloaded", retry_after_s=2)
 
-    async def orders(self, request: ImageRequest) -> list[Order]:
+    async def orders(self, request: ImageRequest) -> list[PlannedImage]:
         """Return one order an image. Raises RequestError for what cannot be met.
 
         The indicator is asked last: a refused request shall not count in its ledger.
@@ -208,11 +208,11 @@ class _Desk:
             assignment = await self._backend.assign(request)
         except ValueError as error:
             raise refused_field(error) from error
-        return orders_of(request, assignment, self._recipe.generation)
+        return plan_images(request, assignment, self._recipe.generation)
 
     async def deliveries(
-        self, request: ImageRequest, orders: Sequence[Order], caller: str
-    ) -> AsyncIterator[Delivery]:
+        self, request: ImageRequest, orders: Sequence[PlannedImage], caller: str
+    ) -> AsyncIterator[ImageUpdate]:
         """Yield deliveries within the time limit. Raises 408 after it."""
         delivered: list[Provenance] = []
         self._in_flight += len(orders)
@@ -242,7 +242,7 @@ class _Desk:
                     log.exception("a decision is not logged")
 
     async def answer(
-        self, request: ImageRequest, orders: Sequence[Order], caller: str
+        self, request: ImageRequest, orders: Sequence[PlannedImage], caller: str
     ) -> ImageResponse:
         """Return the whole response when every picture is there."""
         data: dict[int, ImageData] = {}
@@ -261,7 +261,7 @@ class _Desk:
         )
 
     async def stream(
-        self, request: ImageRequest, orders: Sequence[Order], caller: str
+        self, request: ImageRequest, orders: Sequence[PlannedImage], caller: str
     ) -> AsyncIterator[str]:
         """Yield server-sent events: partial images, then each finished one.
 
@@ -308,7 +308,7 @@ async def _begun(events: AsyncIterator[str]) -> AsyncIterator[str]:
     return whole()
 
 
-def _base64(delivery: Delivery) -> str:
+def _base64(delivery: ImageUpdate) -> str:
     return base64.b64encode(delivery.content).decode()
 
 
@@ -319,12 +319,12 @@ def _event(name: str, content: BaseModel) -> str:
 def _first_finding(findings: Sequence[Any]) -> RequestError:
     """Return a 400 that names the first wrong field, the value got and what is allowed."""
     found = findings[0]
-    place = [str(part) for part in found["loc"][1:]]  # inside the body
-    path = ".".join(place)
+    location = [str(part) for part in found["loc"][1:]]  # inside the body
+    path = ".".join(location)
     got = repr(found["input"])[:80]
     if found["type"] == "json_invalid":
         return RequestError(400, "body: got no valid JSON", code="invalid_json")
-    if place[:1] == ["fairness"]:
+    if location[:1] == ["fairness"]:
         allowed = "'off', 'uniform' or a table per attribute, or {'joint': table}"
         message = f"fairness: got {got}, allowed are {allowed}"
         return RequestError(400, message, param="fairness", code="invalid_value")

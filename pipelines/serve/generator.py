@@ -17,14 +17,14 @@ from collections.abc import AsyncIterator, Sequence
 from fairgen.adapters import fingerprint
 from fairgen.backbones import load_backbone
 from fairgen.engine.engine import Engine
-from fairgen.engine.pictures import Event as EngineEvent
-from fairgen.engine.pictures import Failed, Painted, Picture, Ticket
+from fairgen.engine.requests import Event as EngineEvent
+from fairgen.engine.requests import ImageError, ImageJob, ImageResult, RequestHandle
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet
-from pipelines.registry.champions import ChampionSource, OfferedSet
+from pipelines.registry.champions import ChampionPoller, OfferedSet
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.files import encode
-from pipelines.serve.orders import Delivery, EngineState, Order
+from pipelines.serve.image_plan import EngineState, ImageUpdate, PlannedImage
 from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Provenance
 from pipelines.serve.settings import ServeSettings
 
@@ -38,7 +38,7 @@ class GeneratorService:
         self._settings, self._recipe = settings, recipe
         backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
         self._engine = Engine(backbone, settings.max_rows)
-        self._source = ChampionSource(
+        self._source = ChampionPoller(
             settings,
             recipe,
             fingerprint(backbone.denoiser),
@@ -48,7 +48,7 @@ class GeneratorService:
         self._step_s, self._reloads = 0.0, 0
         self._complete = False
         self._swaps: queue.Queue[OfferedSet] = queue.Queue()
-        self._mailboxes: dict[Ticket, tuple[asyncio.AbstractEventLoop, asyncio.Queue]] = {}
+        self._mailboxes: dict[RequestHandle, tuple[asyncio.AbstractEventLoop, asyncio.Queue]] = {}
         self._lock = threading.Lock()
         self._wake, self._closed, self._look = (threading.Event() for _ in range(3))
         self._look_up()
@@ -137,7 +137,7 @@ class GeneratorService:
             thread.join(timeout=30)
         self._source.close()
 
-    async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:
+    async def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
         """Yield, once all is accepted, an empty delivery, then previews and finished pictures.
 
         Stopping early frees their rows.
@@ -156,13 +156,13 @@ class GeneratorService:
         self._wake.set()
         open_orders = len(orders)
         try:
-            yield Delivery(orders[0].index, b"")  # accepted
+            yield ImageUpdate(orders[0].index, b"")  # accepted
             while open_orders:
                 event = await mailbox.get()
                 order = orders[event.index]
-                if isinstance(event, Failed):
+                if isinstance(event, ImageError):
                     open_orders -= 1
-                    yield Delivery(order.index, b"", error=str(event.error))
+                    yield ImageUpdate(order.index, b"", error=str(event.error))
                     continue
                 open_orders -= event.final
                 yield await asyncio.to_thread(self._deliver, order, event, served, model)
@@ -172,7 +172,7 @@ class GeneratorService:
             if open_orders:
                 self._engine.cancel(ticket)
 
-    def _picture(self, order: Order, served: dict[str, ChampionSet]) -> Picture:
+    def _picture(self, order: PlannedImage, served: dict[str, ChampionSet]) -> ImageJob:
         gates = {}
         for attribute, category in order.categories.items():
             if attribute not in served:
@@ -183,7 +183,7 @@ class GeneratorService:
                     code="attribute_not_served",
                 )
             gates[_loaded_name(served[attribute].members[category])] = 1.0
-        return Picture(
+        return ImageJob(
             prompt=order.prompt,
             seed=order.seed,
             gates=gates,
@@ -196,13 +196,13 @@ class GeneratorService:
         )
 
     def _deliver(
-        self, order: Order, event: Painted, served: dict[str, ChampionSet], model: str
-    ) -> Delivery:
+        self, order: PlannedImage, event: ImageResult, served: dict[str, ChampionSet], model: str
+    ) -> ImageUpdate:
         size = f"{event.image.width}x{event.image.height}"
         if not event.final:
             content = encode(event.image, order.output_format, None, order.output_compression)
             partial = order.preview_at.index(event.step)
-            return Delivery(order.index, content, partial=partial, size=size)
+            return ImageUpdate(order.index, content, partial=partial, size=size)
         used = [served[name].members[category] for name, category in order.categories.items()]
         provenance = Provenance(
             model=model,
@@ -216,7 +216,9 @@ class GeneratorService:
             gate=order.gate,
         )
         content = encode(event.image, order.output_format, provenance, order.output_compression)
-        return Delivery(order.index, content, provenance=provenance, size=size, engine=self.state())
+        return ImageUpdate(
+            order.index, content, provenance=provenance, size=size, engine=self.state()
+        )
 
     def _step_forever(self) -> None:
         import torch
@@ -246,7 +248,7 @@ class GeneratorService:
 
     def _look_up(self) -> None:
         """Queue what the champions' source offers in place of what is served."""
-        for offered in self._source.look(self._served):
+        for offered in self._source.poll(self._served):
             self._swaps.put(offered)
             self._wake.set()
 

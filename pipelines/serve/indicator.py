@@ -10,7 +10,7 @@ from fairgen.gate.decision import GateDecision, decide
 from fairgen.indicator import Ledger, TargetDistribution
 from pipelines.serve.schemas import Fairness
 
-_PROMPTS_KEPT = 4096
+_MAX_PROMPTS = 4096
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class IndicatorService:
         Raises ValueError when the default names what the attributes do not have.
         """
         self._attributes, self._default = tuple(attributes), default
-        self._gate = lru_cache(_PROMPTS_KEPT)(lambda prompt: decide(prompt, self._attributes))
+        self._gate = lru_cache(_MAX_PROMPTS)(lambda prompt: decide(prompt, self._attributes))
         self._calibrate, self._ledger = calibrate, Ledger()
         if isinstance(default, dict):
             TargetDistribution.from_request(default, attributes)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pipelines.serve.image_plan import EngineState, ImageUpdate
 from pipelines.serve.inspector import Inspected
-from pipelines.serve.orders import Delivery, EngineState
 
 _FORGOTTEN_AFTER_S = 300.0
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
@@ -55,7 +55,7 @@ class GatewayMetrics:
         )  # fmt: skip
         self._heard_of: dict[str, float] = {}
 
-    def count(self, delivery: Delivery, took_s: float) -> None:
+    def count(self, delivery: ImageUpdate, took_s: float) -> None:
         """Count one finished or failed picture."""
         if delivery.provenance is None:
             self._failed.inc()

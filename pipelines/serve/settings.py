@@ -22,7 +22,7 @@ class Limits(BaseModel):
     timeout_s: float = Field(default=300.0, gt=0)
 
 
-class DoorConfig(BaseModel):
+class AccessConfig(BaseModel):
     """Who may come in, and how much each may ask.
 
     Keys stand in an environment variable, separated by commas, and in a file, one a line, which is
@@ -71,7 +71,7 @@ class ServeSettings(BaseModel):
     upscale_delay_s: float = Field(default=10.0, ge=0)
     cpus_per_replica: float = Field(default=1.0, gt=0)
     gpus_per_replica: float | None = Field(default=None, ge=0)
-    door: DoorConfig = DoorConfig()
+    access: AccessConfig = AccessConfig()
     decisions: Path | None = None
     inspect_share: float = Field(default=0.0, ge=0, le=1)
     limits: Limits = Limits()

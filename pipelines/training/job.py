@@ -23,7 +23,8 @@ Report = Callable[[Metrics, Path | None], None]
 class TrainingJob:
     """Which attribute of which recipe is trained, and the MLflow run that its curves go to.
 
-    In the second round `start` holds its own adapters of the first, `company` those of the others.
+    In the joint round `start` holds the attribute's own adapters of the first, `peers` those of the
+    others.
     """
 
     recipe: Recipe
@@ -31,22 +32,22 @@ class TrainingJob:
     tracking_uri: str
     run_id: str
     start: tuple[Path, ...] = ()
-    company: tuple[Path, ...] = ()
+    peers: tuple[Path, ...] = ()
 
     @property
     def discovery(self) -> DiscoveryConfig:
         """How the adapters are learnt in this round."""
-        return self.recipe.discovery_of(self.attribute, in_company=bool(self.company))
+        return self.recipe.discovery_of(self.attribute, joint_round=bool(self.peers))
 
     @property
     def num_workers(self) -> int:
         """The data-parallel workers that the recipe wants in this round."""
-        return self.recipe.num_workers_of(self.attribute, in_company=bool(self.company))
+        return self.recipe.num_workers_of(self.attribute, joint_round=bool(self.peers))
 
     @property
     def steps_before(self) -> int:
         """The updates of the round before, which the curves go on from."""
-        return self.recipe.discovery_of(self.attribute).num_updates if self.company else 0
+        return self.recipe.discovery_of(self.attribute).num_updates if self.peers else 0
 
 
 def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = None) -> None:
@@ -70,7 +71,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     if recipe.jobs.gradient_checkpointing:
         backbone.checkpoint_gradients()
     base_fingerprint = fingerprint(backbone.denoiser)
-    company = [load_adapter(folder, base_fingerprint) for folder in job.company]
+    peers = [load_adapter(folder, base_fingerprint) for folder in job.peers]
     discovery = Discovery(
         backbone,
         recipe.attribute(job.attribute),
@@ -80,8 +81,8 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         preserve=recipe.preserve,
         attributes=recipe.attributes,
         start=[load_adapter(folder, base_fingerprint) for folder in job.start],
-        orthogonal_to=company if config.orth_weight else (),
-        company=company,
+        orthogonal_to=peers if config.orth_weight else (),
+        peers=peers,
         accelerator=accelerator,
     )
     state_file = f"state-{accelerator.process_index}.pt"

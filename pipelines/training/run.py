@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from pipelines.ray_runtime.progress import PostToBoard
+from pipelines.ray_runtime.progress import ReportProgress
 from pipelines.ray_runtime.resumable import write
 from pipelines.ray_runtime.session import parallel_jobs
 from pipelines.recipe.recipe import Recipe
@@ -34,7 +34,9 @@ class TrainedAttribute(BaseModel):
     denoiser_rows: int
 
 
-def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) -> TrainedAttribute:
+def fit(
+    job: TrainingJob, storage: Path, callbacks: Sequence[ReportProgress] = ()
+) -> TrainedAttribute:
     """Train one attribute on the open cluster, from the newest whole checkpoint if an earlier run
     left one.
 
@@ -42,7 +44,7 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
     """
     recipe, settings = job.recipe, job.recipe.jobs
     gpus = gpus_per_worker(recipe)
-    name = run_name(recipe, job.attribute, in_company=bool(job.company))
+    name = run_name(recipe, job.attribute, joint_round=bool(job.peers))
     folder = storage / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _RAYS_OWN).unlink(missing_ok=True)  # it may be cut short, and may name what is gone
@@ -78,10 +80,10 @@ def fit(job: TrainingJob, storage: Path, callbacks: Sequence[PostToBoard] = ()) 
 
 
 def find_trained(
-    recipe: Recipe, attribute: str, storage: Path, in_company: bool = False
+    recipe: Recipe, attribute: str, storage: Path, joint_round: bool = False
 ) -> TrainedAttribute | None:
     """Return what a finished run of the same recipe hash and round left, or None."""
-    marker = storage / run_name(recipe, attribute, in_company) / _MARKER
+    marker = storage / run_name(recipe, attribute, joint_round) / _MARKER
     return TrainedAttribute.model_validate_json(marker.read_text()) if marker.exists() else None
 
 
@@ -90,7 +92,7 @@ def find_finished(recipe: Recipe, attribute: str, storage: Path) -> TrainedAttri
     first = find_trained(recipe, attribute, storage)
     if recipe.num_rounds == 1 or first is None:
         return first
-    last = find_trained(recipe, attribute, storage, in_company=True)
+    last = find_trained(recipe, attribute, storage, joint_round=True)
     return last and last.model_copy(
         update={
             "training_seconds": round(first.training_seconds + last.training_seconds, 1),
@@ -99,12 +101,12 @@ def find_finished(recipe: Recipe, attribute: str, storage: Path) -> TrainedAttri
     )
 
 
-def run_name(recipe: Recipe, attribute: str, in_company: bool = False) -> str:
+def run_name(recipe: Recipe, attribute: str, joint_round: bool = False) -> str:
     """Return the name under which Ray Train finds its checkpoints again: another recipe hash is
     another run.
     """
     name = f"{recipe.name}-{attribute}-{recipe.recipe_hash[:8]}"
-    return f"{name}-in-company" if in_company else name
+    return f"{name}-joint" if joint_round else name
 
 
 def num_workers_of(job: TrainingJob, run: Path | None = None) -> int:

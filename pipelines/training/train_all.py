@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluation import Evaluation
-from pipelines.ray_runtime.progress import PostToBoard, ProgressView, open_board, watch
+from pipelines.ray_runtime.progress import ProgressView, ReportProgress, open_progress_actor, watch
 from pipelines.ray_runtime.session import check_shared, cluster_session, parallel_jobs
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
@@ -143,15 +143,15 @@ def _scratch(home: Path) -> Iterator[Path]:
 def train_attributes(
     recipe: Recipe, registry: Registry, home: Path, view: ProgressView
 ) -> dict[str, TrainedAttribute]:
-    """Run one training job per attribute, then, where the recipe wants it, one in company each, in
-    the recipe's waves.
+    """Run one training job per attribute; where the recipe has a joint round, then one more each,
+    in the recipe's stages.
     """
     run_ids = {a.name: registry.open_job(a.name) for a in recipe.attributes}
     jobs = [TrainingJob(recipe, name, registry.tracking_uri, id) for name, id in run_ids.items()]
     try:
         trained = _train_round(jobs, home, view)
-        for wave in recipe.waves if recipe.num_rounds == 2 else ():
-            members = [_in_company(job, trained) for job in jobs if job.attribute in wave]
+        for stage in recipe.stages if recipe.num_rounds == 2 else ():
+            members = [_with_peers(job, trained) for job in jobs if job.attribute in stage]
             trained |= _train_round(members, home, view)
     finally:
         finished = _finished(recipe, home)
@@ -184,7 +184,7 @@ def _fetched(
     trained = {}
     for name, found in sets.items():
         members = [found.members[category] for category in recipe.attribute(name).names]
-        tags = registry.tags_of(members[0])
+        tags = registry.version_tags(members[0])
         trained[name] = TrainedAttribute(
             folders=tuple(registry.download(member, into) for member in members),
             training_seconds=float(tags["training_seconds"]),
@@ -198,17 +198,17 @@ def _finished(recipe: Recipe, home: Path) -> dict[str, TrainedAttribute]:
     return {name: trained for name, trained in found.items() if trained is not None}
 
 
-def _in_company(job: TrainingJob, trained: Mapping[str, TrainedAttribute]) -> TrainingJob:
-    """Return the job of the second round: it begins with what the first has trained, beside the
-    newest adapters of the others.
+def _with_peers(job: TrainingJob, trained: Mapping[str, TrainedAttribute]) -> TrainingJob:
+    """Return the job of the joint round: it starts from the first round's adapters, with the newest
+    adapters of the other attributes as peers.
     """
-    company = [
+    peers = [
         folder
         for name, found in trained.items()
         if name != job.attribute
         for folder in found.folders
     ]
-    return replace(job, start=trained[job.attribute].folders, company=tuple(company))
+    return replace(job, start=trained[job.attribute].folders, peers=tuple(peers))
 
 
 def _train_round(
@@ -219,10 +219,10 @@ def _train_round(
     Raises RuntimeError that names the attributes whose job failed.
     """
     recipe, storage = jobs[0].recipe, _storage(home)
-    in_company = bool(jobs[0].company)
+    joint_round = bool(jobs[0].peers)
     trained: dict[str, TrainedAttribute] = {}
     for job in jobs:
-        if found := find_trained(recipe, job.attribute, storage, in_company):
+        if found := find_trained(recipe, job.attribute, storage, joint_round):
             trained[job.attribute] = found
             view.show(_label(job), 1, 1, "trained by an earlier run")
     left = [job for job in jobs if job.attribute not in trained]
@@ -230,7 +230,7 @@ def _train_round(
     if not left:
         return trained
 
-    board = open_board()
+    board = open_progress_actor()
     settings = recipe.jobs
     executor = ThreadPoolExecutor(
         parallel_jobs(num_workers_of(left[0]), settings.cpus_per_worker, gpus_per_worker(recipe))
@@ -238,7 +238,7 @@ def _train_round(
     futures: dict[str, Future[TrainedAttribute]] = {}
     try:
         for job in left:
-            poster = PostToBoard(board, _label(job))
+            poster = ReportProgress(board, _label(job))
             futures[job.attribute] = executor.submit(fit, job, storage, [poster])
         totals = {_label(job): job.discovery.num_updates for job in left}
         for job in left:
@@ -261,7 +261,7 @@ def begun(job: TrainingJob, storage: Path) -> tuple[int, int, str]:
     """Return how far an earlier run of a job has come, of how many updates, and what to say of
     it.
     """
-    run = storage / run_name(job.recipe, job.attribute, bool(job.company))
+    run = storage / run_name(job.recipe, job.attribute, bool(job.peers))
     latest, unusable = newest_whole(run), damaged(run)
     notes = ["waiting"] + ["goes on"] * (latest is not None)
     if unusable:
@@ -270,7 +270,7 @@ def begun(job: TrainingJob, storage: Path) -> tuple[int, int, str]:
 
 
 def _label(job: TrainingJob) -> str:
-    return f"{job.attribute} in company" if job.company else job.attribute
+    return f"{job.attribute}, joint round" if job.peers else job.attribute
 
 
 def _measure_and_register(

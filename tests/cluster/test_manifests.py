@@ -21,7 +21,7 @@ from pipelines.cli.app import app
 from pipelines.ray_runtime.session import _SETTINGS
 from pipelines.serve import _DRAIN_MARGIN_S, ServeSettings
 from pipelines.serve.remote import CONFIG, serve_config
-from pipelines.serve.settings import DoorConfig
+from pipelines.serve.settings import AccessConfig
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -188,10 +188,13 @@ def test_the_serve_config_builds_this_endpoint() -> None:
 
 def test_flags_leave_the_config_s_other_settings_alone(tmp_path: Path) -> None:
     config = yaml.safe_load(CONFIG.read_text())
-    config["applications"][0]["args"]["door"] = {"keys_file": "/mnt/keys", "concurrent_requests": 9}
+    config["applications"][0]["args"]["access"] = {
+        "keys_file": "/mnt/keys",
+        "concurrent_requests": 9,
+    }
     (tmp_path / "serve.yaml").write_text(yaml.safe_dump(config))
-    settings = ServeSettings(door=DoorConfig(requests_per_minute=5))
-    door = serve_config(settings, tmp_path / "serve.yaml")["applications"][0]["args"]["door"]
+    settings = ServeSettings(access=AccessConfig(requests_per_minute=5))
+    door = serve_config(settings, tmp_path / "serve.yaml")["applications"][0]["args"]["access"]
     assert door == {
         "keys_file": "/mnt/keys", "concurrent_requests": 9, "requests_per_minute": 5,
     }  # fmt: skip

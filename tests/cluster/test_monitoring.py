@@ -25,12 +25,12 @@ from starlette.routing import Route
 from fairgen.judging.metrics import sampling_floor
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry.tracking_server import free_port
-from pipelines.serve.access.guard import Guard
+from pipelines.serve.access.middleware import AccessMiddleware
+from pipelines.serve.image_plan import EngineState, ImageUpdate
 from pipelines.serve.inspector import Inspected
 from pipelines.serve.metrics import _FORGOTTEN_AFTER_S, GatewayMetrics
-from pipelines.serve.orders import Delivery, EngineState
 from pipelines.serve.schemas import Provenance
-from pipelines.serve.settings import DoorConfig, ServeSettings
+from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.in_process import listening
 
 ROOT = Path(__file__).parents[2]
@@ -87,8 +87,8 @@ def metrics() -> GatewayMetrics:
         categories={"gender": "woman"}, probability=0.5, adapters=(), gate=None,
     )  # fmt: skip
     engine = EngineState("p", waiting=3, batch_rows=8, step_s=0.25, reloads=1, failed_reloads=2)
-    page.count(Delivery(0, b"png", provenance=made, engine=engine), took_s=0.3)
-    page.count(Delivery(0, b"", error="no memory"), took_s=0.3)
+    page.count(ImageUpdate(0, b"png", provenance=made, engine=engine), took_s=0.3)
+    page.count(ImageUpdate(0, b"", error="no memory"), took_s=0.3)
     page.count_answer(200)
     page.show_inspected({"gender": Inspected("woman", "man", gap=0.1, hit_rate=0.9)})
     return page
@@ -271,7 +271,9 @@ def address(metrics: GatewayMetrics, tmp_path: Path) -> Iterator[str]:
 
     (tmp_path / "keys").write_text("somebody's\nthe scraper's\n")
     app = Starlette(routes=[Route("/metrics", page)])
-    app.add_middleware(Guard, settings=ServeSettings(door=DoorConfig(keys_file=tmp_path / "keys")))
+    app.add_middleware(
+        AccessMiddleware, settings=ServeSettings(access=AccessConfig(keys_file=tmp_path / "keys"))
+    )
     with listening(app) as found:
         yield found.removeprefix("http://")
 

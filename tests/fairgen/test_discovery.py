@@ -12,7 +12,12 @@ from fairgen.discovery import Discovery, DiscoveryConfig
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
 
 CONFIG = DiscoveryConfig(
-    num_updates=30, num_rows=8, num_steps=4, learning_rate=0.05, warmup=1, oppose=0.0
+    num_updates=30,
+    num_rows=8,
+    num_steps=4,
+    learning_rate=0.05,
+    warmup=1,
+    counterfactual_probability=0.0,
 )
 CONCEPTS, TEMPLATES = (
     ("doctor", "nurse", "pilot"),
@@ -123,7 +128,7 @@ def test_every_category_and_noise_level_is_in_every_batch(pipe: StableDiffusionP
     found = discovery(pipe)
     for _ in range(6):
         assert {row.category for row in found._rows} == {0, 1}
-        assert {row.place for row in found._rows} == set(range(CONFIG.num_steps))
+        assert {row.step_index for row in found._rows} == set(range(CONFIG.num_steps))
         found.update()
 
 
@@ -145,8 +150,8 @@ def test_resumed_training_ends_in_the_same_weights(cut: int) -> None:
         torch.testing.assert_close(second.bank.state_dict()[name], value, atol=1e-6, rtol=1e-6)
 
 
-def in_company(config: DiscoveryConfig) -> Discovery:
-    """Return gender's second round, on from adapters of a first, in the company of age's."""
+def joint_round(config: DiscoveryConfig) -> Discovery:
+    """Return gender in the joint round, from adapters of the first, with peers of age."""
     gender, age = (
         discovery(tiny_pipeline()),
         Discovery(load_backbone(tiny_pipeline()), AGE, CONCEPTS, TEMPLATES, CONFIG),
@@ -157,39 +162,43 @@ def in_company(config: DiscoveryConfig) -> Discovery:
     return Discovery(
         load_backbone(tiny_pipeline()), GENDER, CONCEPTS, TEMPLATES, config,
         attributes=(GENDER, SKIN, AGE),
-        start=gender.adapters("0" * 12, "0123"), company=age.adapters("0" * 12, "0123"),
+        start=gender.adapters("0" * 12, "0123"), peers=age.adapters("0" * 12, "0123"),
     )  # fmt: skip
 
 
 def test_company_is_named_to_the_frozen_model_only_and_stays_as_it_was() -> None:
-    found = in_company(CONFIG.model_copy(update={"company_share": 1.0}))
-    before = {name: found._company.directions(name) for name in found._company.names}
+    found = joint_round(CONFIG.model_copy(update={"peer_probability": 1.0}))
+    before = {name: found._peers.directions(name) for name in found._peers.names}
     seen = []
     for _ in range(8):
-        seen += [row for row in found._rows if row.company]
+        seen += [row for row in found._rows if row.peers]
         found.update()
     assert seen
     for row in seen:
-        (name,) = row.company
+        (name,) = row.peers
         word = AGE.category(name.removeprefix("age-")).word
-        assert word in row.neutral and word in row.named and word not in row.told
+        assert (
+            word in row.neutral_prompt
+            and word in row.category_prompt
+            and word not in row.adapted_prompt
+        )
     for name, directions in before.items():
-        for path, (down, up) in found._company.directions(name).items():
+        for path, (down, up) in found._peers.directions(name).items():
             assert torch.equal(down, directions[path][0]) and torch.equal(up, directions[path][1])
 
 
 def test_the_adapted_model_meets_the_company_that_the_row_names() -> None:
-    found = in_company(CONFIG.model_copy(update={"company_share": 1.0}))
-    gates = found._company_gates(2)
-    names = found._company.names
+    found = joint_round(CONFIG.model_copy(update={"peer_probability": 1.0}))
+    gates = found._peer_gates(2)
+    names = found._peers.names
     assert gates[-2:].sum() == 0, "kept prompts are met alone"
     for row, switched in zip(found._rows, gates[:-2], strict=True):
-        assert [names[i] for i in switched.nonzero().flatten()] == row.company
+        assert [names[i] for i in switched.nonzero().flatten()] == row.peers
     x, t = torch.randn(2, *found.backbone.latent_shape()), torch.tensor([500, 500])
     context, own = found._context(["a doctor"] * 2), torch.eye(2)
     predicted = []
     for beside in (torch.zeros(2, len(names)), torch.ones(2, len(names))):
-        with found.bank.gated(own), found._company.gated(beside):
+        with found.bank.gated(own), found._peers.gated(beside):
             predicted.append(found._objective(x, t, context, found._guidance(2)))
     assert (predicted[0] - predicted[1]).abs().max() > 1e-4
 
@@ -206,7 +215,7 @@ def test_learning_meets_adapters_as_they_were_learnt() -> None:
         found = Discovery(
             load_backbone(tiny_pipeline()), attribute, CONCEPTS, TEMPLATES, CONFIG,
             attributes=(GENDER, SKIN, AGE), start=start if attribute is GENDER else (),
-            company=start if attribute is AGE else (),
+            peers=start if attribute is AGE else (),
         )  # fmt: skip
         return [found.update().loss for _ in range(3)]
 
@@ -215,32 +224,38 @@ def test_learning_meets_adapters_as_they_were_learnt() -> None:
 
 
 def test_a_neutral_prompt_may_name_the_opposite_category() -> None:
-    found = discovery(tiny_pipeline(), CONFIG.model_copy(update={"oppose": 1.0}))
+    found = discovery(
+        tiny_pipeline(), CONFIG.model_copy(update={"counterfactual_probability": 1.0})
+    )
     for row in found._rows:
         own, other = (GENDER.categories[i].word for i in (row.category, 1 - row.category))
-        assert f" {other} " in row.neutral and f" {own} " in row.named
-        assert f" {other} " not in row.named and row.told == row.neutral
+        assert f" {other} " in row.neutral_prompt and f" {own} " in row.category_prompt
+        assert f" {other} " not in row.category_prompt and row.adapted_prompt == row.neutral_prompt
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0], ids=["alone", "in company"])
+@pytest.mark.parametrize("share", [0.0, 1.0], ids=["alone", "with peers"])
 def test_words_stand_in_the_order_of_the_attributes_the_first_next_to_the_noun(
     share: float,
 ) -> None:
-    found = in_company(CONFIG.model_copy(update={"company_share": share, "mix_attributes": 1.0}))
-    order = {c.word: place for place, a in enumerate((AGE, SKIN, GENDER)) for c in a.categories}
+    found = joint_round(
+        CONFIG.model_copy(update={"peer_probability": share, "mix_attributes": 1.0})
+    )
+    order = {
+        c.word: step_index for step_index, a in enumerate((AGE, SKIN, GENDER)) for c in a.categories
+    }
     several = 0
     for row in found._rows:
-        for prompt in (row.neutral, row.named):
+        for prompt in (row.neutral_prompt, row.category_prompt):
             places = [order[word] for word in prompt.split() if word in order]
             assert places == sorted(places), prompt
             several += len(places) > 1
     assert several
-    assert all(row.named.split()[-2] in ("female", "male") for row in found._rows)
+    assert all(row.category_prompt.split()[-2] in ("female", "male") for row in found._rows)
 
 
 def test_a_second_round_begins_where_the_first_ended_and_resumes_the_same() -> None:
     config = CONFIG.model_copy(update={"num_updates": 8})
-    whole, first, second = (in_company(config) for _ in range(3))
+    whole, first, second = (joint_round(config) for _ in range(3))
     start = whole.bank.directions("gender-woman")
     assert any(up.abs().sum() > 0 for _, up in start.values())
     for _ in range(8):
@@ -320,8 +335,8 @@ def test_orthogonality_is_of_the_layers_that_both_adapt() -> None:
 
 
 def test_states_come_from_the_adapted_model_or_from_the_frozen_one() -> None:
-    def states(own_paths: bool, learning_rate: float) -> torch.Tensor:
-        config = CONFIG.model_copy(update={"own_paths": own_paths, "learning_rate": learning_rate})
+    def states(on_policy: bool, learning_rate: float) -> torch.Tensor:
+        config = CONFIG.model_copy(update={"on_policy": on_policy, "learning_rate": learning_rate})
         found = discovery(tiny_pipeline(), config)
         for _ in range(3):
             found.update()

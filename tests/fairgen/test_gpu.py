@@ -10,7 +10,7 @@ from PIL import Image
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.engine.engine import Engine
-from fairgen.engine.pictures import Picture
+from fairgen.engine.requests import ImageJob
 from tests.fairgen.backbones.test_families import PROMPT, adapters_of, discovery, options_of, paint
 from tests.families import FAMILIES, SIZE_PX, tiny
 
@@ -34,12 +34,12 @@ def backbone_on(device: str, family: str, dtype: torch.dtype = torch.float32) ->
     return load_backbone(tiny(family).to(device, dtype), SIZE_PX)
 
 
-def mixed(adapters: list[Adapter]) -> list[Picture]:
+def mixed(adapters: list[Adapter]) -> list[ImageJob]:
     woman, man = (adapter.name for adapter in adapters)
     return [
-        Picture(PROMPT, 1, {woman: 1.0}, num_steps=4, guidance_scale=4.0),
-        Picture("a nurse", 2, {man: 1.0}, num_steps=3, guidance_scale=1.0),
-        Picture("a pilot", 3, {}, num_steps=5, guidance_scale=2.0),
+        ImageJob(PROMPT, 1, {woman: 1.0}, num_steps=4, guidance_scale=4.0),
+        ImageJob("a nurse", 2, {man: 1.0}, num_steps=3, guidance_scale=1.0),
+        ImageJob("a pilot", 3, {}, num_steps=5, guidance_scale=2.0),
     ]
 
 
@@ -60,7 +60,7 @@ def test_the_engine_paints_what_the_family_s_own_pipeline_paints(family: str) ->
     pipe = tiny(family).to("cuda")
     generator = torch.Generator().manual_seed(7)  # noise of a CPU: the same on every device
     plain = pipe(PROMPT, generator=generator, **options_of(pipe)).images[0]
-    picture = Picture(PROMPT, 7, num_steps=4, guidance_scale=4.0)
+    picture = ImageJob(PROMPT, 7, num_steps=4, guidance_scale=4.0)
     (ours,) = paint(Engine(load_backbone(pipe, SIZE_PX)), [picture])
     assert np.asarray(plain).std() > 20
     assert apart(ours, plain) <= 1

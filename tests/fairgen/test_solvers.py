@@ -16,7 +16,7 @@ from diffusers import (
 )
 from torch import Tensor
 
-from fairgen.solvers import Solver, advance, ddim, solver_of
+from fairgen.solvers import Solver, advance, ddim, solver_for
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -74,41 +74,43 @@ def noise(rows: int) -> Tensor:
 @pytest.mark.parametrize("num_steps", [2, 7, 12, 50])
 def test_a_trajectory_equals_diffusers(name: str, num_steps: int) -> None:
     theirs = SCHEDULERS[name]()
-    ours = solver_of(SCHEDULERS[name](), num_steps)
+    ours = solver_for(SCHEDULERS[name](), num_steps)
     theirs.set_timesteps(num_steps)
     assert torch.equal(theirs.timesteps, ours.timesteps)
     x = noise(3) * getattr(theirs, "init_noise_sigma", 1.0)
     y = noise(3) * ours.start
-    foreseen = torch.zeros_like(y)
+    pred_x0 = torch.zeros_like(y)
     generators = [[torch.Generator().manual_seed(row) for row in range(3)] for _ in range(2)]
-    for place, t in enumerate(theirs.timesteps):
+    for step_index, t in enumerate(theirs.timesteps):
         told = theirs.scale_model_input(x, t) if hasattr(theirs, "scale_model_input") else x
-        options = {"generator": generators[0]} if ours.draws_noise(place) else {}
+        options = {"generator": generators[0]} if ours.draws_noise(step_index) else {}
         x = theirs.step(prediction(told, t[None]), t, x, **options).prev_sample
         fresh = [torch.randn(x.shape[1:], generator=g) for g in generators[1]]
-        table = ours.table[[place] * 3]
-        y, foreseen = advance(table, prediction(y, t[None]), y, foreseen, torch.stack(fresh))
+        table = ours.table[[step_index] * 3]
+        y, pred_x0 = advance(table, prediction(y, t[None]), y, pred_x0, torch.stack(fresh))
     torch.testing.assert_close(y, x, atol=1e-4, rtol=1e-4)
 
 
 def alone(solver: Solver, x: Tensor) -> Tensor:
-    foreseen = torch.zeros_like(x)
-    for place, t in enumerate(solver.timesteps):
-        x, foreseen = solver.step(prediction(x, t[None]), x, foreseen, torch.full((len(x),), place))
+    pred_x0 = torch.zeros_like(x)
+    for step_index, t in enumerate(solver.timesteps):
+        x, pred_x0 = solver.step(
+            prediction(x, t[None]), x, pred_x0, torch.full((len(x),), step_index)
+        )
     return x
 
 
 def test_rows_of_different_solvers_and_lengths_move_by_one_line() -> None:
-    solvers = [solver_of(SCHEDULERS[name](), steps) for name, steps in (
+    solvers = [solver_for(SCHEDULERS[name](), steps) for name, steps in (
         ("ddim epsilon leading", 9), ("dpm epsilon {}", 4), ("flow", 6), ("dpm epsilon {}", 12),
     )]  # fmt: skip
     start = noise(len(solvers))
-    x, foreseen = start.clone(), torch.zeros_like(start)
+    x, pred_x0 = start.clone(), torch.zeros_like(start)
     for turn in range(12):
         rows = [row for row, solver in enumerate(solvers) if turn < solver.num_steps]
         table = torch.stack([solvers[row].table[turn] for row in rows])
         t = torch.stack([solvers[row].timesteps[turn].float() for row in rows])
-        x[rows], foreseen[rows] = advance(table, prediction(x[rows], t), x[rows], foreseen[rows])
+        x[rows], pred_x0[rows] = advance(table, prediction(x[rows], t), x[rows], pred_x0[rows])
     for row, solver in enumerate(solvers):
         torch.testing.assert_close(x[[row]], alone(solver, start[[row]]), atol=1e-5, rtol=1e-5)
 
@@ -131,4 +133,4 @@ def test_ddim_takes_the_noise_schedule_of_any_scheduler() -> None:
 )
 def test_another_solver_is_refused(scheduler: SchedulerMixin, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        solver_of(scheduler, 5)
+        solver_for(scheduler, 5)

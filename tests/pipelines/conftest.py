@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from pipelines.recipe.bundled import spelt_out
+from pipelines.recipe.bundled import expand_names
 from tests.tiny import tiny_pipeline
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,11 +64,11 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
     """
 
     def write(folder: Path, name: str = "tiny", **sections: dict) -> Path:
-        content = spelt_out(yaml.safe_load((SHIPPED / "portraits.yaml").read_text()))
+        content = expand_names(yaml.safe_load((SHIPPED / "portraits.yaml").read_text()))
         content |= {"name": name, "base": str(tiny_base), "preserve": [""]}
         content["attributes"] = [a for a in content["attributes"] if a["name"] != "skin"]
         content["thresholds"].pop("skin")
-        for section in ("overrides", "in_company", "company_waves"):
+        for section in ("overrides", "joint_round", "joint_stages"):
             content.pop(section)
         content["evaluation"] |= {"target": {"gender": "uniform", "age": "uniform"}, "joints": []}
         content["concepts"] = {"train": ["doctor", "nurse", "firefighter", "teacher"]}
@@ -83,7 +83,7 @@ def make_recipe(tiny_base: Path) -> Callable[..., Path]:
         content["comparison"]["explicit"] = ["female {concept}"]
         sample = {"num_images": 4, "concepts": ["teacher"]}
         content["ablation"] |= {"attribute": "age", "sample": sample, "learning_sample": sample}
-        content["ablation"]["settings"] = {"eta": [2.0], "own_paths": [False], "orth_weight": [0.1]}
+        content["ablation"]["settings"] = {"eta": [2.0], "on_policy": [False], "orth_weight": [0.1]}
         for section, values in sections.items():
             content[section] = content.get(section, {}) | values
         path = folder / f"{name}.yaml"

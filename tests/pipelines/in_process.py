@@ -10,9 +10,9 @@ from fastapi import FastAPI
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.generator import GeneratorService
+from pipelines.serve.image_plan import ImageUpdate, PlannedImage
 from pipelines.serve.indicator import Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
-from pipelines.serve.orders import Delivery, Order
 from pipelines.serve.schemas import AttributeInfo, ImageRequest
 from pipelines.serve.settings import ServeSettings
 
@@ -34,7 +34,7 @@ class InProcess:
         served = {info.name: info.confusion for info in self.generator.attributes()}
         return self._indicator.assign(request.prompt, request.n, request.fairness, served)
 
-    async def paint(self, orders: Sequence[Order], model: str) -> AsyncIterator[Delivery]:
+    async def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
         started = monotonic()
         async for delivery in self.generator.paint(orders, model):
             if delivery.provenance is not None or delivery.error is not None:

@@ -10,7 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from pipelines.experiments.ablation.pupils import Ablated, Curve, Pupils, curve_path, variant_path
+from pipelines.experiments.ablation.worker import (
+    Ablated,
+    AblationWorker,
+    Curve,
+    curve_path,
+    variant_path,
+)
 from pipelines.ray_runtime.progress import ProgressView
 from pipelines.ray_runtime.resumable import Step, actor_pool, results_key, run_steps
 from pipelines.ray_runtime.session import cluster_session
@@ -57,7 +63,7 @@ def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablati
     folder = home.resolve() / "ablation" / _key(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     with cluster_session(), ProgressView(console).open() as view:
-        pupils = actor_pool(Pupils, recipe, others, folder)
+        pupils = actor_pool(AblationWorker, recipe, others, folder)
         steps = [Step(curve_path(folder, "official"), "learn")]  # the longest first
         steps += [
             Step(variant_path(folder, *change), "vary", change) for change in _changes(config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from pipelines.experiments.ablation.ablate import OWN, Ablation
-from pipelines.experiments.ablation.pupils import Ablated
+from pipelines.experiments.ablation.worker import Ablated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def write_ablation(ablation: Ablation, out: Path) -> None:
     figure.savefig(out / "ablation.png", dpi=120)
 
 
-def ablation_tables_of(ablation: Ablation) -> list[Table]:
+def ablation_tables(ablation: Ablation) -> list[Table]:
     """Return the terminal's tables: the variants, and the cost of a hit rate."""
     variants = Table(
         title=f"{ablation.attribute}, first round alone, one setting changed at a time, "

@@ -11,17 +11,17 @@ from rich.console import Console
 
 from fairgen.baselines.system import System
 from pipelines.experiments.comparison.comparison import Comparison, compared
-from pipelines.experiments.comparison.conditions import PLAIN, conditions_of
-from pipelines.experiments.comparison.contenders import (
+from pipelines.experiments.comparison.conditions import PLAIN, eval_conditions
+from pipelines.experiments.comparison.report import write_comparison
+from pipelines.experiments.comparison.systems import (
     BASE,
-    CONTENDERS,
-    Studio,
+    COMPARED_SYSTEMS,
+    ComparisonWorker,
     calibration_paths,
     score_path,
+    sweep_point_path,
     system_folder,
-    trial_path,
 )
-from pipelines.experiments.comparison.report import write_comparison
 from pipelines.ray_runtime.progress import ProgressView
 from pipelines.ray_runtime.resumable import Step, actor_pool, results_key, run_steps
 from pipelines.ray_runtime.session import cluster_session
@@ -44,15 +44,15 @@ def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Conso
     adapters = [path for found in trained.values() for path in found.folders]
     folder = home.resolve() / "compare" / _key(recipe, size)
     with cluster_session(), ProgressView(console).open() as view:
-        studios = actor_pool(Studio, recipe, adapters, own_rows, max_rows, folder)
-        systems = list(dict.fromkeys(contender.system for contender in CONTENDERS))
-        run_steps(studios, "learn", view, _lessons(systems, folder))
-        run_steps(studios, "sweep", view, _trials(systems, folder))
+        studios = actor_pool(ComparisonWorker, recipe, adapters, own_rows, max_rows, folder)
+        systems = list(dict.fromkeys(contender.system for contender in COMPARED_SYSTEMS))
+        run_steps(studios, "learn", view, _baseline_tasks(systems, folder))
+        run_steps(studios, "sweep", view, _sweep_points(systems, folder))
         run_steps(studios, "calibrate", view, _calibrations(recipe, folder))
         for stage, steps in _paintings(recipe, size, folder).items():
             run_steps(studios, stage, view, steps)
     comparison = compared(recipe, folder)
-    write_comparison(comparison, conditions_of(recipe), folder, report)
+    write_comparison(comparison, eval_conditions(recipe), folder, report)
     return comparison
 
 
@@ -62,7 +62,7 @@ def _key(recipe: Recipe, size: ComparisonSize) -> str:
     return f"{recipe.name}-{size.num_images}-{results_key(recipe, sections, size)}"
 
 
-def _lessons(systems: Sequence[type[System]], folder: Path) -> list[Step]:
+def _baseline_tasks(systems: Sequence[type[System]], folder: Path) -> list[Step]:
     """Return the trainings, those that take long first."""
     ordered = sorted(systems, key=lambda system: "train" not in vars(system))
     return [
@@ -70,9 +70,9 @@ def _lessons(systems: Sequence[type[System]], folder: Path) -> list[Step]:
     ]
 
 
-def _trials(systems: Sequence[type[System]], folder: Path) -> list[Step]:
+def _sweep_points(systems: Sequence[type[System]], folder: Path) -> list[Step]:
     return [
-        Step(trial_path(folder, system, setting), "sweep", (system, setting))
+        Step(sweep_point_path(folder, system, setting), "sweep", (system, setting))
         for system in systems
         if system.knob
         for setting in system.settings
@@ -92,11 +92,11 @@ def _calibrations(recipe: Recipe, folder: Path) -> list[Step]:
 def _paintings(recipe: Recipe, size: ComparisonSize, folder: Path) -> dict[str, list[Step]]:
     """Return the paintings by stage: what others are compared with comes first."""
     stages: dict[str, list[Step]] = {}
-    for condition in (PLAIN, *conditions_of(recipe)):
+    for condition in (PLAIN, *eval_conditions(recipe)):
         plain = condition == PLAIN
         concepts = recipe.evaluation.full.concepts if plain else condition.concepts
-        for contender, concept in product(CONTENDERS, concepts):
-            same_base = contender == BASE and condition.of_base == PLAIN
+        for contender, concept in product(COMPARED_SYSTEMS, concepts):
+            same_base = contender == BASE and condition.reference_condition == PLAIN
             if not plain and (same_base or not contender.everywhere):
                 continue
             kind = "base" if contender == BASE else "contenders" if plain else "conditions"

@@ -13,26 +13,26 @@ from torch import Tensor
 from fairgen.attributes import Attribute
 from fairgen.judging.metrics import frechet_distance, kernel_distance
 from fairgen.judging.scoring import PromptScore, drift, fairness_of, hit_rates
-from pipelines.evaluation.evaluation import Evaluation, summarise, targets_of
-from pipelines.experiments.comparison.conditions import PLAIN, Condition, conditions_of
-from pipelines.experiments.comparison.contenders import (
+from pipelines.evaluation.evaluation import Evaluation, evaluation_targets, summarise
+from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition, eval_conditions
+from pipelines.experiments.comparison.systems import (
     BASE,
-    CONTENDERS,
-    Contender,
+    COMPARED_SYSTEMS,
+    ComparedSystem,
     Cost,
-    Trial,
+    SweepPoint,
     best_setting,
-    cost_of,
     draw_categories,
+    learning_cost,
     load_features,
     load_pictures,
     score_path,
-    trials_of,
+    sweep_points,
 )
 from pipelines.recipe.recipe import Recipe
 
 
-class Card(BaseModel):
+class SystemSummary(BaseModel):
     """One contender: where it is from, what its knob was set to and why, and what it costs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,7 +41,7 @@ class Card(BaseModel):
     source: str
     knob: str
     setting: float
-    sweep: list[Trial]
+    sweep: list[SweepPoint]
     cost: Cost
 
 
@@ -57,7 +57,7 @@ class Quality(BaseModel):
     kid_1000_deviation: float
 
 
-class Held(BaseModel):
+class ConditionResult(BaseModel):
     """One system under one condition, over its concepts.
 
     `fd` is the mean of per-prompt FD of each target, `hit_rates` is attribute -> category -> the
@@ -85,9 +85,9 @@ class Comparison(Evaluation):
     hold under other conditions: condition -> system.
     """
 
-    systems: dict[str, Card]
+    systems: dict[str, SystemSummary]
     quality: dict[str, Quality]
-    conditions: dict[str, dict[str, Held]]
+    conditions: dict[str, dict[str, ConditionResult]]
 
 
 def compared(recipe: Recipe, folder: Path) -> Comparison:
@@ -96,19 +96,21 @@ def compared(recipe: Recipe, folder: Path) -> Comparison:
     concepts = recipe.evaluation.full.concepts
     scores = [
         _score(folder, PLAIN, contender, concept)
-        for contender, concept in product(CONTENDERS, concepts)
+        for contender, concept in product(COMPARED_SYSTEMS, concepts)
     ]
     real = _real_features(recipe, scores[0].num_images)
     return Comparison(
         **dict(summarise(recipe, scores, {})),
-        systems={contender.name: _card(contender, folder) for contender in CONTENDERS},
+        systems={
+            contender.name: _system_summary(contender, folder) for contender in COMPARED_SYSTEMS
+        },
         quality={}
         if real is None
-        else {found.name: _quality(found, folder, concepts, real) for found in CONTENDERS},
+        else {found.name: _quality(found, folder, concepts, real) for found in COMPARED_SYSTEMS},
         conditions={
             condition.slug: {
-                contender.name: _held(recipe, condition, contender, folder)
-                for contender in CONTENDERS
+                contender.name: _condition_result(recipe, condition, contender, folder)
+                for contender in COMPARED_SYSTEMS
                 if contender.everywhere
             }
             for condition in _looked_at(recipe)
@@ -116,11 +118,11 @@ def compared(recipe: Recipe, folder: Path) -> Comparison:
     )
 
 
-def _looked_at(recipe: Recipe) -> list[Condition]:
+def _looked_at(recipe: Recipe) -> list[EvalCondition]:
     """Return all conditions over the same concepts: the plain one too."""
     assert recipe.comparison is not None
     plain = replace(PLAIN, concepts=recipe.comparison.condition_concepts)
-    return [plain, *conditions_of(recipe)]
+    return [plain, *eval_conditions(recipe)]
 
 
 def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
@@ -139,14 +141,18 @@ def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
     return torch.cat(found)
 
 
-def _score(folder: Path, condition: Condition, contender: Contender, concept: str) -> PromptScore:
+def _score(
+    folder: Path, condition: EvalCondition, contender: ComparedSystem, concept: str
+) -> PromptScore:
     if contender == BASE:
-        condition = condition.of_base
+        condition = condition.reference_condition
     path = score_path(folder, condition, contender.name, concept)
     return PromptScore.model_validate_json(path.read_text())
 
 
-def _quality(contender: Contender, folder: Path, concepts: Sequence[str], real: Tensor) -> Quality:
+def _quality(
+    contender: ComparedSystem, folder: Path, concepts: Sequence[str], real: Tensor
+) -> Quality:
     features = torch.cat(
         [load_features(score_path(folder, PLAIN, contender.name, concept)) for concept in concepts]
     )
@@ -158,7 +164,9 @@ def _quality(contender: Contender, folder: Path, concepts: Sequence[str], real: 
     )
 
 
-def _held(recipe: Recipe, condition: Condition, contender: Contender, folder: Path) -> Held:
+def _condition_result(
+    recipe: Recipe, condition: EvalCondition, contender: ComparedSystem, folder: Path
+) -> ConditionResult:
     attributes = {attribute.name: attribute for attribute in recipe.attributes}
     gates = [condition.gate_of(recipe, concept) for concept in condition.concepts]
     scores = [_score(folder, condition, contender, concept) for concept in condition.concepts]
@@ -172,10 +180,10 @@ def _held(recipe: Recipe, condition: Condition, contender: Contender, folder: Pa
     }
     is_people = all(gate.person for gate in gates)
     others = set(scores[0].seen) - set(target.attributes) - set(named) if is_people else set()
-    return Held(
+    return ConditionResult(
         fd={
             name: _mean([fairness_of(score, one, attributes).fd for score in scores])
-            for name, one in targets_of(recipe, target.marginalised(free)).items()
+            for name, one in evaluation_targets(recipe, target.marginalised(free)).items()
         },
         hit_rates={
             name: {category: row[category] for category, row in hit_rates(scores, found).items()}
@@ -198,13 +206,15 @@ def _held(recipe: Recipe, condition: Condition, contender: Contender, folder: Pa
     )
 
 
-def _unchanged(condition: Condition, contender: Contender, folder: Path, concept: str) -> float:
+def _unchanged(
+    condition: EvalCondition, contender: ComparedSystem, folder: Path, concept: str
+) -> float:
     """Return the share of a prompt's pictures that equal the base model's of the same seeds."""
     if contender == BASE:
         return 1.0
     own, base = (
         load_pictures(score_path(folder, where, found.name, concept))
-        for where, found in ((condition, contender), (condition.of_base, BASE))
+        for where, found in ((condition, contender), (condition.reference_condition, BASE))
     )
     return _mean([float(a.tobytes() == b.tobytes()) for a, b in zip(own, base, strict=True)])
 
@@ -224,13 +234,13 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _card(contender: Contender, folder: Path) -> Card:
+def _system_summary(contender: ComparedSystem, folder: Path) -> SystemSummary:
     system = contender.system
-    return Card(
+    return SystemSummary(
         title=contender.title,
         source=system.source,
         knob=system.knob,
         setting=best_setting(folder, system),
-        sweep=trials_of(folder, system),
-        cost=cost_of(folder, system),
+        sweep=sweep_points(folder, system),
+        cost=learning_cost(folder, system),
     )

@@ -18,7 +18,7 @@ SHARES = tuple(tenth / 10 for tenth in range(11))
 
 
 @dataclass(frozen=True)
-class Condition:
+class EvalCondition:
     """What differs from the plain prompt set; a slug names its folder.
 
     `phrase` holds {concept}; `target` replaces the recipe's target; `concepts` are painted, of the
@@ -40,7 +40,7 @@ class Condition:
         return TargetDistribution.from_request(wanted, recipe.attributes)
 
     @property
-    def of_base(self) -> "Condition":
+    def reference_condition(self) -> "EvalCondition":
         """The condition under which the base model, that is asked for nothing, paints the same."""
         asked = replace(
             PLAIN,
@@ -61,37 +61,37 @@ class Condition:
         return decide(self.prompt_of(recipe, concept), recipe.attributes)
 
 
-PLAIN = Condition("plain")
+PLAIN = EvalCondition("plain")
 
 
-def conditions_of(recipe: Recipe) -> list[Condition]:
+def eval_conditions(recipe: Recipe) -> list[EvalCondition]:
     """Return all but the plain one: guidance scales, numbers of steps, phrases, shares of the first
     attribute's first category from none to all, each attribute alone, and things.
     """
     assert recipe.comparison is not None
     config, attributes = recipe.comparison, recipe.attributes
     found = [
-        Condition(f"guidance-{scale:g}", "guidance", f"{scale:g}", guidance_scale=scale)
+        EvalCondition(f"guidance-{scale:g}", "guidance", f"{scale:g}", guidance_scale=scale)
         for scale in GUIDANCE_SCALES
     ]
     found += [
-        Condition(f"steps-{steps}", "steps", str(steps), num_steps=steps) for steps in NUM_STEPS
+        EvalCondition(f"steps-{steps}", "steps", str(steps), num_steps=steps) for steps in NUM_STEPS
     ]
     for group, phrases in (("phrase", config.phrases), ("explicit", config.explicit)):
         found += [
-            Condition(f"{group}-{place}", group, phrase, phrase=phrase)
-            for place, phrase in enumerate(phrases)
+            EvalCondition(f"{group}-{index}", group, phrase, phrase=phrase)
+            for index, phrase in enumerate(phrases)
         ]
     uniform: dict[str, object] = {attribute.name: "uniform" for attribute in attributes}
     one, *others = attributes[0].names
     for share in SHARES:
         rest = {name: (1 - share) / len(others) for name in others}
         target = uniform | {attributes[0].name: {one: share} | rest}
-        found.append(Condition(f"share-{share:g}", "share", f"{share:g}", target=target))
+        found.append(EvalCondition(f"share-{share:g}", "share", f"{share:g}", target=target))
     found += [
-        Condition(f"alone-{name}", "alone", name, target={name: "uniform"}) for name in uniform
+        EvalCondition(f"alone-{name}", "alone", name, target={name: "uniform"}) for name in uniform
     ]
     found = [replace(condition, concepts=config.condition_concepts) for condition in found]
     if things := recipe.concepts.no_people:
-        found.append(Condition("no-people", "no people", "no people", concepts=things))
+        found.append(EvalCondition("no-people", "no people", "no people", concepts=things))
     return found

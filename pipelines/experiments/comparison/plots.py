@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.experiments.comparison.comparison import Comparison, Held
-from pipelines.experiments.comparison.conditions import Condition
+from pipelines.experiments.comparison.comparison import Comparison, ConditionResult
+from pipelines.experiments.comparison.conditions import EvalCondition
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def scatter(comparison: Comparison) -> str:
     return _png(figure)
 
 
-def robustness(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+def robustness(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
     """Return FD over guidance scales and over steps, and delivered against asked shares."""
     figure = _figure(11, 3.6)
     panels = figure.subplots(1, 3)
@@ -78,7 +78,7 @@ def data_url(kind: str, content: bytes) -> str:
 
 
 def _line(
-    axes: "Axes", group: str, x: list[float], held: list[Held], name: str, colour: str
+    axes: "Axes", group: str, x: list[float], held: list[ConditionResult], name: str, colour: str
 ) -> None:
     values = [found.delivered if group == "share" else mean_fd(found.fd) for found in held]
     axes.plot(x, values, marker="o", markersize=4, color=colour, label=name)

@@ -6,15 +6,15 @@ from html import escape
 from pathlib import Path
 
 from pipelines.experiments.comparison.comparison import Comparison
-from pipelines.experiments.comparison.conditions import PLAIN, Condition
-from pipelines.experiments.comparison.contenders import CONTENDERS, score_path
+from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.experiments.comparison.plots import data_url, mean_fd, robustness, scatter
+from pipelines.experiments.comparison.systems import COMPARED_SYSTEMS, score_path
 from pipelines.experiments.comparison.tables import (
     HELD,
     caption_of,
     cells_of,
     headings_of,
-    held_figures,
+    robustness_figures,
 )
 
 _SHOWN_CONCEPTS, _SHOWN = 4, 8
@@ -36,7 +36,7 @@ figure { margin: 0; background: white; }
 
 
 def write_comparison(
-    comparison: Comparison, conditions: Sequence[Condition], folder: Path, out: Path
+    comparison: Comparison, conditions: Sequence[EvalCondition], folder: Path, out: Path
 ) -> None:
     """Write `compare.json` and `compare.html` into `out`; pictures come from the run's folder."""
     out.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def write_comparison(
     (out / "compare.html").write_text(_page(comparison, conditions, folder))
 
 
-def _page(comparison: Comparison, conditions: Sequence[Condition], folder: Path) -> str:
+def _page(comparison: Comparison, conditions: Sequence[EvalCondition], folder: Path) -> str:
     floors = ", ".join(
         f"{escape(name)} {systems['base'].floor:.3f}"
         for name, systems in comparison.fairness.items()
@@ -74,7 +74,7 @@ src="{scatter(comparison)}"></figure>
 <p>{_conditions_note(comparison)}</p>
 <figure><img alt="FD over guidance scales and steps, delivered against asked shares"
 src="{robustness(comparison, conditions)}"></figure>
-<div class="scroll">{_held_rows(comparison, conditions)}</div>
+<div class="scroll">{_robustness_rows(comparison, conditions)}</div>
 <p>The words of the prompt changed: loaded ones, ones that add something, ones that name a category
 (the gate then leaves that attribute alone; obeyed: the picture shows what the prompt names), and
 prompts without people (same pixels: the share of pictures that equal the base model's).</p>
@@ -116,18 +116,18 @@ def _conditions_note(comparison: Comparison) -> str:
     )
 
 
-def _held_rows(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+def _robustness_rows(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
     rows = [
         [
             comparison.systems[name].title,
             *("-" if figure is None else f"{figure:.3f}" for figure in figures.values()),
         ]
-        for name, figures in held_figures(comparison, conditions).items()
+        for name, figures in robustness_figures(comparison, conditions).items()
     ]
     return _plain_table(["system", *HELD], rows)
 
 
-def _phrases(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+def _phrases(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
     rows = []
     for condition in conditions:
         if condition.group in ("phrase", "explicit", "no people"):
@@ -150,7 +150,7 @@ def _phrases(comparison: Comparison, conditions: Sequence[Condition]) -> str:
     )
 
 
-def _interference(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+def _interference(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
     """Return hit rates of each category alone and beside the other attributes'."""
     together = comparison.conditions[PLAIN.slug]
     rows = []
@@ -177,7 +177,7 @@ def _interference(comparison: Comparison, conditions: Sequence[Condition]) -> st
     return _plain_table(["hit rate", *head], rows)
 
 
-def _entanglement(comparison: Comparison, conditions: Sequence[Condition]) -> str:
+def _entanglement(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
     """Return how far the other attributes move when one is asked for alone."""
     rows = []
     alone = [condition for condition in conditions if condition.group == "alone"]
@@ -229,7 +229,7 @@ def _grids(comparison: Comparison, folder: Path) -> str:
 
 def _grid(comparison: Comparison, folder: Path, concept: str) -> str:
     rows = []
-    for contender in CONTENDERS:
+    for contender in COMPARED_SYSTEMS:
         strip = _strip(score_path(folder, PLAIN, contender.name, concept).with_suffix(".png"))
         title = escape(comparison.systems[contender.name].title)
         rows.append(

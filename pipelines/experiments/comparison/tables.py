@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from pipelines.experiments.comparison.comparison import Comparison
-from pipelines.experiments.comparison.conditions import Condition
+from pipelines.experiments.comparison.conditions import EvalCondition
 from pipelines.experiments.comparison.plots import mean_fd
 
 HELD = (
@@ -16,23 +16,23 @@ HELD = (
 )
 
 
-def comparison_tables_of(comparison: Comparison) -> list[Table]:
+def comparison_tables(comparison: Comparison) -> list[Table]:
     """Return the terminal's two tables, one contender a row: fairness; what was kept, and cost."""
     headings = headings_of(comparison)
     num_targets = len(comparison.fairness)
     fair = range(1, 1 + num_targets)
     kept = [
-        place for place in range(1 + num_targets, len(headings)) if not _is_detail(headings[place])
+        index for index in range(1 + num_targets, len(headings)) if not _is_detail(headings[index])
     ]
     tables = []
     for title, chosen in ((caption_of(comparison), fair), ("What it keeps, and costs", kept)):
         table = Table(title=title)
         table.add_column("system", no_wrap=True)
-        for place in chosen:
-            table.add_column(headings[place], justify="right")
+        for index in chosen:
+            table.add_column(headings[index], justify="right")
         for name in comparison.systems:
             cells = [text for text, _ in cells_of(comparison, name)]
-            table.add_row(cells[0], *(cells[place] for place in chosen))
+            table.add_row(cells[0], *(cells[index] for index in chosen))
         tables.append(table)
     floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
     drifts = comparison.drift_floor.values()
@@ -43,26 +43,26 @@ def comparison_tables_of(comparison: Comparison) -> list[Table]:
     return tables
 
 
-def held_table_of(comparison: Comparison, conditions: Sequence[Condition]) -> Table:
+def robustness_table(comparison: Comparison, conditions: Sequence[EvalCondition]) -> Table:
     """Return the table of what holds under other conditions, a system a row."""
     table = Table(title="Does it hold?")
     table.add_column("system", no_wrap=True)
     for heading in HELD:
         table.add_column(heading, justify="right")
-    for name, figures in held_figures(comparison, conditions).items():
+    for name, figures in robustness_figures(comparison, conditions).items():
         cells = ("-" if figures[heading] is None else f"{figures[heading]:.3f}" for heading in HELD)
         table.add_row(comparison.systems[name].title, *cells)
     return table
 
 
-def held_figures(
-    comparison: Comparison, conditions: Sequence[Condition]
+def robustness_figures(
+    comparison: Comparison, conditions: Sequence[EvalCondition]
 ) -> dict[str, dict[str, float | None]]:
     """Return the figures of `HELD` by system: how far the mean FD moves over guidance scales from
     2 to 8, the largest gap between the share asked and delivered, the pictures that show what a
     prompt names, and those without people that equal the base model's.
     """
-    by_group: dict[str, list[Condition]] = {}
+    by_group: dict[str, list[EvalCondition]] = {}
     for condition in conditions:
         by_group.setdefault(condition.group, []).append(condition)
     found: dict[str, dict[str, float | None]] = {}

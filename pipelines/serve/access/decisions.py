@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipelines.serve.orders import Order
+from pipelines.serve.image_plan import PlannedImage
 from pipelines.serve.schemas import ImageRequest, Provenance
 
 
@@ -23,7 +23,7 @@ class DecisionLog:
         self,
         caller: str,
         request: ImageRequest,
-        orders: Sequence[Order],
+        orders: Sequence[PlannedImage],
         delivered: Sequence[Provenance],
     ) -> None:
         """Append what was decided for a request, and with which adapters it was delivered."""

@@ -5,15 +5,15 @@ import hmac
 import logging
 import os
 
-from pipelines.serve.settings import DoorConfig
+from pipelines.serve.settings import AccessConfig
 
 log = logging.getLogger(__name__)
 
 
-class KeyRing:
+class ApiKeys:
     """The keys of an environment variable and of a file, which is read again when it changes."""
 
-    def __init__(self, config: DoorConfig) -> None:
+    def __init__(self, config: AccessConfig) -> None:
         self._file = config.keys_file
         self._of_environment = _digests(os.environ.get(config.keys_env, "").split(","))
         self._of_file: list[bytes] = []

@@ -11,13 +11,13 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from pipelines.serve.access.errors import RequestError
-from pipelines.serve.settings import DoorConfig
+from pipelines.serve.settings import AccessConfig
 
 
-class Turnstile:
+class RateLimiter:
     """Counts requests by caller, over a moving minute."""
 
-    def __init__(self, config: DoorConfig) -> None:
+    def __init__(self, config: AccessConfig) -> None:
         per_minute = config.requests_per_minute
         self._per_minute = RateLimitItemPerMinute(per_minute) if per_minute else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())

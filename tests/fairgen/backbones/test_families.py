@@ -16,7 +16,7 @@ from fairgen.backbones import Backbone, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine.engine import Engine
-from fairgen.engine.pictures import Painted, Picture
+from fairgen.engine.requests import ImageJob, ImageResult
 from fairgen.pipeline import FairGenPipeline
 from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
 from tests.tiny import GENDER
@@ -54,11 +54,11 @@ def adapters_of(backbone: Backbone, num_updates: int = 3) -> list[Adapter]:
     return found.adapters(fingerprint(backbone.denoiser), "0123")
 
 
-def paint(engine: Engine, pictures: list[Picture]) -> list[Image.Image]:
+def paint(engine: Engine, pictures: list[ImageJob]) -> list[Image.Image]:
     engine.submit(pictures)
     found: dict[int, Image.Image] = {}
     for event in engine.run():
-        assert isinstance(event, Painted), event
+        assert isinstance(event, ImageResult), event
         found[event.index] = event.image
     return [found[index] for index in range(len(pictures))]
 
@@ -84,7 +84,7 @@ def test_the_engine_equals_the_family_s_own_pipeline(family: str, guidance_scale
     pipe = tiny(family)
     generator = torch.Generator().manual_seed(7)
     plain = pipe(PROMPT, generator=generator, **options_of(pipe, guidance_scale)).images[0]
-    picture = Picture(PROMPT, 7, num_steps=4, guidance_scale=guidance_scale)
+    picture = ImageJob(PROMPT, 7, num_steps=4, guidance_scale=guidance_scale)
     (ours,) = paint(Engine(load_backbone(pipe, SIZE_PX)), [picture])
     assert np.asarray(plain).std() > 20
     assert same(ours, plain)
@@ -112,9 +112,9 @@ def test_a_mixed_batch_equals_each_picture_alone(family: str) -> None:
     for adapter in adapters_of(open_backbone(family)):
         engine.load(adapter.name, adapter)
     mixed = [
-        Picture(PROMPT, 1, {"gender-woman": 1.0}, num_steps=4, guidance_scale=4.0),
-        Picture("a nurse", 2, {"gender-man": 1.0}, num_steps=3, guidance_scale=1.0),
-        Picture("a pilot", 3, {}, num_steps=5, guidance_scale=2.0),
+        ImageJob(PROMPT, 1, {"gender-woman": 1.0}, num_steps=4, guidance_scale=4.0),
+        ImageJob("a nurse", 2, {"gender-man": 1.0}, num_steps=3, guidance_scale=1.0),
+        ImageJob("a pilot", 3, {}, num_steps=5, guidance_scale=2.0),
     ]
     together = paint(engine, mixed)
     for picture, image in zip(mixed, together, strict=True):
@@ -130,7 +130,7 @@ def test_the_engine_s_adapters_are_the_library_pipeline_s(family: str) -> None:
     engine = Engine(open_backbone(family))
     for adapter in adapters:
         engine.load(adapter.name, adapter)
-    pictures = [Picture(PROMPT, 3 + i, {"gender-man": 1.0}, 4, 4.0) for i in range(2)]
+    pictures = [ImageJob(PROMPT, 3 + i, {"gender-man": 1.0}, 4, 4.0) for i in range(2)]
     for ours, theirs in zip(paint(engine, pictures), expected, strict=True):
         assert same(ours, theirs)
 
@@ -159,8 +159,8 @@ def test_a_model_that_is_told_its_guidance_takes_one_row_and_no_negative_prompt(
 ) -> None:
     engine = Engine(open_backbone(family))
     with pytest.raises(ValueError, match="negative_prompt: got 'a car', allowed is none"):
-        engine.submit([Picture(PROMPT, 1, negative_prompt="a car")])
-    engine.submit([Picture(PROMPT, seed, num_steps=2, guidance_scale=4.0) for seed in range(3)])
+        engine.submit([ImageJob(PROMPT, 1, negative_prompt="a car")])
+    engine.submit([ImageJob(PROMPT, seed, num_steps=2, guidance_scale=4.0) for seed in range(3)])
     engine.step()
     assert engine.last_rows == 3
 

@@ -23,7 +23,7 @@ from fairgen.baselines.gated import Gated, directions_of, weights_of
 from fairgen.baselines.h_space import HSpace, shifted
 from fairgen.baselines.official import Official
 from fairgen.baselines.partial_denoising import Example, learn
-from fairgen.baselines.system import Ask, Lesson, Sampling, System, sample_latents
+from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, sample_latents
 from fairgen.baselines.uce import Uce, closed_form
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
@@ -53,8 +53,8 @@ class BrightnessJudge:
         return torch.ones(len(images))
 
 
-def lesson(max_rows: int = 600) -> Lesson:
-    return Lesson(
+def lesson(max_rows: int = 600) -> BaselineTask:
+    return BaselineTask(
         attributes=(GENDER, AGE),
         concepts=("doctor", "nurse", "artist"),
         templates=(TEMPLATE, "a portrait of {subject}"),
@@ -210,7 +210,7 @@ def test_fair_diffusion_follows_its_equation(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fair_diffusion, "QUANTILE", 0.0)
     monkeypatch.setattr(fair_diffusion, "WARMUP_SHARE", 0.5)
     backbone = load_backbone(tiny_pipeline())
-    only_gender = Lesson(**(vars(lesson()) | {"attributes": (GENDER,)}))
+    only_gender = BaselineTask(**(vars(lesson()) | {"attributes": (GENDER,)}))
     system = FairDiffusion(backbone, only_gender, {}, setting=2.0)
     contexts = {"": 0.0, "prompt": 1.0, "woman": 3.0, "man": -1.0}
 
@@ -262,7 +262,7 @@ def test_uce_keeps_the_round_that_came_nearest_to_the_target() -> None:
             men = torch.tensor([[0.0, 1.0]]).expand(len(images), 2)
             return {"gender": men, "age": men, "concept": torch.ones(len(images), 1)}
 
-    given = Lesson(**(vars(lesson()) | {"judge": SeesMen()}))
+    given = BaselineTask(**(vars(lesson()) | {"judge": SeesMen()}))
     rounds = uce._Rounds(load_backbone(tiny_pipeline()), given)
     changes, _ = rounds.run()
     assert all(not change.any() for change in changes.values())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairgen.backbones import load_backbone
 from fairgen.engine.engine import Engine
-from fairgen.engine.pictures import Event, Failed, Painted, Picture, Ticket
+from fairgen.engine.requests import Event, ImageError, ImageJob, ImageResult, RequestHandle
 from fairgen.pipeline import FairGenPipeline
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import tiny_pipeline
@@ -30,12 +30,12 @@ def open_engine(pipe: StableDiffusionPipeline, max_rows: int = 32) -> Engine:
     return engine
 
 
-def paint(engine: Engine, *requests: Sequence[Picture]) -> list[list[Image.Image]]:
+def paint(engine: Engine, *requests: Sequence[ImageJob]) -> list[list[Image.Image]]:
     """Submit requests at once and return each one's pictures."""
     tickets = [engine.submit(pictures) for pictures in requests]
-    found: dict[tuple[Ticket, int], Image.Image] = {}
+    found: dict[tuple[RequestHandle, int], Image.Image] = {}
     for event in engine.run():
-        assert isinstance(event, Painted)
+        assert isinstance(event, ImageResult)
         if event.final:
             found[event.ticket, event.index] = event.image
     return [[found[t, i] for i in range(len(t.pictures))] for t in tickets]
@@ -51,11 +51,11 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 
 
 MIXED = [
-    Picture("a photo of a doctor", 1, WOMAN, num_steps=5, guidance_scale=4.0),
-    Picture("a nurse", 2, MAN, num_steps=3, guidance_scale=1.0),
-    Picture("a photo of a doctor", 3, {}, num_steps=7, guidance_scale=2.0, negative_prompt="a car"),
-    Picture("a pilot", 4, WOMAN | MAN, num_steps=5, guidance_scale=7.5),
-    Picture("a judge", 5, {"gender-man": 0.5}, num_steps=4, guidance_scale=3.0, width_px=24,
+    ImageJob("a photo of a doctor", 1, WOMAN, num_steps=5, guidance_scale=4.0),
+    ImageJob("a nurse", 2, MAN, num_steps=3, guidance_scale=1.0),
+    ImageJob("a nurse", 3, {}, num_steps=7, guidance_scale=2.0, negative_prompt="a car"),
+    ImageJob("a pilot", 4, WOMAN | MAN, num_steps=5, guidance_scale=7.5),
+    ImageJob("a judge", 5, {"gender-man": 0.5}, num_steps=4, guidance_scale=3.0, width_px=24,
             height_px=16),
 ]  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_a_picture_equals_the_diffusers_pipeline(
     plain = any_pipe(
         "a photo of a doctor", generator=torch.Generator().manual_seed(7), **options
     ).images[0]
-    picture = Picture("a photo of a doctor", 7, num_steps=6, guidance_scale=guidance_scale)
+    picture = ImageJob("a photo of a doctor", 7, num_steps=6, guidance_scale=guidance_scale)
     (ours,) = paint(Engine(load_backbone(any_pipe)), [picture])[0]
     assert same(ours, plain)
 
@@ -92,7 +92,7 @@ def test_a_gated_picture_equals_the_library_pipeline() -> None:
     engine = Engine(load_backbone(tiny_pipeline()))
     for adapter in adapters:
         engine.load(adapter.name, adapter)
-    pictures = [Picture("a doctor", 3 + i, WOMAN, 4, 3.0) for i in range(2)]
+    pictures = [ImageJob("a doctor", 3 + i, WOMAN, 4, 3.0) for i in range(2)]
     for ours, theirs in zip(paint(engine, pictures)[0], expected, strict=True):
         assert same(ours, theirs)
 
@@ -103,7 +103,7 @@ def test_rows_that_join_later_change_nothing() -> None:
     engine.step()
     engine.step()
     engine.submit(MIXED[1:4])
-    images = {(e.ticket, e.index): e.image for e in engine.run() if isinstance(e, Painted)}
+    images = {(e.ticket, e.index): e.image for e in engine.run() if isinstance(e, ImageResult)}
     (alone,) = paint(open_engine(tiny_pipeline()), [MIXED[0]])[0]
     assert same(images[first, 0], alone)
 
@@ -143,7 +143,7 @@ def test_large_and_small_requests_advance_together() -> None:
     engine = open_engine(tiny_pipeline(), max_rows=4)
     big = engine.submit([replace(MIXED[0], seed=s, num_steps=2) for s in range(12)])
     small = [engine.submit([replace(MIXED[0], seed=50 + s, num_steps=2)]) for s in range(3)]
-    order = [event.ticket for event in engine.run() if isinstance(event, Painted)]
+    order = [event.ticket for event in engine.run() if isinstance(event, ImageResult)]
     assert len(order) == 15 and order.count(big) == 12
     assert max(order.index(ticket) for ticket in small) <= 6  # not behind the twelve
     assert order[:8].count(big) >= 3  # nor the twelve behind them
@@ -208,7 +208,7 @@ def test_a_failed_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = engine.submit([replace(MIXED[0], prompt=prompt) for prompt in prompts])
     ends: dict[int, Event] = {event.index: event for event in engine.run()}
     assert len(ends) == 5 and engine.pending == 0
-    failed = {index: str(e.error) for index, e in ends.items() if isinstance(e, Failed)}
+    failed = {index: str(e.error) for index, e in ends.items() if isinstance(e, ImageError)}
     assert set(failed) == {1, 3}
     assert failed[1] == "no such words" and "ends in no number" in failed[3]
     assert all(event.ticket is ticket for event in ends.values())
@@ -217,7 +217,7 @@ def test_a_failed_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_previews_come_closer_to_the_picture() -> None:
     engine = open_engine(tiny_pipeline())
     engine.submit([replace(MIXED[0], num_steps=8, preview_at=(2, 4, 6))])
-    events = [event for event in engine.run() if isinstance(event, Painted)]
+    events = [event for event in engine.run() if isinstance(event, ImageResult)]
     assert [(e.step, e.final) for e in events] == [(2, False), (4, False), (6, False), (8, True)]
     last = pixels(events[-1].image)
     gaps = [np.abs(pixels(event.image) - last).mean() for event in events[:-1]]
@@ -232,7 +232,7 @@ def test_a_retired_adapter_stays_until_its_last_picture_is_painted() -> None:
     engine.load("gender-woman@2", newer)
     engine.retire(["gender-woman"])
     engine.submit([replace(MIXED[0], gates={"gender-woman@2": 1.0})])
-    images = [event.image for event in engine.run() if isinstance(event, Painted)]
+    images = [event.image for event in engine.run() if isinstance(event, ImageResult)]
     engine.step()
     assert set(engine.bank.names) == {"gender-man", "gender-woman@2"}
     (alone,) = paint(open_engine(tiny_pipeline()), [MIXED[0]])[0]

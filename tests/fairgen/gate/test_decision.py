@@ -20,7 +20,7 @@ from fairgen.judging.gate_suite import (
     label_prompt_set,
     read_suite,
 )
-from fairgen.judging.prompt_sets import shipped_prompt_sets
+from fairgen.judging.prompt_sets import bundled_prompt_sets
 from pipelines.recipe.recipe import load_recipe
 from tests.tiny import ATTRIBUTES as PLAIN
 
@@ -320,7 +320,7 @@ def test_each_class_of_what_was_unseen(group: str) -> None:
     assert share(found.false_skip) <= 0.07, found.mistakes
 
 
-@pytest.mark.parametrize("name", shipped_prompt_sets())
+@pytest.mark.parametrize("name", bundled_prompt_sets())
 def test_prompt_sets_are_acted_on_as_their_form_says(name: str) -> None:
     found = count(name, label_prompt_set(name), ATTRIBUTES)
     assert share(found.false_activation) <= 0.01, found.mistakes

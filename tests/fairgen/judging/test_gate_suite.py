@@ -15,7 +15,7 @@ from fairgen.judging.gate_suite import (
     label_prompt_set,
     read_suite,
 )
-from fairgen.judging.prompt_sets import shipped_prompt_sets
+from fairgen.judging.prompt_sets import bundled_prompt_sets
 from tests.tiny import ATTRIBUTES
 
 LINES = (
@@ -83,5 +83,5 @@ def test_what_a_prompt_set_names_is_not_wanted() -> None:
 
 def test_the_report_holds_every_suite_and_every_prompt_set() -> None:
     report = gate_report(ATTRIBUTES)
-    assert [found.suite for found in report] == [*SUITES, *shipped_prompt_sets()]
+    assert [found.suite for found in report] == [*SUITES, *bundled_prompt_sets()]
     assert all(found.total.num_prompts for found in report)

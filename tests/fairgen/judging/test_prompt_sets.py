@@ -12,8 +12,8 @@ from fairgen.judging.prompt_sets import (
     ExplicitPrompt,
     ExplicitPrompts,
     ThingPrompts,
+    bundled_prompt_sets,
     load_prompt_set,
-    shipped_prompt_sets,
 )
 
 OCCUPATIONS = ("occupations-36", "occupations-50")
@@ -27,9 +27,9 @@ def occupations(name: str) -> ConceptPrompts:
 
 def test_every_yaml_ships_and_loads() -> None:
     files = {file.name for file in PROMPTS.iterdir() if file.name.endswith(".yaml")}
-    assert {f"{name}.yaml" for name in shipped_prompt_sets()} == files
-    assert set(shipped_prompt_sets()) == {*OCCUPATIONS, "no-people", "explicit"}
-    for name in shipped_prompt_sets():
+    assert {f"{name}.yaml" for name in bundled_prompt_sets()} == files
+    assert set(bundled_prompt_sets()) == {*OCCUPATIONS, "no-people", "explicit"}
+    for name in bundled_prompt_sets():
         texts = load_prompt_set(name).texts
         assert len({text.casefold() for text in texts}) == len(texts), name
 

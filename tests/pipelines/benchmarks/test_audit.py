@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from fairgen.judging.scoring import fairness_of
 from pipelines.benchmarks.audit import audit
 from pipelines.cli.app import app
-from pipelines.evaluation.evaluate import Painter
-from pipelines.evaluation.evaluation import targets_of
+from pipelines.evaluation.evaluate import EvaluationWorker
+from pipelines.evaluation.evaluation import evaluation_targets
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve.gateway import create_app
@@ -30,7 +30,7 @@ def recipe(tmp_path: Path) -> Recipe:
     content = yaml.safe_load((SHIPPED / "portraits.yaml").read_text())
     content["attributes"] = content["attributes"][:1]
     content["thresholds"] = {"gender": content["thresholds"]["gender"]}
-    content |= {"overrides": {}, "company_waves": [], "second_judge": content["judge"]}
+    content |= {"overrides": {}, "joint_stages": [], "second_judge": content["judge"]}
     content.pop("ablation")
     content["evaluation"] |= {"target": {"gender": "uniform"}, "joints": []}
     content["generation"]["steps"] = 4
@@ -62,11 +62,11 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
         "evaluation.json", "grid.png", "bars.png",
     }  # fmt: skip
     folders = sorted(path for path in (tmp_path / "adapters").iterdir())
-    target = targets_of(recipe)["gender"]
+    target = evaluation_targets(recipe)["gender"]
     attributes = {attribute.name: attribute for attribute in recipe.attributes}
     alignment: list[float] = []
     for concept in SIZE.concepts:
-        scores, _ = Painter(recipe, folders).paint(concept, SIZE.num_images)
+        scores, _ = EvaluationWorker(recipe, folders).paint(concept, SIZE.num_images)
         own = {score.system: fairness_of(score, target, attributes) for score in scores}
         over_http = found.fairness["gender"]["base"].prompts[concept]
         assert over_http.soft_fd == pytest.approx(own["base"].soft_fd, abs=1e-4)

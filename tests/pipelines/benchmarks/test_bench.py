@@ -83,4 +83,4 @@ def test_every_figure_is_measured_and_written(
     written = json.loads(out.read_text())
     assert written.items() >= figures.items()
     assert written["date"] and written["machine"] and written["base"] == recipe.base
-    assert benchmark.table_of(figures).row_count == len(figures)
+    assert benchmark.benchmark_table(figures).row_count == len(figures)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fairgen.discovery import Discovery, DiscoveryStats
 from fairgen.engine.engine import Engine
-from fairgen.engine.pictures import Picture, Ticket
+from fairgen.engine.requests import ImageJob, RequestHandle
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.memory import full_size_shapes
 from pipelines.benchmarks.memory_estimate import DenoiserShape, PipelineShape
@@ -63,11 +63,11 @@ def test_painting_and_learning_are_timed_in_every_size(recipe: Recipe) -> None:
 def test_what_is_timed_wears_three_adapters_and_learns_both_ways(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Picture] = []
+    asked: list[ImageJob] = []
     recomputed: list[bool] = []
     submit, update = Engine.submit, Discovery.update
 
-    def submitted(engine: Engine, pictures: Sequence[Picture]) -> Ticket:
+    def submitted(engine: Engine, pictures: Sequence[ImageJob]) -> RequestHandle:
         asked.extend(pictures)
         return submit(engine, pictures)
 

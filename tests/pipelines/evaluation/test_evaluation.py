@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from fairgen.judging.scoring import PromptScore, Seen
+from fairgen.judging.scoring import JudgedLabels, PromptScore
 from pipelines.evaluation.evaluation import Evaluation, summarise
-from pipelines.evaluation.report import hit_rate_table_of, judges_table_of, table_of, write_report
+from pipelines.evaluation.report import evaluation_table, hit_rate_table, judges_table, write_report
 from pipelines.recipe.recipe import Recipe, load_recipe
 
 N = 4
@@ -107,7 +107,7 @@ def test_a_second_judge_measures_beside_the_first(recipe: Recipe) -> None:
         for concept in ("doctor", "nurse"):
             found = score(system, concept, 2, asked)
             women = [0, 0, 1, 0 if concept == "nurse" else 1]
-            second = Seen(seen=found.seen | {"gender": women}, soft=found.soft)
+            second = JudgedLabels(seen=found.seen | {"gender": women}, soft=found.soft)
             scores.append(found.model_copy(update={"second": second}))
     both = summarise(recipe, scores, {})
     assert both.fairness["gender"]["fairgen"].fd == 0
@@ -116,7 +116,7 @@ def test_a_second_judge_measures_beside_the_first(recipe: Recipe) -> None:
     gender = both.agreement["fairgen"]["gender"]
     assert (gender.share, gender.n) == (7 / 8, 8) and gender.kappa == pytest.approx(0.75)
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(judges_table_of(both))
+    console.print(judges_table(both))
     text = console.export_text()
     assert "0.875" in text and "kappa 0.75" in text and "FD gender x age" in text
     assert Evaluation.model_validate_json(both.model_dump_json()) == both
@@ -126,7 +126,7 @@ def test_a_second_judge_measures_beside_the_first(recipe: Recipe) -> None:
 
 def test_the_tables_show_every_target_and_category(evaluation: Evaluation) -> None:
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(table_of(evaluation), hit_rate_table_of(evaluation))
+    console.print(evaluation_table(evaluation), hit_rate_table(evaluation))
     text = console.export_text()
     for expected in ("gender x age", "0.707", "floor", "drift glasses", "gender woman", "0.750"):
         assert expected in text

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from fairgen.discovery import DiscoveryConfig
 from pipelines.experiments.ablation.ablate import Ablation, ablate
-from pipelines.experiments.ablation.pupils import Curve, Point, changed
-from pipelines.experiments.ablation.report import ablation_tables_of
+from pipelines.experiments.ablation.report import ablation_tables
+from pipelines.experiments.ablation.worker import Curve, Point, changed
 from pipelines.recipe.recipe import Recipe, load_recipe
 from tests.pipelines.registered import finish_training
 
@@ -32,7 +32,7 @@ def test_every_change_is_measured_once_beside_the_recipes_own(
     recipe, report = small(write_recipe(), tmp_path), tmp_path / "report"
     found = ablate(recipe, tmp_path, report, Console(record=True, width=160))
     tried = [(variant.group, variant.value) for variant in found.variants]
-    assert tried == [("recipe", ""), ("eta", 2.0), ("orth_weight", 0.1), ("own_paths", False)]
+    assert tried == [("recipe", ""), ("eta", 2.0), ("orth_weight", 0.1), ("on_policy", False)]
     assert len({v.ssim for v in found.variants}) == len(found.variants)
     for variant in found.variants:
         assert set(variant.drift) == {"gender", "skin", "glasses"}
@@ -54,9 +54,9 @@ def test_every_change_is_measured_once_beside_the_recipes_own(
     assert {path for path, at in files.items() if path.stat().st_mtime_ns != at} == {lost}
 
     console = Console(record=True, width=160)
-    console.print(*ablation_tables_of(found))
+    console.print(*ablation_tables(found))
     text = console.export_text()
-    assert "own_paths" in text and "official loop" in text
+    assert "on_policy" in text and "official loop" in text
 
 
 def test_an_ablation_needs_its_section(write_recipe: Callable[..., Path], tmp_path: Path) -> None:

@@ -14,17 +14,17 @@ from fairgen.baselines.official import Official
 from fairgen.indicator import TargetDistribution
 from pipelines.experiments.comparison.compare import _key, compare
 from pipelines.experiments.comparison.comparison import Comparison
-from pipelines.experiments.comparison.conditions import PLAIN, Condition, conditions_of
-from pipelines.experiments.comparison.contenders import (
-    CONTENDERS,
+from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition, eval_conditions
+from pipelines.experiments.comparison.systems import (
+    COMPARED_SYSTEMS,
     asked_target,
     best_setting,
     draw_categories,
     load_pictures,
     save_pictures,
-    trial_path,
+    sweep_point_path,
 )
-from pipelines.experiments.comparison.tables import held_table_of
+from pipelines.experiments.comparison.tables import robustness_table
 from pipelines.ray_runtime.resumable import write
 from pipelines.recipe.evaluation_config import ComparisonSize
 from pipelines.recipe.recipe import Recipe, load_recipe
@@ -63,7 +63,7 @@ def test_every_contender_is_measured_once(
     console = Console(record=True, width=160)
     finish_training(recipe, home)
     found = compare(recipe, False, home, report, console)
-    names = [contender.name for contender in CONTENDERS]
+    names = [contender.name for contender in COMPARED_SYSTEMS]
     assert list(found.systems) == names
     assert all(list(systems) == names for systems in found.fairness.values())
     assert Comparison.model_validate_json((report / "compare.json").read_text()) == found
@@ -79,7 +79,7 @@ def test_every_contender_is_measured_once(
     page = (report / "compare.html").read_text()
     assert all(card.title in page for card in found.systems.values())
     assert "http" not in page.replace("http-equiv", "")  # it needs no network
-    assert page.count('class="strip"') == 2 * len(CONTENDERS)
+    assert page.count('class="strip"') == 2 * len(COMPARED_SYSTEMS)
     assert set(found.quality) == set(names)
     for slug, held in found.conditions.items():
         assert set(held) == {"base", "words_quota", "fairgen"}, slug
@@ -94,7 +94,7 @@ def test_every_contender_is_measured_once(
     assert set(alone.hit_rates) == {"age"} and set(alone.drift) == {"gender", "skin", "glasses"}
     assert set(found.conditions["plain"]["fairgen"].hit_rates) == {"gender", "age"}
 
-    console.print(held_table_of(found, conditions_of(recipe)))
+    console.print(robustness_table(found, eval_conditions(recipe)))
     lines = console.export_text(clear=False).splitlines()
     rows = {line.split("│")[1].strip(): line for line in lines if line.startswith("│")}
     gaps = [
@@ -111,7 +111,7 @@ def test_every_contender_is_measured_once(
     assert again == found and json.loads(lost.read_text()) == before
     changed = {path for path, at in files.items() if path.stat().st_mtime_ns != at}
     assert changed == {lost, lost.with_suffix(".png"), lost.with_suffix(".safetensors")}
-    painted = 2 * (len(CONTENDERS) - 1)
+    painted = 2 * (len(COMPARED_SYSTEMS) - 1)
     assert f"paint contenders: {painted - 1}/{painted} of an earlier run" in console.export_text()
 
 
@@ -137,7 +137,7 @@ def test_other_settings_do_not_find_old_results(write_recipe: Callable[..., Path
 
 
 def test_each_condition_changes_one_thing(write_recipe: Callable[..., Path]) -> None:
-    found = conditions_of(small(write_recipe()))
+    found = eval_conditions(small(write_recipe()))
     assert len({condition.slug for condition in found}) == len(found)
     assert Counter(condition.group for condition in found) == {
         "guidance": 7, "steps": 3, "phrase": 3, "explicit": 1, "share": 11, "alone": 2,
@@ -157,12 +157,12 @@ def test_fairgen_is_asked_for_what_the_gate_leaves_free_and_calibrated_for_what_
     write_recipe: Callable[..., Path],
 ) -> None:
     recipe = small(write_recipe())
-    found = {contender.name: contender for contender in CONTENDERS}
-    explicit = next(c for c in conditions_of(recipe) if c.group == "explicit")  # names gender
-    thing = next(c for c in conditions_of(recipe) if c.group == "no people")
+    found = {contender.name: contender for contender in COMPARED_SYSTEMS}
+    explicit = next(c for c in eval_conditions(recipe) if c.group == "explicit")  # names gender
+    thing = next(c for c in eval_conditions(recipe) if c.group == "no people")
     misses = {"age": {"young": {"young": 0.8, "old": 0.2}, "old": {"young": 0.0, "old": 1.0}}}
 
-    def asked(name: str, condition: Condition, concept: str, confusions=None) -> dict:
+    def asked(name: str, condition: EvalCondition, concept: str, confusions=None) -> dict:
         target = asked_target(recipe, found[name], condition, concept, confusions or {})
         return {attribute: target.marginal(attribute) for attribute in target.attributes}
 
@@ -191,7 +191,7 @@ def test_the_setting_with_the_fairest_recognised_pictures_is_taken(tmp_path: Pat
     low, middle, *_, high = Official.settings
     assert best_setting(tmp_path, Official) == low
     for setting, fd, recognised in ((low, 0.6, 1.0), (middle, 0.3, 0.9), (high, 0.1, 0.2)):
-        path = trial_path(tmp_path, Official, setting)
+        path = sweep_point_path(tmp_path, Official, setting)
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, json.dumps({"setting": setting, "fd": fd, "recognised": recognised}))
     assert best_setting(tmp_path, Official) == middle

@@ -14,7 +14,7 @@ import pytest
 from openai import OpenAI
 from ray.job_submission import JobDetails, JobStatus
 
-from pipelines.ray_runtime.jobs import connect, follow, jobs_of
+from pipelines.ray_runtime.jobs import connect, follow, recipe_jobs
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry.tracking_server import free_port
 from pipelines.training.run import find_trained
@@ -119,7 +119,7 @@ def test_two_clients_of_one_recipe_follow_one_job_and_it_can_be_stopped(
     (job,) = re.findall(r"^(train-all-\S+) submitted$", first, re.MULTILINE)
     assert f"{job} is running already: following it" in second
     recipe_hash = load_recipe(path).recipe_hash
-    found = [j for j in jobs_of(connect(nodes.dashboard)) if recipe_hash in j.submission_id]
+    found = [j for j in recipe_jobs(connect(nodes.dashboard)) if recipe_hash in j.submission_id]
     assert [j.submission_id for j in found] == [job]
 
     wait_for(lambda: bool(drivers()))

@@ -7,7 +7,7 @@ import pytest
 import ray
 from rich.console import Console
 
-from pipelines.ray_runtime.progress import ProgressView, open_board, watch
+from pipelines.ray_runtime.progress import ProgressView, open_progress_actor, watch
 
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
@@ -29,7 +29,7 @@ def test_bars_in_a_terminal() -> None:
 
 @pytest.mark.ray
 def test_watching_shows_what_jobs_posted_last(cluster: None) -> None:
-    board, out = open_board(), io.StringIO()
+    board, out = open_progress_actor(), io.StringIO()
     ray.get(board.post.remote("gender", {"step": 6.0, "loss": 0.25}))
     done: Future[None] = Future()
     done.set_result(None)

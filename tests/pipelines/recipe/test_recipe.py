@@ -81,15 +81,15 @@ def test_another_base_is_taken_in_place_of_the_recipe_s(
         ("discovery", {"etta": 2}, "discovery.etta: got 2 for an unknown field; allowed are eta, category_eta, category_scale, rank"),
         ("discovery", {"rank": 0}, "discovery.rank: got 0, allowed is greater than"),
         ("overrides", {"height": {"eta": 1.0}}, "overrides: got ['height'], allowed are ['gender', 'age']"),
-        ("in_company", {"num_updates": 0}, "in_company.num_updates: got 0, allowed is greater than"),
-        ("in_company", {"updates": 9}, "in_company.updates: got 9 for an unknown field"),
+        ("joint_round", {"num_updates": 0}, "joint_round.num_updates: got 0, allowed is greater than"),
+        ("joint_round", {"updates": 9}, "joint_round.updates: got 9 for an unknown field"),
         ("overrides", {"age": {"eta": 0}}, "overrides.age.eta: got 0, allowed is greater than"),
         ("overrides", {"age": {"category_eta": {"child": 1.0}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
         ("overrides", {"age": {"category_eta": {"old": 0}}}, "overrides.age.category_eta.old: got 0, allowed is greater than"),
-        ("overrides", {"age": {"in_company": {"category_eta": {"child": 1.0}}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
-        ("overrides", {"age": {"in_company": {"category_scale": {"child": 1.0}}}}, "overrides.age.category_scale: got ['child'], allowed are ['young', 'old']"),
-        ("overrides", {"age": {"in_company": {"rank": 0}}}, "overrides.age.in_company.rank: got 0, allowed is greater than"),
-        ("overrides", {"age": {"in_company": 7}}, "overrides.age.in_company: got 7, allowed is dictionary"),
+        ("overrides", {"age": {"joint_round": {"category_eta": {"child": 1.0}}}}, "overrides.age.category_eta: got ['child'], allowed are ['young', 'old']"),
+        ("overrides", {"age": {"joint_round": {"category_scale": {"child": 1.0}}}}, "overrides.age.category_scale: got ['child'], allowed are ['young', 'old']"),
+        ("overrides", {"age": {"joint_round": {"rank": 0}}}, "overrides.age.joint_round.rank: got 0, allowed is greater than"),
+        ("overrides", {"age": {"joint_round": 7}}, "overrides.age.joint_round: got 7, allowed is dictionary"),
         ("overrides", {"age": {"etta": 1}}, "overrides.age.etta: got 1 for an unknown field; allowed are eta"),
         ("generation", {"scheduler": "heun"}, "generation.scheduler: got 'heun', allowed is 'own', 'ddim'"),
         ("generation", {"steps": "many"}, "generation.steps: got 'many', allowed is"),
@@ -155,52 +155,52 @@ def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., P
     assert recipe.recipe_hash != plain.recipe_hash
     assert recipe.num_rounds == 1
     both = load_recipe(
-        write_recipe(overrides={"age": {"eta": 1.25}}, in_company={"num_updates": 3})
+        write_recipe(overrides={"age": {"eta": 1.25}}, joint_round={"num_updates": 3})
     )
     assert both.num_rounds == 2 and both.recipe_hash != recipe.recipe_hash
-    second = both.discovery_of("age", in_company=True)
+    second = both.discovery_of("age", joint_round=True)
     assert (second.eta, second.num_updates) == (1.25, 3)
     longer = load_recipe(
         write_recipe(
-            overrides={"age": {"eta": 1.25, "in_company": {"num_updates": 5}}},
-            in_company={"num_updates": 3, "rank": 2},
+            overrides={"age": {"eta": 1.25, "joint_round": {"num_updates": 5}}},
+            joint_round={"num_updates": 3, "rank": 2},
         )
     )
-    alone, company = longer.discovery_of("age"), longer.discovery_of("age", in_company=True)
+    alone, peers = longer.discovery_of("age"), longer.discovery_of("age", joint_round=True)
     assert (alone.num_updates, alone.rank) == (plain.discovery.num_updates, plain.discovery.rank)
-    assert (company.eta, company.num_updates, company.rank) == (1.25, 5, 2)
-    assert longer.discovery_of("gender", in_company=True).num_updates == 3
+    assert (peers.eta, peers.num_updates, peers.rank) == (1.25, 5, 2)
+    assert longer.discovery_of("gender", joint_round=True).num_updates == 3
 
 
 def test_second_rounds_run_at_once_or_in_waves_of_every_attribute(
     write_recipe: Callable[..., Path],
 ) -> None:
-    path = write_recipe(in_company={"num_updates": 3})
+    path = write_recipe(joint_round={"num_updates": 3})
     at_once = load_recipe(path)
-    assert at_once.waves == (("gender", "age"),)
+    assert at_once.stages == (("gender", "age"),)
     content = yaml.safe_load(path.read_text())
 
-    def waved(waves: list[list[str]], **sections: object) -> Path:
-        path.write_text(yaml.safe_dump({**content, **sections, "company_waves": waves}))
+    def waved(stages: list[list[str]], **sections: object) -> Path:
+        path.write_text(yaml.safe_dump({**content, **sections, "joint_stages": stages}))
         return path
 
     one_by_one = load_recipe(waved([["age"], ["gender"]]))
-    assert one_by_one.waves == (("age",), ("gender",))
+    assert one_by_one.stages == (("age",), ("gender",))
     assert one_by_one.recipe_hash != at_once.recipe_hash
-    for waves in ([["age"]], [["age"], ["gender", "age"]], [["age", "gender"], ["height"]]):
-        with pytest.raises(ValueError, match=r"company_waves: got .*, allowed is each of"):
-            load_recipe(waved(waves))
-    with pytest.raises(ValueError, match=r"company_waves: got .* beside in_company"):
-        load_recipe(waved([["age"], ["gender"]], in_company=None))
+    for stages in ([["age"]], [["age"], ["gender", "age"]], [["age", "gender"], ["height"]]):
+        with pytest.raises(ValueError, match=r"joint_stages: got .*, allowed is each of"):
+            load_recipe(waved(stages))
+    with pytest.raises(ValueError, match=r"joint_stages: got .* beside joint_round"):
+        load_recipe(waved([["age"], ["gender"]], joint_round=None))
 
 
 def test_a_job_alone_in_its_wave_may_take_more_workers(write_recipe: Callable[..., Path]) -> None:
-    path = write_recipe(in_company={"num_updates": 3}, jobs={"num_workers_alone": 2})
+    path = write_recipe(joint_round={"num_updates": 3}, jobs={"num_workers_alone": 2})
     content = yaml.safe_load(path.read_text())
-    assert load_recipe(path).num_workers_of("age", in_company=True) == 1
-    path.write_text(yaml.safe_dump({**content, "company_waves": [["age"], ["gender"]]}))
+    assert load_recipe(path).num_workers_of("age", joint_round=True) == 1
+    path.write_text(yaml.safe_dump({**content, "joint_stages": [["age"], ["gender"]]}))
     recipe = load_recipe(path)
-    assert recipe.num_workers_of("age", in_company=True) == 2
+    assert recipe.num_workers_of("age", joint_round=True) == 2
     assert recipe.num_workers_of("age") == 1
 
 

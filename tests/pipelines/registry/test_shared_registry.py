@@ -88,10 +88,10 @@ def test_eight_jobs_at_once_lose_and_double_nothing(
         assert aliased["gender"].adapter_set in sets
 
     (experiment,) = client.search_experiments(filter_string="name = 'crowd'")
-    jobs_of = client.search_runs([experiment.experiment_id], "tags.`fairgen.kind` = 'train'")
+    recipe_jobs = client.search_runs([experiment.experiment_id], "tags.`fairgen.kind` = 'train'")
     points = {
         name: {(p.step, p.value) for p in client.get_metric_history(run.info.run_id, name)}
-        for run in jobs_of
+        for run in recipe_jobs
         for name in run.data.metrics
     }
     assert points == {

@@ -44,7 +44,7 @@ _RUN_TIMEOUT_S = 1800
 class Witness:
     """Counts what the server answers, how long it takes, and what it holds afterwards."""
 
-    def __init__(self, app: ASGIApp, seen: "Seen") -> None:
+    def __init__(self, app: ASGIApp, seen: "JudgedLabels") -> None:
         self._app, self._seen = app, seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +65,7 @@ class Witness:
         self._seen.memory.look()
 
 
-class Seen:
+class JudgedLabels:
     """What a witness has seen: answers by operation and status."""
 
     def __init__(self) -> None:
@@ -91,12 +91,12 @@ def fuzzed_recipe(
 
 
 @pytest.fixture(scope="module")
-def seen() -> Seen:
-    return Seen()
+def seen() -> JudgedLabels:
+    return JudgedLabels()
 
 
 @pytest.fixture(scope="module")
-def endpoint(tracking_uri: str, fuzzed_recipe: Recipe, seen: Seen) -> Iterator[Endpoint]:
+def endpoint(tracking_uri: str, fuzzed_recipe: Recipe, seen: JudgedLabels) -> Iterator[Endpoint]:
     chosen = ServeSettings(poll_s=3600, limits=LIMITS, tracking_uri=tracking_uri)
     backend = InProcess(chosen, fuzzed_recipe)
     app = create_app(backend, chosen, fuzzed_recipe)
@@ -107,7 +107,7 @@ def endpoint(tracking_uri: str, fuzzed_recipe: Recipe, seen: Seen) -> Iterator[E
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays(endpoint: Endpoint, seen: Seen) -> Iterator[None]:
+def nothing_stays(endpoint: Endpoint, seen: JudgedLabels) -> Iterator[None]:
     """After every test: no 5xx, nobody waited long, no picture and no mailbox is left."""
     yield
     generator = endpoint.backend.generator
@@ -117,7 +117,7 @@ def nothing_stays(endpoint: Endpoint, seen: Seen) -> Iterator[None]:
 
 
 def test_what_the_schema_says_is_what_the_endpoint_does(
-    endpoint: Endpoint, seen: Seen, tmp_path: Path
+    endpoint: Endpoint, seen: JudgedLabels, tmp_path: Path
 ) -> None:
     """Schemathesis asks what the schema allows and what it does not, at every operation."""
     run = subprocess.run(

@@ -17,7 +17,7 @@ from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve import build, deployments
 from pipelines.serve.files import read_provenance
-from pipelines.serve.settings import DoorConfig, ServeSettings
+from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
 from tests.pipelines.registered import register_champions
 from tests.tiny import tiny_pipeline
@@ -329,7 +329,7 @@ def test_pages_of_other_hosts_read_answers_only_where_they_are_named(
     served_recipe: Recipe, open_to: tuple[str, ...]
 ) -> None:
     asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
-    for endpoint in open_endpoint(served_recipe, door=DoorConfig(cors_origins=open_to)):
+    for endpoint in open_endpoint(served_recipe, access=AccessConfig(cors_origins=open_to)):
         url = f"{endpoint.address}/v1/images/generations"
         request = urllib.request.Request(url, headers=asked, method="OPTIONS")
         try:

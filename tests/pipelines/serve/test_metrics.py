@@ -10,7 +10,7 @@ from fairgen.portraits.drawing import draw
 from fairgen.portraits.world import Portrait
 from pipelines.recipe.recipe import load_recipe
 from pipelines.serve import inspector, metrics
-from pipelines.serve.orders import Delivery, EngineState
+from pipelines.serve.image_plan import EngineState, ImageUpdate
 from pipelines.serve.schemas import Provenance
 
 
@@ -27,7 +27,7 @@ def test_an_engine_that_is_silent_for_long_is_left_out(monkeypatch: pytest.Monke
         state = EngineState(
             process, waiting=3, batch_rows=8, step_s=0.25, reloads=1, failed_reloads=2
         )
-        page.count(Delivery(0, b"png", provenance=made, engine=state), took_s=0.3)
+        page.count(ImageUpdate(0, b"png", provenance=made, engine=state), took_s=0.3)
     assert 'fairgen_pictures_waiting{process="silent"} 3.0' in page.render()
     now[0] = 301.0
     assert "silent" not in page.render()

@@ -366,7 +366,7 @@ def test_an_answer_that_breaks_off_says_why(page: Page, endpoint: Endpoint) -> N
 def test_a_key_is_asked_for_and_kept_out_of_the_lines(
     page: Page, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(endpoint.settings.door.keys_env, "sesame")
+    monkeypatch.setenv(endpoint.settings.access.keys_env, "sesame")
     app = create_app(endpoint.backend, endpoint.settings, endpoint.recipe)
     with listening(app) as address:
         page.open(address)

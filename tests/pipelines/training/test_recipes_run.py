@@ -10,7 +10,7 @@ from openai import OpenAI
 from ray import serve
 from rich.console import Console
 
-from pipelines.evaluation.evaluate import Painter
+from pipelines.evaluation.evaluate import EvaluationWorker
 from pipelines.evaluation.evaluation import summarise
 from pipelines.evaluation.report import write_report
 from pipelines.recipe.recipe import Recipe, load_recipe
@@ -47,7 +47,7 @@ def cut_down(path: Path, folder: Path, judge: Path) -> Recipe:
     """Return a shipped recipe with another base and judge, a few updates and pictures."""
     content = yaml.safe_load(path.read_text())
     content["discovery"] |= {"num_updates": 2, "num_rows": 4, "num_steps": 3}
-    content["in_company"] |= {"num_updates": 2}
+    content["joint_round"] |= {"num_updates": 2}
     content["generation"] |= {"steps": 2, "size_px": SIZE_PX, "batch_size": 4}
     content["judge"]["path"] = str(judge)
     content["evaluation"] |= {
@@ -71,14 +71,16 @@ def test_a_recipe_trains_measures_registers_and_serves(
         found.name: train(
             recipe,
             found.name,
-            tmp_path / "company",
+            tmp_path / "peers",
             start=alone[found.name],
-            company=tuple(f for other, fs in alone.items() if other != found.name for f in fs),
+            peers=tuple(f for other, fs in alone.items() if other != found.name for f in fs),
         )
         for found in recipe.attributes
     }
 
-    painter = Painter(recipe, [folder for folders in trained.values() for folder in folders])
+    painter = EvaluationWorker(
+        recipe, [folder for folders in trained.values() for folder in folders]
+    )
     scores, shown = painter.paint("doctor", 4)
     assert painter.unchanged("car", 2)
     evaluation = summarise(recipe, scores, {"car": True})
@@ -120,7 +122,7 @@ def test_a_recipe_goes_through_the_cluster(
     tiny(FAMILY_OF[name]).save_pretrained(tmp_path / "base")
     whole = cut_down(SHIPPED / f"{name}.yaml", tmp_path, save_tiny_clip(tmp_path / "clip"))
     content = yaml.safe_load((path := tmp_path / f"{name}.yaml").read_text())
-    content |= {"in_company": None, "company_waves": [], "registry": {
+    content |= {"joint_round": None, "joint_stages": [], "registry": {
         "prefix": f"{whole.registry.prefix}-cluster", "experiment": f"{name}-cluster"}}  # fmt: skip
     path.write_text(yaml.safe_dump(content))
     recipe = load_recipe(path, base=str(tmp_path / "base"))
@@ -143,9 +145,9 @@ def test_a_recipe_goes_through_the_cluster(
     assert set(cells.values()) == {1} and len(cells) == 4
 
 
-def train(recipe: Recipe, attribute: str, folder: Path, **company: Any) -> tuple[Path, ...]:
+def train(recipe: Recipe, attribute: str, folder: Path, **peers: Any) -> tuple[Path, ...]:
     """Train an attribute as a job does, and return its finished adapters."""
     reports = Reports(folder / attribute)
-    train_attribute(TrainingJob(recipe, attribute, "", "", **company), reports)
+    train_attribute(TrainingJob(recipe, attribute, "", "", **peers), reports)
     last = reports.checkpoints[max(reports.checkpoints)]
     return tuple(last / "adapters" / name for name in recipe.adapter_names(attribute))

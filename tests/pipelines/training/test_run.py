@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from pipelines.ray_runtime.progress import PostToBoard, open_board
+from pipelines.ray_runtime.progress import ReportProgress, open_progress_actor
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.training.checkpoints import seal
@@ -52,8 +52,8 @@ def test_two_workers_train_one_set_of_adapters(
     cluster: None, open_job: Callable, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
     recipe = load_recipe(write_recipe("ddp", jobs={"num_workers": 2}))
-    board = open_board()
-    trained = fit(open_job(recipe), tmp_path, [PostToBoard(board, "gender")])
+    board = open_progress_actor()
+    trained = fit(open_job(recipe), tmp_path, [ReportProgress(board, "gender")])
     assert ray.get(board.latest.remote())["gender"]["step"] == recipe.discovery.num_updates
     assert find_trained(recipe, "gender", tmp_path) == trained
     assert [folder.name for folder in trained.folders] == ["gender-woman", "gender-man"]
@@ -75,11 +75,11 @@ def test_a_lone_job_takes_idle_cores_but_no_more_than_there_are(
     """And no more than have begun it: a second worker would have no state to go on from."""
 
     def wanted(num_workers: int, run: Path | None = None) -> int:
-        path = write_recipe(in_company={"num_updates": 3}, jobs={"num_workers_alone": num_workers})
-        content = yaml.safe_load(path.read_text()) | {"company_waves": [["age"], ["gender"]]}
+        path = write_recipe(joint_round={"num_updates": 3}, jobs={"num_workers_alone": num_workers})
+        content = yaml.safe_load(path.read_text()) | {"joint_stages": [["age"], ["gender"]]}
         path.write_text(yaml.safe_dump(content))
-        company = (Path("age-old"),)
-        job = TrainingJob(load_recipe(path), "gender", "", "", company=company)
+        peers = (Path("age-old"),)
+        job = TrainingJob(load_recipe(path), "gender", "", "", peers=peers)
         return num_workers_of(job, run)
 
     cores = int(ray.cluster_resources()["CPU"])

@@ -127,11 +127,11 @@ def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path:
         assert set(systems) == {"base", "iid", "fairgen"}
     storage = tmp_path / ".fairgen" / "runs"
     alone = find_trained(recipe, "skin", storage)
-    company = [find_trained(recipe, name, storage, in_company=True) for name in ("gender", "age")]
-    folders = tuple(folder for found in company for folder in found.folders)
+    peers = [find_trained(recipe, name, storage, joint_round=True) for name in ("gender", "age")]
+    folders = tuple(folder for found in peers for folder in found.folders)
     last = Reports(tmp_path / "last")  # skin's second round met the final adapters of the others
     train_attribute(TrainingJob(recipe, "skin", "", "", alone.folders, folders), last)
-    skin = find_trained(recipe, "skin", storage, in_company=True)
+    skin = find_trained(recipe, "skin", storage, joint_round=True)
     assert_same_adapters(last.checkpoints[2] / "adapters", skin.folders[0].parent)
     assert report["no_people_unchanged"] == dict.fromkeys(recipe.concepts.no_people, True)
     assert report["second_fairness"] == report["fairness"]  # both judges are the same here

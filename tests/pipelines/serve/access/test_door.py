@@ -18,16 +18,16 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.serve.access.decisions import DecisionLog
-from pipelines.serve.access.guard import Guard
-from pipelines.serve.access.rate_limiter import Turnstile
+from pipelines.serve.access.middleware import AccessMiddleware
+from pipelines.serve.access.rate_limiter import RateLimiter
+from pipelines.serve.image_plan import plan_images
 from pipelines.serve.indicator import IndicatorService
-from pipelines.serve.orders import orders_of
 from pipelines.serve.schemas import ImageRequest
-from pipelines.serve.settings import DoorConfig, Limits, ServeSettings
+from pipelines.serve.settings import AccessConfig, Limits, ServeSettings
 
 
 @contextmanager
-def behind_the_guard(door: DoorConfig, **limits: Any) -> Iterator[TestClient]:
+def behind_the_guard(access: AccessConfig, **limits: Any) -> Iterator[TestClient]:
     """Yield a client of an application that answers with the caller's name."""
 
     async def who(request: Request) -> PlainTextResponse:
@@ -35,7 +35,9 @@ def behind_the_guard(door: DoorConfig, **limits: Any) -> Iterator[TestClient]:
 
     inner = Starlette(routes=[Route("/v1/who", who, methods=["GET", "POST"]),
                               Route("/health", who)])  # fmt: skip
-    inner.add_middleware(Guard, settings=ServeSettings(door=door, limits=Limits(**limits)))
+    inner.add_middleware(
+        AccessMiddleware, settings=ServeSettings(access=access, limits=Limits(**limits))
+    )
     with TestClient(inner) as client:
         yield client
 
@@ -45,7 +47,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def test_without_keys_everybody_may_come_in() -> None:
-    with behind_the_guard(DoorConfig()) as client:
+    with behind_the_guard(AccessConfig()) as client:
         assert client.get("/v1/who").text == "testclient"
 
 
@@ -54,7 +56,7 @@ def test_keys_of_environment_and_file_open_and_others_do_not(
 ) -> None:
     monkeypatch.setenv("FAIRGEN_API_KEYS", "first, second")
     (tmp_path / "keys").write_text("third\n\n")
-    with behind_the_guard(DoorConfig(keys_file=tmp_path / "keys")) as client:
+    with behind_the_guard(AccessConfig(keys_file=tmp_path / "keys")) as client:
         names = {
             client.get("/v1/who", headers=bearer(k)).text for k in ("first", "second", "third")
         }
@@ -70,7 +72,7 @@ def test_keys_of_environment_and_file_open_and_others_do_not(
 def test_keys_are_replaced_without_a_restart(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("old")
-    with behind_the_guard(DoorConfig(keys_file=keys)) as client:
+    with behind_the_guard(AccessConfig(keys_file=keys)) as client:
         assert client.get("/v1/who", headers=bearer("old")).status_code == 200
         keys.write_text("old\nnewer")
         assert client.get("/v1/who", headers=bearer("newer")).status_code == 200
@@ -81,7 +83,7 @@ def test_keys_are_replaced_without_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_file_of_keys_that_is_not_there_keeps_everybody_out(tmp_path: Path) -> None:
-    with behind_the_guard(DoorConfig(keys_file=tmp_path / "keys")) as client:
+    with behind_the_guard(AccessConfig(keys_file=tmp_path / "keys")) as client:
         assert client.get("/v1/who", headers=bearer("any")).status_code == 401
 
 
@@ -89,7 +91,7 @@ def test_a_key_has_so_many_requests_a_minute_and_others_theirs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAIRGEN_API_KEYS", "first,second")
-    with behind_the_guard(DoorConfig(requests_per_minute=3)) as client:
+    with behind_the_guard(AccessConfig(requests_per_minute=3)) as client:
         answers = [client.post("/v1/who", headers=bearer("first")) for _ in range(5)]
         assert [a.status_code for a in answers] == [200, 200, 200, 429, 429]
         assert answers[-1].json()["error"]["message"] == "allowed are 3 requests a minute"
@@ -99,7 +101,7 @@ def test_a_key_has_so_many_requests_a_minute_and_others_theirs(
 
 
 def test_a_key_has_so_many_requests_at_once() -> None:
-    turnstile = Turnstile(DoorConfig(concurrent_requests=2))
+    turnstile = RateLimiter(AccessConfig(concurrent_requests=2))
     with turnstile.admitted("one"), turnstile.admitted("one"):
         with pytest.raises(Exception, match="2 requests are open, allowed are 2"):
             turnstile.admitted("one").__enter__()
@@ -110,7 +112,7 @@ def test_a_key_has_so_many_requests_at_once() -> None:
 
 
 def test_a_client_that_leaves_gives_its_place_back() -> None:
-    turnstile = Turnstile(DoorConfig(concurrent_requests=1))
+    turnstile = RateLimiter(AccessConfig(concurrent_requests=1))
 
     async def ask() -> None:
         with turnstile.admitted("one"):
@@ -128,7 +130,7 @@ def test_a_client_that_leaves_gives_its_place_back() -> None:
 
 
 def test_headers_and_bodies_have_their_size() -> None:
-    with behind_the_guard(DoorConfig(), header_bytes=1024, body_bytes=1024) as client:
+    with behind_the_guard(AccessConfig(), header_bytes=1024, body_bytes=1024) as client:
         large = client.get("/v1/who", headers={"X-Large": "x" * 2000})
         assert large.status_code == 431 and "allowed are 1024" in large.json()["error"]["message"]
         assert client.post("/v1/who", content=b"x" * 2000).status_code == 413
@@ -144,7 +146,7 @@ def test_decisions_are_a_line_a_request_without_a_word_of_the_prompt(
     served = dict.fromkeys(("gender", "age"), None)
     assignment = indicator.assign(prompt, 3, request.fairness, served)
     log = DecisionLog(tmp_path / "decisions.jsonl")
-    orders = orders_of(request, assignment, recipe.generation)
+    orders = plan_images(request, assignment, recipe.generation)
     for _ in range(2):
         log.write("abcd1234", request, orders, [])
     text = (tmp_path / "decisions.jsonl").read_text()

@@ -13,13 +13,13 @@ from fairgen.attributes import Attribute, render
 from fairgen.backbones import load_backbone
 from fairgen.baselines.gated import Gated, weights_of
 from fairgen.baselines.official import Official
-from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights
+from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.indicator import TargetDistribution
 from fairgen.judging.metrics import bootstrap_interval
 from fairgen.judging.scoring import PromptScore, drift, fairness_of, hit_rates, score_pictures
-from pipelines.experiments.comparison.contenders import draw_categories
+from pipelines.experiments.comparison.systems import draw_categories
 from pipelines.ray_runtime.resumable import write
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
@@ -67,7 +67,7 @@ class Curve(BaseModel):
         return next((point for point in self.points if point.hit_rate >= hit_rate), None)
 
 
-class Pupils:
+class AblationWorker:
     """One Ray actor a core; leaves a file for each variant and each curve."""
 
     def __init__(self, recipe: Recipe, others: Sequence[Path], folder: Path) -> None:
@@ -169,9 +169,9 @@ class Pupils:
         adapters = discovery.adapters(self._fingerprint, self._recipe.recipe_hash)
         return weights_of({adapter.name: adapter.directions for adapter in adapters})
 
-    def _lesson(self, name: str, max_rows: int) -> Lesson:
+    def _lesson(self, name: str, max_rows: int) -> BaselineTask:
         recipe = self._recipe
-        return Lesson(
+        return BaselineTask(
             attributes=(recipe.attribute(name),),
             concepts=recipe.concepts.train,
             templates=recipe.templates,

@@ -7,7 +7,7 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageJob:
     """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
 
     `preview_at` names the steps after which the picture that is foreseen is shown.
@@ -25,17 +25,17 @@ class Picture:
 
 
 @dataclass(eq=False)
-class Ticket:
+class RequestHandle:
     """A request's pictures in the engine. Compared by identity."""
 
-    pictures: Sequence[Picture]
+    pictures: Sequence[ImageJob]
 
 
 @dataclass(frozen=True)
-class Painted:
+class ImageResult:
     """A finished picture, or a preview of one that stands at `step` of its steps."""
 
-    ticket: Ticket
+    ticket: RequestHandle
     index: int
     image: Image.Image
     step: int
@@ -43,12 +43,12 @@ class Painted:
 
 
 @dataclass(frozen=True)
-class Failed:
+class ImageError:
     """A picture that could not be painted; the others of its ticket go on."""
 
-    ticket: Ticket
+    ticket: RequestHandle
     index: int
     error: Exception
 
 
-Event = Painted | Failed
+Event = ImageResult | ImageError

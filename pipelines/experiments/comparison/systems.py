@@ -18,7 +18,7 @@ from fairgen.baselines.fair_diffusion import FairDiffusion
 from fairgen.baselines.gated import Gated, weights_of
 from fairgen.baselines.h_space import HSpace
 from fairgen.baselines.official import Official
-from fairgen.baselines.system import Ask, Lesson, Sampling, System, Weights
+from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights
 from fairgen.baselines.uce import Uce
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
@@ -26,7 +26,7 @@ from fairgen.calibration import Confusion, calibrated
 from fairgen.indicator import Indicator, TargetDistribution
 from fairgen.judging.scoring import PromptScore, fairness_of, hit_rates, score_pictures
 from pipelines.evaluation.report import png
-from pipelines.experiments.comparison.conditions import PLAIN, Condition
+from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.ray_runtime.resumable import write, write_bytes
 from pipelines.recipe.recipe import Recipe
 
@@ -35,7 +35,7 @@ _CALL = 4
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedSystem:
     """A system, and how the categories that are asked of it are drawn.
 
     "call" draws once for every four pictures, as one call of the official code paints them.
@@ -55,28 +55,28 @@ class Contender:
         return f"{self.system.title}{self.label and ', '}{self.label}"
 
 
-BASE = Contender("base", Unmodified, "nothing", everywhere=True)
-FAIRGEN = Contender("fairgen", Gated, "quota", "quota", everywhere=True)
-CONTENDERS = (
+BASE = ComparedSystem("base", Unmodified, "nothing", everywhere=True)
+FAIRGEN = ComparedSystem("fairgen", Gated, "quota", "quota", everywhere=True)
+COMPARED_SYSTEMS = (
     BASE,
-    Contender("words", Words, "iid", "coin"),
-    Contender("words_quota", Words, "quota", "quota", everywhere=True),
-    Contender("fair_diffusion", FairDiffusion, "iid"),
-    Contender("uce", Uce, "nothing"),
-    Contender("concept_sliders", ConceptSliders, "iid"),
-    Contender("h_space", HSpace, "iid"),
-    Contender("official", Official, "call", "coin a call"),
-    Contender("official_iid", Official, "iid", "coin"),
-    Contender("iid", Gated, "iid", "coin"),
+    ComparedSystem("words", Words, "iid", "coin"),
+    ComparedSystem("words_quota", Words, "quota", "quota", everywhere=True),
+    ComparedSystem("fair_diffusion", FairDiffusion, "iid"),
+    ComparedSystem("uce", Uce, "nothing"),
+    ComparedSystem("concept_sliders", ConceptSliders, "iid"),
+    ComparedSystem("h_space", HSpace, "iid"),
+    ComparedSystem("official", Official, "call", "coin a call"),
+    ComparedSystem("official_iid", Official, "iid", "coin"),
+    ComparedSystem("iid", Gated, "iid", "coin"),
     FAIRGEN,
-    Contender("calibrated", Gated, "quota", "quota, calibrated", calibrated=True),
-    Contender("as_lora", AsLora, "quota", "quota"),
+    ComparedSystem("calibrated", Gated, "quota", "quota, calibrated", calibrated=True),
+    ComparedSystem("as_lora", AsLora, "quota", "quota"),
 )
 _OWN = (Gated, AsLora)
-_CALIBRATION = Condition("calibration")
+_CALIBRATION = EvalCondition("calibration")
 
 
-class Trial(BaseModel):
+class SweepPoint(BaseModel):
     """One setting of a system's knob, on concepts that it was trained on: its FD, mean over
     attributes and prompts, and how often the judge still recognised the concept.
     """
@@ -102,7 +102,7 @@ class Cost(BaseModel):
     rows_per_image: float
 
 
-class Studio:
+class ComparisonWorker:
     """Loads the base model once; one Ray actor a core. What each method finds, it leaves as a file,
     the one that says that it has ended last.
     """
@@ -121,7 +121,7 @@ class Studio:
         self._judge = recipe.load_judge()
         self._target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
         self._sampling = Sampling(recipe.generation.steps, recipe.generation.guidance_scale)
-        self._lesson = Lesson(
+        self._lesson = BaselineTask(
             attributes=recipe.attributes,
             concepts=recipe.concepts.train,
             templates=recipe.templates,
@@ -154,7 +154,7 @@ class Studio:
         """Try one setting of a system's knob by quota on trained concepts."""
         assert self._recipe.comparison is not None
         size = self._recipe.comparison.sweep
-        contender = Contender("sweep", system, "nothing" if system is Uce else "quota")
+        contender = ComparedSystem("sweep", system, "nothing" if system is Uce else "quota")
         attributes = {a.name: a for a in self._recipe.attributes}
         fds, recognised = [], []
         painter = self._system(system, setting)
@@ -165,12 +165,12 @@ class Studio:
                 target = self._target.marginalised((name,))
                 fds.append(fairness_of(score, target, attributes).fd)
         painter.close()
-        trial = Trial(
+        trial = SweepPoint(
             setting=setting,
             fd=sum(fds) / len(fds),
             recognised=sum(recognised) / len(recognised),
         )
-        write(trial_path(self._folder, system, setting), trial.model_dump_json())
+        write(sweep_point_path(self._folder, system, setting), trial.model_dump_json())
 
     def calibrate(self, concept: str, num_images: int) -> None:
         """Paint and judge what FairGen's confusion is measured on."""
@@ -182,7 +182,7 @@ class Studio:
         write(path, score.model_dump_json())
 
     def paint(
-        self, contender: Contender, condition: Condition, concept: str, num_images: int
+        self, contender: ComparedSystem, condition: EvalCondition, concept: str, num_images: int
     ) -> None:
         """Paint and judge one prompt; the base model's pictures of the seeds, under the same
         condition, are the reference.
@@ -190,7 +190,9 @@ class Studio:
         path = score_path(self._folder, condition, contender.name, concept)
         reference = None
         if contender.name != "base":
-            reference = load_pictures(score_path(self._folder, condition.of_base, "base", concept))
+            reference = load_pictures(
+                score_path(self._folder, condition.reference_condition, "base", concept)
+            )
         setting = best_setting(self._folder, contender.system)
         painter = self._system(contender.system, setting)
         score, images = self._score(contender, painter, concept, num_images, reference, condition)
@@ -208,12 +210,12 @@ class Studio:
 
     def _score(
         self,
-        contender: Contender,
+        contender: ComparedSystem,
         painter: System,
         concept: str,
         num_images: int,
         reference: Sequence[Image.Image] | None,
-        condition: Condition = PLAIN,
+        condition: EvalCondition = PLAIN,
     ) -> tuple[PromptScore, list[Image.Image]]:
         seed, template = self._recipe.evaluation.seed, self._recipe.templates[0]
         confusions = confusions_of(self._recipe, self._folder) if contender.calibrated else {}
@@ -243,8 +245,8 @@ class Studio:
 
 def asked_target(
     recipe: Recipe,
-    contender: Contender,
-    condition: Condition,
+    contender: ComparedSystem,
+    condition: EvalCondition,
     concept: str,
     confusions: Mapping[str, Confusion],
 ) -> TargetDistribution:
@@ -277,27 +279,27 @@ def system_folder(folder: Path, system: type[System]) -> Path:
     return folder / "systems" / system.__name__
 
 
-def trial_path(folder: Path, system: type[System], setting: float) -> Path:
+def sweep_point_path(folder: Path, system: type[System], setting: float) -> Path:
     return system_folder(folder, system) / f"trial-{setting:g}.json"
 
 
-def trials_of(folder: Path, system: type[System]) -> list[Trial]:
+def sweep_points(folder: Path, system: type[System]) -> list[SweepPoint]:
     """Return the tried settings of a system's knob, in their order."""
-    paths = [trial_path(folder, system, setting) for setting in system.settings]
-    return [Trial.model_validate_json(path.read_text()) for path in paths if path.exists()]
+    paths = [sweep_point_path(folder, system, setting) for setting in system.settings]
+    return [SweepPoint.model_validate_json(path.read_text()) for path in paths if path.exists()]
 
 
 def best_setting(folder: Path, system: type[System]) -> float:
     """Return the setting with the most merit; of a system without a knob its only one."""
-    found = trials_of(folder, system)
+    found = sweep_points(folder, system)
     return max(found, key=lambda trial: trial.merit).setting if found else system.settings[0]
 
 
-def cost_of(folder: Path, system: type[System]) -> Cost:
+def learning_cost(folder: Path, system: type[System]) -> Cost:
     return Cost.model_validate_json((system_folder(folder, system) / "cost.json").read_text())
 
 
-def score_path(folder: Path, condition: Condition, name: str, concept: str) -> Path:
+def score_path(folder: Path, condition: EvalCondition, name: str, concept: str) -> Path:
     return folder / condition.slug / name / f"{concept.replace(' ', '-')}.json"
 
 

@@ -9,15 +9,15 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serve.access.errors import RequestError
-from pipelines.serve.access.keys import KeyRing
-from pipelines.serve.access.rate_limiter import Turnstile
+from pipelines.serve.access.keys import ApiKeys
+from pipelines.serve.access.rate_limiter import RateLimiter
 from pipelines.serve.settings import ServeSettings
 
 PICTURES = "/v1/images/generations"
 _OPEN = {"/health", "/", "/docs", "/openapi.json"}
 
 
-class Tally:
+class AnswerCounter:
     """Plain ASGI around all else: tells the status of each answer to a request for pictures."""
 
     def __init__(self, app: ASGIApp, count: Callable[[int], None]) -> None:
@@ -44,7 +44,7 @@ class Tally:
             raise
 
 
-class Guard:
+class AccessMiddleware:
     """Plain ASGI, so that it adds no task to a request; it leaves the caller in the request's
     state.
     """
@@ -52,7 +52,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
         self._app, self._body_bytes = app, settings.limits.body_bytes
         self._header_bytes = settings.limits.header_bytes
-        self._keys, self._turnstile = KeyRing(settings.door), Turnstile(settings.door)
+        self._keys, self._turnstile = ApiKeys(settings.access), RateLimiter(settings.access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -10,7 +10,7 @@ from pipelines.serve.schemas import ImageRequest, OutputFormat, Provenance
 
 
 @dataclass(frozen=True)
-class Order:
+class PlannedImage:
     """One picture of a request, with everything that its making depends on."""
 
     index: int
@@ -46,7 +46,7 @@ class EngineState:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class ImageUpdate:
     """A picture's file, finished or (`provenance` is None) on its way; or why there is none.
 
     The first of a request has no content: it only says that the request is accepted. A finished one
@@ -62,9 +62,9 @@ class Delivery:
     engine: EngineState | None = None
 
 
-def orders_of(
+def plan_images(
     request: ImageRequest, assignment: Assignment, generation: GenerationConfig
-) -> list[Order]:
+) -> list[PlannedImage]:
     """Return one order a picture: seeds follow the request's, or one drawn by the system."""
     seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
     width, height = request.sides_px
@@ -73,7 +73,7 @@ def orders_of(
     parts = request.partial_images + 1
     places = {num_steps * part // parts for part in range(1, parts)} - {0} if request.stream else {}
     return [
-        Order(
+        PlannedImage(
             index=index,
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
