@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -60,9 +61,9 @@ class Adapter:
     def name(self) -> str:
         return adapter_name(self.metadata.attribute, self.metadata.category)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """Digest of the weights: names, shapes and fp32 values."""
+        """Digest of the weights: names, shapes and fp32 values; computed once."""
         return _digest(
             (f"{path}.{i}", tensor)
             for path, pair in sorted(self.directions.items())

@@ -46,7 +46,7 @@ class AdapterBank(nn.Module):
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
         for path, layer in self._layers.items():
-            empty = self._empty_of(layer)
+            empty = _zeros_for(layer, self._device)
             self.A[_key(path)] = nn.Parameter(empty(0, layer.in_features), requires_grad=False)
             self.B[_key(path)] = nn.Parameter(empty(layer.out_features, 0), requires_grad=False)
         self._handles = [
@@ -64,12 +64,11 @@ class AdapterBank(nn.Module):
 
         Raises ValueError on a name that is loaded, a wrong projection or a wrong shape.
         """
-        self._check_new(name)
         self.check(name, directions)
         rank = next(iter(directions.values()))[0].shape[0]
         fitted = {}
         for path, layer in self._layers.items():
-            empty = self._empty_of(layer)
+            empty = _zeros_for(layer, self._device)
             down, up = directions.get(
                 path, (empty(rank, layer.in_features), empty(layer.out_features, rank))
             )
@@ -114,7 +113,6 @@ class AdapterBank(nn.Module):
         All adapters of the bank now train. The directions are fp32 whatever the denoiser's
         precision, so that small steps are not lost.
         """
-        self._check_new(name)
         directions = {}
         for path, layer in self._layers.items():
             bound, device = 1 / math.sqrt(layer.in_features), self._device or layer.weight.device
@@ -124,6 +122,10 @@ class AdapterBank(nn.Module):
                 down, up = start[path]
             directions[path] = (down.float().to(device), up.float().to(device))
         self._append(name, directions, requires_grad=True)
+
+    def up(self, path: str) -> Tensor:
+        """Return the stacked B of a projection, out x R: a parameter where it trains."""
+        return self.B[_key(path)]
 
     def remove(self, name: str) -> None:
         """Unload an adapter. Raises ValueError that lists the loaded."""
@@ -135,7 +137,7 @@ class AdapterBank(nn.Module):
             self.A[key] = nn.Parameter(self.A[key].data[keep], self.A[key].requires_grad)
             self.B[key] = nn.Parameter(self.B[key].data[:, keep], self.B[key].requires_grad)
         del self._ranks[name]
-        self._find_without()
+        self._without = _keys_without_effect(self.B)
 
     def directions(self, name: str) -> dict[str, tuple[Tensor, Tensor]]:
         """Return a copy of an adapter's directions: projection -> (A: r x in, B: out x r)."""
@@ -183,6 +185,12 @@ class AdapterBank(nn.Module):
         finally:
             self._active = None
 
+    def follow(self, device: torch.device) -> None:
+        """Move the directions to where the denoiser runs now."""
+        if self._device != device:
+            self._device = device
+            self.to(device)
+
     def close(self) -> None:
         """Take the bank off the denoiser."""
         for handle in self._handles:
@@ -215,30 +223,17 @@ class AdapterBank(nn.Module):
 
         return add_gated_directions
 
-    def _empty_of(self, layer: nn.Linear) -> Callable[..., Tensor]:
-        """Return what makes zeros of a shape in a layer's precision, where it runs."""
-        device = self._device or layer.weight.device
-        return partial(torch.zeros, dtype=layer.weight.dtype, device=device)
-
     def _append(self, name: str, directions: Directions, requires_grad: bool) -> None:
+        if name in self._ranks:
+            raise ValueError(
+                f"name: got {name!r}, which is loaded already; loaded are {list(self._ranks)}"
+            )
         for path, (down, up) in directions.items():
             key = _key(path)
             self.A[key] = nn.Parameter(torch.cat([self.A[key].data, down]), requires_grad)
             self.B[key] = nn.Parameter(torch.cat([self.B[key].data, up], dim=1), requires_grad)
         self._ranks[name] = next(iter(directions.values()))[0].shape[0]
-        self._find_without()
-
-    def _find_without(self) -> None:
-        """Find the projections on which no adapter acts: queries, where keys and values learn."""
-        self._without = {
-            key for key, B in self.B.items() if not B.requires_grad and not bool(B.any())
-        }
-
-    def _check_new(self, name: str) -> None:
-        if name in self._ranks:
-            raise ValueError(
-                f"name: got {name!r}, which is loaded already; loaded are {list(self._ranks)}"
-            )
+        self._without = _keys_without_effect(self.B)
 
     def _columns(self, name: str) -> list[int]:
         if name not in self._ranks:
@@ -277,6 +272,16 @@ class ActiveDirections:
         if not A.requires_grad:  # what trains is gathered anew: the next pass may want a gradient
             self._gathered[key] = found
         return found
+
+
+def _zeros_for(layer: nn.Linear, device: torch.device | None) -> Callable[..., Tensor]:
+    """Return a function that makes zeros of a shape in a layer's precision, where it runs."""
+    return partial(torch.zeros, dtype=layer.weight.dtype, device=device or layer.weight.device)
+
+
+def _keys_without_effect(B: nn.ParameterDict) -> set[str]:
+    """Return the projections on which no adapter acts: queries, where keys and values learn."""
+    return {key for key, up in B.items() if not up.requires_grad and not bool(up.any())}
 
 
 def _linear(denoiser: nn.Module, path: str) -> nn.Linear:

@@ -16,11 +16,9 @@ adapters of other attributes, the peers, are on in a share of the rows. There g 
 peers' categories in words for the frozen model; the adapted model sees neither word.
 """
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Annotated, Any
 
 import torch
@@ -32,9 +30,10 @@ from torch.nn import functional
 
 from fairgen.adapters import Adapter, AdapterMetadata
 from fairgen.attributes import Attribute, adapter_name
-from fairgen.backbones import Backbone
+from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import AdapterBank
-from fairgen.gradients import clip_gradients, sound_attention
+from fairgen.gradients import clip_gradients, sound_gradients, warmup_cosine
+from fairgen.guidance import GuidedRows, guided
 from fairgen.rows import TrainingRow, TrainingRowSource
 
 
@@ -76,6 +75,11 @@ class DiscoveryConfig(BaseModel):
         """Return a category's strength."""
         return self.category_eta.get(category, self.eta)
 
+    @property
+    def num_keep_rows(self) -> int:
+        """How many rows of a batch also see a preservation prompt."""
+        return max(1, self.num_rows // 3)
+
     def check_categories(self, attribute: Attribute) -> None:
         """Raise ValueError where a setting names a category that the attribute does not have."""
         for field in ("category_eta", "category_scale"):
@@ -109,10 +113,32 @@ class Objective(nn.Module):
         return self._denoise(x, t_N, context, guidance_N)
 
 
+@dataclass(frozen=True)
+class _Preservation:
+    """Rows of the batch that also see a preservation prompt: their indices, one prompt each."""
+
+    rows: list[int]
+    prompts: list[str]
+
+
+@dataclass(frozen=True)
+class _FrozenPredictions:
+    """What the frozen model predicts: g, "" (under classifier-free guidance), preservation prompts;
+    `target` is the noise composition. `num_rows` went through the denoiser.
+    """
+
+    eps_g: Tensor
+    eps_empty: Tensor
+    eps_keep: Tensor
+    target: Tensor
+    num_rows: int
+
+
 class Discovery:
     """Trains all categories of one attribute in one batch; can stop and go on after any update.
 
-    `attributes` are all that prompts may name; the first one's word stands next to the concept.
+    `attributes` are all that prompts may name; the first one's word stands next to the concept. The
+    base model is frozen during an update and left as it was after it. One thread may call it.
     """
 
     def __init__(
@@ -130,6 +156,9 @@ class Discovery:
         peers: Sequence[Adapter] = (),
         accelerator: Accelerator | None = None,
     ) -> None:
+        """Begin from nothing, or from the adapters of an earlier round, `start`; `peers` are the
+        frozen adapters of other attributes.
+        """
         config.check_categories(attribute)
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
@@ -141,126 +170,66 @@ class Discovery:
         self._rng = random.Random(config.seed * 1000 + index)
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
         self._solver = backbone.training_solver(config.num_steps)
-        self._contexts: dict[str, TensorDict] = {}
-        self.bank = AdapterBank(
-            backbone.denoiser, backbone.projections(config.projections), backbone.device
-        )
-        fresh = torch.Generator().manual_seed(config.seed)
-        known = {adapter.name: adapter.as_learnt().directions for adapter in start}
-        for category in attribute.names:
-            name = adapter_name(attribute.name, category)
-            self.bank.add_trainable(name, config.rank, fresh, known.get(name))
-        self._peers = AdapterBank(
+        self._prompts = PromptCache(backbone)
+        self.bank = self._trainable_bank(start)
+        self.peers = AdapterBank(
             backbone.denoiser, list(peers[0].directions) if peers else [], backbone.device
         )
         peers_of: dict[str, list[str]] = {}
         for adapter in peers:
-            self._peers.add(adapter.name, adapter.as_learnt().directions)
-            of_attribute = peers_of.setdefault(adapter.metadata.attribute, [])
-            of_attribute.append(adapter.metadata.category)
+            self.peers.add(adapter.name, adapter.as_learnt().directions)
+            peers_of.setdefault(adapter.metadata.attribute, []).append(adapter.metadata.category)
         self._source = TrainingRowSource(
-            attribute,
-            tuple(attributes) or (attribute,),
-            tuple(concepts),
-            tuple(templates),
-            peers_of,
-            config.mix_attributes,
-            config.counterfactual_probability,
-            config.peer_probability,
+            attribute=attribute,
+            attributes=tuple(attributes) or (attribute,),
+            concepts=tuple(concepts),
+            templates=tuple(templates),
+            peers=peers_of,
+            mix_attributes=config.mix_attributes,
+            counterfactual_probability=config.counterfactual_probability,
+            peer_probability=config.peer_probability,
         )
         optimizer = torch.optim.AdamW(
             self.bank.parameters(), lr=config.learning_rate, weight_decay=0.0
         )
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, config.warmup, config.num_updates)
+        )
         self._objective, self._optimizer = self._accelerator.prepare(
             Objective(backbone, self.bank), optimizer
         )
         self.step = self.gradient_rows = self.denoiser_rows = 0
-        self._rows = [self._source.draw(self._rng, i) for i in range(config.num_rows)]
-        shape = (config.num_rows, *backbone.latent_shape())
-        self._x = torch.randn(shape, generator=self._noise).to(backbone.device)
-        self._spread_out()
+        self._rows: list[TrainingRow] = []
+        self._x = torch.empty(0, device=backbone.device)
+
+    @property
+    def rows(self) -> Sequence[TrainingRow]:
+        """The rows of the batch as they stand; the first look, or update, draws them."""
+        if not self._rows:
+            self._begin()
+        return tuple(self._rows)
 
     def update(self) -> DiscoveryStats:
         """Take one optimiser step on every row's present state, then move every row along."""
-        config, N = self.config, self.config.num_rows
-        keep_rows = self._rng.sample(range(N), max(1, N // 3))
-        keep_prompts = [
-            self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "" for _ in keep_rows
-        ]
-        # under classifier-free guidance "" is predicted for every row anyway
-        free = self.backbone.classifier_free
-        asked = [i for i, prompt in enumerate(keep_prompts) if prompt or not free]
-        asked_rows = [keep_rows[i] for i in asked]
-        step_index = torch.tensor([row.step_index for row in self._rows])
-        t = self._solver.timesteps[step_index].to(self._x.device)
-        neutral = self._context([row.neutral_prompt for row in self._rows])
-        told = self._context([row.adapted_prompt for row in self._rows])
-        kept = self._context(keep_prompts)
-        named, empty = (
-            self._context([row.category_prompt for row in self._rows]),
-            self._context([""] * N),
-        )
-        everyone = list(range(N))
-        wanted = [everyone, everyone, everyone if free else [], asked_rows]
-        rows = list(chain(*wanted))
-        with torch.no_grad():
-            frozen = self.backbone.denoise(
-                self._x[rows],
-                t[rows],
-                torch.cat([neutral, named, empty[wanted[2]], kept[asked]]),
-                self._guidance(len(rows)),
-            )
-        eps_g, eps_d, eps_empty, eps_asked = frozen.split([len(part) for part in wanted])
-        eps_keep = eps_empty[keep_rows] if free else torch.empty_like(eps_asked)
-        eps_keep[asked] = eps_asked
-        eta = torch.tensor([config.eta_of(self.attribute.names[r.category]) for r in self._rows])
-        target = eps_g + eta.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1)) * (eps_d - eps_g)
-
-        gates = torch.eye(len(self.attribute.names))[[row.category for row in self._rows]].to(
-            self._x
-        )
-        peer_gates = self._peer_gates(len(keep_rows))
-        # the gates stay set until the gradient is there: checkpoints are recomputed on its way
-        with (
-            sound_attention(),
-            self.bank.gated(torch.cat([gates, gates[keep_rows]])),
-            self._peers.gated(peer_gates),
-        ):
-            adapted = self._objective(
-                torch.cat([self._x, self._x[keep_rows]]),
-                torch.cat([t, t[keep_rows]]),
-                torch.cat([told, kept]),
-                self._guidance(N + len(keep_rows)),
-            )
-            eps_k, eps_kept = adapted.split([N, len(keep_rows)])
-            loss = functional.mse_loss(eps_k, target)
-            keep = functional.mse_loss(eps_kept, eps_keep)
-            orth = self.orthogonality() if config.orth_weight else torch.zeros(())
-            self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
-        clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        self._schedule.step()
+        config, workers = self.config, self._accelerator.num_processes
+        step_index_N = torch.tensor([row.step_index for row in self.rows])
+        t_N = self._solver.timesteps[step_index_N].to(self._x.device)
+        preservation = self._draw_preservation()
+        frozen = self._predict_frozen(t_N, preservation)
+        eps_k, losses = self._learn(t_N, preservation, frozen)
         self.step += 1
-        workers = self._accelerator.num_processes
+        N, num_kept = len(self._rows), len(preservation.rows)
         self.gradient_rows += N * workers
-        self.denoiser_rows += (len(rows) + N + len(keep_rows)) * workers
-        leading = eps_k.detach() if config.on_policy else eps_g
-        if free:
-            leading = eps_empty + config.guidance_scale * (leading - eps_empty)
-        self._advance(leading, step_index)
-        error = (eps_k.detach() - target).square().sum() / (target - eps_g).square().sum().clamp(
-            min=1e-12
-        )
+        self.denoiser_rows += (frozen.num_rows + N + num_kept) * workers
+        leading = eps_k if config.on_policy else frozen.eps_g
+        if self.backbone.classifier_free:
+            leading = guided(frozen.eps_empty, leading, config.guidance_scale)
+        self._advance(leading, step_index_N)
+        moved = (frozen.target - frozen.eps_g).square().sum().clamp(min=1e-12)
+        error = ((eps_k - frozen.target).square().sum() / moved).sqrt()
+        loss, keep, orth = (value.item() for value in losses)
         return DiscoveryStats(
-            self.step,
-            loss.item(),
-            keep.item(),
-            orth.item(),
-            error.sqrt().item(),
-            self.gradient_rows,
-            self.denoiser_rows,
+            self.step, loss, keep, orth, error.item(), self.gradient_rows, self.denoiser_rows
         )
 
     def adapters(self, fingerprint: str, recipe_hash: str) -> list[Adapter]:
@@ -312,72 +281,14 @@ class Discovery:
         self._rows = [TrainingRow(**row) for row in state["rows"]]
         self.step, self.gradient_rows, self.denoiser_rows = state["counts"]
 
-    @torch.no_grad()
-    def _spread_out(self) -> None:
-        """Denoise the first rows to evenly spread places: every batch holds every noise level."""
-        N, num_steps = len(self._rows), self._solver.num_steps
-        free = self.backbone.classifier_free
-        wanted = [index * num_steps // N for index in range(N)]
-        for step_index in range(num_steps - 1):
-            moving = [index for index in range(N) if wanted[index] > step_index]
-            if not moving:
-                return
-            x = self._x[moving]
-            t = self._solver.timesteps[[step_index] * len(moving)].to(x.device)
-            rows = list(range(len(moving))) * (2 if free else 1)
-            context = self._context(
-                [self._rows[index].adapted_prompt for index in moving]
-                + [""] * (len(rows) - len(moving))
-            )
-            leading, eps_empty = self.backbone.denoise(
-                x[rows], t[rows], context, self._guidance(len(rows))
-            ).split([len(moving), len(rows) - len(moving)])
-            if free:
-                leading = eps_empty + self.config.guidance_scale * (leading - eps_empty)
-            self._x[moving], _ = self._solver.step(
-                leading, x, x, torch.tensor([step_index] * len(moving))
-            )
-            self.denoiser_rows += len(rows) * self._accelerator.num_processes
-            for index in moving:
-                self._rows[index].step_index = step_index + 1
-
-    def _advance(self, prediction: Tensor, step_index: Tensor) -> None:
-        self._x, _ = self._solver.step(prediction, self._x, self._x, step_index)
-        for index, row in enumerate(self._rows):
-            row.step_index += 1
-            if row.step_index == self._solver.num_steps:
-                self._rows[index] = self._source.draw(self._rng, row.category + 1)
-                self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
-
-    def _guidance(self, num_rows: int) -> Tensor:
-        """Return what a model that is told its guidance is told, a scale a row."""
-        return torch.full((num_rows,), self.config.guidance_scale, device=self._x.device)
-
-    def _peer_gates(self, num_kept: int) -> Tensor:
+    def peer_gates(self, num_kept: int) -> Tensor:
         """Return the gates of the peers, N rows x their adapters, zero for preservation prompts."""
-        names = self._peers.names
+        names = self.peers.names
         gates = torch.zeros(len(self._rows) + num_kept, len(names))
         for index, row in enumerate(self._rows):
             for name in row.peers:
                 gates[index, names.index(name)] = 1.0
         return gates
-
-    def _rate(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / max(1, self.config.warmup))
-        return warm * (
-            0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.num_updates)))
-        )
-
-    def _context(self, prompts: Sequence[str]) -> TensorDict:
-        """Return N embeddings, each prompt encoded once.
-
-        And each on its own: encoded beside others it would differ in the last bits, and a resumed
-        run, which batches them otherwise, would not end in the same weights.
-        """
-        for prompt in prompts:
-            if prompt not in self._contexts:
-                self._contexts[prompt] = self.backbone.encode([prompt])[0]
-        return torch.stack([self._contexts[prompt] for prompt in prompts])
 
     def orthogonality(self) -> Tensor:
         """Return the sum, over the layers that both adapt, of squared cosines with the directions
@@ -386,9 +297,133 @@ class Discovery:
         total = torch.zeros((), device=self._x.device)
         for adapter in self._orthogonal_to:
             for path, (_, up) in adapter.directions.items():
-                if path.replace(".", "/") not in self.bank.B:
+                if path not in self.bank.projections:
                     continue
-                ours = functional.normalize(self.bank.B[path.replace(".", "/")], dim=0, eps=1e-8)
+                ours = functional.normalize(self.bank.up(path), dim=0, eps=1e-8)
                 theirs = functional.normalize(up.to(ours), dim=0, eps=1e-8)
                 total = total + (ours.T @ theirs).square().sum()
         return total
+
+    def _trainable_bank(self, start: Sequence[Adapter]) -> AdapterBank:
+        """Return a bank with an adapter a category that trains, from `start` or from nothing."""
+        backbone, config = self.backbone, self.config
+        bank = AdapterBank(
+            backbone.denoiser, backbone.projections(config.projections), backbone.device
+        )
+        fresh = torch.Generator().manual_seed(config.seed)
+        known = {adapter.name: adapter.as_learnt().directions for adapter in start}
+        for category in self.attribute.names:
+            name = adapter_name(self.attribute.name, category)
+            bank.add_trainable(name, config.rank, fresh, known.get(name))
+        return bank
+
+    def _draw_preservation(self) -> _Preservation:
+        rows = self._rng.sample(range(len(self._rows)), self.config.num_keep_rows)
+        prompts = [
+            self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "" for _ in rows
+        ]
+        return _Preservation(rows, prompts)
+
+    @torch.no_grad()
+    def _predict_frozen(self, t_N: Tensor, preservation: _Preservation) -> _FrozenPredictions:
+        """Return the frozen model's predictions, all in one pass.
+
+        Under classifier-free guidance "" is predicted for every row anyway, so that a preservation
+        prompt "" costs no row of its own.
+        """
+        N, free = len(self._rows), self.backbone.classifier_free
+        own = [i for i, prompt in enumerate(preservation.prompts) if prompt or not free]
+        parts = [
+            (range(N), [row.neutral_prompt for row in self._rows]),
+            (range(N), [row.category_prompt for row in self._rows]),
+            (range(N) if free else range(0), [""] * N if free else []),
+            ([preservation.rows[i] for i in own], [preservation.prompts[i] for i in own]),
+        ]
+        rows = [row for part, _ in parts for row in part]
+        prompts = [prompt for _, part in parts for prompt in part]
+        eps = self.backbone.denoise(
+            self._x[rows], t_N[rows], self._prompts.stack(prompts), self._scales(len(rows))
+        )
+        eps_g, eps_d, eps_empty, eps_own = eps.split([len(part) for part, _ in parts])
+        eps_keep = eps_empty[preservation.rows] if free else torch.empty_like(eps_own)
+        eps_keep[own] = eps_own
+        names = self.attribute.names
+        eta_N = torch.tensor([self.config.eta_of(names[row.category]) for row in self._rows])
+        target = guided(eps_g, eps_d, eta_N.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1)))
+        return _FrozenPredictions(eps_g, eps_empty, eps_keep, target, len(rows))
+
+    def _learn(
+        self, t_N: Tensor, preservation: _Preservation, frozen: _FrozenPredictions
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Take the optimiser's step; return the adapted predictions, and the three losses."""
+        config, N, kept = self.config, len(self._rows), preservation.rows
+        categories = [row.category for row in self._rows]
+        gates_NK = torch.eye(len(self.attribute.names))[categories].to(self._x)
+        prompts = [*(row.adapted_prompt for row in self._rows), *preservation.prompts]
+        # the gates stay set until the gradient is there: checkpoints are recomputed on its way
+        with (
+            sound_gradients(self.backbone.denoiser),
+            self.bank.gated(torch.cat([gates_NK, gates_NK[kept]])),
+            self.peers.gated(self.peer_gates(len(kept))),
+        ):
+            adapted = self._objective(
+                torch.cat([self._x, self._x[kept]]),
+                torch.cat([t_N, t_N[kept]]),
+                self._prompts.stack(prompts),
+                self._scales(N + len(kept)),
+            )
+            eps_k, eps_kept = adapted.split([N, len(kept)])
+            loss = functional.mse_loss(eps_k, frozen.target)
+            keep = functional.mse_loss(eps_kept, frozen.eps_keep)
+            orth = self.orthogonality() if config.orth_weight else torch.zeros(())
+            self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
+        clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._schedule.step()
+        return eps_k.detach(), (loss.detach(), keep.detach(), orth.detach())
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Draw the first rows and denoise them to evenly spread steps: every batch holds every
+        noise level.
+        """
+        config, num_steps = self.config, self._solver.num_steps
+        N, free = config.num_rows, self.backbone.classifier_free
+        self._rows = [self._source.draw(self._rng, i) for i in range(N)]
+        shape = (N, *self.backbone.latent_shape())
+        self._x = torch.randn(shape, generator=self._noise).to(self.backbone.device)
+        ends = [index * num_steps // N for index in range(N)]
+        for step_index in range(num_steps - 1):
+            moving = [index for index in range(N) if ends[index] > step_index]
+            if not moving:
+                return
+            x = self._x[moving]
+            layout = GuidedRows.all(len(moving)) if free else GuidedRows(len(moving), ())
+            t = self._solver.timesteps[[step_index] * len(moving)].to(x.device)
+            prompts = [self._rows[index].adapted_prompt for index in moving]
+            scale = self._scales(len(moving))
+            eps = self.backbone.denoise(
+                layout.repeat(x),
+                layout.repeat(t),
+                self._prompts.stack(layout.rows(prompts, [""] * len(moving))),
+                layout.repeat(scale),
+            )
+            self._x[moving], _ = self._solver.step(
+                layout.combine(eps, scale), x, x, torch.tensor([step_index] * len(moving))
+            )
+            self.denoiser_rows += layout.num_denoiser_rows * self._accelerator.num_processes
+            for index in moving:
+                self._rows[index].step_index = step_index + 1
+
+    def _advance(self, prediction: Tensor, step_index_N: Tensor) -> None:
+        self._x, _ = self._solver.step(prediction, self._x, self._x, step_index_N)
+        for index, row in enumerate(self._rows):
+            row.step_index += 1
+            if row.step_index == self._solver.num_steps:
+                self._rows[index] = self._source.draw(self._rng, row.category + 1)
+                self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
+
+    def _scales(self, num_rows: int) -> Tensor:
+        """Return a guidance scale a row, for models that embed it."""
+        return torch.full((num_rows,), self.config.guidance_scale, device=self._x.device)

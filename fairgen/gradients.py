@@ -1,7 +1,8 @@
-"""Gradients that can be trusted: attention whose backward pass is sound, and no step along NaN."""
+"""Gradients that can be trusted: of adapters alone, by sound kernels, and no step along NaN."""
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +11,23 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 MAX_NORM = 1.0
 
 
-def sound_attention() -> AbstractContextManager[None]:
-    """Return a context without cuDNN's attention, from the forward pass to the end of the backward.
+@contextmanager
+def sound_gradients(base: nn.Module) -> Iterator[None]:
+    """Freeze a base model and leave cuDNN's attention out, from the forward to the end of backward.
 
-    In half precision its gradients are NaN for shapes that its forward pass takes (FLUX.1 with few
-    tokens; one H200, torch 2.11).
+    Parameters that took gradients take them again afterwards. In half precision cuDNN's gradients
+    are NaN for shapes that its forward pass takes (FLUX.1 with few tokens; one H200, torch 2.11).
     """
+    training = [parameter for parameter in base.parameters() if parameter.requires_grad]
     kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    found: AbstractContextManager[None] = sdpa_kernel(kernels)
-    return found
+    for parameter in training:
+        parameter.requires_grad_(False)
+    try:
+        with sdpa_kernel(kernels):
+            yield
+    finally:
+        for parameter in training:
+            parameter.requires_grad_(True)
 
 
 def clip_gradients(parameters: Iterable[Tensor], update: int, dtype: torch.dtype) -> None:
@@ -31,3 +40,10 @@ def clip_gradients(parameters: Iterable[Tensor], update: int, dtype: torch.dtype
             f"update {update}: the gradient is not finite in {dtype}; a smaller learning_rate or "
             "loading.dtype float32 may help, and the last checkpoint is sound"
         )
+
+
+def warmup_cosine(step: int, warmup: int, num_steps: int, floor: float = 0.05) -> float:
+    """Return the share of the learning rate at a step: up in a line, then down a cosine."""
+    warm = min(1.0, (step + 1) / max(1, warmup))
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / num_steps)))
+    return warm * (floor + (1 - floor) * fall)

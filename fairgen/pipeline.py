@@ -1,9 +1,10 @@
 """The library's front door: any diffusers pipeline, its pictures in the prescribed distribution."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from diffusers import DiffusionPipeline
@@ -43,7 +44,11 @@ class FairGenOutput:
 
 
 class FairGenPipeline:
-    """Wraps a diffusers pipeline; with fairness off it is that pipeline, pixel by pixel."""
+    """Wraps a diffusers pipeline; with fairness off it is that pipeline, pixel by pixel.
+
+    The pipeline stays as it is: nothing of it is frozen, cast or moved, and `close` (or the end of
+    a `with`) takes the bank's hooks off again. One thread may call it.
+    """
 
     def __init__(
         self,
@@ -70,6 +75,27 @@ class FairGenPipeline:
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
         self.indicator = Indicator()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the adapters off the pipeline."""
+        self.bank.close()
+
+    def to(self, *args: torch.device | torch.dtype | str) -> Self:
+        """Move the pipeline as its own `to` does; the adapters follow wherever it runs."""
+        self.pipe.to(*args)
+        return self
+
+    @property
+    def _default_guidance_scale(self) -> float:
+        """What the pipeline's own call guides with where nothing is said."""
+        parameters = inspect.signature(type(self.pipe).__call__).parameters
+        return float(parameters["guidance_scale"].default)
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
@@ -104,8 +130,11 @@ class FairGenPipeline:
         """Return `num_images` pictures with the seeds seed, seed + 1, ... and their records.
 
         `fairness` None means uniform over all loaded attributes. `pipe_options` go to the wrapped
-        pipeline as they are. Raises ValueError for a request that the adapters cannot meet.
+        pipeline as they are. Raises ValueError for a request that the adapters cannot meet, and for
+        options that would return no pictures.
         """
+        if refused := sorted({"output_type", "return_dict"} & pipe_options.keys()):
+            raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")
         seeds = list(range(seed, seed + num_images))
         if fairness == "off" or (fairness is None and not self.adapters):
             gates = torch.zeros(num_images, len(self.bank.names))
@@ -131,8 +160,9 @@ class FairGenPipeline:
     ) -> TargetDistribution:
         if isinstance(fairness, TargetDistribution):
             return fairness
-        wanted = fairness or {attribute.name: "uniform" for attribute in self.attributes}
-        return TargetDistribution.from_request(wanted, self.attributes)
+        if fairness is None:
+            fairness = {attribute.name: "uniform" for attribute in self.attributes}
+        return TargetDistribution.from_request(fairness, self.attributes)
 
     def _paint(
         self,
@@ -143,7 +173,8 @@ class FairGenPipeline:
     ) -> list[Image.Image]:
         """Run the pipe on one batch; the unconditional half of its rows stays bare."""
         device = self._backbone.device
-        scale = pipe_options.get("guidance_scale", self._backbone.default_guidance_scale)
+        self.bank.follow(device)
+        scale = pipe_options.get("guidance_scale", self._default_guidance_scale)
         guided = self._backbone.classifier_free and scale > 1
         rows = torch.cat([torch.zeros_like(gates), gates]) if guided else gates
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -67,7 +67,7 @@ def generate(
     that the champions cannot meet.
     """
     with tracking_server(home) as tracking_uri:
-        settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+        settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None)
         service = GeneratorService(settings, recipe)
     try:
         indicator = IndicatorService(recipe.attributes, None, calibrate)
@@ -77,8 +77,8 @@ def generate(
             request.fairness,
             {info.name: info.confusion for info in service.attributes()},
         )
-        orders = plan_images(request, assignment, recipe.generation)
-        files = asyncio.run(_paint(service, recipe, orders, console))
+        plan = plan_images(request, assignment, recipe.generation)
+        files = asyncio.run(_paint(service, recipe, plan, console))
     finally:
         service.close()
     out.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,13 @@ def generate(
 
 
 async def _paint(
-    service: GeneratorService, recipe: Recipe, orders: list, console: Console
+    service: GeneratorService, recipe: Recipe, plan: list, console: Console
 ) -> dict[int, tuple[bytes, Provenance]]:
     files: dict[int, tuple[bytes, Provenance]] = {}
     columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("pictures", total=len(orders))
-        async for delivery in service.paint(orders, recipe.registry.prefix):
+        task = progress.add_task("pictures", total=len(plan))
+        async for delivery in service.paint(plan, recipe.registry.prefix):
             if delivery.error is not None:
                 raise RuntimeError(f"picture {delivery.index}: {delivery.error}")
             if delivery.provenance is None:

@@ -8,7 +8,7 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairgen.solvers import Solver, ddim, solver_for
 
@@ -16,7 +16,7 @@ CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o":
 
 
 class Backbone(ABC):
-    """A frozen base model: no parameter of it takes a gradient, and it is in eval mode.
+    """A base model, left as it is: neither its parameters nor their `requires_grad` change.
 
     Latents are N x C x h x w whatever the denoiser itself takes. `projection_suffixes` are the
     ends of the names of the adapted layers, by letter: queries, keys, values, outputs.
@@ -29,17 +29,13 @@ class Backbone(ABC):
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
     denoiser_name: ClassVar[Literal["unet", "transformer"]]
     projection_suffixes: ClassVar[Mapping[str, str]]
-    default_guidance_scale: ClassVar[float]
     classifier_free: bool = True
     pipe_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""
         self.pipe = pipe
-        self.denoiser: nn.Module = getattr(pipe, self.denoiser_name)
-        for component in pipe.components.values():
-            if isinstance(component, nn.Module):
-                component.eval().requires_grad_(False)
+        self.denoiser: Any = getattr(pipe, self.denoiser_name)
         self._native = size_px // self.vae_scale_factor or self.sample_size
 
     @property
@@ -100,11 +96,6 @@ class Backbone(ABC):
         """Return the solver along which adapters are learnt: of first order, without noise."""
         return ddim(self.pipe.scheduler, num_steps)
 
-    def checkpoint_gradients(self) -> None:
-        """Recompute the denoiser's activations on the way back: less memory, one more pass."""
-        denoiser: Any = self.denoiser
-        denoiser.enable_gradient_checkpointing()
-
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Return the pictures of clean latents, N x C x h x w."""
@@ -115,23 +106,18 @@ class Backbone(ABC):
         return self.pipe.image_processor.postprocess(pixels.float(), output_type="pil")
 
     @property
-    def _config(self) -> Any:
-        """The denoiser's own configuration."""
-        return self.denoiser.config
-
-    @property
     def vae_scale_factor(self) -> int:
         """Pixels a latent's side stands for."""
         return self.pipe.vae_scale_factor
 
     @property
     def num_latent_channels(self) -> int:
-        return self._config.in_channels
+        return self.denoiser.config.in_channels
 
     @property
     def sample_size(self) -> int:
         """The side of the latents that the model was made for."""
-        return self._config.sample_size
+        return self.denoiser.config.sample_size
 
     @property
     @abstractmethod

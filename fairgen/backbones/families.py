@@ -9,13 +9,24 @@ from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 from fairgen.backbones.stable_diffusion_3 import StableDiffusion3Backbone
 from fairgen.backbones.stable_diffusion_xl import StableDiffusionXLBackbone
 
-FAMILIES: tuple[type[Backbone], ...] = (
+FAMILIES: list[type[Backbone]] = [
     StableDiffusionBackbone,
     StableDiffusionXLBackbone,
     PixArtBackbone,
     StableDiffusion3Backbone,
     FluxBackbone,
-)
+]
+
+
+def register_backbone(family: type[Backbone]) -> type[Backbone]:
+    """Add a family, which then comes before those of its pipelines' base classes; a decorator.
+
+    Raises ValueError for a family that names no pipelines.
+    """
+    if not getattr(family, "pipelines", ()):
+        raise ValueError(f"pipelines: got none of {family.__name__}, allowed are one or more")
+    FAMILIES.insert(0, family)
+    return family
 
 
 def load_backbone(pipe: DiffusionPipeline, size_px: int = 0) -> Backbone:

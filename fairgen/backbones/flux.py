@@ -18,7 +18,6 @@ class FluxBackbone(FlowBackbone):
     """
 
     pipelines = (FluxPipeline, FluxImg2ImgPipeline)
-    default_guidance_scale = 3.5
     classifier_free = False
 
     @torch.no_grad()
@@ -32,7 +31,7 @@ class FluxBackbone(FlowBackbone):
     ) -> Tensor:
         """Return the predicted velocity, N x C x h x w, in the precision of `x_t`."""
         context, (N, C, h, w) = context.to(self.dtype), x_t.shape
-        told = guidance_N if self._config.guidance_embeds else None
+        told = guidance_N if self.denoiser.config.guidance_embeds else None
         velocity = self.denoiser(
             hidden_states=self.pipe._pack_latents(x_t.to(self.dtype), N, C, h, w),
             timestep=t_N.to(self.dtype) / 1000,
@@ -51,7 +50,7 @@ class FluxBackbone(FlowBackbone):
 
     @property
     def num_latent_channels(self) -> int:
-        return self._config.in_channels // 4
+        return self.denoiser.config.in_channels // 4
 
     @property
     def sample_size(self) -> int:

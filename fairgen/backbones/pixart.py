@@ -20,7 +20,6 @@ class PixArtBackbone(Backbone):
     pipelines = (PixArtAlphaPipeline, PixArtSigmaPipeline)
     denoiser_name = "transformer"
     projection_suffixes = CROSS_ATTENTION
-    default_guidance_scale = 4.5
     pipe_options = MappingProxyType({"use_resolution_binning": False, "clean_caption": False})
 
     @torch.no_grad()
@@ -55,4 +54,4 @@ class PixArtBackbone(Backbone):
 
     @property
     def patch_size(self) -> int:
-        return self._config.patch_size
+        return self.denoiser.config.patch_size

@@ -30,11 +30,10 @@ class StableDiffusionBackbone(Backbone):
     )
     denoiser_name = "unet"
     projection_suffixes = CROSS_ATTENTION
-    default_guidance_scale = 7.5
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         super().__init__(pipe, size_px)
-        self.classifier_free = self._config.time_cond_proj_dim is None
+        self.classifier_free = self.denoiser.config.time_cond_proj_dim is None
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> TensorDict:
@@ -71,11 +70,11 @@ class StableDiffusionBackbone(Backbone):
         if self.classifier_free:
             return None
         assert guidance_N is not None
-        dim = self._config.time_cond_proj_dim
+        dim = self.denoiser.config.time_cond_proj_dim
         w = guidance_N.cpu() - 1  # where the pipeline computes, too
         embedding = self.pipe.get_guidance_scale_embedding(w, embedding_dim=dim)
         return embedding.to(guidance_N.device, self.dtype)
 
     @property
     def patch_size(self) -> int:
-        return 2 ** (len(self._config.block_out_channels) - 1)
+        return 2 ** (len(self.denoiser.config.block_out_channels) - 1)

@@ -14,7 +14,6 @@ class StableDiffusion3Backbone(FlowBackbone):
     """Directions sit on the text stream of joint attention: see `FlowBackbone`."""
 
     pipelines = (StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline)
-    default_guidance_scale = 7.0
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> TensorDict:
@@ -39,4 +38,4 @@ class StableDiffusion3Backbone(FlowBackbone):
 
     @property
     def patch_size(self) -> int:
-        return self._config.patch_size
+        return self.denoiser.config.patch_size

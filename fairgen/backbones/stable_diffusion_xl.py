@@ -23,7 +23,6 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
         StableDiffusionXLImg2ImgPipeline,
         StableDiffusionXLControlNetPipeline,
     )
-    default_guidance_scale = 5.0
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> TensorDict:

@@ -20,17 +20,17 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.attributes import Attribute, render
-from fairgen.backbones import Backbone
+from fairgen.backbones import Backbone, PromptCache
 from fairgen.baselines.system import (
     Ask,
     BaselineTask,
-    Contexts,
     Predict,
     Sampling,
     System,
     Weights,
     sample,
 )
+from fairgen.guidance import guided
 
 QUANTILE = 0.9
 WARMUP_SHARE = 0.2
@@ -60,9 +60,9 @@ class FairDiffusion(System):
             for category in attribute.categories
         ]
         signs_NE = torch.tensor([edit_signs(attributes, asked) for asked in ask.categories])
-        contexts = Contexts(self._backbone)
+        prompts = PromptCache(self._backbone)
         N = len(ask.seeds)
-        context = torch.cat([contexts([text] * N) for text in ("", ask.prompt, *edits)])
+        context = prompts.stack([text for text in ("", ask.prompt, *edits) for _ in range(N)])
         return sample(
             self._backbone,
             ask.seeds,
@@ -87,8 +87,8 @@ class FairDiffusion(System):
             edit = edit + MOMENTUM_SCALE * momentum
             momentum = MOMENTUM_BETA * momentum + (1 - MOMENTUM_BETA) * edit
             step += 1
-            guided = eps_empty + sampling.guidance_scale * (eps_prompt - eps_empty)
-            return guided + edit if step > warmup else guided
+            prediction = guided(eps_empty, eps_prompt, sampling.guidance_scale)
+            return prediction + edit if step > warmup else prediction
 
         return predict
 

@@ -6,7 +6,16 @@ from PIL import Image
 from fairgen.attributes import adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Directions
-from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights, guided, sample
+from fairgen.baselines.system import (
+    Ask,
+    BaselineTask,
+    Sampling,
+    System,
+    Weights,
+    guided_prediction,
+    guided_rows,
+    sample,
+)
 
 
 class Gated(System):
@@ -37,11 +46,10 @@ class Gated(System):
             for attribute, category in categories.items():
                 column = self._bank.names.index(adapter_name(attribute, category))
                 gates[row, column] = self._scale
-        if sampling.guidance_scale > 1:
-            empty = gates if self.both_branches else torch.zeros_like(gates)
-            gates = torch.cat([empty, gates])
+        layout = guided_rows(len(ask.seeds), sampling.guidance_scale)
+        gates = layout.repeat(gates) if self.both_branches else layout.gates(gates)
         prompts = [ask.prompt] * len(ask.seeds)
-        predict = guided(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
         with self._bank.gated(gates.to(self._backbone.device)):
             return sample(self._backbone, ask.seeds, sampling.num_steps, predict)
 

@@ -21,20 +21,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fairgen.attributes import adapter_name, render
-from fairgen.backbones import Backbone
+from fairgen.backbones import Backbone, PromptCache
 from fairgen.baselines.system import (
     Ask,
     BaselineTask,
-    Contexts,
     Cost,
     Sampling,
     System,
     Weights,
-    guided,
+    guided_prediction,
+    guided_rows,
     sample,
     sample_latents,
 )
-from fairgen.gradients import sound_attention
+from fairgen.gradients import sound_gradients
 
 NUM_ROWS = 32
 LEARNING_RATE = 1e-2
@@ -68,10 +68,10 @@ class HSpace(System):
             ]
         )
         added = self._scale * added.to(self._backbone.device)
-        if sampling.guidance_scale > 1:
-            added = torch.cat([torch.zeros_like(added), added])
+        layout = guided_rows(len(ask.seeds), sampling.guidance_scale)
+        added = torch.cat([added, torch.zeros_like(added[list(layout.indices)])])
         prompts = [ask.prompt] * len(ask.seeds)
-        predict = guided(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
         with shifted(self._backbone, added):
             return sample(self._backbone, ask.seeds, sampling.num_steps, predict)
 
@@ -100,7 +100,7 @@ def _middle(backbone: Backbone) -> nn.Module:
 class _Training:
     def __init__(self, backbone: Backbone, lesson: BaselineTask) -> None:
         self._backbone, self._lesson, self._cost = backbone, lesson, Cost()
-        self._contexts = Contexts(backbone)
+        self._prompts = PromptCache(backbone)
         self._rng = random.Random(lesson.seed)
         self._noise = torch.Generator().manual_seed(lesson.seed)
         self._named = {
@@ -123,9 +123,9 @@ class _Training:
             ).to(x_0.device)
             velocity = scheduler.config.prediction_type == "v_prediction"
             wanted = scheduler.get_velocity(x_0, noise, t_N) if velocity else noise
-            context = self._contexts([prompts[index] for index in chosen])
+            context = self._prompts.stack([prompts[index] for index in chosen])
             rows = vectors[[owner[index] for index in chosen]]
-            with sound_attention(), shifted(self._backbone, rows):
+            with sound_gradients(self._backbone.denoiser), shifted(self._backbone, rows):
                 predicted = self._backbone.denoise(
                     scheduler.add_noise(x_0, noise, t_N), t_N, context
                 )
@@ -153,7 +153,7 @@ class _Training:
                 prompts.append(render(template, concept))
                 named.append(render(template, concept, [word]))
             seeds = [lesson.seed + batch * NUM_ROWS + row for row in range(NUM_ROWS)]
-            predict = guided(self._backbone, named, lesson.sampling.guidance_scale)
+            predict = guided_prediction(self._backbone, named, lesson.sampling.guidance_scale)
             latents.append(sample_latents(self._backbone, seeds, steps, predict))
             self._cost.denoiser_rows += 2 * steps * NUM_ROWS
         return owner, prompts, torch.cat(latents).clone()
@@ -166,6 +166,6 @@ class _Training:
         )
         x = torch.zeros(1, *self._backbone.latent_shape(), device=self._backbone.device)
         with torch.no_grad():
-            self._backbone.denoise(x, torch.zeros(1, device=x.device), self._contexts([""]))
+            self._backbone.denoise(x, torch.zeros(1, device=x.device), self._prompts.stack([""]))
         handle.remove()
         return torch.zeros(len(self._named), *seen[0][1:], device=x.device)

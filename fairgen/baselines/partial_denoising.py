@@ -19,11 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairgen.attributes import adapter_name
-from fairgen.backbones import Backbone
+from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import AdapterBank
 from fairgen.baselines.gated import weights_of
-from fairgen.baselines.system import BaselineTask, Contexts, Cost, Weights
-from fairgen.gradients import clip_gradients, sound_attention
+from fairgen.baselines.system import BaselineTask, Cost, Weights
+from fairgen.gradients import clip_gradients, sound_gradients
+from fairgen.guidance import GuidedRows
 
 NUM_ROWS = 16
 GUIDANCE_SCALE = 3.0
@@ -89,7 +90,7 @@ class LowRankTrainer:
         self._rng = random.Random(lesson.seed)
         self._noise = torch.Generator().manual_seed(lesson.seed)
         self._solver = backbone.training_solver(lesson.sampling.num_steps)
-        self._contexts = Contexts(backbone)
+        self._prompts = PromptCache(backbone)
         self._categories = [(a.name, c) for a in lesson.attributes for c in a.names]
         self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
         fresh = torch.Generator().manual_seed(lesson.seed)
@@ -117,8 +118,8 @@ class LowRankTrainer:
         told = [found.told for found in examples]
         x, t_N = self._denoised(told, gates)
         target = self._target(examples, x, t_N)
-        with sound_attention(), self.bank.gated(gates):
-            adapted = self._backbone.denoise(x, t_N, self._contexts(told))
+        with sound_gradients(self._backbone.denoiser), self.bank.gated(gates):
+            adapted = self._backbone.denoise(x, t_N, self._prompts.stack(told))
             functional.mse_loss(adapted, target).backward()
         update = self.cost.gradient_rows // NUM_ROWS + 1
         clip_gradients(self.bank.parameters(), update, self._backbone.dtype)
@@ -130,7 +131,7 @@ class LowRankTrainer:
 
     @torch.no_grad()
     def _denoised(self, told: Sequence[str], gates: Tensor) -> tuple[Tensor, Tensor]:
-        """Return states of the adapted model's own trajectories at random places, and times."""
+        """Return states of the adapted model's own trajectories at random steps, and times."""
         solver = self._solver
         x = torch.randn(len(told), *self._backbone.latent_shape(), generator=self._noise)
         x = x.to(self._backbone.device)
@@ -140,16 +141,14 @@ class LowRankTrainer:
             states, own = x[moving], gates[moving]
             step_index_N = torch.full((len(moving),), step_index)
             t_N = solver.timesteps[step_index_N].to(x.device)
-            contexts = [
-                self._contexts([""] * len(moving)),
-                self._contexts([told[i] for i in moving]),
-            ]
-            with self.bank.gated(torch.cat([own, own])):
-                eps_empty, eps_told = self._backbone.denoise(
-                    torch.cat([states, states]), torch.cat([t_N, t_N]), torch.cat(contexts)
-                ).chunk(2)
-            guided = eps_empty + GUIDANCE_SCALE * (eps_told - eps_empty)
-            x[moving], _ = solver.step(guided, states, states, step_index_N)
+            layout = GuidedRows.all(len(moving))
+            prompts = layout.rows([told[i] for i in moving], [""] * len(moving))
+            with self.bank.gated(layout.repeat(own)):
+                eps = self._backbone.denoise(
+                    layout.repeat(states), layout.repeat(t_N), self._prompts.stack(prompts)
+                )
+            eps_guided = layout.combine(eps, torch.full((len(moving),), GUIDANCE_SCALE))
+            x[moving], _ = solver.step(eps_guided, states, states, step_index_N)
             self.cost.denoiser_rows += 2 * len(moving)
         return x, solver.timesteps[wanted].to(x.device)
 
@@ -159,7 +158,7 @@ class LowRankTrainer:
         owner = [row for row, found in enumerate(examples) for _ in found.target]
         prompts = [prompt for found in examples for prompt in found.target]
         weights = torch.tensor([w for found in examples for w in found.target.values()]).to(x)
-        frozen = self._backbone.denoise(x[owner], t_N[owner], self._contexts(prompts))
+        frozen = self._backbone.denoise(x[owner], t_N[owner], self._prompts.stack(prompts))
         self.cost.denoiser_rows += len(owner)
         weighted = weights.view(-1, *(1,) * (x.ndim - 1)) * frozen
         return torch.zeros_like(x).index_add_(0, torch.tensor(owner).to(x.device), weighted)

@@ -2,16 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from PIL import Image
-from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.attributes import Attribute, render
-from fairgen.backbones import Backbone
+from fairgen.backbones import Backbone, PromptCache
+from fairgen.guidance import GuidedRows
 from fairgen.judging.judges import Judge
 
 Weights = dict[str, Tensor]
@@ -139,31 +139,19 @@ def sample_latents(
     return x
 
 
-def guided(backbone: Backbone, prompts: Sequence[str], scale: float) -> Predict:
-    """Return classifier-free guidance: one forward, the unconditional rows in its first half."""
-    contexts = Contexts(backbone)
-    named, empty = contexts(prompts), contexts([""] * len(prompts))
+def guided_rows(num_rows: int, scale: float) -> GuidedRows:
+    """Return the layout of a batch under one guidance scale; up to 1 no row is guided."""
+    return GuidedRows.all(num_rows) if scale > 1 else GuidedRows(num_rows, ())
+
+
+def guided_prediction(backbone: Backbone, prompts: Sequence[str], scale: float) -> Predict:
+    """Return classifier-free guidance of N prompts: one forward, laid out by `guided_rows`."""
+    cache, layout = PromptCache(backbone), guided_rows(len(prompts), scale)
+    context = cache.stack(layout.rows(prompts, [""] * len(prompts)))
+    scale_N = torch.full((len(prompts),), scale)
 
     def predict(x: Tensor, t_N: Tensor) -> Tensor:
-        if scale <= 1:
-            return backbone.denoise(x, t_N, named)
-        both = backbone.denoise(torch.cat([x, x]), torch.cat([t_N, t_N]), torch.cat([empty, named]))
-        eps_empty, eps_named = both.chunk(2)
-        return eps_empty + scale * (eps_named - eps_empty)
+        prediction = backbone.denoise(layout.repeat(x), layout.repeat(t_N), context)
+        return layout.combine(prediction, scale_N)
 
     return predict
-
-
-@dataclass
-class Contexts:
-    """Prompt embeddings, each prompt encoded once and on its own."""
-
-    backbone: Backbone
-    _known: dict[str, TensorDict] = field(default_factory=dict)
-
-    def __call__(self, prompts: Sequence[str]) -> TensorDict:
-        """Return N embeddings."""
-        for prompt in prompts:
-            if prompt not in self._known:
-                self._known[prompt] = self.backbone.encode([prompt])[0]
-        return torch.stack([self._known[prompt] for prompt in prompts])

@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fairgen.attributes import Attribute, render
-from fairgen.backbones import Backbone
-from fairgen.baselines.system import Ask, BaselineTask, Contexts, Cost, Sampling, System, Weights
+from fairgen.backbones import Backbone, PromptCache
+from fairgen.baselines.system import Ask, BaselineTask, Cost, Sampling, System, Weights
 from fairgen.baselines.unmodified import Unmodified
 
 NUM_PICTURES = 16
@@ -92,9 +92,9 @@ class _Rounds:
 
     def __init__(self, backbone: Backbone, lesson: BaselineTask) -> None:
         self._backbone, self._lesson, self._cost = backbone, lesson, Cost()
-        self._contexts = Contexts(backbone)
+        self._prompts = PromptCache(backbone)
         self._layers = {path: _layer(backbone, path) for path in backbone.projections("kv")}
-        self._kept = self._contexts(list(lesson.preserve))["text"].flatten(0, 1)
+        self._kept = self._prompts.stack(list(lesson.preserve))["text"].flatten(0, 1)
         self._tokens = {concept: self._tokens_of(concept) for concept in lesson.concepts}
         self._directions = {
             concept: {
@@ -191,7 +191,7 @@ class _Rounds:
             self._lesson.concepts,
             key=lambda c: (c == concept, (c[0] in "aeiou") != (concept[0] in "aeiou")),
         )
-        one, two = self._contexts(
+        one, two = self._prompts.stack(
             [render(template, concept, words), render(template, other, words)]
         )["text"]
         differing = ((one - two).abs().amax(-1) > _SAME).nonzero().flatten()

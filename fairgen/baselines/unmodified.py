@@ -3,7 +3,15 @@
 from PIL import Image
 
 from fairgen.backbones import Backbone
-from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights, guided, sample
+from fairgen.baselines.system import (
+    Ask,
+    BaselineTask,
+    Sampling,
+    System,
+    Weights,
+    guided_prediction,
+    sample,
+)
 
 
 class Unmodified(System):
@@ -19,5 +27,5 @@ class Unmodified(System):
     def paint(self, ask: Ask, sampling: Sampling) -> list[Image.Image]:
         """Return the base model's pictures."""
         prompts = [ask.prompt] * len(ask.seeds)
-        predict = guided(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
         return sample(self._backbone, ask.seeds, sampling.num_steps, predict)

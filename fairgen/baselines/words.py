@@ -8,7 +8,15 @@ from PIL import Image
 
 from fairgen.attributes import render
 from fairgen.backbones import Backbone
-from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights, guided, sample
+from fairgen.baselines.system import (
+    Ask,
+    BaselineTask,
+    Sampling,
+    System,
+    Weights,
+    guided_prediction,
+    sample,
+)
 
 
 class Words(System):
@@ -27,5 +35,5 @@ class Words(System):
             render(ask.template, ask.concept, self._lesson.words(categories))
             for categories in ask.categories
         ]
-        predict = guided(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
         return sample(self._backbone, ask.seeds, sampling.num_steps, predict)

@@ -4,10 +4,11 @@ So they are computed once for a picture. While it is being denoised, the layers 
 them answer with what is known.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+from diffusers.hooks import HookRegistry, ModelHook
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -16,14 +17,33 @@ from fairgen.bank import AdapterBank
 KeyValues = dict[str, Tensor]
 
 
+class _Answer(ModelHook):
+    """Answers with a stored output in place of the layer's, while there is one."""
+
+    stored: Tensor | None = None
+
+    def new_forward(self, module: nn.Module, *args: object, **kwargs: object) -> Tensor:
+        if self.stored is not None:
+            return self.stored
+        return self.fn_ref.original_forward(*args, **kwargs)
+
+
 class KeyValueCache:
-    """Computes the outputs of the layers that read the prompt only, and lets them repeat these."""
+    """Computes the outputs of the layers that read the prompt only, and lets them repeat these.
+
+    The layers keep every other hook that is on them; `close` takes the cache's own off.
+    """
 
     def __init__(self, denoiser: nn.Module, bank: AdapterBank, paths: Sequence[str]) -> None:
         """`paths` name layers whose input is the prompt's embedding as the denoiser is given it."""
         self.paths = tuple(paths)
         self._layers = {path: denoiser.get_submodule(path) for path in paths}
+        self._answers = {path: _Answer() for path in paths}
         self._bank = bank
+        self._name = f"fairgen_key_values_{id(self)}"  # other engines may share the denoiser
+        for path, layer in self._layers.items():
+            registry = HookRegistry.check_if_exists_or_initialize(layer)
+            registry.register_hook(self._answers[path], self._name)
 
     @torch.inference_mode()
     def compute(self, context: TensorDict, gates_NK: Tensor) -> list[KeyValues]:
@@ -44,14 +64,15 @@ class KeyValueCache:
     @contextmanager
     def answering(self, stacked: Mapping[str, Tensor]) -> Iterator[None]:
         """Let the layers repeat these outputs inside the `with`, whatever they are given."""
-        for path, layer in self._layers.items():
-            layer.forward = _constant(stacked[path])
+        for path, answer in self._answers.items():
+            answer.stored = stacked[path]
         try:
             yield
         finally:
-            for layer in self._layers.values():
-                del layer.forward  # the class's own is there again
+            for answer in self._answers.values():
+                answer.stored = None
 
-
-def _constant(value: Tensor) -> Callable[..., Tensor]:
-    return lambda *_, **__: value
+    def close(self) -> None:
+        """Take the cache off the layers."""
+        for layer in self._layers.values():
+            HookRegistry.check_if_exists_or_initialize(layer).remove_hook(self._name, recurse=False)

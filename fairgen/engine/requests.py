@@ -1,4 +1,4 @@
-"""What an engine is asked for and what comes out of it: pictures, tickets, events."""
+"""What an engine is asked for and what comes out of it: jobs, handles, results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from PIL import Image
 class ImageJob:
     """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
 
-    `preview_at` names the steps after which the picture that is foreseen is shown.
+    `preview_at` names the steps after which the predicted clean picture is shown.
     """
 
     prompt: str
@@ -26,16 +26,16 @@ class ImageJob:
 
 @dataclass(eq=False)
 class RequestHandle:
-    """A request's pictures in the engine. Compared by identity."""
+    """A request in the engine, one job a picture. Compared by identity."""
 
-    pictures: Sequence[ImageJob]
+    jobs: Sequence[ImageJob]
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """A finished picture, or a preview of one that stands at `step` of its steps."""
+    """A finished picture, or a preview of one after `step` of its steps."""
 
-    ticket: RequestHandle
+    handle: RequestHandle
     index: int
     image: Image.Image
     step: int
@@ -44,11 +44,15 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class ImageError:
-    """A picture that could not be painted; the others of its ticket go on."""
+    """Why a picture could not be painted, as text; the others of its request go on."""
 
-    ticket: RequestHandle
+    handle: RequestHandle
     index: int
-    error: Exception
+    error: str
 
 
 Event = ImageResult | ImageError
+
+
+class AdapterNotLoaded(ValueError):
+    """A job names an adapter that the engine does not have."""

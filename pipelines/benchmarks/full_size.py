@@ -157,7 +157,7 @@ def learning(
     """Return what an update takes; `checkpointed` recomputes activations on the way back."""
     denoiser: Any = backbone.denoiser
     if checkpointed:
-        backbone.checkpoint_gradients()
+        backbone.denoiser.enable_gradient_checkpointing()
     else:
         denoiser.disable_gradient_checkpointing()
     discovery = Discovery(backbone, attribute, concepts, templates, config)

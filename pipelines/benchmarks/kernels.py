@@ -19,7 +19,7 @@ from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Directions
 from fairgen.engine.engine import Engine
 from fairgen.engine.key_values import KeyValueCache
-from fairgen.engine.requests import ImageError, ImageJob
+from fairgen.engine.requests import ImageJob
 
 _WARMUP = 2
 _MANY = 64
@@ -95,11 +95,8 @@ def engine_figures(
 
 
 def paint(engine: Engine, pictures: Sequence[ImageJob]) -> None:
-    """Paint with nothing else in the engine. Raises what made a picture fail."""
-    engine.submit(pictures)
-    for event in engine.run():
-        if isinstance(event, ImageError):
-            raise event.error
+    """Paint with nothing else in the engine. Raises RuntimeError where a picture fails."""
+    engine.paint(pictures)
 
 
 @torch.inference_mode()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fairgen.adapters import Adapter, load_adapter
 from pipelines.recipe.recipe import Recipe
-from pipelines.registry import Champion, ChampionSet, Registry, fail_fast
 from pipelines.registry.last_served import LastServedSets
-from pipelines.serve.settings import ServeSettings
+from pipelines.registry.runs import fail_fast
+from pipelines.registry.versions import Champion, ChampionSet, Registry
 
 log = logging.getLogger(__name__)
 
@@ -27,28 +27,33 @@ class OfferedSet:
 class ChampionPoller:
     """Looks up champions, and checks what it finds before it offers it.
 
-    `wanted` are the attributes that have champions, None as long as nobody knows; `num_failed`
-    counts the looks that ended without an answer, and the sets that could not be used.
+    `expected` are the attributes that have champions, None as long as nobody knows; `num_failed`
+    counts the looks that ended without an answer, and the sets that could not be used. One thread
+    at a time may call it.
     """
 
     def __init__(
         self,
-        settings: ServeSettings,
         recipe: Recipe,
+        tracking_uri: str | None,
+        home: Path | None,
         base_fingerprint: str,
         check: Callable[[Champion, Adapter], None],
     ) -> None:
-        """`check` raises ValueError for an adapter that does not fit."""
-        self._tracking_uri, self._recipe = settings.tracking_uri, recipe
+        """`check` raises ValueError for an adapter that does not fit.
+
+        Without a `tracking_uri` there are no champions; without a `home` nothing is kept on disk.
+        """
+        self._tracking_uri, self._recipe = tracking_uri, recipe
         self._base_fingerprint, self._check = base_fingerprint, check
-        self._kept = LastServedSets(settings.home, recipe) if settings.home else None
+        self._last_served = LastServedSets(home, recipe) if home else None
         self._refused: set[tuple[Champion, ...]] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="fairgen-champions-")
-        self.wanted = frozenset[str]() if settings.tracking_uri is None else None
+        self.expected = frozenset[str]() if tracking_uri is None else None
         self.num_failed = 0
 
     def poll(self, served: Mapping[str, ChampionSet]) -> list[OfferedSet]:
-        """Return the sets that are to be served in place of `served`; never raise.
+        """Return the sets that replace what is `served`; never raise.
 
         An attribute of which nothing is served falls back on what was served last.
         """
@@ -61,16 +66,17 @@ class ChampionPoller:
             except Exception as error:  # the registry may be down: what is served stays
                 log.warning("the registry cannot be read, what is served stays: %s", error)
                 self.num_failed += 1
-                if self.wanted is None and self._kept:
-                    self.wanted = frozenset(self._kept.attributes) or None
-                offers = [self._recalled(name) for name in self.wanted or () if name not in served]
+                if self.expected is None and self._last_served:
+                    self.expected = frozenset(self._last_served.attributes) or None
+                missing = [name for name in self.expected or () if name not in served]
+                offers = [self._recalled(name) for name in missing]
             else:
-                self.wanted = frozenset(champions)
+                self.expected = frozenset(champions)
                 offers = [
-                    self._trusted(registry, attribute, offered)
+                    self._downloaded(registry, attribute, champion_set)
                     or (None if attribute in served else self._recalled(attribute))
-                    for attribute, offered in champions.items()
-                    if served.get(attribute) != offered
+                    for attribute, champion_set in champions.items()
+                    if served.get(attribute) != champion_set
                 ]
         return [offer for offer in offers if offer is not None]
 
@@ -78,17 +84,17 @@ class ChampionPoller:
         """Remove what was downloaded."""
         self._folder.cleanup()
 
-    def _trusted(
+    def _downloaded(
         self, registry: Registry, attribute: str, champions: ChampionSet
     ) -> OfferedSet | None:
-        """Return a set of the registry's, and keep it; None where it cannot be trusted or had."""
+        """Return a set of the registry's, and keep it on disk; None where it cannot be used."""
         members = tuple(champions.members.values())
         if members in self._refused:
             return None
         try:
             into = Path(self._folder.name)
             folders = {c: registry.download(m, into) for c, m in champions.members.items()}
-            found = self._checked(attribute, champions, folders)
+            offered = self._checked(attribute, champions, folders)
         except ValueError as error:
             log.error("adapter set %s is refused: %s", champions.adapter_set, error)
             self._refused.add(members)
@@ -98,19 +104,19 @@ class ChampionPoller:
             log.warning("adapter set %s cannot be had: %s", champions.adapter_set, error)
             self.num_failed += 1
             return None
-        if self._kept:
+        if self._last_served:
             try:
-                self._kept.keep(attribute, champions, found.adapters)
+                self._last_served.keep(attribute, champions, offered.adapters)
             except OSError as error:  # a full disk: the endpoint itself needs nothing of it
                 log.warning("adapter set %s is not kept: %s", champions.adapter_set, error)
-        return found
+        return offered
 
     def _recalled(self, attribute: str) -> OfferedSet | None:
         """Return the set of an attribute that was served last, if it is known and whole."""
-        if self._kept is None or attribute not in self._kept.attributes:
+        if self._last_served is None or attribute not in self._last_served.attributes:
             return None
         try:
-            return self._checked(attribute, *self._kept.recall(attribute))
+            return self._checked(attribute, *self._last_served.recall(attribute))
         except (ValueError, OSError) as error:
             log.error("the set of %s that was served last is refused: %s", attribute, error)
             return None

@@ -56,7 +56,7 @@ class Generator:
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Look the champions up now: any change of `user_config` asks for it."""
         if hasattr(self, "_service"):
-            self._service.look_now()
+            self._service.poll_now()
 
     async def paint(self, orders: list[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
         """Yield previews and finished pictures."""

@@ -1,4 +1,4 @@
-"""What goes from the gateway to the generator and back: one order a picture, and its deliveries."""
+"""What goes from the gateway to the generator and back: planned pictures, and updates on them."""
 
 import random
 from dataclasses import dataclass
@@ -30,17 +30,18 @@ class PlannedImage:
 
 
 @dataclass(frozen=True)
-class EngineState:
-    """What an engine did last and has before it: `batch_rows` and `step_s` are of its last step.
+class ReplicaState:
+    """What a generator did last and has before it: `batch_rows` and `step_s` are of its last step.
 
-    `failed_reloads` counts the looks at the registry that ended without an answer, and the sets
-    that were refused.
+    `failed_batches` counts passes that raised an error and were tried in parts. `failed_reloads`
+    counts the looks at the registry that ended without an answer, and the sets that were refused.
     """
 
     process: str
     waiting: int
     batch_rows: int
     step_s: float
+    failed_batches: int
     reloads: int
     failed_reloads: int
 
@@ -50,7 +51,7 @@ class ImageUpdate:
     """A picture's file, finished or (`provenance` is None) on its way; or why there is none.
 
     The first of a request has no content: it only says that the request is accepted. A finished one
-    says how its engine stood.
+    says how its generator stood.
     """
 
     index: int
@@ -59,13 +60,13 @@ class ImageUpdate:
     provenance: Provenance | None = None
     size: str = ""
     error: str | None = None
-    engine: EngineState | None = None
+    replica: ReplicaState | None = None
 
 
 def plan_images(
     request: ImageRequest, assignment: Assignment, generation: GenerationConfig
 ) -> list[PlannedImage]:
-    """Return one order a picture: seeds follow the request's, or one drawn by the system."""
+    """Return one plan a picture: seeds follow the request's, or one drawn by the system."""
     seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
     width, height = request.sides_px
     num_steps = request.num_inference_steps or generation.steps

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from pipelines.serve.image_plan import EngineState, ImageUpdate
+from pipelines.serve.image_plan import ImageUpdate, ReplicaState
 from pipelines.serve.inspector import Inspected
 
 _FORGOTTEN_AFTER_S = 300.0
@@ -50,8 +50,12 @@ class GatewayMetrics:
         self._failed_reloads = self._gauge(
             "fairgen_failed_reloads", "Looks at the registry without a usable answer"
         )
-        self._of_engines = (
-            self._waiting, self._rows, self._step, self._reloads, self._failed_reloads
+        self._failed_batches = self._gauge(
+            "fairgen_failed_batches", "Denoiser passes that raised an error and were tried in parts"
+        )
+        self._of_replicas = (
+            self._waiting, self._rows, self._step, self._failed_batches, self._reloads,
+            self._failed_reloads,
         )  # fmt: skip
         self._heard_of: dict[str, float] = {}
 
@@ -64,8 +68,8 @@ class GatewayMetrics:
         self._seconds.observe(took_s)
         for attribute, category in delivery.provenance.categories.items():
             self._images.labels(attribute, category).inc()
-        if delivery.engine is not None:
-            self._show(delivery.engine)
+        if delivery.replica is not None:
+            self._show(delivery.replica)
 
     def count_answer(self, status: int) -> None:
         """Count one request for pictures by the HTTP status of its answer."""
@@ -77,7 +81,7 @@ class GatewayMetrics:
         for process, heard_s in list(self._heard_of.items()):
             if now - heard_s > _FORGOTTEN_AFTER_S:
                 del self._heard_of[process]
-                for gauge in self._of_engines:
+                for gauge in self._of_replicas:
                     gauge.remove(process)
         return generate_latest(self._registry).decode()
 
@@ -88,13 +92,14 @@ class GatewayMetrics:
             self._gap.labels(attribute).set(inspected.gap)
             self._hits.labels(attribute).set(inspected.hit_rate)
 
-    def _show(self, engine: EngineState) -> None:
-        self._heard_of[engine.process] = time.monotonic()
-        self._waiting.labels(engine.process).set(engine.waiting)
-        self._rows.labels(engine.process).set(engine.batch_rows)
-        self._step.labels(engine.process).set(engine.step_s)
-        self._reloads.labels(engine.process).set(engine.reloads)
-        self._failed_reloads.labels(engine.process).set(engine.failed_reloads)
+    def _show(self, replica: ReplicaState) -> None:
+        self._heard_of[replica.process] = time.monotonic()
+        self._waiting.labels(replica.process).set(replica.waiting)
+        self._rows.labels(replica.process).set(replica.batch_rows)
+        self._step.labels(replica.process).set(replica.step_s)
+        self._failed_batches.labels(replica.process).set(replica.failed_batches)
+        self._reloads.labels(replica.process).set(replica.reloads)
+        self._failed_reloads.labels(replica.process).set(replica.failed_reloads)
 
     def _counter(self, name: str, what: str, labels: list[str] | None = None) -> Counter:
         return Counter(name, f"Images {what}", labels or [], registry=self._registry)

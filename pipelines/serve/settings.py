@@ -47,8 +47,9 @@ class ServeSettings(BaseModel):
     `fairness` is what a request without its own gets. `calibrate` turns what is asked of the
     adapters so that what is seen, misses included, is the target. `tracking_uri` is the MLflow
     server that names the champions, None that of the cluster's MLFLOW_TRACKING_URI; without one the
-    endpoint paints with the base model only. `max_rows` is the size of a pass: on a CPU a row gets
-    no cheaper beyond 16, only later; a GPU wants more. `gpus_per_replica` None takes what the
+    endpoint paints with the base model only; with `poll_s` None they are looked up at start only.
+    `max_rows` is the size of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU
+    wants more. `gpus_per_replica` None takes what the
     cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any. `decisions` is a file that
     gets a line a request: what was decided, and no picture. Below `home` (None: the cluster's
     FAIRGEN_HOME) the sets that were served last are kept, for a start while the registry is away.
@@ -64,7 +65,7 @@ class ServeSettings(BaseModel):
     home: Path | None = None
     fairness: dict[str, Any] | Literal["off"] | None = None
     calibrate: bool = False
-    poll_s: float = Field(default=10.0, gt=0)
+    poll_s: float | None = Field(default=10.0, gt=0)
     max_rows: int = Field(default=16, ge=2)
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=1, ge=1)

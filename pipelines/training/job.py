@@ -69,7 +69,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     backbone = load_backbone(recipe.load_base(), recipe.generation.size_px)
     if recipe.jobs.gradient_checkpointing:
-        backbone.checkpoint_gradients()
+        backbone.denoiser.enable_gradient_checkpointing()
     base_fingerprint = fingerprint(backbone.denoiser)
     peers = [load_adapter(folder, base_fingerprint) for folder in job.peers]
     discovery = Discovery(

@@ -26,7 +26,7 @@ from fairgen.judging.metrics import sampling_floor
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry.tracking_server import free_port
 from pipelines.serve.access.middleware import AccessMiddleware
-from pipelines.serve.image_plan import EngineState, ImageUpdate
+from pipelines.serve.image_plan import ImageUpdate, ReplicaState
 from pipelines.serve.inspector import Inspected
 from pipelines.serve.metrics import _FORGOTTEN_AFTER_S, GatewayMetrics
 from pipelines.serve.schemas import Provenance
@@ -86,8 +86,10 @@ def metrics() -> GatewayMetrics:
         model="m", prompt="a doctor", seed=1, num_inference_steps=2, guidance_scale=1.0,
         categories={"gender": "woman"}, probability=0.5, adapters=(), gate=None,
     )  # fmt: skip
-    engine = EngineState("p", waiting=3, batch_rows=8, step_s=0.25, reloads=1, failed_reloads=2)
-    page.count(ImageUpdate(0, b"png", provenance=made, engine=engine), took_s=0.3)
+    replica = ReplicaState(
+        "p", waiting=3, batch_rows=8, step_s=0.25, failed_batches=0, reloads=1, failed_reloads=2
+    )
+    page.count(ImageUpdate(0, b"png", provenance=made, replica=replica), took_s=0.3)
     page.count(ImageUpdate(0, b"", error="no memory"), took_s=0.3)
     page.count_answer(200)
     page.show_inspected({"gender": Inspected("woman", "man", gap=0.1, hit_rate=0.9)})

@@ -10,6 +10,7 @@ from torch import Tensor
 from fairgen.adapters import save_adapter
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
+from fairgen.gradients import sound_gradients
 from tests.fairgen.test_adapters import make_adapter
 
 
@@ -86,7 +87,7 @@ def test_a_fresh_trainable_adapter_has_no_effect_but_a_gradient(
     bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"))
     bare = denoise(pipe)
     bank.add_trainable("gender-woman", 1, torch.Generator().manual_seed(0))
-    with bank.gated(torch.ones(4, 1)):
+    with sound_gradients(pipe.unet), bank.gated(torch.ones(4, 1)):
         torch.testing.assert_close(denoise(pipe), bare)
         x = torch.randn(4, 4, 8, 8)
         pipe.unet(

@@ -9,8 +9,7 @@ from PIL import Image
 
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone, load_backbone
-from fairgen.engine.engine import Engine
-from fairgen.engine.requests import ImageJob
+from fairgen.engine import Engine, ImageJob
 from tests.fairgen.backbones.test_families import PROMPT, adapters_of, discovery, options_of, paint
 from tests.families import FAMILIES, SIZE_PX, tiny
 

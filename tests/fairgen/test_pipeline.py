@@ -134,3 +134,36 @@ def test_a_category_without_adapter_is_refused(pipe: StableDiffusionPipeline) ->
     fair = fair_pipeline(pipe)
     with pytest.raises(ValueError, match=r"got \['age'\], allowed are \['gender'\]"):
         fair("a doctor", 1, {"age": "uniform"}, **OPTIONS)
+
+
+def test_the_pipeline_is_left_as_it_was_found(pipe: StableDiffusionPipeline) -> None:
+    pipe.unet.train()
+    before = {name: (p.dtype, p.requires_grad) for name, p in pipe.unet.named_parameters()}
+    with fair_pipeline(pipe) as fair:
+        hooked = pipe.unet.get_submodule(fair.bank.projections[0])
+        fair("a doctor", 1, **OPTIONS)
+        assert hooked._forward_hooks
+    assert not hooked._forward_hooks and "forward" not in vars(hooked)
+    assert pipe.unet.training
+    assert {n: (p.dtype, p.requires_grad) for n, p in pipe.unet.named_parameters()} == before
+
+
+def test_adapters_follow_the_pipeline_to_another_device(pipe: StableDiffusionPipeline) -> None:
+    fair = fair_pipeline(pipe).to("meta")
+    fair.bank.follow(torch.device("meta"))
+    assert {parameter.device.type for parameter in fair.bank.parameters()} == {"meta"}
+
+
+def test_an_empty_fairness_is_refused_as_the_endpoint_refuses_it(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    with pytest.raises(ValueError, match="fairness: got nothing, allowed are"):
+        fair_pipeline(pipe)("a doctor", 1, {}, **OPTIONS)
+
+
+@pytest.mark.parametrize("option", [{"output_type": "latent"}, {"return_dict": False}])
+def test_options_that_return_no_pictures_are_refused(
+    pipe: StableDiffusionPipeline, option: dict
+) -> None:
+    with pytest.raises(ValueError, match=next(iter(option))):
+        fair_pipeline(pipe)("a doctor", 1, **OPTIONS, **option)

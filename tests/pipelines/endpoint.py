@@ -51,7 +51,7 @@ class Endpoint:
 
 
 def open_endpoint(recipe: Recipe, **settings: Any) -> Iterator[Endpoint]:
-    chosen = ServeSettings(poll_s=3600, limits=LIMITS).model_copy(update=settings)
+    chosen = ServeSettings(poll_s=None, limits=LIMITS).model_copy(update=settings)
     backend = InProcess(chosen, recipe)
     with listening(create_app(backend, chosen, recipe)) as address:
         yield Endpoint(address, recipe, backend)

@@ -81,7 +81,7 @@ def registered(trained: Trained, tracking_uri: str) -> Trained:
 
 @pytest.fixture(scope="module")
 def client(registered: Trained, tracking_uri: str) -> Iterator[OpenAI]:
-    settings = ServeSettings(poll_s=3600, tracking_uri=tracking_uri)
+    settings = ServeSettings(poll_s=None, tracking_uri=tracking_uri)
     backend = InProcess(settings, registered.recipe)
     with listening(create_app(backend, settings, registered.recipe)) as address:
         yield OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)

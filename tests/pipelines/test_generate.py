@@ -90,21 +90,20 @@ def test_a_set_is_promoted_only_when_it_was_measured_or_forced(
 def test_a_set_that_is_not_what_the_registry_says_is_refused_and_the_old_one_stays(
     tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from pipelines.serve.deployments import Generator
+    from pipelines.serve.generator import GeneratorService
     from pipelines.serve.settings import ServeSettings
 
     path = write_recipe("refused")
     recipe = load_recipe(path)
     register_champions(tracking_uri, recipe, tmp_path / "first", seed=1)
-    settings = ServeSettings(recipe=path, tracking_uri=tracking_uri, poll_s=3600)
-    generator = Generator(settings)
-    service = generator._service
+    settings = ServeSettings(recipe=path, tracking_uri=tracking_uri, poll_s=None)
+    service = GeneratorService(settings, recipe)
     try:
         before = service.served
         register_champions(tracking_uri, recipe, tmp_path / "second", seed=2)
         client = Registry(tracking_uri, recipe).client
         client.set_model_version_tag("refused-gender-woman", "2", "sha256", "0" * 64)
-        generator.reconfigure({"look": 1})  # what a changed `user_config` does
+        service.poll_now()
         deadline = time.monotonic() + 60
         while service.served["age"] == before["age"]:  # the sound set goes live
             assert time.monotonic() < deadline

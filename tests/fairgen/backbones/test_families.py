@@ -15,8 +15,7 @@ from fairgen.adapters import Adapter, fingerprint, load_adapter, save_adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.discovery import Discovery, DiscoveryConfig
-from fairgen.engine.engine import Engine
-from fairgen.engine.requests import ImageJob, ImageResult
+from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
 from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
 from tests.tiny import GENDER
@@ -55,12 +54,7 @@ def adapters_of(backbone: Backbone, num_updates: int = 3) -> list[Adapter]:
 
 
 def paint(engine: Engine, pictures: list[ImageJob]) -> list[Image.Image]:
-    engine.submit(pictures)
-    found: dict[int, Image.Image] = {}
-    for event in engine.run():
-        assert isinstance(event, ImageResult), event
-        found[event.index] = event.image
-    return [found[index] for index in range(len(pictures))]
+    return engine.paint(pictures)
 
 
 def same(one: Image.Image, other: Image.Image) -> bool:
@@ -169,7 +163,7 @@ def test_a_model_that_is_told_its_guidance_takes_one_row_and_no_negative_prompt(
 @families
 def test_checkpointed_gradients_lead_to_the_same_weights(family: str) -> None:
     plain, spared = open_backbone(family), open_backbone(family)
-    spared.checkpoint_gradients()
+    spared.denoiser.enable_gradient_checkpointing()
     for ours, theirs in zip(adapters_of(plain), adapters_of(spared), strict=True):
         for path, pair in ours.directions.items():
             for one, other in zip(pair, theirs.directions[path], strict=True):

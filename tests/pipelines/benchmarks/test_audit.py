@@ -45,7 +45,7 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
     recipe: Recipe, tracking_uri: str, tmp_path: Path
 ) -> None:
     register_champions(tracking_uri, recipe, tmp_path / "adapters", seed=1)
-    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None)
     backend = InProcess(settings, recipe)
     steps: list[tuple[int, int]] = []
     with listening(create_app(backend, settings, recipe)) as address:

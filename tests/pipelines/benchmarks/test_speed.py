@@ -9,8 +9,7 @@ from diffusers import StableDiffusionXLPipeline
 from typer.testing import CliRunner
 
 from fairgen.discovery import Discovery, DiscoveryStats
-from fairgen.engine.engine import Engine
-from fairgen.engine.requests import ImageJob, RequestHandle
+from fairgen.engine import Engine, ImageJob, RequestHandle
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.memory import full_size_shapes
 from pipelines.benchmarks.memory_estimate import DenoiserShape, PipelineShape

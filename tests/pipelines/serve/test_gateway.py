@@ -353,12 +353,12 @@ def test_a_request_that_takes_too_long_is_a_408_and_frees_its_rows(served_recipe
         body = {"prompt": "a doctor", "n": 16, "num_inference_steps": 20}
         status, answer, _ = endpoint.post(json.dumps(body).encode())
         assert status == 408 and answer["error"]["type"] == "timeout_error"
-        engine = endpoint.backend.generator.engine
+        generator = endpoint.backend.generator
         for _ in range(200):
-            if not engine.pending:
+            if not generator.engine_state.pending:
                 break
             endpoint.get("/health")
-        assert engine.pending == 0
+        assert generator.engine_state.pending == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from fairgen.portraits.drawing import draw
 from fairgen.portraits.world import Portrait
 from pipelines.recipe.recipe import load_recipe
 from pipelines.serve import inspector, metrics
-from pipelines.serve.image_plan import EngineState, ImageUpdate
+from pipelines.serve.image_plan import ImageUpdate, ReplicaState
 from pipelines.serve.schemas import Provenance
 
 
@@ -24,10 +24,16 @@ def test_an_engine_that_is_silent_for_long_is_left_out(monkeypatch: pytest.Monke
     page = metrics.GatewayMetrics()
     for process, at_s in (("silent", 0.0), ("alive", 200.0)):
         now[0] = at_s
-        state = EngineState(
-            process, waiting=3, batch_rows=8, step_s=0.25, reloads=1, failed_reloads=2
+        state = ReplicaState(
+            process,
+            waiting=3,
+            batch_rows=8,
+            step_s=0.25,
+            failed_batches=0,
+            reloads=1,
+            failed_reloads=2,
         )
-        page.count(ImageUpdate(0, b"png", provenance=made, engine=state), took_s=0.3)
+        page.count(ImageUpdate(0, b"png", provenance=made, replica=state), took_s=0.3)
     assert 'fairgen_pictures_waiting{process="silent"} 3.0' in page.render()
     now[0] = 301.0
     assert "silent" not in page.render()

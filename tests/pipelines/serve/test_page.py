@@ -132,7 +132,7 @@ def endpoint(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     recipe = load_recipe(SHIPPED / "portraits.yaml").model_copy(
         update={"registry": RegistryConfig(prefix="page", experiment="page")}
     )
-    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=3600)
+    settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_TRACKING_URI", tracking_uri)  # a download leaves it there
         register_champions(tracking_uri, recipe, tmp_path_factory.mktemp("page"), seed=0)
@@ -331,19 +331,19 @@ def test_an_error_stands_at_its_field_and_the_pictures_stay(page: Page, endpoint
 
 
 def test_stop_frees_the_server(page: Page, endpoint: Endpoint) -> None:
-    engine = endpoint.backend.generator.engine
+    generator = endpoint.backend.generator
     page.open(endpoint.address)
     page.write("n", "16")
     page.write_steps("100")
     page.one("#generate").click()
     page.wait(lambda: page.all(".rough"))
-    assert engine.pending == 32
+    assert generator.engine_state.pending == 32
     assert page.focused() == "stop"
     page.one("#stop").click()
     page.wait(lambda: page.one("#generate").is_enabled())
     assert page.text("#status").startswith("Stopped: ")
     assert page.focused() == "generate" and page.text("#request-wrong") == ""
-    page.wait(lambda: engine.pending == 0)
+    page.wait(lambda: generator.engine_state.pending == 0)
     assert page.complaints() == []
 
 
@@ -356,7 +356,7 @@ def test_an_answer_that_breaks_off_says_why(page: Page, endpoint: Endpoint) -> N
         page.generate()
         assert page.text("#request-wrong") == "no picture within 1 s"
         assert page.text("#status").startswith("Stopped: ")
-        page.wait(lambda: endpoint.backend.generator.engine.pending == 0)
+        page.wait(lambda: endpoint.backend.generator.engine_state.pending == 0)
         assert page.complaints() == []
     page.generate()
     assert page.text("#request-wrong") == "The server cannot be reached."

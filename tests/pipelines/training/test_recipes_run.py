@@ -98,7 +98,7 @@ def test_a_recipe_trains_measures_registers_and_serves(
             registry.close_job(attribute.name, finished=True)
             assert all(version.champion for version in versions)
 
-    settings = ServeSettings(poll_s=3600, tracking_uri=tracking_uri)
+    settings = ServeSettings(poll_s=None, tracking_uri=tracking_uri)
     backend = InProcess(settings, recipe)
     with listening(create_app(backend, settings, recipe)) as address:
         client = OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)

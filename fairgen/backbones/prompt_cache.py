@@ -1,0 +1,42 @@
+"""What the denoiser reads of a prompt, encoded once and kept while there is room."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from tensordict import TensorDict
+
+from fairgen.backbones.backbone import Backbone
+
+_DEFAULT_BYTES = 512 << 20
+
+
+class PromptCache:
+    """Encodes prompts; past `max_bytes` of embeddings the least recently used one goes.
+
+    Each prompt is encoded on its own: encoded beside others it would differ in the last bits, and a
+    resumed run, which batches prompts otherwise, would not end in the same weights. One thread may
+    use it.
+    """
+
+    def __init__(self, backbone: Backbone, max_bytes: int = _DEFAULT_BYTES) -> None:
+        self._backbone, self._max_bytes = backbone, max_bytes
+        self._embedded: OrderedDict[str, TensorDict] = OrderedDict()
+        self.num_bytes = 0
+
+    def embed(self, prompt: str) -> TensorDict:
+        """Return one prompt's embedding, without a batch dimension."""
+        if prompt in self._embedded:
+            self._embedded.move_to_end(prompt)
+            return self._embedded[prompt]
+        embedding = self._backbone.encode([prompt])[0]
+        self._embedded[prompt] = embedding
+        self.num_bytes += embedding.bytes()
+        while self.num_bytes > self._max_bytes and len(self._embedded) > 1:
+            _, oldest = self._embedded.popitem(last=False)
+            self.num_bytes -= oldest.bytes()
+        return embedding
+
+    def stack(self, prompts: Sequence[str]) -> TensorDict:
+        """Return the embeddings of N prompts, tensors whose first dimension is N."""
+        return torch.stack([self.embed(prompt) for prompt in prompts])

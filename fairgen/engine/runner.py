@@ -1,0 +1,222 @@
+"""The tensors of pictures on their way: one forward pass and one solver step for all of a shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from fairgen.backbones import Backbone, PromptCache
+from fairgen.bank import ActiveDirections, AdapterBank
+from fairgen.engine.key_values import KeyValueCache, KeyValues
+from fairgen.engine.requests import ImageJob
+from fairgen.engine.scheduler import ScheduledImage
+from fairgen.guidance import GuidedRows
+from fairgen.solvers import Solver, advance
+
+_MAX_SOLVERS = 256
+
+
+@dataclass(eq=False)
+class Row:
+    """One picture on its way. `x` and `pred_x0` are C x h x w, in fp32.
+
+    `guided` says that it brings an unconditional row; its noise comes from `generator`.
+    """
+
+    image: ScheduledImage
+    guided: bool
+    solver: Solver
+    generator: torch.Generator
+    x: Tensor
+    pred_x0: Tensor
+    context: TensorDict
+    negative: TensorDict
+    key_values: KeyValues
+    negative_key_values: KeyValues
+    step_index: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.step_index == self.solver.num_steps
+
+    @property
+    def wants_preview(self) -> bool:
+        return self.step_index in self.image.job.preview_at
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What a set of rows brings to every step, kept as long as the rows stay together."""
+
+    rows: tuple[Row, ...]
+    guidance: GuidedRows
+    scale_N: Tensor
+    contexts: TensorDict
+    key_values: KeyValues
+    directions: ActiveDirections
+
+
+class Runner:
+    """Begins rows and moves them along. The engine's thread calls it."""
+
+    def __init__(self, backbone: Backbone, bank: AdapterBank, cache_key_values: bool) -> None:
+        """`cache_key_values` off computes cross-attention's keys and values anew at every step."""
+        self.backbone, self.bank = backbone, bank
+        here = next(backbone.denoiser.parameters()).device == backbone.device  # not offloaded
+        prompt_only = set(backbone.prompt_projections() if cache_key_values and here else ())
+        self._cache = KeyValueCache(backbone.denoiser, bank, sorted(prompt_only))
+        self._every_step = [path for path in bank.projections if path not in prompt_only]
+        self._prompts = PromptCache(backbone)
+        self._solvers: dict[tuple[int, tuple[int, int, int]], Solver] = {}
+        self._batches: dict[tuple[Row, ...], StepBatch] = {}  # of the last step
+        self._batches_now: dict[tuple[Row, ...], StepBatch] = {}
+
+    def latent_shape(self, job: ImageJob) -> tuple[int, int, int]:
+        """Return C, h, w. Raises ValueError for a size that the model cannot paint."""
+        return self.backbone.latent_shape(job.width_px, job.height_px)
+
+    def is_guided(self, job: ImageJob) -> bool:
+        """Return whether a picture takes an unconditional row."""
+        return self.backbone.classifier_free and job.guidance_scale > 1
+
+    def num_native_rows(self, job: ImageJob) -> int:
+        """Return how many rows of the native size a picture takes: memory follows them."""
+        _, height, width = self.latent_shape(job)
+        _, native_height, native_width = self.backbone.latent_shape()
+        return (1 + self.is_guided(job)) * -(-height * width // (native_height * native_width))
+
+    def check(self, job: ImageJob) -> None:
+        """Raise ValueError, with what is allowed, for a picture that cannot be painted."""
+        if job.num_steps < 1:
+            raise ValueError(f"num_steps: got {job.num_steps}, allowed are 1 or more")
+        if job.negative_prompt and not self.backbone.classifier_free:
+            raise ValueError(
+                f"negative_prompt: got {job.negative_prompt!r}, allowed is none: this model's "
+                "guidance takes no second prompt"
+            )
+        self.latent_shape(job)
+
+    def forget_batches(self) -> None:
+        """Drop what rows bring to every step: the bank's columns have changed."""
+        self._batches, self._batches_now = {}, {}
+
+    def end_step(self) -> None:
+        """Keep what the batches of this step bring to the next one, and no other."""
+        self._batches, self._batches_now = self._batches_now, {}
+
+    def begin(self, images: Sequence[ScheduledImage]) -> list[Row]:
+        """Return a row for each picture, its keys and values computed together."""
+        jobs = [image.job for image in images]
+        contexts = [self._prompts.embed(job.prompt) for job in jobs]
+        negatives = [self._prompts.embed(job.negative_prompt) for job in jobs]
+        gates_NK = self._gates(jobs)
+        known = self._cache.compute(
+            torch.stack([*contexts, *negatives]),
+            torch.cat([gates_NK, torch.zeros_like(gates_NK)]),
+        )
+        rows = []
+        for at, (image, job) in enumerate(zip(images, jobs, strict=True)):
+            solver = self._solver(job)
+            generator = torch.Generator().manual_seed(job.seed)
+            noise = torch.randn(self.latent_shape(job), generator=generator)
+            x = solver.start * noise.to(self.backbone.device)
+            rows.append(
+                Row(
+                    image=image,
+                    guided=self.is_guided(job),
+                    solver=solver,
+                    generator=generator,
+                    x=x,
+                    pred_x0=torch.zeros_like(x),
+                    context=contexts[at],
+                    negative=negatives[at],
+                    key_values=known[at],
+                    negative_key_values=known[len(images) + at],
+                )
+            )
+        return rows
+
+    def advance(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Take one step with rows of one shape, in place."""
+        prediction = self._predict(self._batch_of(rows))
+        table_N6 = torch.stack([row.solver.table[row.step_index] for row in rows])
+        x = torch.stack([row.x for row in rows])
+        pred_x0 = torch.stack([row.pred_x0 for row in rows])
+        x, pred_x0 = advance(table_N6, prediction, x, pred_x0, _fresh_noise(rows))
+        for row, state, clean in zip(rows, x, pred_x0, strict=True):
+            row.x, row.pred_x0, row.step_index = state, clean, row.step_index + 1
+        return rows
+
+    def close(self) -> None:
+        """Take the cache's hooks off the denoiser."""
+        self._cache.close()
+
+    def _predict(self, batch: StepBatch) -> Tensor:
+        """Return every row's guided prediction, N x C x h x w: one forward for all."""
+        x = torch.stack([row.x for row in batch.rows])
+        t_N = torch.stack([row.solver.timesteps[row.step_index] for row in batch.rows])
+        repeat = batch.guidance.repeat
+        with self.bank.gated(batch.directions), self._cache.answering(batch.key_values):
+            prediction = self.backbone.denoise(
+                repeat(x), repeat(t_N.to(x.device)), batch.contexts, repeat(batch.scale_N)
+            )
+        return batch.guidance.combine(prediction, batch.scale_N)
+
+    def _batch_of(self, rows: Sequence[Row]) -> StepBatch:
+        together = tuple(rows)
+        batch = self._batches.get(together) or self._new_batch(together)
+        self._batches_now[together] = batch
+        return batch
+
+    def _new_batch(self, rows: tuple[Row, ...]) -> StepBatch:
+        guided = tuple(index for index, row in enumerate(rows) if row.guided)
+        layout = GuidedRows(len(rows), guided)
+        scales = torch.tensor([row.image.job.guidance_scale for row in rows])
+        gates_NK = self._gates([row.image.job for row in rows])
+        contexts = layout.rows([row.context for row in rows], [row.negative for row in rows])
+        key_values = layout.rows(
+            [row.key_values for row in rows], [row.negative_key_values for row in rows]
+        )
+        return StepBatch(
+            rows=rows,
+            guidance=layout,
+            scale_N=scales.to(rows[0].x),
+            contexts=torch.stack(contexts),
+            key_values=self._cache.stack(key_values),
+            directions=self.bank.active_directions(layout.gates(gates_NK), self._every_step),
+        )
+
+    def _gates(self, jobs: Sequence[ImageJob]) -> Tensor:
+        """Return N x K gates in the order of the bank's adapters; each name must be loaded."""
+        column = {name: index for index, name in enumerate(self.bank.names)}
+        gates_NK = torch.zeros(len(jobs), len(column))
+        for row, job in enumerate(jobs):
+            for name, gate in job.gates.items():
+                gates_NK[row, column[name]] = gate
+        return gates_NK
+
+    def _solver(self, job: ImageJob) -> Solver:
+        """Return the solver of a picture's steps and size, kept for the next one."""
+        key = job.num_steps, self.latent_shape(job)
+        if key not in self._solvers:
+            if len(self._solvers) >= _MAX_SOLVERS:
+                del self._solvers[next(iter(self._solvers))]
+            self._solvers[key] = self.backbone.solver(*key)
+        return self._solvers[key]
+
+
+def _fresh_noise(rows: Sequence[Row]) -> Tensor | None:
+    """Return noise for the rows whose solver adds some at their step, zeros for the others."""
+    draws = [row.solver.draws_noise(row.step_index) for row in rows]
+    if not any(draws):
+        return None
+    return torch.stack(
+        [
+            torch.randn(row.x.shape, generator=row.generator).to(row.x)
+            if drawn
+            else torch.zeros_like(row.x)
+            for row, drawn in zip(rows, draws, strict=True)
+        ]
+    )
