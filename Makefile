@@ -11,7 +11,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench speed ui test chaos soak families check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench speed ui test test-fast api chaos soak families check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +66,11 @@ portraits: $(READY)  ## Rebuild the embedded base model and its judge from nothi
 portraits-report: $(READY)  ## Measure the embedded base model: judge, occupations, planted bias
 	$(BIN)/fairgen portraits-report
 
-test: $(READY)  ## Run the tests, the fast ones first
-	$(BIN)/python -m pytest
+test: test-fast  ## Run the tests: the fast ones on all cores, then those that need a cluster, a server or a browser
+	$(BIN)/python -m pytest -m "not fast"
+
+test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m fast
 
 chaos: $(READY)  ## Kill, cut and corrupt every part in turn; writes report/chaos.json
 	$(BIN)/python -m pytest -m chaos --full --chaos report/chaos.json
@@ -77,6 +80,9 @@ soak: $(READY)  ## Half an hour at 80 % load: no failed request, no memory that 
 
 families: $(READY)  ## Fill docs/families.md from the tests of every family
 	$(BIN)/python -m pytest -q tests/fairgen/backbones/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
+
+api: $(READY)  ## Write docs/api.md from the docstrings of what is public
+	$(BIN)/griffe2md fairgen -o docs/api.md
 
 check: $(READY)  ## Lint and type-check
 	$(BIN)/ruff check . && $(BIN)/mypy

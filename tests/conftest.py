@@ -47,6 +47,30 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(FaultTable(path), "fault-table")
 
 
+_SLOW_KINDS = ("browser", "ray", "mlflow", "postgres", "slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs a server or a cluster by its fixtures, and what is fast; sort fast ones first.
+
+    Then come tests on a server or cluster, then those in a browser.
+    """
+    if not config.getoption("--full"):
+        unwanted = [item for item in items if "full" in item.keywords]
+        items[:] = [item for item in items if "full" not in item.keywords]
+        config.hook.pytest_deselected(items=unwanted)
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & {"tracking_uri", "shared"}:
+            item.add_marker("mlflow")
+        if "cluster" in fixtures:
+            item.add_marker("ray")
+        if not any(kind in item.keywords for kind in _SLOW_KINDS):
+            item.add_marker("fast")
+    items.sort(key=lambda item: [kind in item.keywords for kind in _SLOW_KINDS])
+
+
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Fault:
     """What the test tells of the fault that it does."""

@@ -1,4 +1,4 @@
-"""FLUX.1, dev and schnell: joint attention on a flow, told its guidance or in need of none."""
+"""FLUX.1, dev and schnell: joint attention on a flow, with its guidance embedded, or none."""
 
 from collections.abc import Sequence
 
@@ -31,11 +31,11 @@ class FluxBackbone(FlowBackbone):
     ) -> Tensor:
         """Return the predicted velocity, N x C x h x w, in the precision of `x_t`."""
         context, (N, C, h, w) = context.to(self.dtype), x_t.shape
-        told = guidance_N if self.denoiser.config.guidance_embeds else None
+        embedded_guidance = guidance_N if self.denoiser.config.guidance_embeds else None
         velocity = self.denoiser(
             hidden_states=self.pipe._pack_latents(x_t.to(self.dtype), N, C, h, w),
             timestep=t_N.to(self.dtype) / 1000,
-            guidance=told,
+            guidance=embedded_guidance,
             pooled_projections=context["pooled"],
             encoder_hidden_states=context["text"],
             txt_ids=torch.zeros(context["text"].shape[1], 3, device=x_t.device, dtype=self.dtype),

@@ -44,13 +44,13 @@ class PixArtBackbone(Backbone):
         return prediction[:, : x_t.shape[1]].to(x_t.dtype)
 
     def _added(self, x_t: Tensor) -> dict[str, Tensor | None]:
-        """Return size and shape of the picture, which the largest of the family are told."""
+        """Return size and shape of the picture, which the largest models of the family read."""
         if not self.denoiser.use_additional_conditions:
             return {"resolution": None, "aspect_ratio": None}
         height, width = (side * self.vae_scale_factor for side in x_t.shape[-2:])
-        told = torch.tensor([[height, width, height / width]]).to(x_t.device, self.dtype)
-        told = told.expand(len(x_t), -1)
-        return {"resolution": told[:, :2], "aspect_ratio": told[:, 2:]}
+        conditions = torch.tensor([[height, width, height / width]]).to(x_t.device, self.dtype)
+        conditions = conditions.expand(len(x_t), -1)
+        return {"resolution": conditions[:, :2], "aspect_ratio": conditions[:, 2:]}
 
     @property
     def patch_size(self) -> int:

@@ -3,7 +3,7 @@
 A row starts from noise, the adapted model denoises it to a random step, and there the adapter of
 its category learns from what the frozen model predicts:
 
-    L = E || eps_k(x_t, told) - sum over j of w_j eps(x_t, prompt_j) ||^2
+    L = E || eps_k(x_t, adapted_prompt) - sum over j of w_j eps(x_t, prompt_j) ||^2
 
 Sources: the official code of arXiv 2412.18810, and arXiv 2311.12092. Adapters sit on all four
 cross-attention projections and act on both branches of guidance. Their batch of one is a batch of
@@ -33,11 +33,11 @@ WARMUP = 10
 
 @dataclass(frozen=True)
 class Example:
-    """What a row learns: `told` is the adapted model's prompt, `target` the frozen model's prompts
-    with their weights.
+    """What a row learns: the adapted model's prompt, and `target`, the frozen model's prompts with
+    their weights.
     """
 
-    told: str
+    adapted_prompt: str
     target: Mapping[str, float]
 
 
@@ -115,11 +115,11 @@ class LowRankTrainer:
         chosen = [self._rng.randrange(len(self._categories)) for _ in range(NUM_ROWS)]
         examples = [example(self._rng, *self._categories[index]) for index in chosen]
         gates = torch.eye(len(self._categories))[chosen].to(self._backbone.device)
-        told = [found.told for found in examples]
-        x, t_N = self._denoised(told, gates)
+        prompts = [example.adapted_prompt for example in examples]
+        x, t_N = self._denoised(prompts, gates)
         target = self._target(examples, x, t_N)
         with sound_gradients(self._backbone.denoiser), self.bank.gated(gates):
-            adapted = self._backbone.denoise(x, t_N, self._prompts.stack(told))
+            adapted = self._backbone.denoise(x, t_N, self._prompts.stack(prompts))
             functional.mse_loss(adapted, target).backward()
         update = self.cost.gradient_rows // NUM_ROWS + 1
         clip_gradients(self.bank.parameters(), update, self._backbone.dtype)
@@ -130,19 +130,19 @@ class LowRankTrainer:
         self.cost.denoiser_rows += NUM_ROWS
 
     @torch.no_grad()
-    def _denoised(self, told: Sequence[str], gates: Tensor) -> tuple[Tensor, Tensor]:
+    def _denoised(self, adapted: Sequence[str], gates: Tensor) -> tuple[Tensor, Tensor]:
         """Return states of the adapted model's own trajectories at random steps, and times."""
         solver = self._solver
-        x = torch.randn(len(told), *self._backbone.latent_shape(), generator=self._noise)
+        x = torch.randn(len(adapted), *self._backbone.latent_shape(), generator=self._noise)
         x = x.to(self._backbone.device)
-        wanted = [self._rng.randrange(solver.num_steps) for _ in told]
-        for step_index in range(max(wanted)):
-            moving = [row for row, end in enumerate(wanted) if end > step_index]
+        ends = [self._rng.randrange(solver.num_steps) for _ in adapted]
+        for step_index in range(max(ends)):
+            moving = [row for row, end in enumerate(ends) if end > step_index]
             states, own = x[moving], gates[moving]
             step_index_N = torch.full((len(moving),), step_index)
             t_N = solver.timesteps[step_index_N].to(x.device)
             layout = GuidedRows.all(len(moving))
-            prompts = layout.rows([told[i] for i in moving], [""] * len(moving))
+            prompts = layout.rows([adapted[i] for i in moving], [""] * len(moving))
             with self.bank.gated(layout.repeat(own)):
                 eps = self._backbone.denoise(
                     layout.repeat(states), layout.repeat(t_N), self._prompts.stack(prompts)
@@ -150,7 +150,7 @@ class LowRankTrainer:
             eps_guided = layout.combine(eps, torch.full((len(moving),), GUIDANCE_SCALE))
             x[moving], _ = solver.step(eps_guided, states, states, step_index_N)
             self.cost.denoiser_rows += 2 * len(moving)
-        return x, solver.timesteps[wanted].to(x.device)
+        return x, solver.timesteps[ends].to(x.device)
 
     @torch.no_grad()
     def _target(self, examples: Sequence[Example], x: Tensor, t_N: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def import_set(
     from fairgen.adapters import fingerprint, save_adapter
     from fairgen.backbones import load_backbone
     from fairgen.exchange import import_adapter
-    from pipelines.training.run import TrainedAttribute
+    from pipelines.registry.trained import TrainedAttribute
 
     chosen = recipe.attribute(attribute)
     if sorted(files) != sorted(chosen.names):

@@ -21,7 +21,7 @@ from pipelines.registry.version_tags import measured_tags, meets_thresholds, ver
 
 if TYPE_CHECKING:
     from pipelines.evaluation.evaluation import Evaluation
-    from pipelines.training.run import TrainedAttribute
+    from pipelines.registry.trained import TrainedAttribute
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ray
-from pydantic import BaseModel, ConfigDict
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
@@ -14,24 +13,13 @@ from pipelines.ray_runtime.progress import ReportProgress
 from pipelines.ray_runtime.resumable import write
 from pipelines.ray_runtime.session import parallel_jobs
 from pipelines.recipe.recipe import Recipe
+from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, ray_loop
 
 _CHECKPOINTS_KEPT = 2
 _MARKER = "finished.json"
 _RAYS_OWN = "checkpoint_manager_snapshot.json"
-
-
-class TrainedAttribute(BaseModel):
-    """An attribute's finished adapters, and what they cost; the seconds are those of the process
-    that finished.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    folders: tuple[Path, ...]
-    training_seconds: float
-    denoiser_rows: int
 
 
 def fit(

@@ -23,10 +23,10 @@ from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import ChampionSet, RegisteredAdapter, Registry
 from pipelines.registry.tracking_server import check_answers, tracking_server
+from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.checkpoints import damaged, newest_whole
 from pipelines.training.job import TrainingJob
 from pipelines.training.run import (
-    TrainedAttribute,
     find_finished,
     find_trained,
     fit,

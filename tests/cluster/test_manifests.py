@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+import fairgen
 from pipelines.cli.app import app
 from pipelines.ray_runtime.session import _SETTINGS
 from pipelines.serve import _DRAIN_MARGIN_S, ServeSettings
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 SCHEMA = yaml.safe_load((Path(__file__).parent / "kuberay.schema.yaml").read_text())
 KUBERNETES = "1.34"
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+VERSION = fairgen.__version__
 KUSTOMIZED = ("kuberay", "mlflow", "kind")
 PLAIN = sorted(
     path.relative_to(CLUSTER)

@@ -21,16 +21,6 @@ torch.set_num_threads(1)
 SHIPPED = Path(__file__).parents[2] / "pipelines" / "recipes"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what is fast first, then tests on a server or cluster, then those in a browser."""
-    if not config.getoption("--full"):
-        unwanted = [item for item in items if "full" in item.keywords]
-        items[:] = [item for item in items if "full" not in item.keywords]
-        config.hook.pytest_deselected(items=unwanted)
-    last = ("browser", "ray", "slow")
-    items.sort(key=lambda item: [mark in item.keywords for mark in last])
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """The session's Ray cluster."""

@@ -10,7 +10,8 @@ from fairgen.judging.scoring import Fairness
 from pipelines.evaluation.evaluation import Evaluation, Preservation, SystemFairness
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Registry
-from pipelines.training.run import TrainedAttribute, run_name
+from pipelines.registry.trained import TrainedAttribute
+from pipelines.training.run import run_name
 
 
 def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:

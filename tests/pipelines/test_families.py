@@ -17,10 +17,10 @@ from fairgen.adapters import load_adapter
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
+from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
-from pipelines.training.run import TrainedAttribute
 from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of

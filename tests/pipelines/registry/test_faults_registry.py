@@ -17,7 +17,7 @@ import pytest
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.registry.tracking_server import free_port
-from pipelines.training.run import TrainedAttribute
+from pipelines.registry.trained import TrainedAttribute
 from tests.faults import Fault
 from tests.pipelines.processes import wait_for
 from tests.pipelines.registered import evaluation_of, random_adapters

@@ -13,7 +13,7 @@ from fairgen.adapters import load_adapter
 from pipelines.evaluation.evaluation import Evaluation
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Curves, Registry
-from pipelines.training.run import TrainedAttribute
+from pipelines.registry.trained import TrainedAttribute
 from tests.pipelines.registered import evaluation_of, random_adapters, register_champions
 
 pytestmark = pytest.mark.slow

@@ -25,7 +25,7 @@ from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Curves, Registry, push
 from pipelines.registry.tracking_server import free_port
-from pipelines.training.run import TrainedAttribute
+from pipelines.registry.trained import TrainedAttribute
 from tests.pipelines.browser import headless_browser
 from tests.pipelines.registered import evaluation_of, random_adapters
 from tests.pipelines.shared_registry import PASSWORD, USER, postgres, registry_server

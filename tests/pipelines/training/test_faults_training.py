@@ -15,9 +15,10 @@ from ray.train import TrainingFailedError
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
+from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, train_attribute
-from pipelines.training.run import TrainedAttribute, fit, run_name
+from pipelines.training.run import fit, run_name
 from pipelines.training.train_all import begun
 from tests.faults import Fault
 from tests.pipelines.processes import children, wait_for

@@ -15,10 +15,10 @@ from pipelines.evaluation.evaluation import summarise
 from pipelines.evaluation.report import write_report
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
+from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve import ServeSettings, build
 from pipelines.serve.gateway import create_app
 from pipelines.training.job import TrainingJob, train_attribute
-from pipelines.training.run import TrainedAttribute
 from pipelines.training.train_all import train_all
 from tests.families import SIZE_PX, tiny
 from tests.pipelines.conftest import SHIPPED

@@ -1,0 +1,196 @@
+"""Imports run one way: no circle between files, no arrow up between rooms, no name past `__all__`.
+
+A room is a folder of `fairgen/` or `pipelines/`, or a file beside the folders. Imports inside
+functions count, those for types alone as well.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# from the ground up: a room may import those before it
+FLOORS = {
+    "fairgen": (
+        "attributes", "files", "indicator", "ledger", "calibration", "solvers", "guidance",
+        "gradients", "bank", "adapters", "backbones", "discovery", "engine", "exchange",
+        "pipeline", "gate", "portraits", "judging", "baselines",
+    ),
+    "pipelines": (
+        "recipe", "files", "ray_runtime", "evaluation", "registry", "training", "serve",
+        "generate", "experiments", "benchmarks", "cli",
+    ),
+}  # fmt: skip
+MOST_FILES = {"fairgen": 14, "pipelines": 2}
+MOST_LINES, MOST_METHODS = 400, 15
+
+
+@dataclass(frozen=True)
+class Import:
+    """A name that a file takes from a module of the project; `name` is empty for the module."""
+
+    importer: str
+    line: int
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.module} {self.name}".rstrip()
+
+
+def files_of(package: str) -> dict[str, Path]:
+    """Return dotted name -> file."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+FILES = {name: path for package in FLOORS for name, path in files_of(package).items()}
+
+
+def imports_of(name: str) -> Iterator[Import]:
+    """Yield what a file imports of the project."""
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{name}:{node.lineno} imports relatively"
+            for alias in node.names:
+                if node.module.split(".")[0] in FLOORS:
+                    inner = f"{node.module}.{alias.name}"
+                    module, taken = (inner, "") if inner in FILES else (node.module, alias.name)
+                    yield Import(name, node.lineno, module, taken)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] in FLOORS:
+                    yield Import(name, node.lineno, alias.name, "")
+
+
+IMPORTS = [found for name in FILES for found in imports_of(name)]
+
+
+def names_for_others(folder: str) -> list[str]:
+    """Return a folder's `__all__`."""
+    for node in ast.parse(FILES[folder].read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+def room_of(module: str) -> tuple[str, str]:
+    """Return the package and the room of a module; the package's own face has no room."""
+    package, _, rest = module.partition(".")
+    return package, rest.partition(".")[0]
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {room_of(name) for name in FILES} - {(package, "") for package in FLOORS}
+    assert rooms <= {(package, room) for package, floors in FLOORS.items() for room in floors}
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = {name: {i.module for i in IMPORTS if i.importer == name} for name in FILES}
+    for package in FLOORS:  # the public face imports from everywhere, and nobody imports it
+        assert all(package not in modules for modules in graph.values())
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_no_arrow_runs_up() -> None:
+    upward = []
+    for found in IMPORTS:
+        (package, room), (other, used) = room_of(found.importer), room_of(found.module)
+        if room and package == other and room != used:
+            floors = FLOORS[package]
+            if floors.index(used) > floors.index(room):
+                upward.append(str(found))
+        elif package == "fairgen" and other == "pipelines":
+            upward.append(str(found))
+    assert upward == []
+
+
+def test_rooms_use_what_other_rooms_name_as_theirs() -> None:
+    past = []
+    for found in IMPORTS:
+        (package, room), (other, used) = room_of(found.importer), room_of(found.module)
+        if (package, room) == (other, used) or not room:
+            continue
+        if found.name.startswith("_"):
+            past.append(str(found))
+        elif FILES[f"{other}.{used}"].name == "__init__.py":
+            public = names_for_others(f"{other}.{used}")
+            if found.module != f"{other}.{used}" or found.name not in public:
+                past.append(str(found))
+    assert past == []
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_few_files_stand_beside_the_folders(package: str) -> None:
+    beside = [path for path in (ROOT / package).glob("*.py") if path.stem != "__init__"]
+    assert len(beside) <= MOST_FILES[package]
+
+
+def test_every_folder_says_in_a_sentence_what_it_is_and_what_others_use() -> None:
+    for name, path in FILES.items():
+        if path.name == "__init__.py":
+            tree = ast.parse(path.read_text())
+            assert ast.get_docstring(tree), name
+            if name != "pipelines" and room_of(name)[1] not in ("baselines", "portraits", "cli"):
+                assert "__all__" in path.read_text(), name
+
+
+def test_no_file_and_no_class_outgrows_its_idea() -> None:
+    large = [
+        name for name, path in FILES.items() if len(path.read_text().splitlines()) > MOST_LINES
+    ]
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = [
+                    n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+                ]
+                if len(methods) > MOST_METHODS:
+                    large.append(f"{name}.{node.name}")
+    assert large == []
+
+
+def test_the_tests_of_a_room_stand_in_a_folder_of_its_name() -> None:
+    folders = {path.name for package in FLOORS for path in (ROOT / "tests" / package).iterdir()}
+    rooms = {
+        room for package, room in map(room_of, FILES) if (ROOT / package / room).is_dir() and room
+    }
+    for room in sorted(rooms - {"experiments"}):
+        assert room in folders, f"{room} has no tests of its own"
+
+
+OLD_WORDS = {
+    "told", "foreseen", "company", "in_company", "company_share", "company_waves", "own_paths",
+    "oppose", "turnstile", "Turnstile", "KeyRing", "Tally", "Guard", "Desk", "Order", "Delivery",
+    "Studio", "Pupil", "Pupils", "Painter", "Lesson", "Lessons", "Contender", "Card", "Held",
+    "Trial", "Board", "PostToBoard", "Ticket", "Painted", "Failed", "Picture", "Mix", "KeptSets",
+    "impatient", "be_patient", "spelt_out", "shipped", "rivals", "measuring", "place",
+}  # fmt: skip
+
+
+def test_old_words_are_gone_from_the_code() -> None:
+    """One word, one meaning: the field's terms stand in their place."""
+    left = []
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            used = {
+                ast.Name: lambda n: n.id,
+                ast.Attribute: lambda n: n.attr,
+                ast.arg: lambda n: n.arg,
+                ast.FunctionDef: lambda n: n.name,
+                ast.ClassDef: lambda n: n.name,
+                ast.keyword: lambda n: n.arg,
+            }.get(type(node))
+            if used and used(node) in OLD_WORDS:
+                left.append(f"{name}:{getattr(node, 'lineno', 0)} {used(node)}")
+    assert left == []
