@@ -52,7 +52,7 @@ _SLOW_KINDS = ("browser", "ray", "mlflow", "postgres", "slow")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs a server or a cluster by its fixtures, and what is fast; sort fast ones first.
+    """Mark what needs a server or a cluster by its fixtures, and what is fast; fast ones run first.
 
     Then come tests on a server or cluster, then those in a browser.
     """
