@@ -7,7 +7,8 @@ from functools import lru_cache
 from fairgen.attributes import Attribute
 from fairgen.calibration import Confusion, calibrated
 from fairgen.gate.decision import GateDecision, decide
-from fairgen.indicator import Ledger, TargetDistribution
+from fairgen.indicator import TargetDistribution
+from fairgen.ledger import Ledger
 from pipelines.serve.schemas import Fairness
 
 _MAX_PROMPTS = 4096
