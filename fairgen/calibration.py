@@ -1,4 +1,4 @@
-"""Calibration: what to ask of adapters that sometimes miss, so that what is seen is the target."""
+"""Calibration: because adapters sometimes miss, other shares are requested than the target's."""
 
 from collections.abc import Mapping
 from functools import lru_cache, reduce
@@ -20,25 +20,25 @@ def calibrated(
 ) -> TargetDistribution:
     """Return the distribution q to assign by, whose q C is nearest to the target's p.
 
-    `confusions` hold, by attribute, category asked -> category seen -> share, as an evaluation has
-    measured them; an attribute without one is taken to hit always. Attributes miss independently
-    of each other, so that C of the joint cells is their Kronecker product. q is on the simplex: a
-    target that lies beyond what the adapters can show is only approached. Raises ValueError for a
+    `confusions` hold, by attribute, requested category -> seen category -> share, as an evaluation
+    has measured them; an attribute without one is taken to hit always. Attributes miss
+    independently of each other, so that C of the joint cells is their Kronecker product. q is on
+    the simplex: a target out of the adapters' reach is only approached. Raises ValueError for a
     confusion that lacks a category, or a row that is no distribution.
     """
     if not any(name in confusions for name in target.attributes):
         return target
     categories = [tuple(target.marginal(name)) for name in target.attributes]
     tables = tuple(
-        _table(name, names, confusions[name]) if name in confusions else _always(len(names))
+        _table(name, names, confusions[name]) if name in confusions else _identity(len(names))
         for name, names in zip(target.attributes, categories, strict=True)
     )
     cells = tuple(product(*categories))
-    wanted = dict(zip(target.cells, target.probabilities, strict=True))
+    probability_of = dict(zip(target.cells, target.probabilities, strict=True))
     return TargetDistribution(
         attributes=target.attributes,
         cells=cells,
-        probabilities=_assignment(tuple(wanted.get(cell, 0.0) for cell in cells), tables),
+        probabilities=_assignment(tuple(probability_of.get(cell, 0.0) for cell in cells), tables),
     )
 
 
@@ -54,7 +54,7 @@ def _assignment(p: tuple[float, ...], tables: tuple[Rows, ...]) -> tuple[float, 
 
 
 def _table(attribute: str, names: tuple[str, ...], confusion: Confusion) -> Rows:
-    """Return an attribute's confusion, asked x seen, its rows summing to exactly 1."""
+    """Return an attribute's confusion matrix, requested x seen; each row sums to exactly 1."""
     rows = []
     for name in names:
         row = confusion.get(name, {})
@@ -68,5 +68,5 @@ def _table(attribute: str, names: tuple[str, ...], confusion: Confusion) -> Rows
     return tuple(rows)
 
 
-def _always(size: int) -> Rows:
+def _identity(size: int) -> Rows:
     return tuple(tuple(float(row == column) for column in range(size)) for row in range(size))

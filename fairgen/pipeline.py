@@ -15,7 +15,8 @@ from fairgen.adapters import Adapter, fingerprint, load_adapter
 from fairgen.attributes import Attribute, Category
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
-from fairgen.indicator import Assignment, Indicator, TargetDistribution
+from fairgen.indicator import TargetDistribution, gates
+from fairgen.ledger import AssignmentMethod, assign
 
 Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
 
@@ -74,7 +75,6 @@ class FairGenPipeline:
         self.bank = AdapterBank(self._backbone.denoiser, projections, self._backbone.device)
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
-        self.indicator = Indicator()
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +123,7 @@ class FairGenPipeline:
         fairness: Fairness = None,
         *,
         seed: int = 0,
-        assignment: Assignment = "quota",
+        assignment: AssignmentMethod = "quota",
         batch_size: int = 16,
         **pipe_options: Any,
     ) -> FairGenOutput:
@@ -137,22 +137,22 @@ class FairGenPipeline:
             raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")
         seeds = list(range(seed, seed + num_images))
         if fairness == "off" or (fairness is None and not self.adapters):
-            gates = torch.zeros(num_images, len(self.bank.names))
+            gates_NK = torch.zeros(num_images, len(self.bank.names))
             records = [
                 ImageRecord(prompt=prompt, seed=s, categories={}, probability=1.0, adapters={})
                 for s in seeds
             ]
         else:
             target = self._target(fairness)
-            cells = self.indicator.assign(target, num_images, seed, assignment)
-            gates = self.indicator.gates(target, cells, self.bank.names)
+            cells = assign(target, num_images, seed, assignment)
+            gates_NK = gates(target, cells, self.bank.names)
             records = [
                 self._record(prompt, s, target, cell) for s, cell in zip(seeds, cells, strict=True)
             ]
         images: list[Image.Image] = []
         for start in range(0, num_images, batch_size):
             part = slice(start, start + batch_size)
-            images += self._paint(prompt, seeds[part], gates[part], pipe_options)
+            images += self._paint(prompt, seeds[part], gates_NK[part], pipe_options)
         return FairGenOutput(images, records)
 
     def _target(
@@ -168,7 +168,7 @@ class FairGenPipeline:
         self,
         prompt: str,
         seeds: Sequence[int],
-        gates: torch.Tensor,
+        gates_NK: torch.Tensor,
         pipe_options: Mapping[str, Any],
     ) -> list[Image.Image]:
         """Run the pipe on one batch; the unconditional half of its rows stays bare."""
@@ -176,7 +176,7 @@ class FairGenPipeline:
         self.bank.follow(device)
         scale = pipe_options.get("guidance_scale", self._default_guidance_scale)
         guided = self._backbone.classifier_free and scale > 1
-        rows = torch.cat([torch.zeros_like(gates), gates]) if guided else gates
+        rows = torch.cat([torch.zeros_like(gates_NK), gates_NK]) if guided else gates_NK
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         with self.bank.gated(rows.to(device)):
             return self.pipe(

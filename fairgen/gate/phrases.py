@@ -54,17 +54,17 @@ class Table(dict[Key, T]):
 
 
 def find(words: Sequence[str], table: Table[T]) -> list[tuple[int, int, T]]:
-    """Return start, end and meaning of a table's phrases in a text, the longest at each place."""
+    """Return start, end and meaning of a table's phrases in a text, the longest at each index."""
     keys = ["#" if word.isdecimal() else word for word in words]
-    found = []
-    at = 0
-    while at < len(keys):
-        sizes = range(min(table.longest, len(keys) - at), 0, -1)
-        size = next((size for size in sizes if tuple(keys[at : at + size]) in table), 0)
+    matches = []
+    start = 0
+    while start < len(keys):
+        sizes = range(min(table.longest, len(keys) - start), 0, -1)
+        size = next((size for size in sizes if tuple(keys[start : start + size]) in table), 0)
         if size:
-            found.append((at, at + size, table[tuple(keys[at : at + size])]))
-        at += size or 1
-    return found
+            matches.append((start, start + size, table[tuple(keys[start : start + size])]))
+        start += size or 1
+    return matches
 
 
 def forms(phrase: str) -> list[Key]:
@@ -82,8 +82,3 @@ def forms(phrase: str) -> list[Key]:
     if noun.endswith("child"):
         plurals.append(noun + "ren")
     return [(*words[:head], form, *words[head + 1 :]) for form in (noun, *plurals)]
-
-
-def word_list(text: str) -> tuple[str, ...]:
-    """Return the phrases of a text that parts them by commas, sorted."""
-    return tuple(sorted(" ".join(phrase.split()) for phrase in text.split(",")))

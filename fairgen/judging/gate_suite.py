@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
-from fairgen.gate.decision import decide
+from fairgen.gate import decide
 from fairgen.judging.metrics import proportion_interval
 from fairgen.judging.prompt_sets import (
     PROMPTS,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import yaml
 
-from pipelines.recipe.bundled import PROJECT_ROOT
+from pipelines.recipe.folders import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient

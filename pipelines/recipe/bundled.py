@@ -7,9 +7,7 @@ from typing import Any
 import yaml
 
 from fairgen.judging.prompt_sets import ConceptPrompts, load_prompt_set
-
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-RECIPES = Path(__file__).parents[1] / "recipes"
+from pipelines.recipe.folders import RECIPES
 
 
 def bundled_attributes() -> dict[str, Path]:

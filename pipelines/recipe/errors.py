@@ -22,7 +22,9 @@ def _describe_one(found: dict[str, Any], model: type[BaseModel]) -> str:
             return f"{path}: got nothing, allowed is a value; it has no default"
         case "value_error":
             message = str(found["ctx"]["error"])
-            return f"{path}.{message}" if path else message
+            if not path:
+                return message
+            return f"{path}: {message}" if message.startswith("got ") else f"{path}.{message}"
     allowed = found["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return f"{path}: got {found['input']!r}, allowed is {allowed}"
 

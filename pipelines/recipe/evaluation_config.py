@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from fairgen.attributes import Attribute
 from fairgen.discovery import DiscoveryConfig
+from fairgen.indicator import TargetDistribution
 from pipelines.recipe.errors import describe
-
-
-class Section(BaseModel):
-    """A part of a recipe: it never changes, and what it does not know is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from pipelines.recipe.sections import Concepts, Section
 
 
 class EvaluationSize(Section):
@@ -32,6 +29,18 @@ class EvaluationConfig(Section):
     seed: int = 0
     quick: EvaluationSize
     full: EvaluationSize
+
+    def check(self, attributes: Sequence[Attribute], concepts: Concepts) -> None:
+        """Raise ValueError for an unknown attribute or concept, or a target that is none."""
+        names = [attribute.name for attribute in attributes]
+        if unknown := sorted({name for joint in self.joints for name in joint} - set(names)):
+            raise ValueError(f"evaluation.joints: got {unknown}, allowed are {names}")
+        concepts.check("evaluation.quick.concepts", self.quick.concepts)
+        concepts.check("evaluation.full.concepts", self.full.concepts)
+        try:
+            TargetDistribution.from_request(self.target, attributes)
+        except ValueError as error:
+            raise ValueError(f"evaluation.target: {error}") from error
 
 
 class ComparisonSize(Section):
@@ -71,6 +80,17 @@ class ComparisonConfig(Section):
                     )
         return self
 
+    def check(self, evaluation: EvaluationConfig, concepts: Concepts) -> None:
+        """Raise ValueError for an unknown concept, or a condition on one that is not measured."""
+        concepts.check("comparison.sweep.concepts", self.sweep.concepts)
+        concepts.check("comparison.calibration.concepts", self.calibration.concepts)
+        measured = evaluation.full.concepts
+        if unknown := sorted(set(self.condition_concepts) - set(measured)):
+            raise ValueError(
+                f"comparison.condition_concepts: got {unknown}, "
+                f"allowed are those of evaluation.full.concepts: {sorted(measured)}"
+            )
+
 
 class AblationConfig(Section):
     """Which settings of one attribute's first round of discovery are changed, one at a time, and on
@@ -90,18 +110,21 @@ class AblationConfig(Section):
     hit_rate: float = Field(gt=0, le=1)
     rival_rows: float = Field(gt=0)
 
-    def check(self, attributes: Sequence[str]) -> None:
-        """Raise ValueError for an attribute that there is not, or a setting that discovery has
-        not.
-        """
-        for field in ("attribute", "learning"):
-            if (name := getattr(self, field)) not in attributes:
-                raise ValueError(f"ablation.{field}: got {name!r}, allowed are {list(attributes)}")
+    @model_validator(mode="after")
+    def _known_settings(self) -> "AblationConfig":
         for setting, values in self.settings.items():
             for value in values:
                 try:
                     DiscoveryConfig.model_validate({setting: value})
                 except ValidationError as error:
-                    raise ValueError(
-                        f"ablation.settings.{describe(error, DiscoveryConfig)}"
-                    ) from error
+                    raise ValueError(f"settings.{describe(error, DiscoveryConfig)}") from error
+        return self
+
+    def check(self, attributes: Sequence[Attribute], concepts: Concepts) -> None:
+        """Raise ValueError for an unknown attribute or concept."""
+        names = [attribute.name for attribute in attributes]
+        for field, name in (("attribute", self.attribute), ("learning", self.learning)):
+            if name not in names:
+                raise ValueError(f"ablation.{field}: got {name!r}, allowed are {names}")
+        concepts.check("ablation.sample.concepts", self.sample.concepts)
+        concepts.check("ablation.learning_sample.concepts", self.learning_sample.concepts)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.recipe.evaluation_config import Section
+from pipelines.recipe.sections import Section
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

@@ -4,28 +4,32 @@ thresholds, registry.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fairgen.attributes import Attribute, adapter_name
 from fairgen.discovery import DiscoveryConfig
-from fairgen.indicator import TargetDistribution
 from fairgen.judging.judges import Judge, JudgeConfig
-from pipelines.recipe.bundled import PROJECT_ROOT, RECIPES, expand_names
+from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.errors import describe
-from pipelines.recipe.evaluation_config import (
-    AblationConfig,
-    ComparisonConfig,
-    EvaluationConfig,
-    Section,
-)
+from pipelines.recipe.evaluation_config import AblationConfig, ComparisonConfig, EvaluationConfig
+from pipelines.recipe.extends import read_content
+from pipelines.recipe.folders import PROJECT_ROOT, RECIPES
 from pipelines.recipe.loading import LoadingConfig, load_pipeline
-from pipelines.recipe.yaml_file import read_yaml
+from pipelines.recipe.sections import (
+    Concepts,
+    DiscoveryChanges,
+    GenerationConfig,
+    JobsConfig,
+    Override,
+    RegistryConfig,
+    Section,
+    Threshold,
+)
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -40,89 +44,6 @@ _SCHEDULERS = {
 }
 
 
-class Concepts(Section):
-    """What prompts ask for: concepts that train the adapters, concepts kept from them, and things
-    that are no people.
-    """
-
-    train: tuple[str, ...] = Field(min_length=1)
-    held_out: tuple[str, ...] = ()
-    no_people: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _apart(self) -> "Concepts":
-        shared = sorted(set(self.train) & set(self.held_out))
-        if shared:
-            raise ValueError(
-                f"held_out: got {shared}, which train holds too; allowed are concepts outside it"
-            )
-        return self
-
-
-class JobsConfig(Section):
-    """What one training job takes from the cluster, and how it survives.
-
-    If a stage of the joint round holds one attribute only, its job may use `num_workers_alone`
-    workers; on a GPU one worker is enough. With `gradient_checkpointing` the denoiser's
-    activations are computed anew for the gradient: less memory, more time, the same weights.
-    """
-
-    num_workers: int = Field(default=1, ge=1)
-    num_workers_alone: int | None = Field(default=None, ge=1)
-    cpus_per_worker: float = Field(default=1, gt=0)
-    use_gpu: bool | Literal["auto"] = "auto"
-    gpus_per_worker: float = Field(default=1, gt=0)
-    max_failures: int = Field(default=2, ge=0)
-    checkpoint_every: int = Field(default=25, ge=1)
-    gradient_checkpointing: bool = False
-
-
-class GenerationConfig(Section):
-    """How pictures are sampled wherever a recipe paints.
-
-    The scheduler "own" is the one that the base model was saved with; `size_px` is a picture's
-    side, by default the base model's own.
-    """
-
-    steps: int = Field(ge=1)
-    guidance_scale: float = Field(ge=0)
-    scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
-    batch_size: int = Field(ge=1)
-    size_px: int = Field(default=0, ge=0)
-
-    def pipe_options(self) -> dict[str, Any]:
-        """Return the arguments that a diffusers pipeline takes."""
-        size = {"width": self.size_px, "height": self.size_px} if self.size_px else {}
-        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale} | size
-
-
-class Threshold(Section):
-    """What an attribute's adapters must reach to be promoted to champion."""
-
-    max_fd: float = Field(ge=0, le=1.5)
-    min_hit_rate: float = Field(ge=0, le=1)
-
-
-class RegistryConfig(Section):
-    """Under which names runs and adapters appear in MLflow."""
-
-    prefix: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    experiment: str = Field(min_length=1)
-
-
-class Override(BaseModel):
-    """One attribute's changes to `discovery`, and to `joint_round`."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    joint_round: dict[str, Any] = {}
-
-    @property
-    def alone(self) -> dict[str, Any]:
-        """The changes to `discovery`."""
-        return self.model_extra or {}
-
-
 class Recipe(Section):
     """Everything a run of the workflow depends on."""
 
@@ -134,7 +55,7 @@ class Recipe(Section):
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     discovery: DiscoveryConfig
     overrides: dict[str, Override] = Field(default_factory=dict)
-    joint_round: dict[str, Any] | None = None
+    joint_round: DiscoveryChanges | None = None
     joint_stages: tuple[tuple[str, ...], ...] = ()
     concepts: Concepts
     templates: tuple[str, ...] = Field(min_length=1)
@@ -147,75 +68,56 @@ class Recipe(Section):
     thresholds: dict[str, Threshold]
     registry: RegistryConfig
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "Recipe":
-        names = [attribute.name for attribute in self.attributes]
+    @field_validator("attributes")
+    @classmethod
+    def _distinct(cls, attributes: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
+        names = [attribute.name for attribute in attributes]
         if len(set(names)) != len(names):
-            raise ValueError(f"attributes: got {names}, allowed are distinct names")
+            raise ValueError(f"got {names}, allowed are distinct names")
+        return attributes
+
+    @field_validator("templates")
+    @classmethod
+    def _one_subject(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            if template.count("{subject}") != 1:
+                raise ValueError(f"got {template!r}, allowed are texts with one {{subject}}")
+        return templates
+
+    @model_validator(mode="after")
+    def _each_attribute_has_its_place(self) -> "Recipe":
+        names = [attribute.name for attribute in self.attributes]
         if unknown := sorted(set(self.overrides) - set(names)):
             raise ValueError(f"overrides: got {unknown}, allowed are {names}")
-        stages = [name for stage in self.joint_stages for name in stage]
-        if self.joint_stages and (sorted(stages) != sorted(names) or self.joint_round is None):
+        in_stages = [name for stage in self.joint_stages for name in stage]
+        if self.joint_stages and (sorted(in_stages) != sorted(names) or self.joint_round is None):
             raise ValueError(
-                f"joint_stages: got {stages}, allowed is each of {names} once, beside joint_round"
+                f"joint_stages: got {in_stages}, allowed is each of {names} once, "
+                "beside joint_round"
             )
-        changes = {"joint_round": self.joint_round or {}}
-        for name, own in self.overrides.items():
-            changes[f"overrides.{name}"] = own.alone
-            changes[f"overrides.{name}.joint_round"] = own.joint_round
-        for field, values in changes.items():
-            try:
-                DiscoveryConfig.model_validate(self.discovery.model_dump() | values)
-            except ValidationError as error:
-                raise ValueError(f"{field}.{describe(error, DiscoveryConfig)}") from error
+        if differing := sorted(set(self.thresholds) ^ set(names)):
+            raise ValueError(
+                f"thresholds: got {sorted(self.thresholds)}, allowed are exactly the attributes "
+                f"{names}; differing: {differing}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _categories_of_discovery_are_known(self) -> "Recipe":
         for attribute, joint_round in product(self.attributes, (False, True)):
             try:
                 self.discovery_of(attribute.name, joint_round).check_categories(attribute)
             except ValueError as error:
                 raise ValueError(f"overrides.{attribute.name}.{error}") from error
-        for template in self.templates:
-            if template.count("{subject}") != 1:
-                raise ValueError(
-                    f"templates: got {template!r}, allowed are texts with one {{subject}}"
-                )
-        if unknown := sorted(set(self.thresholds) ^ set(names)):
-            raise ValueError(
-                f"thresholds: got {sorted(self.thresholds)}, allowed are exactly the attributes "
-                f"{names}; differing: {unknown}"
-            )
-        if unknown := sorted(
-            {name for joint in self.evaluation.joints for name in joint} - set(names)
-        ):
-            raise ValueError(f"evaluation.joints: got {unknown}, allowed are {names}")
-        known = {*self.concepts.train, *self.concepts.held_out}
-        sizes = {
-            "evaluation.quick": self.evaluation.quick,
-            "evaluation.full": self.evaluation.full,
-        }
-        wanted = {f"{label}.concepts": size.concepts for label, size in sizes.items()}
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_measured_is_known(self) -> "Recipe":
+        self.evaluation.check(self.attributes, self.concepts)
         if self.comparison is not None:
-            wanted["comparison.sweep.concepts"] = self.comparison.sweep.concepts
-            wanted["comparison.calibration.concepts"] = self.comparison.calibration.concepts
-            allowed = self.evaluation.full.concepts
-            if unknown := sorted(set(self.comparison.condition_concepts) - set(allowed)):
-                raise ValueError(
-                    f"comparison.condition_concepts: got {unknown}, "
-                    f"allowed are those of evaluation.full.concepts: {sorted(allowed)}"
-                )
+            self.comparison.check(self.evaluation, self.concepts)
         if self.ablation is not None:
-            wanted["ablation.sample.concepts"] = self.ablation.sample.concepts
-            wanted["ablation.learning_sample.concepts"] = self.ablation.learning_sample.concepts
-            self.ablation.check(names)
-        for label, concepts in wanted.items():
-            if unknown := sorted(set(concepts) - known):
-                raise ValueError(
-                    f"{label}: got {unknown}, "
-                    f"allowed are those of concepts.train and concepts.held_out: {sorted(known)}"
-                )
-        try:
-            TargetDistribution.from_request(self.evaluation.target, self.attributes)
-        except ValueError as error:
-            raise ValueError(f"evaluation.target: {error}") from error
+            self.ablation.check(self.attributes, self.concepts)
         return self
 
     def attribute(self, name: str) -> Attribute:
@@ -249,10 +151,12 @@ class Recipe(Section):
     def discovery_of(self, attribute: str, joint_round: bool = False) -> DiscoveryConfig:
         """Return how an attribute's adapters are learnt: the recipe's way, with its overrides."""
         own = self.overrides.get(attribute, Override())
-        values = self.discovery.model_dump() | own.alone
-        return DiscoveryConfig.model_validate(
-            values | (self.joint_round or {}) | own.joint_round if joint_round else values
-        )
+        config = own.applied(self.discovery)
+        if not joint_round:
+            return config
+        if self.joint_round is not None:
+            config = self.joint_round.applied(config)
+        return own.joint_round.applied(config)
 
     @property
     def base_path(self) -> str:
@@ -348,14 +252,9 @@ def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
     if not path.is_file():
         shipped = sorted(str(found.relative_to(PROJECT_ROOT)) for found in _shipped())
         raise ValueError(f"recipe: got {str(path)!r}, which is no file; shipped are {shipped}")
-    content = read_yaml(path)
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f"{path}: got {type(content).__name__}, allowed is a mapping with the fields "
-            f"{list(Recipe.model_fields)}"
-        )
+    content = read_content(path)
     if base is not None:
-        content = {**content, "base": base}
+        content["base"] = base
     try:
         content = expand_names(content)
     except ValueError as error:

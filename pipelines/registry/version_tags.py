@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.sections import MEASURED_DIGITS
 
 if TYPE_CHECKING:
     from pipelines.evaluation.evaluation import Evaluation
@@ -15,11 +16,9 @@ def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluati
     """Return whether an attribute's measured FD and every category's hit rate reach the recipe's
     thresholds.
     """
-    threshold = recipe.thresholds[attribute.name]
-    fair = evaluation.fairness[attribute.name]["fairgen"].fd <= threshold.max_fd
-    return fair and all(
-        evaluation.hit_rate(attribute.name, category, "all") >= threshold.min_hit_rate
-        for category in attribute.names
+    return recipe.thresholds[attribute.name].met(
+        evaluation.fairness[attribute.name]["fairgen"].fd,
+        [evaluation.hit_rate(attribute.name, category, "all") for category in attribute.names],
     )
 
 
@@ -46,10 +45,16 @@ def measured_tags(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str
     attribute, category = adapter.metadata.attribute, adapter.metadata.category
     row = evaluation.hit_rates["all"][attribute][category]
     return {
-        "fd": f"{evaluation.fairness[attribute]['fairgen'].fd:.4f}",
-        "base_fd": f"{evaluation.fairness[attribute]['base'].fd:.4f}",
-        "hit_rate": f"{row[category]:.4f}",
-        "confusion": json.dumps({seen: round(share, 4) for seen, share in row.items()}),
-        "recognised": f"{evaluation.preservation['fairgen'].recognised:.4f}",
-        "same_seed_ssim": f"{evaluation.preservation['fairgen'].ssim:.4f}",
+        "fd": _written(evaluation.fairness[attribute]["fairgen"].fd),
+        "base_fd": _written(evaluation.fairness[attribute]["base"].fd),
+        "hit_rate": _written(row[category]),
+        "confusion": json.dumps(
+            {seen: round(share, MEASURED_DIGITS) for seen, share in row.items()}
+        ),
+        "recognised": _written(evaluation.preservation["fairgen"].recognised),
+        "same_seed_ssim": _written(evaluation.preservation["fairgen"].ssim),
     }
+
+
+def _written(figure: float) -> str:
+    return f"{figure:.{MEASURED_DIGITS}f}"

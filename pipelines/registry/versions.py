@@ -185,9 +185,7 @@ class Registry(RecipeRuns):
         threshold = self._recipe.thresholds[attribute]
         for found in chosen.values():
             fd, hit_rate = (found.tags.get(key, "unmeasured") for key in ("fd", "hit_rate"))
-            good = fd != "unmeasured" and (
-                float(fd) <= threshold.max_fd and float(hit_rate) >= threshold.min_hit_rate
-            )
+            good = fd != "unmeasured" and threshold.met(float(fd), [float(hit_rate)])
             if not (good or force):
                 raise ValueError(
                     f"{found.name} version {found.version}: got fd {fd} and hit rate "

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from fairgen.gate.decision import GateDecision
+from fairgen.gate import GateDecision
 from pipelines.recipe.recipe import GenerationConfig
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.schemas import ImageRequest, OutputFormat, Provenance

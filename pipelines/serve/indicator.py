@@ -6,8 +6,9 @@ from functools import lru_cache
 
 from fairgen.attributes import Attribute
 from fairgen.calibration import Confusion, calibrated
-from fairgen.gate.decision import GateDecision, decide
-from fairgen.indicator import Ledger, TargetDistribution
+from fairgen.gate import GateDecision, decide
+from fairgen.indicator import TargetDistribution
+from fairgen.ledger import Ledger
 from pipelines.serve.schemas import Fairness
 
 _MAX_PROMPTS = 4096

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fairgen.calibration import Confusion
-from fairgen.gate.decision import GateDecision
+from fairgen.gate import GateDecision
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _SEED_LIMIT = 2**63

@@ -1,14 +1,13 @@
 """What is asked of adapters that miss is turned so that what is seen is the target."""
 
-import random
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fairgen.calibration import calibrated
-from fairgen.indicator import Ledger, TargetDistribution, quota
+from fairgen.indicator import TargetDistribution
+from fairgen.ledger import Ledger, assign
 from tests.tiny import ATTRIBUTES
 
 GENDER = {"woman": {"woman": 0.8, "man": 0.2}, "man": {"woman": 0.0, "man": 1.0}}
@@ -88,15 +87,12 @@ def test_without_a_confusion_nothing_is_turned() -> None:
     assert calibrated(target, {"gender": GENDER}) is target
 
 
-def test_a_turned_target_has_quotas_and_a_ledger() -> None:
+def test_counts_of_requests_and_streams_follow_a_calibrated_target() -> None:
     target = TargetDistribution.from_request({"gender": "uniform", "skin": "uniform"}, ATTRIBUTES)
     found = calibrated(target, {"gender": GENDER, "skin": SKIN})
-    counts = quota(found, 40, random.Random(0))
-    assert sum(counts) == 40
-    given_out = Ledger().assign("prompt", found, 40)
-    for cell, share in enumerate(found.probabilities):
-        assert abs(counts[cell] - 40 * share) < 1
-        assert abs(given_out.count(cell) - 40 * share) < 1
+    for cells in (assign(found, 40, 0), Ledger().assign("prompt", found, 40)):
+        for cell, share in enumerate(found.probabilities):
+            assert abs(cells.count(cell) - 40 * share) < 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""What a request may say of fairness, foreseen or not: a distribution comes of it, or a reason."""
+"""Any fairness of a request becomes a distribution, or is refused with a reason."""
 
-import random
 from collections import Counter
 from typing import Any
 
@@ -9,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairgen.attributes import Attribute
-from fairgen.indicator import Ledger, TargetDistribution, quota
+from fairgen.indicator import TargetDistribution
+from fairgen.ledger import Ledger, assign
 from tests.fuzzing import CASES
 from tests.tiny import ATTRIBUTES
 
@@ -74,8 +74,8 @@ def test_any_shares_that_sum_to_one_are_met_within_one_picture(
     fairness: dict[str, Any], num_images: int
 ) -> None:
     target = TargetDistribution.from_request(fairness, ATTRIBUTES)
-    given_out = Counter(Ledger().assign("a chef", target, num_images))
-    for counts in (given_out, quota(target, num_images, random.Random(0))):
+    for cells in (Ledger().assign("a chef", target, num_images), assign(target, num_images, 0)):
+        counts = Counter(cells)
         for cell, share in enumerate(target.probabilities):
             assert abs(counts[cell] - num_images * share) < 1 + 1e-4
             assert share > 0 or not counts[cell]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fairgen.attributes import render
-from fairgen.gate.decision import GateDecision, decide
+from fairgen.gate import GateDecision, decide
 from fairgen.indicator import TargetDistribution
 from pipelines.recipe.recipe import Recipe
 

@@ -23,8 +23,9 @@ from fairgen.baselines.uce import Uce
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
 from fairgen.calibration import Confusion, calibrated
-from fairgen.indicator import Indicator, TargetDistribution
+from fairgen.indicator import TargetDistribution
 from fairgen.judging.scoring import PromptScore, fairness_of, hit_rates, score_pictures
+from fairgen.ledger import assign
 from pipelines.evaluation.report import png
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.ray_runtime.resumable import write, write_bytes
@@ -266,12 +267,11 @@ def draw_categories(
     """Return the categories that are asked of each picture, by attribute."""
     if drawn == "nothing":
         return [{} for _ in range(num_images)]
-    indicator = Indicator()
     if drawn == "call":
-        calls = indicator.assign(target, -(-num_images // _CALL), seed, "iid")
+        calls = assign(target, -(-num_images // _CALL), seed, "iid")
         cells = [calls[index // _CALL] for index in range(num_images)]
     else:
-        cells = indicator.assign(target, num_images, seed, drawn)
+        cells = assign(target, num_images, seed, drawn)
     return [dict(zip(target.attributes, target.cells[cell], strict=True)) for cell in cells]
 
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.recipe.sections import Threshold
 from tests.pipelines.conftest import SHIPPED
 
 EVALUATION = {
@@ -229,6 +230,24 @@ def test_the_hash_follows_what_training_depends_on_and_nothing_else(
         assert load_recipe(write_recipe()).recipe_hash != first
     finally:
         weights.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("fd", "hit_rate", "is_met"),
+    [
+        (0.1, 0.9, True),
+        (0.10004, 0.9, True),
+        (0.10006, 0.9, False),
+        (0.1, 0.89996, True),
+        (0.1, 0.89994, False),
+    ],
+)
+def test_a_stored_figure_meets_a_threshold_where_the_measured_one_does(
+    fd: float, hit_rate: float, is_met: bool
+) -> None:
+    threshold = Threshold(max_fd=0.1, min_hit_rate=0.9)
+    assert threshold.met(fd, [1.0, hit_rate]) == is_met
+    assert threshold.met(float(f"{fd:.4f}"), [float(f"{hit_rate:.4f}")]) == is_met
 
 
 def test_shipped_recipes_are_found_from_anywhere(

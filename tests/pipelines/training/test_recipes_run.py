@@ -13,6 +13,7 @@ from rich.console import Console
 from pipelines.evaluation.evaluate import EvaluationWorker
 from pipelines.evaluation.evaluation import summarise
 from pipelines.evaluation.report import write_report
+from pipelines.recipe.extends import read_content
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
 from pipelines.registry.trained import TrainedAttribute
@@ -45,7 +46,7 @@ def test_every_recipe_for_a_real_model_is_run() -> None:
 
 def cut_down(path: Path, folder: Path, judge: Path) -> Recipe:
     """Return a shipped recipe with another base and judge, a few updates and pictures."""
-    content = yaml.safe_load(path.read_text())
+    content = read_content(path)
     content["discovery"] |= {"num_updates": 2, "num_rows": 4, "num_steps": 3}
     content["joint_round"] |= {"num_updates": 2}
     content["generation"] |= {"steps": 2, "size_px": SIZE_PX, "batch_size": 4}

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from pipelines.recipe.extends import read_content
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry.tracking_server import tracking_server
 from pipelines.training.checkpoints import newest_whole
@@ -113,7 +114,7 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
 
 
 def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path: Path) -> None:
-    content = yaml.safe_load(Path("pipelines/recipes/portraits-quick.yaml").read_text())
+    content = read_content(Path("pipelines/recipes/portraits-quick.yaml"))
     path = tmp_path / "with-two-judges.yaml"
     path.write_text(yaml.safe_dump(content | {"second_judge": content["judge"]}))
     recipe = load_recipe(path)

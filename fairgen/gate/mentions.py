@@ -1,0 +1,139 @@
+"""Which words of a prompt name an attribute of its person."""
+
+import re
+from functools import cache
+from itertools import chain
+
+from fairgen.attributes import Attribute
+from fairgen.gate import phrases
+from fairgen.gate.lexicon import english, synonyms
+from fairgen.gate.phrases import Table
+from fairgen.gate.reading import Reading, Role, is_adjective, is_break, is_outside
+
+_NEGATION_WINDOW = 5  # words from a negation to what it denies
+_BEFORE_WINDOW = 8  # words from an adjective to the person behind it
+_AFTER_WINDOW = 8  # words from the person to an adjective behind them
+_SUBJECT_WINDOW = 6  # words from the person to the verb: "the doctor in the picture is"
+_SHARED_WINDOW = 4  # words after an adjective that another noun may share: "old and in a red coat"
+
+
+def named_categories(reading: Reading, attribute: Attribute) -> dict[str, bool]:
+    """Return the attribute's categories that are named of the person, and whether each is denied.
+
+    A word that names no single category counts as the category "".
+    """
+    denied: dict[str, bool] = {}
+    for start, end, meanings in phrases.find(reading.words, _meanings(attribute)):
+        if _is_about_the_person(reading, start, end):
+            number = next((float(w) for w in reading.words[start:end] if w.isdecimal()), 0.0)
+            _, category = min(meanings, key=lambda meaning: abs(meaning[0] - number))
+            denied[category] = denied.get(category, True) and _is_negated(reading, start)
+    return denied
+
+
+@cache
+def _meanings(attribute: Attribute) -> Table[list[tuple[float, str]]]:
+    """Return the categories that a phrase may mean; a number means the category nearest to it.
+
+    A word also means what its synonyms say. If the attribute knows one origin or kind of skin, each
+    of them speaks of it.
+    """
+    table: Table[list[tuple[float, str]]] = Table()
+    adjectives, origins = english().adjectives, english().origins
+    words_of = [(c.name, (c.word, *c.mentions)) for c in attribute.categories]
+    for category, words in [*words_of, ("", attribute.mentions)]:
+        for word in chain.from_iterable((w, *synonyms().get(w, ())) for w in words):
+            number = next((float(digits) for digits in re.findall(r"\d+", word)), 0.0)
+            for form in phrases.forms(word)[: 1 if word in adjectives else None]:
+                table.setdefault(form, []).append((number, category))
+    if not origins.isdisjoint({*attribute.mentions, *(c.word for c in attribute.categories)}):
+        for origin in origins:
+            table.setdefault(phrases.forms(origin)[0], [(0.0, "")])
+    if any(form[-1] == "skinned" for form in table):
+        table.setdefault(("skinned",), [(0.0, "")])
+    return table
+
+
+def _is_negated(reading: Reading, start: int) -> bool:
+    """Return whether a negation stands before a word, in the same clause."""
+    for word in reversed(reading.words[max(0, start - _NEGATION_WINDOW) : start]):
+        if word in ("but", "with") or is_break(word):
+            return False
+        if word in english().negations:
+            return True
+    return False
+
+
+def _is_about_the_person(reading: Reading, start: int, end: int) -> bool:
+    """Return whether a mention is of the person; some adjectives must stand beside it."""
+    if not {Role.ABSENT, Role.OTHER}.isdisjoint(reading.roles[start:end]):
+        return False
+    if reading.role(end) == Role.ANIMAL and reading.role(start) != Role.PERSON:
+        return False
+    last_word = next(w for w in reversed(reading.words[start:end]) if not w.isdecimal())
+    if last_word not in english().adjectives or reading.word(end) in english().looks:
+        return True
+    if reading.tails[end - 1] == "-":
+        return False
+    return _stands_before_the_person(reading, end) or _stands_after_the_person(reading, start, end)
+
+
+def _stands_before_the_person(reading: Reading, end: int) -> bool:
+    """Return whether only adjectives come between an adjective and the person."""
+    for index in range(end, end + _BEFORE_WINDOW):
+        word, role = reading.word(index), reading.role(index)
+        if role != Role.NONE or (word == "one" and index == end):
+            return role in (Role.PERSON, Role.NONE)
+        if word in (",", "and", "but"):
+            if index > end and not is_adjective(reading.word(index - 1)):
+                return False
+        elif word in english().grammar or is_break(word):
+            return False
+    return False
+
+
+def _stands_after_the_person(reading: Reading, start: int, end: int) -> bool:
+    """Return whether an adjective is said of the person: "is old", ", old," or "aged 70"."""
+    words = english()
+    word, following = reading.word(end - 1), reading.word(end)
+    if not is_outside(following):
+        return False
+    subject = start - 1
+    while subject > start - _AFTER_WINDOW and _may_come_between(reading, subject):
+        subject -= 1
+    between = reading.words[max(0, subject + 1) : start]
+    if not words.copulas.isdisjoint(between):
+        return _is_subject(reading, subject)
+    if reading.role(subject) == Role.PERSON:
+        if word in words.tones or (word in words.colours and "," not in between):
+            return False
+        return following != "and" or Role.THING not in reading.roles[end : end + _SHARED_WINDOW]
+    alone = (is_break(reading.word(subject)) or "," in between) and is_break(following)
+    return alone and word not in words.tones and word not in words.colours
+
+
+def _may_come_between(reading: Reading, index: int) -> bool:
+    """Return whether a word may stand between the person and an adjective said of them."""
+    words, word = english(), reading.word(index)
+    if reading.role(index) != Role.NONE or word in words.prepositions:
+        return False
+    return (
+        word in (",", "and", "or", "who", "that", "does")
+        or word in words.copulas
+        or word in words.adverbs
+        or word in words.negations
+        or is_adjective(word)
+    )
+
+
+def _is_subject(reading: Reading, index: int) -> bool:
+    """Return whether a verb after an index is of the person: "the doctor in the picture is"."""
+    if reading.word(index) in english().looks or reading.role(index) == Role.PERSON:
+        return True
+    for earlier in range(index, max(-1, index - _SUBJECT_WINDOW), -1):
+        word = reading.word(earlier)
+        if reading.role(earlier) == Role.PERSON:
+            return reading.word(earlier + 1) in english().prepositions
+        if is_break(word) or word in ("that", "which", "where", "whose"):
+            return False
+    return False

@@ -1,0 +1,293 @@
+"""Which people a prompt shows: rules that tell a person in the picture from a mere word for one.
+
+Each rule answers True or False, or None when it has nothing to say; the first answer counts.
+"""
+
+from collections.abc import Callable, Sequence
+
+from fairgen.gate import phrases
+from fairgen.gate.lexicon import Kind, english, kinds
+from fairgen.gate.reading import Reading, Role, Span, is_break, is_outside, is_participle
+
+Rule = Callable[[Reading, Span], bool | None]
+
+_PEOPLE = frozenset(
+    (Kind.PERSON, Kind.PEOPLE, Kind.GROUP, Kind.NOUN_TOO, Kind.PRONOUN, Kind.INDIVIDUAL, Kind.NAME)
+)
+_ROLES = {
+    Kind.THING: Role.THING,
+    Kind.ANIMAL: Role.ANIMAL,
+    Kind.FIGURINE: Role.FIGURINE,
+    Kind.BODY: Role.BODY,
+    Kind.PORTRAIT: Role.PORTRAIT,
+    Kind.OTHER: Role.OTHER,
+}
+_BODY_WINDOW = 3  # words after an owner: "a farmer's rough old hands"
+_COMPOUND_WINDOW = 3  # words before a person: "panda mad scientist"
+_GROUP_WINDOW = 5  # words after a group: "a group of small brown dogs"
+_CREDIT_WINDOW = 20  # words before an individual: "by Rembrandt, Vermeer and Titian"
+_SUBJECT_WINDOW = 3  # words after a portrait: "portrait photo of"
+
+
+def read_people(prompt: str) -> Reading:
+    """Return a prompt's reading with the people whom it shows: at most two of them, since two are
+    several.
+    """
+    reading = Reading(prompt)
+    spans = [Span(*match) for match in phrases.find(reading.words, kinds())]
+    for span in spans:
+        reading.mark(span, _ROLES.get(span.kind, Role.NONE))
+    for span in _side_by_side(reading, [span for span in spans if span.kind in _PEOPLE]):
+        if not _ends_a_phrase(reading, span):
+            continue
+        if _is_any(_ABSENCE, reading, span):
+            reading.mark(span, Role.ABSENT)
+            continue
+        reading.mark(span, Role.PERSON)
+        if not _is_any(_NOBODY_ELSE, reading, span):
+            reading.shown.append(span)
+        if len(reading.shown) > 1:
+            return reading
+    if not reading.shown:
+        reading.shown = [span for span in spans if _is_portrait_of_a_person(reading, span)][:1]
+    return reading
+
+
+def _is_any(rules: Sequence[tuple[str, Rule]], reading: Reading, span: Span) -> bool:
+    """Return the answer of the first rule that has one, and note the rule; otherwise False."""
+    for name, rule in rules:
+        answer = rule(reading, span)
+        if answer is not None:
+            reading.rules[span] = name
+            return answer
+    return False
+
+
+def _side_by_side(reading: Reading, spans: Sequence[Span]) -> list[Span]:
+    """Return spans with neighbours made one person: "woman doctor", "President Obama"."""
+    merged: list[Span] = []
+    for span in spans:
+        last = merged[-1] if merged else Span(-1, -1, Kind.OTHER)
+        span = _with_surname(reading, span)
+        if last.end != span.start or reading.tails[last.end - 1] == "'":
+            merged.append(span)
+        elif last.kind == Kind.INDIVIDUAL or (
+            last.kind == Kind.PERSON and _has_a_verb(reading, last)
+        ):
+            continue
+        else:
+            noun_too = (last.kind, span.kind) == (Kind.PERSON, Kind.NOUN_TOO)
+            merged[-1] = Span(last.start, span.end, Kind.PERSON if noun_too else span.kind)
+    return merged
+
+
+def _with_surname(reading: Reading, span: Span) -> Span:
+    """Return a name with the word after it: "Maria Sanchez", "King Olaf", but not "a king"."""
+    words = english()
+    end = span.end
+    if not reading.tails[end - 1] and _is_unknown(reading, end):
+        end += 1
+    is_an_office = (
+        reading.noun(span) in words.sovereigns
+        and reading.word(span.start - 1) not in words.determiners
+    )
+    if span.kind == Kind.NAME or (is_an_office and end > span.end):
+        return Span(span.start, end, Kind.INDIVIDUAL)
+    return span
+
+
+def _is_unknown(reading: Reading, index: int) -> bool:
+    word = reading.word(index)
+    return not (reading.role(index) != Role.NONE or (word,) in kinds() or is_outside(word))
+
+
+def _has_a_verb(reading: Reading, span: Span) -> bool:
+    """Return whether a verb in -s follows: "a baby sleeps", since no plural has an article."""
+    following = reading.word(span.end)
+    if not following.endswith("s") or following.endswith(("ss", "us", "is")):
+        return False
+    if reading.before_the_phrase(span.start)[0] in ("a", "an", "1", "one", "another"):
+        return True
+    has_an_object = reading.word(span.end + 1) in english().determiners
+    is_a_noun = (following,) in kinds()
+    return following[:-1] in english().verbs and (has_an_object or not is_a_noun)
+
+
+def _ends_a_phrase(reading: Reading, span: Span) -> bool:
+    if span.kind != Kind.NOUN_TOO or is_outside(reading.word(span.end)):
+        return True
+    return reading.role(span.end) == Role.NONE and _has_a_verb(reading, span)
+
+
+def _is_portrait_of_a_person(reading: Reading, span: Span) -> bool:
+    if span.kind != Kind.PORTRAIT or not {Role.ANIMAL, Role.OTHER}.isdisjoint(reading.roles):
+        return False
+    following = reading.words[span.end : span.end + _SUBJECT_WINDOW]
+    return reading.role(span.end) != Role.THING and "of" not in following
+
+
+# Is a word for a person only there to describe something else, or is the person elsewhere?
+
+
+def _is_part_of_a_compound(reading: Reading, span: Span) -> bool | None:
+    return reading.tails[span.end - 1] == "-" or None
+
+
+def _owns_a_thing(reading: Reading, span: Span) -> bool | None:
+    """Whoever owns a part of a body is in the picture with it."""
+    if reading.tails[span.end - 1] != "'":
+        return None
+    for index in range(span.end, span.end + _BODY_WINDOW):
+        if reading.role(index) in (Role.BODY, Role.PORTRAIT):
+            return None
+        if reading.word(index) in english().grammar or is_break(reading.word(index)):
+            return True
+    return True
+
+
+def _describes_a_noun(reading: Reading, span: Span) -> bool | None:
+    if reading.role(span.end) not in (Role.THING, Role.ANIMAL, Role.FIGURINE, Role.OTHER):
+        return None
+    is_a_surname = reading.noun(span) in english().honorifics
+    is_a_verb = is_participle(reading.word(span.end)) or _has_a_verb(reading, span)
+    return None if is_a_surname or is_a_verb else True
+
+
+def _is_an_animal_or_a_toy(reading: Reading, span: Span) -> bool | None:
+    """The phrase may begin with one: "cat astronaut", "panda mad scientist"."""
+    if reading.noun(span) in english().keepers:
+        return None
+    for index in range(span.start - 1, max(-1, span.start - 1 - _COMPOUND_WINDOW), -1):
+        role, tail = reading.role(index), reading.tails[index]
+        if role != Role.NONE or reading.limits_a_phrase(index) or tail:
+            return (role in (Role.ANIMAL, Role.FIGURINE) and tail != "'") or None
+    return None
+
+
+def _is_an_infinitive(reading: Reading, span: Span) -> bool | None:
+    return (reading.word(span.start - 1) == "to" and reading.noun(span) in english().verbs) or None
+
+
+def _is_a_group_of_others(reading: Reading, span: Span) -> bool | None:
+    if reading.word(span.end) != "of":
+        return None
+    of_animals = Role.ANIMAL in reading.roles[span.end : span.end + _GROUP_WINDOW]
+    if span.kind == Kind.GROUP or of_animals:
+        return reading.noun(span) not in english().keepers
+    return None
+
+
+def _belongs_to_an_animal(reading: Reading, span: Span) -> bool | None:
+    determiner, _ = reading.before_the_phrase(span.start)
+    may = span.kind == Kind.PRONOUN or determiner in ("its", "his", "her", "their")
+    if may and not reading.shown and Role.ANIMAL in reading.roles:
+        return reading.noun(span) not in english().keepers
+    return None
+
+
+def _is_credited(reading: Reading, span: Span) -> bool | None:
+    """An individual may have made the picture, or own what it shows."""
+    if span.kind != Kind.INDIVIDUAL:
+        return None
+    _, index = reading.before_the_phrase(span.start)
+    credited = "by" in reading.words[max(0, span.start - _CREDIT_WINDOW) : span.start]
+    return credited or (reading.word(index) == "of" and _is_owned(reading, index))
+
+
+def _comes_after_a_preposition(reading: Reading, span: Span) -> bool | None:
+    words = english()
+    _, index = reading.before_the_phrase(span.start)
+    match reading.word(index):
+        case "by":
+            return reading.noun(span) in words.makers
+        case "for":
+            before = reading.word(index - 1)
+            return reading.noun(span) in words.makers or not before.endswith("ing")
+        case "of":
+            beside = any(other.end == index for other in reading.shown)
+            return beside or _is_owned(reading, index)
+        case "than":
+            return True
+        case lead:
+            return (lead in words.likenesses and not reading.shown) or None
+
+
+def _is_owned(reading: Reading, of: int) -> bool:
+    """Return whether "of" follows what a person has or had: "hat of", "style of"."""
+    before = reading.word(of - 1)
+    if reading.role(of - 1) in (Role.THING, Role.FIGURINE):
+        return before not in english().depictions
+    return before in english().belongings
+
+
+_ABSENCE: tuple[tuple[str, Rule], ...] = (
+    ("part of a compound", _is_part_of_a_compound),
+    ("owner of a thing", _owns_a_thing),
+    ("description of a noun", _describes_a_noun),
+    ("animal or toy", _is_an_animal_or_a_toy),
+    ("infinitive", _is_an_infinitive),
+    ("group of others", _is_a_group_of_others),
+    ("an animal's person", _belongs_to_an_animal),
+    ("credited individual", _is_credited),
+    ("after a preposition", _comes_after_a_preposition),
+)
+
+
+# Is a word for a person about somebody who was found already, or about nobody?
+
+
+def _is_denied(reading: Reading, span: Span) -> bool | None:
+    _, index = reading.before_the_phrase(span.start)
+    return reading.word(index) in english().negations or None
+
+
+def _is_the_first(reading: Reading, span: Span) -> bool | None:
+    return False if span.kind == Kind.INDIVIDUAL or not reading.shown else None
+
+
+def _is_a_pronoun(reading: Reading, span: Span) -> bool | None:
+    return span.kind == Kind.PRONOUN or None
+
+
+def _is_a_likeness(reading: Reading, span: Span) -> bool | None:
+    _, index = reading.before_the_phrase(span.start)
+    return reading.word(index) in english().likenesses or None
+
+
+def _is_said_of_somebody(reading: Reading, span: Span) -> bool | None:
+    _, index = reading.before_the_phrase(span.start)
+    is_said = reading.word(index) in english().copulas and reading.word(index - 1) != "there"
+    return is_said or None
+
+
+def _is_in_apposition(reading: Reading, span: Span) -> bool | None:
+    determiner, index = reading.before_the_phrase(span.start)
+    if not is_break(reading.word(index)):
+        return None
+    definite = determiner in ("", "the", "this", "that")
+    if not definite and reading.shown[-1].end != index:
+        return None
+    return any(_may_be_one(reading, other, span) for other in reading.shown)
+
+
+def _may_be_one(reading: Reading, one: Span, other: Span) -> bool:
+    words = english()
+    nouns = {reading.noun(one), reading.noun(other)}
+    return len(nouns) == 1 or len(nouns & words.generic) == 1 or bool(nouns & words.neutral)
+
+
+def _is_repeated(reading: Reading, span: Span) -> bool | None:
+    determiner, _ = reading.before_the_phrase(span.start)
+    text = reading.text(span)
+    return determiner == "the" and any(reading.text(other) == text for other in reading.shown)
+
+
+_NOBODY_ELSE: tuple[tuple[str, Rule], ...] = (
+    ("denied", _is_denied),
+    ("the first person", _is_the_first),
+    ("pronoun", _is_a_pronoun),
+    ("likeness", _is_a_likeness),
+    ("said of somebody", _is_said_of_somebody),
+    ("in apposition", _is_in_apposition),
+    ("repeated", _is_repeated),
+)

@@ -1,0 +1,144 @@
+"""The parts of a recipe that say what is learnt, by which jobs, and how pictures are sampled."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from fairgen.discovery import DiscoveryConfig
+
+MEASURED_DIGITS = 4  # with which the registry keeps a measured figure
+
+
+class Section(BaseModel):
+    """A part of a recipe: it never changes, and what it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Concepts(Section):
+    """What prompts ask for: concepts that train the adapters, concepts kept from them, and things
+    that are no people.
+    """
+
+    train: tuple[str, ...] = Field(min_length=1)
+    held_out: tuple[str, ...] = ()
+    no_people: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Concepts":
+        shared = sorted(set(self.train) & set(self.held_out))
+        if shared:
+            raise ValueError(
+                f"held_out: got {shared}, which train holds too; allowed are concepts outside it"
+            )
+        return self
+
+    def check(self, field: str, concepts: Collection[str]) -> None:
+        """Raise ValueError for a concept that is neither trained on nor held out."""
+        known = {*self.train, *self.held_out}
+        if unknown := sorted(set(concepts) - known):
+            raise ValueError(
+                f"{field}: got {unknown}, "
+                f"allowed are those of concepts.train and concepts.held_out: {sorted(known)}"
+            )
+
+
+class DiscoveryChanges(DiscoveryConfig):
+    """Some settings of discovery: those that a recipe sets, and no others.
+
+    The fields and their bounds are those of `DiscoveryConfig`; a default counts for nothing here.
+    """
+
+    @model_serializer(mode="wrap")
+    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {
+            name: value for name, value in handler(self).items() if name in self.model_fields_set
+        }
+
+    def applied(self, config: DiscoveryConfig) -> DiscoveryConfig:
+        """Return a complete configuration with these settings in place of its own."""
+        changes = {
+            name: getattr(self, name)
+            for name in self.model_fields_set
+            if name in DiscoveryConfig.model_fields
+        }
+        return config.model_copy(update=changes)
+
+
+class Override(DiscoveryChanges):
+    """One attribute's changes to `discovery`, and to `joint_round`."""
+
+    joint_round: DiscoveryChanges = DiscoveryChanges()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_a_joint_round(cls, content: Any) -> Any:
+        return {"joint_round": {}, **content} if isinstance(content, Mapping) else content
+
+
+class JobsConfig(Section):
+    """What one training job takes from the cluster, and how it survives.
+
+    If a stage of the joint round holds one attribute only, its job may use `num_workers_alone`
+    workers; on a GPU one worker is enough. With `gradient_checkpointing` the denoiser's
+    activations are computed anew for the gradient: less memory, more time, the same weights.
+    """
+
+    num_workers: int = Field(default=1, ge=1)
+    num_workers_alone: int | None = Field(default=None, ge=1)
+    cpus_per_worker: float = Field(default=1, gt=0)
+    use_gpu: bool | Literal["auto"] = "auto"
+    gpus_per_worker: float = Field(default=1, gt=0)
+    max_failures: int = Field(default=2, ge=0)
+    checkpoint_every: int = Field(default=25, ge=1)
+    gradient_checkpointing: bool = False
+
+
+class GenerationConfig(Section):
+    """How pictures are sampled wherever a recipe paints.
+
+    The scheduler "own" is the one that the base model was saved with; `size_px` is a picture's
+    side, by default the base model's own.
+    """
+
+    steps: int = Field(ge=1)
+    guidance_scale: float = Field(ge=0)
+    scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
+    batch_size: int = Field(ge=1)
+    size_px: int = Field(default=0, ge=0)
+
+    def pipe_options(self) -> dict[str, Any]:
+        """Return the arguments that a diffusers pipeline takes."""
+        size = {"width": self.size_px, "height": self.size_px} if self.size_px else {}
+        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale} | size
+
+
+class Threshold(Section):
+    """What an attribute's adapters must reach to be promoted to champion."""
+
+    max_fd: float = Field(ge=0, le=1.5)
+    min_hit_rate: float = Field(ge=0, le=1)
+
+    def met(self, fd: float, hit_rates: Collection[float]) -> bool:
+        """Return whether an FD and every category's hit rate are good enough.
+
+        Figures count as the registry keeps them, so that a stored one decides like a measured one.
+        """
+        return round(fd, MEASURED_DIGITS) <= self.max_fd and all(
+            round(rate, MEASURED_DIGITS) >= self.min_hit_rate for rate in hit_rates
+        )
+
+
+class RegistryConfig(Section):
+    """Under which names runs and adapters appear in MLflow."""
+
+    prefix: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    experiment: str = Field(min_length=1)
