@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fairgen.attributes import render
-from fairgen.judging.scoring import score_pictures
+from fairgen.judging import EmbeddedImages, score_pictures
 from pipelines.benchmarks.client import PATH, Answer, ask_all
 from pipelines.evaluation.evaluation import Evaluation, summarise
 from pipelines.evaluation.report import png, write_report
@@ -61,21 +61,23 @@ def audit(
     found: dict[tuple[str, str], list[Answer]] = {}
     for (system, concept, _), answer in zip(jobs, answers, strict=True):
         found.setdefault((system, concept), []).append(answer)
-    scores = [
-        score_pictures(
-            system,
-            concept,
-            render(recipe.templates[0], concept),
-            [answer.image for answer in found[system, concept]],
-            [_categories(answer) for answer in found[system, concept]],
-            [answer.image for answer in found["base", concept]],
-            recipe.attributes,
-            judge,
-            second,
-        )
-        for system in wanted
-        for concept in size.concepts
-    ]
+    scores = []
+    references: dict[str, EmbeddedImages] = {}
+    for system in wanted:  # the base model first
+        for concept in size.concepts:
+            score, embedded = score_pictures(
+                [answer.image for answer in found[system, concept]],
+                [_categories(answer) for answer in found[system, concept]],
+                system=system,
+                concept=concept,
+                prompt=render(recipe.templates[0], concept),
+                attributes=recipe.attributes,
+                judge=judge,
+                second_judge=second,
+                reference=references.get(concept),
+            )
+            references.setdefault(concept, embedded)
+            scores.append(score)
     unchanged = {
         concept: all(
             _same(one.image, other.image)

@@ -184,7 +184,7 @@ def gate(
     """Measure the prompt gate on the labelled prompts and prompt sets that ship."""
     from rich.console import Console
 
-    from fairgen.judging.gate_suite import gate_report
+    from fairgen.judging import gate_report
     from pipelines.evaluation.report import gate_table
 
     loaded = load(recipe)

@@ -5,13 +5,11 @@ report with pictures.
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
 from ray.util import ActorPool
 
 from fairgen.attributes import render
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.judges import Judge
-from fairgen.judging.scoring import PromptScore, score_pictures
+from fairgen.judging import EmbeddedImages, Judge, PromptScore, score_pictures
 from fairgen.pipeline import FairGenPipeline
 from pipelines.evaluation.evaluation import Evaluation, summarise
 from pipelines.evaluation.report import png, write_report
@@ -43,7 +41,7 @@ class EvaluationWorker:
         """
         prompt = render(self.recipe.templates[0], concept)
         scores, shown = [], {}
-        reference: list[Image.Image] = []
+        reference: EmbeddedImages | None = None
         for system in SYSTEMS:
             output = self.pipeline(
                 prompt,
@@ -54,20 +52,19 @@ class EvaluationWorker:
                 batch_size=self.recipe.generation.batch_size,
                 **self.recipe.generation.pipe_options(),
             )
-            reference = reference or output.images
-            scores.append(
-                score_pictures(
-                    system,
-                    concept,
-                    prompt,
-                    output.images,
-                    [record.categories for record in output.records],
-                    reference,
-                    self.recipe.attributes,
-                    self.judge,
-                    self.second,
-                )
+            score, embedded = score_pictures(
+                output.images,
+                [record.categories for record in output.records],
+                system=system,
+                concept=concept,
+                prompt=prompt,
+                attributes=self.recipe.attributes,
+                judge=self.judge,
+                second_judge=self.second,
+                reference=reference,
             )
+            reference = reference or embedded
+            scores.append(score)
             shown[system] = [png(image) for image in output.images[:_SHOWN]]
         return scores, shown
 

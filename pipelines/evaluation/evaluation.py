@@ -9,9 +9,19 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.agreement import Agreement, agreement
-from fairgen.judging.metrics import bootstrap_interval, class_shares, drift_floor
-from fairgen.judging.scoring import Fairness, PromptScore, diversity, drift, fairness_of, hit_rates
+from fairgen.judging import (
+    Agreement,
+    Fairness,
+    PromptScore,
+    agreement,
+    bootstrap_interval,
+    class_shares,
+    diversity,
+    drift,
+    drift_floor,
+    fairness_of,
+    hit_rates,
+)
 from pipelines.recipe.recipe import Recipe
 
 

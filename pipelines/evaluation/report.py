@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
-from fairgen.judging.gate_suite import SuiteCount
+from fairgen.judging import SuiteCount
 from pipelines.evaluation.evaluation import Evaluation
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fairgen.judging.prompt_sets import ConceptPrompts, load_prompt_set
+from fairgen.judging import ConceptPrompts, load_prompt_set
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RECIPES = Path(__file__).parents[1] / "recipes"

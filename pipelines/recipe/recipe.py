@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fairgen.attributes import Attribute, adapter_name
 from fairgen.discovery import DiscoveryConfig
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.judges import Judge, JudgeConfig
+from fairgen.judging import Judge, JudgeConfig
 from pipelines.recipe.bundled import PROJECT_ROOT, RECIPES, expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import (

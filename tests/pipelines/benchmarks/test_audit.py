@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fairgen.judging.scoring import fairness_of
+from fairgen.judging import fairness_of
 from pipelines.benchmarks.audit import audit
 from pipelines.cli.app import app
 from pipelines.evaluation.evaluate import EvaluationWorker

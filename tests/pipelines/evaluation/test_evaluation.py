@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from fairgen.judging.scoring import JudgedLabels, PromptScore
+from fairgen.judging import JudgedLabels, PromptScore
 from pipelines.evaluation.evaluation import Evaluation, summarise
 from pipelines.evaluation.report import evaluation_table, hit_rate_table, judges_table, write_report
 from pipelines.recipe.recipe import Recipe, load_recipe
