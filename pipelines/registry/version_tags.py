@@ -8,7 +8,7 @@ from fairgen.attributes import Attribute
 from pipelines.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.evaluation import Evaluation
+    from pipelines.evaluation import Evaluation
 
 
 def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluation") -> bool:

@@ -19,7 +19,7 @@ from fairgen.judging import (
     hit_rates,
     kernel_distance,
 )
-from pipelines.evaluation.evaluation import Evaluation, evaluation_targets, summarise
+from pipelines.evaluation import Evaluation, evaluation_targets, summarise
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition, eval_conditions
 from pipelines.experiments.comparison.systems import (
     BASE,

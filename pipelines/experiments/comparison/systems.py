@@ -25,7 +25,7 @@ from fairgen.baselines.words import Words
 from fairgen.calibration import Confusion, calibrated
 from fairgen.indicator import Indicator, TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore, fairness_of, hit_rates, score_pictures
-from pipelines.evaluation.report import png
+from pipelines.evaluation import png
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.ray_runtime.resumable import write, write_bytes
 from pipelines.recipe.recipe import Recipe
