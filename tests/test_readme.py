@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fairgen.attributes import Attribute
-from fairgen.judging.gate_suite import gate_report
+from fairgen.judging import gate_report
 from pipelines.benchmarks.capacity import INDICATOR_REQUESTS_PER_S, scaling_table
 from pipelines.benchmarks.memory import memory_page
 from pipelines.benchmarks.speed import memory_measured, read_speed

@@ -12,7 +12,7 @@ from torch import Tensor
 from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.guidance import GuidedRows
-from fairgen.judging.judges import Judge
+from fairgen.judging import Judge
 
 Weights = dict[str, Tensor]
 Predict = Callable[[Tensor, Tensor], Tensor]

@@ -139,7 +139,7 @@ class _Rounds:
             images = system.paint(
                 Ask(template, concept, list(seeds), [{}] * NUM_PICTURES), lesson.sampling
             )
-            seen = lesson.judge.perceive(images)
+            seen = lesson.judge.read(images).probabilities
             found[concept] = {
                 (attribute.name, name): 1 / len(attribute.names) - share
                 for attribute in lesson.attributes

@@ -1,4 +1,6 @@
-"""The FairFace-shaped judge: any image classifier whose logits hold several heads side by side."""
+"""The FairFace-shaped classifier: any image classifier whose logits hold several heads side by
+side.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fairgen.attributes import Attribute
-from fairgen.judging.judges import Classes, Judge
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.image_processing_utils import BaseImageProcessor
+
+Classes = dict[str, dict[str, tuple[str, ...]]]
 
 # The 18 outputs of FairFace's seven-race network, as its predict.py reads them (arXiv 1908.04913).
 LABELS = (
@@ -29,9 +32,9 @@ _DEPTHS = (3, 4, 6, 3)
 _WIDTHS = (64, 128, 256, 512)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SIZE_PX = 224
-_BATCH = 64
 _SUFFIXES = (".pt", ".pth", ".safetensors")
-# What torch and safetensors raise for files that are cut short, are no tensors, or do not fit.
+# The exceptions of torch and safetensors for files that are cut short, hold no tensors, or do not
+# fit.
 _NO_STATE_DICT = (
     UnpicklingError,
     SafetensorError,
@@ -43,9 +46,8 @@ _NO_STATE_DICT = (
 )
 
 
-class FairFaceJudge:
-    """Names categories with a classifier's labels; `clip` names concepts, which no such classifier
-    knows, and gives features and alignment.
+class FairFaceClassifier:
+    """Names the categories of attributes by a classifier's labels.
 
     A category is one or more labels. Its probability is the softmax over all logits that the
     attribute's categories mention, summed over its own: FairFace too reads each head by a softmax
@@ -54,43 +56,41 @@ class FairFaceJudge:
     """
 
     def __init__(
-        self, path: Path, classes: Classes, attributes: Sequence[Attribute], clip: Judge
+        self,
+        path: Path,
+        classes: Classes,
+        attributes: Sequence[Attribute],
+        device: str = "cpu",
+        batch_size: int = 64,
     ) -> None:
+        """`classes` holds attribute -> category -> labels; `batch_size` pictures pass the network
+        at once.
+        """
         self.model, self._processor = load_classifier(path)
+        self.model.to(device)
         config = self.model.config
         labels = [config.id2label[index] for index in range(config.num_labels)]
-        self._columns = columns_of(classes, attributes, labels)
-        self._clip = clip
-        self.heads: dict[str, tuple[str, ...]] = {
-            **{attribute.name: attribute.names for attribute in attributes},
-            "concept": clip.heads["concept"],
-        }
+        self._columns = label_columns(classes, attributes, labels)
+        self._batch_size = batch_size
+        self.heads = {attribute.name: attribute.names for attribute in attributes}
 
     @torch.inference_mode()
-    def perceive(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
-        """Return probabilities N x categories per attribute, and CLIP's N x concepts."""
-        batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-        logits = torch.cat([self._logits(batch) for batch in batches])
-        seen = {
+    def classify(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+        """Return probabilities, N x categories, by attribute."""
+        starts = range(0, len(images), self._batch_size)
+        logits = torch.cat([self._logits(images[s : s + self._batch_size]) for s in starts])
+        return {
             name: torch.stack([logits[:, own].logsumexp(1) for own in columns], dim=1).softmax(1)
             for name, columns in self._columns.items()
         }
-        return seen | {"concept": self._clip.perceive(images)["concept"]}
-
-    def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return CLIP's image features at unit length, N x D."""
-        return self._clip.features(images)
-
-    def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor:
-        """Return CLIP-T, the cosine of each picture with the prompt, shape N."""
-        return self._clip.alignment(images, prompt)
 
     def _logits(self, images: Sequence[Image.Image]) -> Tensor:
         coloured = [image.convert("RGB") for image in images]
-        return self.model(**self._processor(images=coloured, return_tensors="pt")).logits
+        inputs = self._processor(images=coloured, return_tensors="pt").to(self.model.device)
+        return self.model(**inputs).logits.cpu()
 
 
-def columns_of(
+def label_columns(
     classes: Classes, attributes: Sequence[Attribute], labels: Sequence[str]
 ) -> dict[str, list[list[int]]]:
     """Return the indices of each category's labels, attribute by attribute, in categories' order.
@@ -106,26 +106,26 @@ def columns_of(
     known = [label for label in labels if labels.count(label) == 1]
     columns = {}
     for attribute in attributes:
-        field, given = f"judge.classes.{attribute.name}", classes[attribute.name]
-        if sorted(given) != sorted(attribute.names) or not all(given.values()):
+        field, labels_of = f"judge.classes.{attribute.name}", classes[attribute.name]
+        if sorted(labels_of) != sorted(attribute.names) or not all(labels_of.values()):
             raise ValueError(
-                f"{field}: got {given}, allowed is one label or more for exactly each of "
+                f"{field}: got {labels_of}, allowed is one label or more for exactly each of "
                 f"{list(attribute.names)}"
             )
-        used = [label for category in attribute.names for label in given[category]]
+        used = [label for category in attribute.names for label in labels_of[category]]
         if unknown := [label for label in used if label not in known]:
             raise ValueError(f"{field}: got {unknown}, allowed are {known}")
         if twice := sorted({label for label in used if used.count(label) > 1}):
             raise ValueError(f"{field}: got {twice} more than once, allowed is each label once")
         columns[attribute.name] = [
-            [labels.index(label) for label in given[category]] for category in attribute.names
+            [labels.index(label) for label in labels_of[category]] for category in attribute.names
         ]
     return columns
 
 
 def load_classifier(path: Path) -> tuple["PreTrainedModel", "BaseImageProcessor"]:
-    """Return a classifier and what prepares its pictures: a folder of transformers', or a file with
-    the weights of FairFace's ResNet-34.
+    """Return a classifier and the processor that prepares its pictures, from a folder of
+    transformers' or a file with the weights of FairFace's ResNet-34.
 
     A folder without a preprocessor config gets FairFace's: 224 x 224 pixels, ImageNet's mean and
     deviation. Raises ValueError for any other path, and for a folder that lacks weights.

@@ -1,9 +1,10 @@
-"""What one prompt's pictures show: asked and seen categories, and what the same seeds looked like
-before.
+"""What one prompt's pictures show: asked and seen categories, and the distance from the base
+model's pictures of the same seeds.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.judges import Judge
+from fairgen.judging.judge import Judge, Perception
 from fairgen.judging.metrics import (
     class_shares,
     confusion,
@@ -28,7 +29,15 @@ from fairgen.judging.metrics import (
     similarity,
 )
 
-_FEWEST_ALIKE = 3
+_MIN_GROUP = 3
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Pictures of one prompt, and the judge's image features of them, N x D."""
+
+    images: Sequence[Image.Image]
+    features: Tensor
 
 
 class JudgedLabels(BaseModel):
@@ -77,61 +86,66 @@ class PromptScore(BaseModel):
 
 
 def score_pictures(
+    images: Sequence[Image.Image],
+    categories: Sequence[Mapping[str, str]],
+    *,
     system: str,
     concept: str,
     prompt: str,
-    images: Sequence[Image.Image],
-    categories: Sequence[Mapping[str, str]],
-    reference: Sequence[Image.Image],
     attributes: Sequence[Attribute],
     judge: Judge,
-    second: Judge | None = None,
-) -> PromptScore:
-    """Judge one prompt's pictures: `categories` is what was asked of each, by attribute.
+    second_judge: Judge | None = None,
+    reference: EmbeddedImages | None = None,
+) -> tuple[PromptScore, EmbeddedImages]:
+    """Return the score of one prompt's pictures, and their features, which the judge reads once.
 
-    `reference` are the base model's pictures of the same seeds. A second judge names the attributes
-    that are asked; all else is the first one's.
+    `categories` holds the category asked of each picture, by attribute. `reference` are the base
+    model's pictures of the same seeds; None where these are they. A second judge names the
+    attributes that are asked; all else is the first one's.
     """
-    perceived = judge.perceive(images)
-    concept_index = judge.heads["concept"].index(concept)
-    classes = {name: values for name, values in judge.heads.items() if name != "concept"}
-    of_attributes = {attribute.name: attribute.names for attribute in attributes}
-    classes |= of_attributes
-    first = _seen(judge, perceived, classes)
-    asked = {
-        head: [names.index(wanted[head]) for wanted in categories if head in wanted]
-        for head, names in classes.items()
-    }
-    features = judge.features(images)
-    pixels, before = _unit(images), _unit(reference)
-    return PromptScore(
+    perception = judge.read(images)
+    embedded = EmbeddedImages(images, perception.features)
+    reference = reference or embedded
+    asked_classes = {attribute.name: attribute.names for attribute in attributes}
+    classes = {head: names for head, names in judge.heads.items() if head != "concept"}
+    classes |= asked_classes
+    labels = _labels(judge, perception, classes)
+    seen_concepts = perception.probabilities["concept"].argmax(1)
+    pixels, reference_pixels = _unit(images), _unit(reference.images)
+    score = PromptScore(
         system=system,
         concept=concept,
         num_images=len(images),
-        asked=asked,
-        seen=first.seen,
-        soft=first.soft,
-        recognised=(perceived["concept"].argmax(1) == concept_index).tolist(),
-        clip_t=judge.alignment(images, prompt).tolist(),
-        ssim=similarity(pixels, before).tolist(),
-        psnr=psnr(pixels, before).tolist(),
-        clip_i=cosines(features, judge.features(reference)).tolist(),
-        spread=_spread(features, [(a.names, first.seen[a.name]) for a in attributes]),
-        second=_seen(second, second.perceive(images), of_attributes) if second else None,
+        asked={
+            head: [names.index(asked[head]) for asked in categories if head in asked]
+            for head, names in classes.items()
+        },
+        seen=labels.seen,
+        soft=labels.soft,
+        recognised=(seen_concepts == judge.heads["concept"].index(concept)).tolist(),
+        clip_t=(perception.features @ judge.text_feature(prompt)).tolist(),
+        ssim=similarity(pixels, reference_pixels).tolist(),
+        psnr=psnr(pixels, reference_pixels).tolist(),
+        clip_i=cosines(perception.features, reference.features).tolist(),
+        spread=_spread(perception.features, [(a.names, labels.seen[a.name]) for a in attributes]),
+        second=_labels(second_judge, second_judge.read(images), asked_classes)
+        if second_judge
+        else None,
     )
+    return score, embedded
 
 
-def _seen(
-    judge: Judge, perceived: Mapping[str, Tensor], classes: Mapping[str, Sequence[str]]
+def _labels(
+    judge: Judge, perception: Perception, classes: Mapping[str, Sequence[str]]
 ) -> JudgedLabels:
-    """Return what a judge names, its classes in the order of `classes`."""
+    """Return the categories that a judge names, its classes in the order of `classes`."""
     probabilities = {
-        head: perceived[head][:, [judge.heads[head].index(name) for name in names]]
+        head: perception.probabilities[head][:, [judge.heads[head].index(name) for name in names]]
         for head, names in classes.items()
     }
     return JudgedLabels(
-        seen={head: found.argmax(1).tolist() for head, found in probabilities.items()},
-        soft={head: found.mean(0).tolist() for head, found in probabilities.items()},
+        seen={head: table.argmax(1).tolist() for head, table in probabilities.items()},
+        soft={head: table.mean(0).tolist() for head, table in probabilities.items()},
     )
 
 
@@ -149,7 +163,7 @@ def _spread(
     return {
         key: mean_pairwise_distance(features[members])
         for key, members in groups.items()
-        if len(members) >= _FEWEST_ALIKE
+        if len(members) >= _MIN_GROUP
     }
 
 
@@ -197,8 +211,8 @@ def fairness_of(
     soft_fd = None
     if len(target.attributes) == 1:
         (name,) = target.attributes
-        wanted = target.marginal(name)
-        in_order = [wanted[category] for category in attributes[name].names]
+        shares_asked = target.marginal(name)
+        in_order = [shares_asked[category] for category in attributes[name].names]
         soft_fd = fairness_discrepancy(in_order, score.soft[name])
     return Fairness(
         fd=fairness_discrepancy(target.probabilities, shares),

@@ -147,20 +147,23 @@ def save_towers(clip: CLIPModel, folder: Path) -> None:
 class PortraitClip:
     """Scores how well pictures match captions, and gives features, by the tiny CLIP."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Take the text tower from the base model's `text_encoder`, the rest from its `clip`."""
         full = torch.float32
-        self._images = CLIPVisionModelWithProjection.from_pretrained(
-            model / "clip", dtype=full
-        ).eval()
-        self._text = CLIPTextModel.from_pretrained(model / "text_encoder", dtype=full).eval()
-        self._projection = load_file(model / "clip" / _TEXT_PROJECTION)["weight"].float()
-        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(model / "tokenizer")
+        self.image_tower = (
+            CLIPVisionModelWithProjection.from_pretrained(folder / "clip", dtype=full)
+            .eval()
+            .to(device)
+        )
+        self._text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=full).eval()
+        self._projection = load_file(folder / "clip" / _TEXT_PROJECTION)["weight"].float()
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
 
     @torch.inference_mode()
     def image_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return unit image features, N x 128."""
-        return functional.normalize(self._images(pixel_values=pixels(images)).image_embeds, dim=-1)
+        batch = pixels(images).to(self.image_tower.device)
+        return functional.normalize(self.image_tower(pixel_values=batch).image_embeds, dim=-1).cpu()
 
     @torch.inference_mode()
     def text_features(self, captions: list[str]) -> Tensor:

@@ -1,5 +1,5 @@
-"""The portrait judge: a small CNN that names who is in a drawn picture. It measures; it never
-trains an adapter.
+"""The classifier of the drawn world: a small CNN that names who is in a picture. It measures; it
+never trains an adapter.
 """
 
 import random
@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairgen.portraits.clip import PortraitClip
 from fairgen.portraits.drawing import draw
 from fairgen.portraits.training import Trainer, pixels
 from fairgen.portraits.world import ATTRIBUTES, CONCEPTS, THINGS, Portrait, uniform_portrait
@@ -47,34 +46,22 @@ class PortraitNetwork(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
-class PortraitJudge:
-    """Names the perceived category of each attribute, and the concept, in pictures of the drawn
-    world.
-    """
+class PortraitClassifier:
+    """Names the category of each attribute, and the concept, in pictures of the drawn world."""
 
     heads = HEADS
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
         self.network = PortraitNetwork()
         self.network.load_state_dict(load_file(folder / "judge.safetensors"))
-        self.network.float().eval()
-        self.clip = PortraitClip(folder)
+        self.network.float().eval().to(device)
+        self._device = device
 
     @torch.inference_mode()
-    def perceive(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
-        """Return class probabilities per head: attribute name or "concept" -> N x classes, in the
-        order of HEADS.
-        """
-        batches = [self.network(pixels(images[i : i + 64])) for i in range(0, len(images), 64)]
-        return {name: torch.cat([batch[name] for batch in batches]).softmax(-1) for name in HEADS}
-
-    def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return the tiny CLIP's image features at unit length, N x 128."""
-        return self.clip.image_features(images)
-
-    def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor:
-        """Return the tiny CLIP's cosine of each picture with the prompt, shape N."""
-        return self.features(images) @ self.clip.text_features([prompt])[0]
+    def classify(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+        """Return class probabilities, N x classes, by attribute name and "concept"."""
+        logits = self.network(pixels(images).to(self._device))
+        return {name: logits[name].softmax(-1).cpu() for name in HEADS}
 
 
 def disturb(images: Tensor, rng: random.Random) -> Tensor:

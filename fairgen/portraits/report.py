@@ -17,7 +17,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image, ImageDraw, ImageFont
 
-from fairgen.portraits.judge import HEADS, PortraitJudge, draw_labelled
+from fairgen.portraits.judge import HEADS, PortraitClassifier, draw_labelled
 from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, SKINS
 
 MODEL = Path(__file__).parent / "model"
@@ -39,13 +39,13 @@ class Sampling:
 
 
 @cache
-def _studio() -> tuple[StableDiffusionPipeline, PortraitJudge]:
+def _studio() -> tuple[StableDiffusionPipeline, PortraitClassifier]:
     """Load the pipeline and the judge once a process."""
     torch.set_num_threads(1)
     pipe = StableDiffusionPipeline.from_pretrained(MODEL, dtype=torch.float32)
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
-    return pipe, PortraitJudge(MODEL)
+    return pipe, PortraitClassifier(MODEL)
 
 
 def paint(prompt: str, count: int, sampling: Sampling, seed: int) -> list[Image.Image]:
@@ -71,7 +71,7 @@ def study(occupation: str, sampling: Sampling) -> tuple[dict, list[Image.Image]]
     started = time.monotonic()
     images = paint(f"a photo of {article} {occupation}", sampling.num_images, sampling, seed=0)
     seconds = time.monotonic() - started
-    seen = {name: table.argmax(1).tolist() for name, table in judge.perceive(images).items()}
+    seen = {name: table.argmax(1).tolist() for name, table in judge.classify(images).items()}
     measured = {
         name: {value: seen[name].count(index) / len(images) for index, value in enumerate(values)}
         for name, values in ATTRIBUTES.items()
@@ -87,7 +87,7 @@ def study(occupation: str, sampling: Sampling) -> tuple[dict, list[Image.Image]]
                 sampling,
                 seed=10_000,
             )
-            hits = judge.perceive(named)[name].argmax(1) == HEADS[name].index(category)
+            hits = judge.classify(named)[name].argmax(1) == HEADS[name].index(category)
             obeyed[f"{name}-{category}"] = hits.float().mean().item()
     figures = {
         "recognised": seen["concept"].count(HEADS["concept"].index(occupation)) / len(images),

@@ -1,6 +1,6 @@
 """Measure a running endpoint from outside: single-image requests of many clients, judged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -8,16 +8,23 @@ import numpy as np
 from PIL import Image
 
 from fairgen.attributes import render
-from fairgen.judging.scoring import score_pictures
+from fairgen.judging import EmbeddedImages, PromptScore
 from pipelines.benchmarks.client import PATH, Answer, ask_all
-from pipelines.evaluation.evaluation import Evaluation, summarise
-from pipelines.evaluation.report import png, write_report
+from pipelines.evaluation import (
+    Evaluation,
+    Judges,
+    PromptPlan,
+    measure,
+    png,
+    summarise,
+    write_report,
+)
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
 
 NUM_CLIENTS = 8
-_SHOWN = 8
-_UNCHANGED_IMAGES = 4
+_NUM_SHOWN = 8
+_NUM_UNCHANGED = 4
 
 
 def audit(
@@ -32,62 +39,58 @@ def audit(
     The clients take turns over the prompts, so that the ledger sees them mixed. `progress(stage,
     done, total)` is called after every picture. Raises ValueError for what the endpoint refuses.
     """
-    judge, second = recipe.load_judge(), recipe.load_second_judge()
+    judges = Judges.load(recipe)
     people = [(concept, size.num_images) for concept in size.concepts]
-    others = [(concept, _UNCHANGED_IMAGES) for concept in recipe.concepts.no_people]
-    wanted = {"base": "off", "fairgen": recipe.evaluation.target}
+    things = [(concept, _NUM_UNCHANGED) for concept in recipe.concepts.no_people]
+    fairness = {"base": "off", "fairgen": recipe.evaluation.target}
     jobs = [
         (system, concept, index)
-        for index in range(max(size.num_images, _UNCHANGED_IMAGES))
-        for concept, num_images in [*people, *others]
-        for system in wanted
+        for index in range(max(size.num_images, _NUM_UNCHANGED))
+        for concept, num_images in [*people, *things]
+        for system in fairness
         if index < num_images
     ]
     bodies = [
         {
             "prompt": render(recipe.templates[0], concept),
             "seed": recipe.evaluation.seed + index,
-            "fairness": wanted[system],
+            "fairness": fairness[system],
         }
         for system, concept, index in jobs
     ]
     number = count(1)
-    answers = ask_all(
+    all_answers = ask_all(
         endpoint.rstrip("/") + PATH,
         bodies,
         clients=NUM_CLIENTS,
         on_answer=lambda: progress("audit", next(number), len(jobs)),
     )
-    found: dict[tuple[str, str], list[Answer]] = {}
-    for (system, concept, _), answer in zip(jobs, answers, strict=True):
-        found.setdefault((system, concept), []).append(answer)
-    scores = [
-        score_pictures(
-            system,
-            concept,
-            render(recipe.templates[0], concept),
-            [answer.image for answer in found[system, concept]],
-            [_categories(answer) for answer in found[system, concept]],
-            [answer.image for answer in found["base", concept]],
-            recipe.attributes,
-            judge,
-            second,
-        )
-        for system in wanted
-        for concept in size.concepts
-    ]
+    answers: dict[tuple[str, str], list[Answer]] = {}
+    for (system, concept, _), answer in zip(jobs, all_answers, strict=True):
+        answers.setdefault((system, concept), []).append(answer)
+    scores: list[PromptScore] = []
+    for concept in size.concepts:
+        reference: EmbeddedImages | None = None
+        for system in fairness:  # the base model first
+            source = AnswerSource(answers[system, concept])
+            plan = source.plan(recipe, concept)
+            score, embedded = measure(source, plan, judges, system, reference)
+            reference = reference or embedded
+            scores.append(score)
     unchanged = {
         concept: all(
             _same(one.image, other.image)
-            for one, other in zip(found["base", concept], found["fairgen", concept], strict=True)
+            for one, other in zip(
+                answers["base", concept], answers["fairgen", concept], strict=True
+            )
         )
-        for concept, _ in others
+        for concept, _ in things
     }
     evaluation = summarise(recipe, scores, unchanged)
     shown = {
         concept: {
-            system: [png(answer.image) for answer in found[system, concept][:_SHOWN]]
-            for system in wanted
+            system: [png(answer.image) for answer in answers[system, concept][:_NUM_SHOWN]]
+            for system in fairness
         }
         for concept in size.concepts
     }
@@ -95,11 +98,29 @@ def audit(
     return evaluation
 
 
-def _categories(answer: Answer) -> dict[str, str]:
-    assert answer.provenance is not None  # ours always brings one
-    return answer.provenance.categories
+class AnswerSource:
+    """An endpoint's answers to one prompt, as a source of pictures."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._answers = answers
+
+    def plan(self, recipe: Recipe, concept: str) -> PromptPlan:
+        """Return the plan of the answers: the endpoint drew the categories itself."""
+        first = recipe.evaluation.seed
+        records = [answer.provenance for answer in self._answers]
+        return PromptPlan(
+            concept=concept,
+            template=recipe.templates[0],
+            phrase=concept,
+            seeds=range(first, first + len(records)),
+            categories=[record.categories for record in records if record is not None],
+        )
+
+    def paint(self, plan: PromptPlan) -> list[Image.Image]:
+        """Return the pictures of the answers."""
+        return [answer.image for answer in self._answers]
 
 
 def _same(one: Image.Image, other: Image.Image) -> bool:
-    """Return whether pictures agree to one of 255 levels: who shares a batch moves the last bit."""
+    """Return whether pictures agree to one of 255 levels: a shared batch moves the last bit."""
     return bool(np.abs(np.asarray(one, float) - np.asarray(other, float)).max() <= 1)

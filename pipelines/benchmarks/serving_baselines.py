@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from fairgen.attributes import adapter_name
 from fairgen.pipeline import FairGenPipeline
-from pipelines.evaluation.report import png
+from pipelines.evaluation import png
 from pipelines.recipe.recipe import Recipe
 
 _BATCH = 16

@@ -29,7 +29,7 @@ from pipelines.cli.speed import speed_app
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.evaluation.evaluation import Evaluation
+    from pipelines.evaluation import Evaluation
     from pipelines.training.train_all import Outcome
 
 app = typer.Typer(
@@ -184,8 +184,8 @@ def gate(
     """Measure the prompt gate on the labelled prompts and prompt sets that ship."""
     from rich.console import Console
 
-    from fairgen.judging.gate_suite import gate_report
-    from pipelines.evaluation.report import gate_table
+    from fairgen.judging import gate_report
+    from pipelines.evaluation import gate_table
 
     loaded = load(recipe)
     try:
@@ -314,7 +314,7 @@ def _show(outcome: "Outcome", console: "Console") -> None:
 
 def _show_evaluation(evaluation: "Evaluation", console: "Console") -> None:
     """Print the tables, and where the pictures are."""
-    from pipelines.evaluation.report import evaluation_table, hit_rate_table, judges_table
+    from pipelines.evaluation import evaluation_table, hit_rate_table, judges_table
 
     console.print(evaluation_table(evaluation), hit_rate_table(evaluation))
     if evaluation.agreement:

@@ -1,11 +1,17 @@
 """The verbs of the registry: show, promote, export, import, browse."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.options import DEFAULT, HOME, Base, RecipePath, load, refusal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pipelines.registry import RegisteredVersion
 
 registry_app = typer.Typer()
 _moving = typer.Typer(no_args_is_help=True, help="Move a registry.")
@@ -17,13 +23,12 @@ def adapters(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
     """Show the registered adapters of a recipe, their aliases and what was measured."""
     from rich.console import Console
 
-    from pipelines.evaluation.report import registry_table
     from pipelines.registry import Registry
     from pipelines.registry.tracking_server import tracking_server
 
     loaded = load(recipe, base)
     with tracking_server(HOME) as uri:
-        Console().print(registry_table(Registry(uri, loaded).versions()))
+        Console().print(_versions_table(Registry(uri, loaded).versions()))
 
 
 @registry_app.command()
@@ -137,3 +142,25 @@ def ui(
 
     typer.echo(f"http://127.0.0.1:{port}")
     raise typer.Exit(serve_in_foreground(HOME, port))
+
+
+def _versions_table(versions: Sequence["RegisteredVersion"]) -> "Table":
+    """Return the table of registered adapters."""
+    from rich.table import Table
+
+    table = Table(title="Registered adapters")
+    table.add_column("adapter", no_wrap=True)
+    for heading in ("version", "aliases", "set", "FD", "hit rate", "sha256"):
+        table.add_column(heading)
+    for version in versions:
+        tags = version.tags
+        table.add_row(
+            version.name,
+            version.version,
+            ", ".join(version.aliases),
+            tags["adapter_set"],
+            tags.get("fd", "unmeasured"),
+            tags.get("hit_rate", "unmeasured"),
+            tags["sha256"][:12],
+        )
+    return table

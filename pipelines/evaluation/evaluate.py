@@ -2,89 +2,88 @@
 report with pictures.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PIL import Image
-from ray.util import ActorPool
-
-from fairgen.attributes import render
+from fairgen.adapters import fingerprint, load_adapter
+from fairgen.backbones import load_backbone
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.judges import Judge
-from fairgen.judging.scoring import PromptScore, score_pictures
-from fairgen.pipeline import FairGenPipeline
+from fairgen.judging import EmbeddedImages, PromptScore
+from pipelines.evaluation.engine_source import EngineSource
 from pipelines.evaluation.evaluation import Evaluation, summarise
+from pipelines.evaluation.measure import Drawn, Judges, measure, plan_prompt
 from pipelines.evaluation.report import png, write_report
 from pipelines.ray_runtime.resumable import actor_pool
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
 
-SYSTEMS = ("base", "iid", "fairgen")
-_SHOWN = 8
+SYSTEMS: dict[str, Drawn] = {"base": "nothing", "iid": "iid", "fairgen": "quota"}
+_NUM_SHOWN = 8
+_NUM_UNCHANGED = 4
 
 
 class EvaluationWorker:
-    """Paints and judges one prompt at a time; one Ray actor a core, the models loaded once."""
+    """Paints and scores one prompt at a time; one Ray actor a core or GPU, which loads the base
+    model once.
+    """
 
     def __init__(self, recipe: Recipe, adapter_folders: Sequence[Path]) -> None:
-        self.recipe = recipe
-        self.pipeline: FairGenPipeline = FairGenPipeline(
-            recipe.load_pipe(), adapter_folders, siblings=recipe.loading.siblings
+        """Raises ValueError for an adapter of another base model."""
+        self._recipe = recipe
+        backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
+        base = fingerprint(backbone.denoiser) if adapter_folders else ""
+        self._adapters = [load_adapter(folder) for folder in adapter_folders]
+        for adapter in self._adapters:
+            adapter.check_base(base, recipe.loading.siblings)
+        generation = recipe.generation
+        self._source = EngineSource(
+            backbone, generation.steps, generation.guidance_scale, generation.batch_size
         )
-        self.judge: Judge = recipe.load_judge()
-        self.second = recipe.load_second_judge()
-        self.target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
+        self._loaded = False
+        self._judges = Judges.load(recipe)
+        self._target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
 
-    def paint(
+    def paint_base(self, concept: str) -> list[bytes]:
+        """Return PNGs of a prompt without people, by the model without adapters: call it first.
+
+        Raises RuntimeError once adapters are loaded.
+        """
+        if self._loaded:
+            raise RuntimeError("paint_base: got a model with adapters, allowed is one without")
+        return self._paint_ungated(concept)
+
+    def measure(
         self, concept: str, num_images: int
     ) -> tuple[list[PromptScore], dict[str, list[bytes]]]:
         """Return every system's score on a concept and its first pictures as PNG, all from the same
         seeds.
         """
-        prompt = render(self.recipe.templates[0], concept)
+        self._load_adapters()
         scores, shown = [], {}
-        reference: list[Image.Image] = []
-        for system in SYSTEMS:
-            output = self.pipeline(
-                prompt,
-                num_images=num_images,
-                fairness="off" if system == "base" else self.target,
-                assignment="iid" if system == "iid" else "quota",
-                seed=self.recipe.evaluation.seed,
-                batch_size=self.recipe.generation.batch_size,
-                **self.recipe.generation.pipe_options(),
-            )
-            reference = reference or output.images
-            scores.append(
-                score_pictures(
-                    system,
-                    concept,
-                    prompt,
-                    output.images,
-                    [record.categories for record in output.records],
-                    reference,
-                    self.recipe.attributes,
-                    self.judge,
-                    self.second,
-                )
-            )
-            shown[system] = [png(image) for image in output.images[:_SHOWN]]
+        reference: EmbeddedImages | None = None
+        for system, drawn in SYSTEMS.items():
+            plan = plan_prompt(self._recipe, concept, num_images, self._target, drawn)
+            score, embedded = measure(self._source, plan, self._judges, system, reference)
+            reference = reference or embedded
+            scores.append(score)
+            shown[system] = [png(image) for image in embedded.images[:_NUM_SHOWN]]
         return scores, shown
 
-    def unchanged(self, concept: str, num_images: int) -> bool:
-        """Return whether a prompt without people keeps every pixel: the loaded bank at zero gates
-        against none.
+    def unchanged(self, concept: str, base_pictures: Sequence[bytes]) -> bool:
+        """Return whether a prompt without people keeps every pixel of the model without adapters,
+        when all adapters are loaded and none is on.
         """
-        prompt = render(self.recipe.templates[0], concept)
-        options = self.recipe.generation.pipe_options()
-        seed = self.recipe.evaluation.seed
-        gated = self.pipeline(prompt, num_images=num_images, fairness="off", seed=seed, **options)
-        bare = FairGenPipeline(self.recipe.load_pipe(), [])(
-            prompt, num_images=num_images, fairness="off", seed=seed, **options
-        )
-        return all(
-            a.tobytes() == b.tobytes() for a, b in zip(gated.images, bare.images, strict=True)
-        )
+        self._load_adapters()
+        return self._paint_ungated(concept) == list(base_pictures)
+
+    def _paint_ungated(self, concept: str) -> list[bytes]:
+        plan = plan_prompt(self._recipe, concept, _NUM_UNCHANGED, self._target, "nothing")
+        return [png(image) for image in self._source.paint(plan)]
+
+    def _load_adapters(self) -> None:
+        if not self._loaded:
+            self._source.load(self._adapters)
+            self._loaded = True
 
 
 def evaluate(
@@ -97,29 +96,24 @@ def evaluate(
     """Paint, judge and report; `progress(stage, done, total)` is called after every prompt. Needs a
     running Ray.
     """
-    painters = actor_pool(
+    workers = actor_pool(
         EvaluationWorker, recipe, list(adapter_folders), at_most=len(size.concepts)
     )
+    things = recipe.concepts.no_people
+    base_pictures = list(workers.map(lambda actor, thing: actor.paint_base.remote(thing), things))
     scores: list[PromptScore] = []
     shown: dict[str, dict[str, list[bytes]]] = {}
-    for done, (found, pictures) in enumerate(_paint_all(painters, size), start=1):
-        scores += found
-        shown[found[0].concept] = pictures
-        progress("evaluate", done, len(size.concepts))
-    kept = list(
-        painters.map(
-            lambda actor, concept: actor.unchanged.remote(concept, 4),
-            list(recipe.concepts.no_people),
-        )
+    measured = workers.map_unordered(
+        lambda actor, concept: actor.measure.remote(concept, size.num_images), size.concepts
     )
-    evaluation = summarise(recipe, scores, dict(zip(recipe.concepts.no_people, kept, strict=True)))
+    for done, (prompt_scores, pictures) in enumerate(measured, start=1):
+        scores += prompt_scores
+        shown[prompt_scores[0].concept] = pictures
+        progress("evaluate", done, len(size.concepts))
+    unchanged = workers.map(
+        lambda actor, pair: actor.unchanged.remote(*pair),
+        list(zip(things, base_pictures, strict=True)),
+    )
+    evaluation = summarise(recipe, scores, dict(zip(things, unchanged, strict=True)))
     write_report(evaluation, {concept: shown[concept] for concept in size.concepts}, out)
     return evaluation
-
-
-def _paint_all(
-    painters: ActorPool, size: EvaluationSize
-) -> Iterator[tuple[list[PromptScore], dict[str, list[bytes]]]]:
-    yield from painters.map_unordered(
-        lambda actor, concept: actor.paint.remote(concept, size.num_images), list(size.concepts)
-    )

@@ -1,4 +1,4 @@
-"""The result of an evaluation: what `evaluation.json` holds, and how it follows from the scored
+"""The result of an evaluation, as `evaluation.json` holds it, and how it follows from the scored
 prompts.
 """
 
@@ -9,15 +9,25 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.agreement import Agreement, agreement
-from fairgen.judging.metrics import bootstrap_interval, class_shares, drift_floor
-from fairgen.judging.scoring import Fairness, PromptScore, diversity, drift, fairness_of, hit_rates
+from fairgen.judging import (
+    Agreement,
+    Fairness,
+    PromptScore,
+    agreement,
+    bootstrap_interval,
+    class_shares,
+    diversity,
+    drift,
+    drift_floor,
+    fairness_of,
+    hit_rates,
+)
 from pipelines.recipe.recipe import Recipe
 
 
 class SystemFairness(BaseModel):
-    """One system's fairness under one target: means of what each prompt shows, the interval of the
-    FD over prompts, and the floor. `kl` is the mean over prompts in which it is finite.
+    """One system's fairness under one target: means over prompts, the interval of the FD over
+    prompts, and the floor. `kl` is the mean over prompts in which it is finite.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,14 +44,14 @@ class SystemFairness(BaseModel):
 
 
 class Preservation(BaseModel):
-    """What the adapters left as it was, in means over all pictures of one system.
+    """How much the adapters left as it was: means over all pictures of one system.
 
-    `ssim`, `psnr` (dB) and `clip_i` are with the base model's picture of the same seed. `diversity`
-    is the spread within the categories of what is asked, against the base model's, `cell_diversity`
-    that within their joint cells, where all that is asked is alike: None where no prompt has three
-    such pictures by both.
-    `drift` is, for each attribute that the target does not ask but the judge sees, the mean over
-    prompts of the distance between its distribution and the base model's.
+    `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
+    `diversity` is the spread of the pictures within each category, divided by the base model's;
+    `cell_diversity` is that within each joint cell of the attributes. Both are None where no prompt
+    has three such pictures by both systems. `drift` holds the attributes that the judge sees and
+    the target does not ask: the mean over prompts of the distance between an attribute's
+    distribution and the base model's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,9 +74,9 @@ class Preservation(BaseModel):
 class Evaluation(BaseModel):
     """Base against FairGen, i.i.d. and by quota, on one prompt set.
 
-    `drift_floor` is what two independent samples of the base model would drift, by attribute.
-    Where the recipe has a second judge, `second_fairness` is what `fairness` is by its eyes, and
-    `agreement` says, by system and attribute, how far the two name the same.
+    `drift_floor` is, by attribute, the drift between two independent samples of the base model.
+    Where the recipe has a second judge, `second_fairness` is `fairness` by its labels, and
+    `agreement` says, by system and attribute, how often the two name the same category.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,8 +104,9 @@ class Evaluation(BaseModel):
 def evaluation_targets(
     recipe: Recipe, joint: TargetDistribution | None = None
 ) -> dict[str, TargetDistribution]:
-    """Return the recipe's target, or another, by name: each attribute's marginal, and the joint of
-    each named group; groups that hold what is not asked are left out.
+    """Return the recipe's target, or another, in parts by name: each attribute's marginal, and the
+    joint of each group of `evaluation.joints`. A group with an attribute that is not asked is left
+    out.
     """
     joint = joint or TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
     groups: list[tuple[str, ...]] = [(attribute.name,) for attribute in recipe.attributes]
@@ -161,7 +172,8 @@ def summarise(
         },
         agreement={
             system: {
-                name: _agreement(by_system[system], found) for name, found in attributes.items()
+                name: _agreement(by_system[system], attribute)
+                for name, attribute in attributes.items()
             }
             for system in systems
             if twice
@@ -183,15 +195,16 @@ def _fairness(
     scores: Sequence[PromptScore], target: TargetDistribution, attributes: Mapping[str, Attribute]
 ) -> SystemFairness:
     prompts = {score.concept: fairness_of(score, target, attributes) for score in scores}
-    values = [found.fd for found in prompts.values()]
+    fairness = list(prompts.values())
+    values = [one.fd for one in fairness]
     return SystemFairness(
         fd=_mean(values),
         interval=bootstrap_interval(values),
-        floor=_mean(found.floor for found in prompts.values()),
-        soft_fd=_mean_known(found.soft_fd for found in prompts.values()),
-        dev_rat=_mean(found.dev_rat for found in prompts.values()),
-        parity_gap=_mean(found.parity_gap for found in prompts.values()),
-        kl=_mean_known(found.kl for found in prompts.values()),
+        floor=_mean(one.floor for one in fairness),
+        soft_fd=_mean_known(one.soft_fd for one in fairness),
+        dev_rat=_mean(one.dev_rat for one in fairness),
+        parity_gap=_mean(one.parity_gap for one in fairness),
+        kl=_mean_known(one.kl for one in fairness),
         n=scores[0].num_images,
         prompts=prompts,
     )

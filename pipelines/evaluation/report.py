@@ -1,20 +1,16 @@
-"""What people look at after an evaluation: a table, a same-seed picture grid, bars of asked against
-delivered.
+"""The report of an evaluation: tables, pictures of the same seeds, bars of asked and delivered
+shares.
 """
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
-from fairgen.judging.gate_suite import SuiteCount
+from fairgen.judging import SuiteCount
 from pipelines.evaluation.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from pipelines.registry import RegisteredVersion
 
 _LABELS = {"base": "indicator off", "fairgen": "indicator on"}
 _SYSTEMS = {"base": "base", "iid": "FairGen iid", "fairgen": "FairGen quota"}
@@ -83,7 +79,7 @@ def draw_bars(evaluation: Evaluation, path: Path) -> None:
             bottoms = [0.0] * len(prompts)
             categories = list(next(iter(prompts.values())).delivered)
             for category in categories:
-                heights = [found.delivered[category] for found in prompts.values()]
+                heights = [fairness.delivered[category] for fairness in prompts.values()]
                 axes.bar(list(prompts), heights, bottom=bottoms, label=category, width=0.8)
                 bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
             for edge in range(1, len(categories)):
@@ -126,14 +122,14 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         "cell_diversity": "in cells, x base",
     }
     for name in figures[0]:
-        values = (f"{found[name]:.3f}" if name in found else "-" for found in figures)
+        values = (f"{own[name]:.3f}" if name in own else "-" for own in figures)
         table.add_row(labels.get(name, name), *values, "")
     return table
 
 
 def judges_table(evaluation: Evaluation) -> Table:
-    """Return the table of what a second judge sees: FD by its eyes, and how far the two agree."""
-    table = Table(title="The second judge: FD by its eyes, and its agreement with the first")
+    """Return the table of a second judge: FD by its labels, and how far the two judges agree."""
+    table = Table(title="The second judge: FD by its labels, and its agreement with the first")
     known = [system for system in _SYSTEMS if system in evaluation.agreement]
     for heading in ("", *(_SYSTEMS[system] for system in known)):
         table.add_column(heading)
@@ -142,10 +138,10 @@ def judges_table(evaluation: Evaluation) -> Table:
     table.add_section()
     for name in next(iter(evaluation.agreement.values())):
         cells = []
-        for found in (evaluation.agreement[system][name] for system in known):
-            kappa = "" if found.kappa is None else f", kappa {found.kappa:.2f}"
-            low, high = found.interval
-            cells.append(f"{found.share:.3f} [{low:.3f}, {high:.3f}]{kappa}")
+        for agreement in (evaluation.agreement[system][name] for system in known):
+            kappa = "" if agreement.kappa is None else f", kappa {agreement.kappa:.2f}"
+            low, high = agreement.interval
+            cells.append(f"{agreement.share:.3f} [{low:.3f}, {high:.3f}]{kappa}")
         table.add_row(f"same {name}", *cells)
     return table
 
@@ -166,35 +162,15 @@ def hit_rate_table(evaluation: Evaluation) -> Table:
 
 
 def gate_table(suites: Sequence[SuiteCount], classes: bool) -> Table:
-    """Return the table of what the gate gets wrong: a suite a row, and with `classes` theirs."""
+    """Return the table of the gate's mistakes: a suite a row, with `classes` also a class a row."""
     table = Table(title="The prompt gate on labelled prompts, wrong decisions [95 %]")
     for heading in ("suite", "class", "prompts", "falsely acted", "falsely left alone"):
         table.add_column(heading)
     for suite in suites:
-        for found in (*(suite.groups if classes else ()), suite.total):
-            rates = (found.false_activation, found.false_skip)
+        for counts in (*(suite.groups if classes else ()), suite.total):
+            rates = (counts.false_activation, counts.false_skip)
             cells = (str(rate) if rate.total else "-" for rate in rates)
-            table.add_row(suite.suite, found.group, str(found.num_prompts), *cells)
-    return table
-
-
-def registry_table(versions: Sequence["RegisteredVersion"]) -> Table:
-    """Return the table of registered adapters."""
-    table = Table(title="Registered adapters")
-    table.add_column("adapter", no_wrap=True)
-    for heading in ("version", "aliases", "set", "FD", "hit rate", "sha256"):
-        table.add_column(heading)
-    for found in versions:
-        tags = found.tags
-        table.add_row(
-            found.name,
-            found.version,
-            ", ".join(found.aliases),
-            tags["adapter_set"],
-            tags.get("fd", "unmeasured"),
-            tags.get("hit_rate", "unmeasured"),
-            tags["sha256"][:12],
-        )
+            table.add_row(suite.suite, counts.group, str(counts.num_prompts), *cells)
     return table
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fairgen.judging.prompt_sets import ConceptPrompts, load_prompt_set
+from fairgen.judging import ConceptPrompts, load_prompt_set
 from pipelines.recipe.folders import RECIPES
 
 

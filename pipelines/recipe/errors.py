@@ -1,7 +1,7 @@
 """Pydantic's findings as one sentence a field: its path, the value got, and what is allowed."""
 
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,14 +12,20 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _describe_one(found: dict[str, Any], model: type[BaseModel]) -> str:
-    location = tuple(found["loc"])
-    path = ".".join(str(part) for part in location)
+    parts, fields = _locate(model, tuple(found["loc"]))
+    path = ".".join(parts)
     match found["type"]:
         case "extra_forbidden":
-            allowed = ", ".join(_fields_at(model, location[:-1]))
+            allowed = ", ".join(fields)
             return f"{path}: got {found['input']!r} for an unknown field; allowed are {allowed}"
         case "missing":
             return f"{path}: got nothing, allowed is a value; it has no default"
+        case "union_tag_not_found":
+            return f"{path}.{found['ctx']['discriminator'][1:-1]}: got nothing, allowed is a value"
+        case "union_tag_invalid":
+            tag, tags = found["ctx"]["tag"], found["ctx"]["expected_tags"]
+            field = found["ctx"]["discriminator"][1:-1]
+            return f"{path}.{field}: got {tag!r}, allowed are {tags}"
         case "value_error":
             message = str(found["ctx"]["error"])
             if not path:
@@ -29,24 +35,53 @@ def _describe_one(found: dict[str, Any], model: type[BaseModel]) -> str:
     return f"{path}: got {found['input']!r}, allowed is {allowed}"
 
 
-def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the field names of the model found by following a location from `model`."""
+def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """Return a location's parts without the tags of unions, and the fields of the last model that
+    it leads through.
+    """
     here: Any = model
+    parts, fields = [], list(model.model_fields)
     for part in location:
+        if tagged := _tagged(here):
+            here = tagged[str(part)]
+            fields = list(here.model_fields)
+            continue
+        parts.append(str(part))
         if isinstance(here, type) and issubclass(here, BaseModel):
-            here = here.model_fields[str(part)].annotation
+            fields = list(here.model_fields)
+            field = here.model_fields.get(str(part))  # None for an unknown one
+            here = None if field is None else field.annotation
         else:
             here = _element(here)
         here = _model_in(here)
-    return list(here.model_fields)
+    return parts, fields
+
+
+def _tagged(annotation: Any) -> dict[str, Any]:
+    """Return the models of a union that their field `kind` tells apart, by kind; nothing for any
+    other annotation.
+    """
+    if get_origin(annotation) not in (Union, UnionType):
+        return {}
+    return {
+        tag: option
+        for option in get_args(annotation)
+        if hasattr(option, "model_fields") and "kind" in option.model_fields
+        for tag in get_args(option.model_fields["kind"].annotation)
+    }
 
 
 def _model_in(annotation: Any) -> Any:
-    """Return the model of X | None, any other annotation as it is."""
-    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
-    return next((option for option in options if hasattr(option, "model_fields")), annotation)
+    """Return the X of X | None and of Annotated[X, ...], any other annotation as it is."""
+    if get_origin(annotation) is Annotated:
+        return _model_in(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    options = [option for option in get_args(annotation) if option is not type(None)]
+    return _model_in(options[0]) if len(options) == 1 else annotation
 
 
 def _element(annotation: Any) -> Any:
-    """Return what a tuple[X, ...] or a dict[str, X] holds."""
-    return [argument for argument in get_args(annotation) if argument is not Ellipsis][-1]
+    """Return the X of tuple[X, ...] and dict[str, X], None for an annotation without elements."""
+    arguments = [argument for argument in get_args(annotation) if argument is not Ellipsis]
+    return arguments[-1] if arguments else None

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fairgen.attributes import Attribute, adapter_name
 from fairgen.discovery import DiscoveryConfig
-from fairgen.judging.judges import Judge, JudgeConfig
+from fairgen.judging import Judge, JudgeConfig
 from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import AblationConfig, ComparisonConfig, EvaluationConfig

@@ -21,7 +21,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from pipelines.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.evaluation import Evaluation
+    from pipelines.evaluation import Evaluation
 
 _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
 GRID = "grid.png"

@@ -9,7 +9,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.sections import MEASURED_DIGITS
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.evaluation import Evaluation
+    from pipelines.evaluation import Evaluation
 
 
 def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluation") -> bool:

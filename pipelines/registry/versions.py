@@ -20,7 +20,7 @@ from pipelines.registry.runs import GRID, RecipeRuns, current
 from pipelines.registry.version_tags import measured_tags, meets_thresholds, version_tags
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.evaluation import Evaluation
+    from pipelines.evaluation import Evaluation
     from pipelines.registry.trained import TrainedAttribute
 
 CANDIDATE, CHAMPION = "candidate", "champion"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from fairgen.judging.metrics import fairness_discrepancy
+from fairgen.judging import fairness_discrepancy
 from pipelines.recipe.recipe import Recipe
 
 _WINDOW = 500
@@ -42,10 +42,10 @@ class InspectorService:
         stand.
         """
         with Image.open(io.BytesIO(content)) as image:
-            perceived = self._judge.perceive([image.convert("RGB")])
+            probabilities = self._judge.read([image.convert("RGB")]).probabilities
         found = {}
         for attribute, asked in categories.items():
-            seen = self._names[attribute][int(perceived[attribute][0].argmax())]
+            seen = self._names[attribute][int(probabilities[attribute][0].argmax())]
             self._last[attribute].append((asked, seen))
             found[attribute] = self._standing(attribute, asked, seen)
         return found

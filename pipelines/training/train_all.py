@@ -15,8 +15,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
-from pipelines.evaluation.evaluate import evaluate
-from pipelines.evaluation.evaluation import Evaluation
+from pipelines.evaluation import Evaluation, evaluate
 from pipelines.ray_runtime.progress import ProgressView, ReportProgress, open_progress_actor, watch
 from pipelines.ray_runtime.session import check_shared, cluster_session, parallel_jobs
 from pipelines.recipe.evaluation_config import EvaluationSize

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from fairgen.judging.metrics import sampling_floor
+from fairgen.judging import sampling_floor
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry.tracking_server import free_port
 from pipelines.serve.access.middleware import AccessMiddleware

@@ -6,8 +6,8 @@ import torch
 
 from fairgen.adapters import Adapter, AdapterMetadata, fingerprint, save_adapter
 from fairgen.backbones import load_backbone
-from fairgen.judging.scoring import Fairness
-from pipelines.evaluation.evaluation import Evaluation, Preservation, SystemFairness
+from fairgen.judging import Fairness
+from pipelines.evaluation import Evaluation, Preservation, SystemFairness
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Registry
 from pipelines.registry.trained import TrainedAttribute

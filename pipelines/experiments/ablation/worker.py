@@ -17,8 +17,15 @@ from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weight
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.metrics import bootstrap_interval
-from fairgen.judging.scoring import PromptScore, drift, fairness_of, hit_rates, score_pictures
+from fairgen.judging import (
+    EmbeddedImages,
+    PromptScore,
+    bootstrap_interval,
+    drift,
+    fairness_of,
+    hit_rates,
+    score_pictures,
+)
 from pipelines.experiments.comparison.systems import draw_categories
 from pipelines.ray_runtime.resumable import write
 from pipelines.recipe.evaluation_config import EvaluationSize
@@ -79,7 +86,7 @@ class AblationWorker:
         self._fingerprint = fingerprint(self._backbone.denoiser)
         self._others = [load_adapter(path) for path in others]
         self._judge = recipe.load_judge()
-        self._reference: dict[tuple[str, int], tuple[list[Image.Image], PromptScore]] = {}
+        self._reference: dict[tuple[str, int], tuple[PromptScore, EmbeddedImages]] = {}
 
     def vary(self, setting: str, value: Any) -> None:
         """Train the adapters of one variant from nothing, and measure them."""
@@ -208,19 +215,20 @@ class AblationWorker:
         )
         scores, base = [], []
         for concept in size.concepts:
-            images, before = self._base(concept, size.num_images)
-            painted = self._paint(painter, concept, categories)
-            scores.append(self._score(system.title, concept, painted, categories, images))
-            base.append(before)
+            base_score, reference = self._base(concept, size.num_images)
+            images = self._paint(painter, concept, categories)
+            scores.append(self._score(system.title, concept, images, categories, reference)[0])
+            base.append(base_score)
         painter.close()
         return scores, base
 
-    def _base(self, concept: str, num_images: int) -> tuple[list[Image.Image], PromptScore]:
+    def _base(self, concept: str, num_images: int) -> tuple[PromptScore, EmbeddedImages]:
         if (concept, num_images) not in self._reference:
             painter = Unmodified(self._backbone, self._lesson(self._config.attribute, 1), {}, 1.0)
             images = self._paint(painter, concept, [{}] * num_images)
-            before = self._score("base", concept, images, [{}] * num_images, images)
-            self._reference[concept, num_images] = images, before
+            self._reference[concept, num_images] = self._score(
+                "base", concept, images, [{}] * num_images, None
+            )
         return self._reference[concept, num_images]
 
     def _paint(
@@ -238,17 +246,17 @@ class AblationWorker:
         concept: str,
         images: Sequence[Image.Image],
         categories: Sequence[dict[str, str]],
-        reference: Sequence[Image.Image],
-    ) -> PromptScore:
+        reference: EmbeddedImages | None,
+    ) -> tuple[PromptScore, EmbeddedImages]:
         return score_pictures(
-            system,
-            concept,
-            render(self._recipe.templates[0], concept),
             images,
             categories,
-            reference,
-            self._recipe.attributes,
-            self._judge,
+            system=system,
+            concept=concept,
+            prompt=render(self._recipe.templates[0], concept),
+            attributes=self._recipe.attributes,
+            judge=self._judge,
+            reference=reference,
         )
 
     def _target(self, name: str) -> TargetDistribution:

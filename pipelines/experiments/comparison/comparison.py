@@ -11,9 +11,15 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from fairgen.attributes import Attribute
-from fairgen.judging.metrics import frechet_distance, kernel_distance
-from fairgen.judging.scoring import PromptScore, drift, fairness_of, hit_rates
-from pipelines.evaluation.evaluation import Evaluation, evaluation_targets, summarise
+from fairgen.judging import (
+    PromptScore,
+    drift,
+    fairness_of,
+    frechet_distance,
+    hit_rates,
+    kernel_distance,
+)
+from pipelines.evaluation import Evaluation, evaluation_targets, summarise
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition, eval_conditions
 from pipelines.experiments.comparison.systems import (
     BASE,
@@ -137,7 +143,7 @@ def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
     found = []
     for seed, concept in enumerate(recipe.evaluation.full.concepts):
         categories = draw_categories(target, "quota", num_images, seed)
-        found.append(judge.features(draw_all(concept, categories, random.Random(seed))))
+        found.append(judge.read(draw_all(concept, categories, random.Random(seed))).features)
     return torch.cat(found)
 
 

@@ -24,9 +24,9 @@ from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
 from fairgen.calibration import Confusion, calibrated
 from fairgen.indicator import TargetDistribution
-from fairgen.judging.scoring import PromptScore, fairness_of, hit_rates, score_pictures
+from fairgen.judging import EmbeddedImages, PromptScore, fairness_of, hit_rates, score_pictures
 from fairgen.ledger import assign
-from pipelines.evaluation.report import png
+from pipelines.evaluation import png
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.ray_runtime.resumable import write, write_bytes
 from pipelines.recipe.recipe import Recipe
@@ -177,9 +177,9 @@ class ComparisonWorker:
         """Paint and judge what FairGen's confusion is measured on."""
         path = score_path(self._folder, _CALIBRATION, FAIRGEN.name, concept)
         painter = self._system(Gated, best_setting(self._folder, Gated))
-        score, images = self._score(FAIRGEN, painter, concept, num_images, None)
+        score, embedded = self._score(FAIRGEN, painter, concept, num_images, None)
         painter.close()
-        save_pictures(path, images)
+        save_pictures(path, embedded.images)
         write(path, score.model_dump_json())
 
     def paint(
@@ -191,16 +191,16 @@ class ComparisonWorker:
         path = score_path(self._folder, condition, contender.name, concept)
         reference = None
         if contender.name != "base":
-            reference = load_pictures(
+            reference = load_embedded(
                 score_path(self._folder, condition.reference_condition, "base", concept)
             )
         setting = best_setting(self._folder, contender.system)
         painter = self._system(contender.system, setting)
-        score, images = self._score(contender, painter, concept, num_images, reference, condition)
+        score, embedded = self._score(contender, painter, concept, num_images, reference, condition)
         painter.close()
-        save_pictures(path, images)
-        if condition == PLAIN:
-            save_features(path, self._judge.features(images))
+        save_pictures(path, embedded.images)
+        if condition == PLAIN or contender == BASE:
+            save_features(path, embedded.features)
         write(path, score.model_dump_json())
 
     def _system(self, system: type[System], setting: float) -> System:
@@ -215,9 +215,9 @@ class ComparisonWorker:
         painter: System,
         concept: str,
         num_images: int,
-        reference: Sequence[Image.Image] | None,
+        reference: EmbeddedImages | None,
         condition: EvalCondition = PLAIN,
-    ) -> tuple[PromptScore, list[Image.Image]]:
+    ) -> tuple[PromptScore, EmbeddedImages]:
         seed, template = self._recipe.evaluation.seed, self._recipe.templates[0]
         confusions = confusions_of(self._recipe, self._folder) if contender.calibrated else {}
         target = asked_target(self._recipe, contender, condition, concept, confusions)
@@ -231,17 +231,16 @@ class ComparisonWorker:
         ask = Ask(template, phrase, seeds, categories)
         batch_size = self._recipe.generation.batch_size
         images = painter.paint_in_batches(ask, sampling, batch_size)
-        score = score_pictures(
-            contender.name,
-            concept,
-            condition.prompt_of(self._recipe, concept),
+        return score_pictures(
             images,
             categories,
-            images if reference is None else reference,
-            self._recipe.attributes,
-            self._judge,
+            system=contender.name,
+            concept=concept,
+            prompt=condition.prompt_of(self._recipe, concept),
+            attributes=self._recipe.attributes,
+            judge=self._judge,
+            reference=reference,
         )
-        return score, images
 
 
 def asked_target(
@@ -332,6 +331,11 @@ def load_features(path: Path) -> Tensor:
     from safetensors.torch import load_file
 
     return load_file(path.with_suffix(".safetensors"))["features"]
+
+
+def load_embedded(path: Path) -> EmbeddedImages:
+    """Return the pictures beside a score, with the judge's features of them."""
+    return EmbeddedImages(load_pictures(path), load_features(path))
 
 
 def save_pictures(path: Path, images: Sequence[Image.Image]) -> None:

@@ -27,6 +27,7 @@ from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, sample
 from fairgen.baselines.uce import Uce, closed_form
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
+from fairgen.judging import Perception
 from fairgen.pipeline import FairGenPipeline
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
@@ -41,16 +42,13 @@ class BrightnessJudge:
 
     heads: ClassVar = {"gender": ("woman", "man"), "age": ("old", "young"), "concept": ("doctor",)}
 
-    def perceive(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+    def read(self, images: Sequence[Image.Image]) -> Perception:
         light = torch.tensor([np.asarray(image, float).mean() / 255 for image in images]).float()
-        both = torch.stack([light, 1 - light], 1)
-        return {"gender": both, "age": both, "concept": torch.ones(len(images), 1)}
+        both, ones = torch.stack([light, 1 - light], 1), torch.ones(len(images), 1)
+        return Perception({"gender": both, "age": both, "concept": ones}, ones)
 
-    def features(self, images: Sequence[Image.Image]) -> Tensor:
-        return torch.ones(len(images), 1)
-
-    def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor:
-        return torch.ones(len(images))
+    def text_feature(self, text: str) -> Tensor:
+        return torch.ones(1)
 
 
 def lesson(max_rows: int = 600) -> BaselineTask:
@@ -258,9 +256,12 @@ def test_uce_keeps_the_round_that_came_nearest_to_the_target() -> None:
     """A judge that always sees men: each round asks for more women; nothing is nearer than none."""
 
     class SeesMen(BrightnessJudge):
-        def perceive(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
-            men = torch.tensor([[0.0, 1.0]]).expand(len(images), 2)
-            return {"gender": men, "age": men, "concept": torch.ones(len(images), 1)}
+        def read(self, images: Sequence[Image.Image]) -> Perception:
+            men, ones = (
+                torch.tensor([[0.0, 1.0]]).expand(len(images), 2),
+                torch.ones(len(images), 1),
+            )
+            return Perception({"gender": men, "age": men, "concept": ones}, ones)
 
     given = BaselineTask(**(vars(lesson()) | {"judge": SeesMen()}))
     rounds = uce._Rounds(load_backbone(tiny_pipeline()), given)

@@ -1,4 +1,4 @@
-"""The FairFace-shaped judge: known answers of planted classifiers, torchvision's ResNet-34 number
+"""The FairFace-shaped classifier: known answers of planted weights, torchvision's ResNet-34 number
 by number, and every refusal.
 """
 
@@ -21,8 +21,14 @@ from transformers import (
 )
 
 from fairgen.attributes import Attribute, Category
-from fairgen.judging.fairface import FairFaceJudge, columns_of, load_classifier, load_resnet34
-from fairgen.judging.judges import ClipJudge, Judge
+from fairgen.judging.clip import ClipJudge
+from fairgen.judging.fairface import (
+    FairFaceClassifier,
+    label_columns,
+    load_classifier,
+    load_resnet34,
+)
+from fairgen.judging.judge import Judge
 from tests.tiny import AGE, GENDER, save_tiny_clip
 
 CLASSES = {
@@ -36,11 +42,6 @@ TINY = {"layer_type": "basic", "embedding_size": 1, "hidden_sizes": [1], "depths
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_clip(tmp_path_factory.mktemp("clip"))
-
-
-@pytest.fixture(scope="module")
-def clip(clip_folder: Path) -> ClipJudge:
-    return ClipJudge(clip_folder, (), ("doctor", "nurse"))
 
 
 def plain(grey: int, size_px: int = 32) -> Image.Image:
@@ -72,59 +73,60 @@ def save_brightness_classifier(folder: Path, labels: tuple[str, ...] = LABELS) -
     return folder
 
 
-def test_bright_is_female_and_dark_is_male(tmp_path: Path, clip: ClipJudge) -> None:
-    judge = FairFaceJudge(save_brightness_classifier(tmp_path), CLASSES, (GENDER, AGE), clip)
+def test_bright_is_female_and_dark_is_male(tmp_path: Path) -> None:
+    classifier = FairFaceClassifier(save_brightness_classifier(tmp_path), CLASSES, (GENDER, AGE))
     pictures = [plain(250), plain(5), plain(250).convert("L")]
-    woman, man = judge.perceive(pictures)["gender"].T
+    woman, man = classifier.classify(pictures)["gender"].T
     assert woman[0] > 0.99 and man[1] > 0.99
     torch.testing.assert_close(woman[2], woman[0])
     torch.testing.assert_close(woman + man, torch.ones(3))
 
 
 def test_a_category_sums_the_softmax_over_the_labels_that_its_attribute_mentions(
-    tmp_path: Path, clip: ClipJudge
+    tmp_path: Path,
 ) -> None:
     """Logits 1 for 20-29, 0 for 60-69, 0.5 for 70+, and 9 for an age that nothing mentions."""
-    judge = FairFaceJudge(save_brightness_classifier(tmp_path), CLASSES, (AGE, GENDER), clip)
+    classifier = FairFaceClassifier(save_brightness_classifier(tmp_path), CLASSES, (AGE, GENDER))
     whole = np.exp(1.0) + np.exp(0.0) + np.exp(0.5)
     expected = torch.tensor([[np.exp(1.0) / whole, (np.exp(0.0) + np.exp(0.5)) / whole]])
-    torch.testing.assert_close(judge.perceive([plain(100)])["age"], expected.float())
+    torch.testing.assert_close(classifier.classify([plain(100)])["age"], expected.float())
 
 
-def test_heads_are_the_recipes_attributes_and_concepts_and_features_are_clips(
-    tmp_path: Path, clip: ClipJudge
+def test_a_clip_judge_names_concepts_beside_the_classifiers_attributes(
+    tmp_path: Path, clip_folder: Path
 ) -> None:
-    judge: Judge = FairFaceJudge(
-        save_brightness_classifier(tmp_path), {"age": CLASSES["age"]}, (AGE,), clip
+    classifier = FairFaceClassifier(
+        save_brightness_classifier(tmp_path), {"age": CLASSES["age"]}, (AGE,)
     )
+    concepts = ("doctor", "nurse")
+    judge: Judge = ClipJudge(clip_folder, (), concepts, classifier=classifier)
     noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
     pictures = [Image.fromarray(each) for each in noise]
-    seen = judge.perceive(pictures)
+    perception = judge.read(pictures)
+    seen = perception.probabilities
     assert judge.heads == {"age": ("young", "old"), "concept": ("doctor", "nurse")}
     assert {head: table.shape for head, table in seen.items()} == {"age": (3, 2), "concept": (3, 2)}
-    torch.testing.assert_close(seen["concept"], clip.perceive(pictures)["concept"])
-    torch.testing.assert_close(judge.features(pictures), clip.features(pictures))
-    expected = clip.alignment(pictures, "a doctor")
-    torch.testing.assert_close(judge.alignment(pictures, "a doctor"), expected)
+    torch.testing.assert_close(seen["age"], classifier.classify(pictures)["age"])
+    alone = ClipJudge(clip_folder, (), concepts).read(pictures)
+    torch.testing.assert_close(seen["concept"], alone.probabilities["concept"])
+    torch.testing.assert_close(perception.features, alone.features)
 
 
-def test_pictures_are_judged_sixty_four_at_a_time_in_their_order(
-    tmp_path: Path, clip: ClipJudge
-) -> None:
-    judge = FairFaceJudge(save_brightness_classifier(tmp_path), CLASSES, (GENDER, AGE), clip)
+def test_pictures_are_judged_sixty_four_at_a_time_in_their_order(tmp_path: Path) -> None:
+    classifier = FairFaceClassifier(save_brightness_classifier(tmp_path), CLASSES, (GENDER, AGE))
     sizes: list[int] = []
-    judge.model.register_forward_hook(lambda _model, _args, out: sizes.append(len(out.logits)))
+    classifier.model.register_forward_hook(lambda _model, _args, out: sizes.append(len(out.logits)))
     women = [index in (0, 63, 64, 129) for index in range(130)]
-    seen = judge.perceive([plain(250 if woman else 5) for woman in women])["gender"]
+    seen = classifier.classify([plain(250 if woman else 5) for woman in women])["gender"]
     assert sizes == [64, 64, 2]
     assert (seen[:, 0] > 0.5).tolist() == women
 
 
-def test_half_precision_on_disk_is_judged_in_full(tmp_path: Path, clip: ClipJudge) -> None:
+def test_half_precision_on_disk_is_judged_in_full(tmp_path: Path) -> None:
     folder = save_brightness_classifier(tmp_path)
     ResNetForImageClassification.from_pretrained(folder).half().save_pretrained(folder)
-    judge = FairFaceJudge(folder, CLASSES, (GENDER, AGE), clip)
-    assert judge.perceive([plain(250)])["gender"].dtype == torch.float32
+    classifier = FairFaceClassifier(folder, CLASSES, (GENDER, AGE))
+    assert classifier.classify([plain(250)])["gender"].dtype == torch.float32
 
 
 class Block(nn.Module):
@@ -169,7 +171,7 @@ class TorchvisionResNet34(nn.Module):
 
 @pytest.fixture(scope="module")
 def torchvision_resnet34() -> nn.Module:
-    """Return it with random weights and running statistics that are nobody's defaults."""
+    """Return it with random weights and running statistics that differ from the defaults."""
     torch.manual_seed(0)
     network = TorchvisionResNet34().eval()
     for module in network.modules():
@@ -214,7 +216,7 @@ def test_logits_of_a_torchvision_resnet34_are_unchanged(
 
 
 def test_outputs_of_fairfaces_file_are_named_in_its_order(
-    torchvision_resnet34: nn.Module, clip: ClipJudge, scratch: Path
+    torchvision_resnet34: nn.Module, scratch: Path
 ) -> None:
     """Output k is k whatever the picture: an answer tells which outputs were read."""
     state = torchvision_resnet34.state_dict()
@@ -229,12 +231,12 @@ def test_outputs_of_fairfaces_file_are_named_in_its_order(
         "gender": {"woman": ("Female",), "man": ("Male",)},
         "age": {"young": ("0-2", "20-29"), "old": ("60-69", "70+")},
     }
-    judge = FairFaceJudge(scratch / "fairface.pt", classes, (race, GENDER, AGE), clip)
+    classifier = FairFaceClassifier(scratch / "fairface.pt", classes, (race, GENDER, AGE))
     inputs: list[Tensor] = []
-    judge.model.register_forward_pre_hook(
+    classifier.model.register_forward_pre_hook(
         lambda _model, _args, given: inputs.append(given["pixel_values"]), with_kwargs=True
     )
-    seen = judge.perceive([Image.new("RGB", (50, 40), "red")])
+    seen = classifier.classify([Image.new("RGB", (50, 40), "red")])
     outputs = {"race": ((0,), (2,), (6,)), "gender": ((8,), (7,)), "age": ((9, 12), (16, 17))}
     for head, groups in outputs.items():
         odds = torch.tensor([sum(np.exp(float(k - 17)) for k in group) for group in groups])
@@ -298,26 +300,24 @@ def test_classes_that_do_not_fit_are_named(
 ) -> None:
     """The classifier has "unsure" twice, once a head: nobody can say which is meant."""
     with pytest.raises(ValueError, match=message):
-        columns_of(classes, (GENDER, AGE), (*LABELS, "unsure", "unsure"))
+        label_columns(classes, (GENDER, AGE), (*LABELS, "unsure", "unsure"))
 
 
 def test_a_label_may_serve_two_attributes() -> None:
     twins = {"gender": CLASSES["gender"], "age": {"young": ("Male",), "old": ("Female", "70+")}}
-    assert columns_of(twins, (GENDER, AGE), LABELS) == {
+    assert label_columns(twins, (GENDER, AGE), LABELS) == {
         "gender": [[2], [1]],
         "age": [[1], [2, 6]],
     }
 
 
-def test_the_judge_refuses_labels_that_its_classifier_lacks(
-    tmp_path: Path, clip: ClipJudge
-) -> None:
+def test_labels_that_the_model_lacks_are_refused(tmp_path: Path) -> None:
     folder = save_brightness_classifier(tmp_path)
     classes = {"gender": {"woman": ("Frau",), "man": ("Male",)}}
     with pytest.raises(
         ValueError, match=r"got \['Frau'\], allowed are \['White', 'Male', 'Female'"
     ):
-        FairFaceJudge(folder, classes, (GENDER,), clip)
+        FairFaceClassifier(folder, classes, (GENDER,))
 
 
 class Trap:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from PIL import Image
 
 from fairgen.indicator import TargetDistribution
+from fairgen.judging.judge import Perception
 from fairgen.judging.scoring import (
+    EmbeddedImages,
     PromptScore,
     cells_seen,
     diversity,
@@ -33,21 +36,32 @@ class ColourJudge:
         "concept": ("doctor", "nurse"),
     }
 
-    def perceive(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-        lit = torch.tensor([[float(value > 0) for value in i.getpixel((0, 0))] for i in images])
-        sure = {
-            head: torch.stack([1 - lit[:, place], lit[:, place]], 1)
-            for head, place in (("gender", 0), ("age", 1), ("glasses", 2))
+    def read(self, images: Sequence[Image.Image]) -> Perception:
+        """Features are red, green and blue at unit length; a dark picture is as far from all."""
+        colours = torch.tensor([[float(value) for value in i.getpixel((0, 0))] for i in images])
+        lit = (colours > 0).float()
+        probabilities = {
+            head: torch.stack([1 - lit[:, channel], lit[:, channel]], 1)
+            for head, channel in (("gender", 0), ("age", 1), ("glasses", 2))
         }
-        return sure | {"concept": torch.tensor([[0.9, 0.1]]).expand(len(images), 2)}
+        probabilities["concept"] = torch.tensor([[0.9, 0.1]]).expand(len(images), 2)
+        return Perception(probabilities, torch.nn.functional.normalize(colours + 1, dim=-1))
 
-    def features(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Red, green and blue, at unit length; a dark picture is as far from all."""
-        lit = torch.tensor([[float(value) for value in i.getpixel((0, 0))] for i in images])
-        return torch.nn.functional.normalize(lit + 1, dim=-1)
+    def text_feature(self, text: str) -> torch.Tensor:
+        """Return the direction of red."""
+        return torch.tensor([1.0, 0.0, 0.0])
 
-    def alignment(self, images: Sequence[Image.Image], prompt: str) -> torch.Tensor:
-        return torch.full((len(images),), 0.25)
+
+def score_images(
+    images: Sequence[Image.Image],
+    categories: Sequence[dict[str, str]],
+    judge: ColourJudge | None = None,
+    **options: object,
+) -> tuple[PromptScore, EmbeddedImages]:
+    return score_pictures(
+        images, categories, system="fairgen", concept="doctor", prompt="a doctor",
+        **{"attributes": (GENDER, AGE), "judge": judge or ColourJudge()} | options,
+    )  # fmt: skip
 
 
 def score(colours: str, asked: str = "") -> PromptScore:
@@ -58,9 +72,7 @@ def score(colours: str, asked: str = "") -> PromptScore:
     ]
     names = {"w": "woman", "m": "man"}
     categories = [{"gender": names[letter]} for letter in asked] or [{}] * len(images)
-    return score_pictures(
-        "fairgen", "doctor", "a doctor", images, categories, images, (GENDER, AGE), ColourJudge()
-    )
+    return score_images(images, categories)[0]
 
 
 def test_what_is_seen_is_counted_in_the_attributes_own_order() -> None:
@@ -69,20 +81,23 @@ def test_what_is_seen_is_counted_in_the_attributes_own_order() -> None:
     assert found.seen["age"] == [0, 0, 1, 1]
     assert found.asked == {"gender": [0, 1, 0, 1], "age": [], "glasses": []}
     assert found.soft["gender"] == [0.5, 0.5]
-    assert found.recognised == [True] * 4 and found.clip_t == [0.25] * 4
+    assert found.recognised == [True] * 4
+    red, dark = 256 / (256**2 + 2) ** 0.5, 1 / 3**0.5
+    mixed, green = 256 / (2 * 256**2 + 1) ** 0.5, 1 / (256**2 + 2) ** 0.5
+    assert found.clip_t == pytest.approx([red, dark, mixed, green])
     assert found.ssim == pytest.approx([1] * 4, abs=1e-4)
     assert found.psnr == [100] * 4 and found.clip_i == pytest.approx([1] * 4)
 
 
 def test_a_second_judge_sees_for_itself() -> None:
     class Contrary(ColourJudge):
-        def perceive(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-            return {head: found.flip(1) for head, found in super().perceive(images).items()}
+        def read(self, images: Sequence[Image.Image]) -> Perception:
+            perception = super().read(images)
+            tables = perception.probabilities.items()
+            return replace(perception, probabilities={h: table.flip(1) for h, table in tables})
 
     images = [Image.new("RGB", (16, 16), colour) for colour in ("red", "black", "red")]
-    found = score_pictures(
-        "base", "doctor", "a doctor", images, [{}] * 3, images, (GENDER,), ColourJudge(), Contrary()
-    )
+    found, _ = score_images(images, [{}] * 3, attributes=(GENDER,), second_judge=Contrary())
     assert found.seen["gender"] == [0, 1, 0] and found.second is not None
     assert found.second.seen == {"gender": [1, 0, 1]}
     assert found.by_second().seen == {"gender": [1, 0, 1]} and found.by_second().second is None
@@ -91,9 +106,8 @@ def test_a_second_judge_sees_for_itself() -> None:
 
 def test_pictures_are_compared_with_those_of_the_same_seeds() -> None:
     red, blue = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
-    found = score_pictures(
-        "fairgen", "doctor", "a doctor", [red, red], [{}, {}], [red, blue], (GENDER,), ColourJudge()
-    )
+    _, reference = score_images([red, blue], [{}, {}])
+    found, _ = score_images([red, red], [{}, {}], reference=reference)
     assert found.psnr[0] == 100 and found.psnr[1] < 10
     assert found.clip_i == pytest.approx([1, (256 + 256 + 1) / (256**2 + 2)], abs=1e-3)
 

@@ -8,11 +8,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fairgen.judging.scoring import fairness_of
+from fairgen.judging import fairness_of
 from pipelines.benchmarks.audit import audit
 from pipelines.cli.app import app
-from pipelines.evaluation.evaluate import EvaluationWorker
-from pipelines.evaluation.evaluation import evaluation_targets
+from pipelines.evaluation import EvaluationWorker, evaluation_targets
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve.gateway import create_app
@@ -66,7 +65,7 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
     attributes = {attribute.name: attribute for attribute in recipe.attributes}
     alignment: list[float] = []
     for concept in SIZE.concepts:
-        scores, _ = EvaluationWorker(recipe, folders).paint(concept, SIZE.num_images)
+        scores, _ = EvaluationWorker(recipe, folders).measure(concept, SIZE.num_images)
         own = {score.system: fairness_of(score, target, attributes) for score in scores}
         over_http = found.fairness["gender"]["base"].prompts[concept]
         assert over_http.soft_fd == pytest.approx(own["base"].soft_fd, abs=1e-4)

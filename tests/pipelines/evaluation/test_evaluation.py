@@ -10,9 +10,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from fairgen.judging.scoring import JudgedLabels, PromptScore
-from pipelines.evaluation.evaluation import Evaluation, summarise
-from pipelines.evaluation.report import evaluation_table, hit_rate_table, judges_table, write_report
+from fairgen.judging import JudgedLabels, PromptScore
+from pipelines.evaluation import (
+    Evaluation,
+    evaluation_table,
+    hit_rate_table,
+    judges_table,
+    summarise,
+    write_report,
+)
 from pipelines.recipe.recipe import Recipe, load_recipe
 
 N = 4

@@ -10,7 +10,7 @@ import torch
 from mlflow import MlflowClient
 
 from fairgen.adapters import load_adapter
-from pipelines.evaluation.evaluation import Evaluation
+from pipelines.evaluation import Evaluation
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Curves, Registry
 from pipelines.registry.trained import TrainedAttribute

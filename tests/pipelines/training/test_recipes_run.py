@@ -10,9 +10,7 @@ from openai import OpenAI
 from ray import serve
 from rich.console import Console
 
-from pipelines.evaluation.evaluate import EvaluationWorker
-from pipelines.evaluation.evaluation import summarise
-from pipelines.evaluation.report import write_report
+from pipelines.evaluation import EvaluationWorker, summarise, write_report
 from pipelines.recipe.extends import read_content
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
@@ -79,11 +77,12 @@ def test_a_recipe_trains_measures_registers_and_serves(
         for found in recipe.attributes
     }
 
-    painter = EvaluationWorker(
+    worker = EvaluationWorker(
         recipe, [folder for folders in trained.values() for folder in folders]
     )
-    scores, shown = painter.paint("doctor", 4)
-    assert painter.unchanged("car", 2)
+    base_pictures = worker.paint_base("car")
+    scores, shown = worker.measure("doctor", 4)
+    assert worker.unchanged("car", base_pictures)
     evaluation = summarise(recipe, scores, {"car": True})
     write_report(evaluation, {"doctor": shown}, tmp_path / "report")
     assert set(evaluation.fairness) == {"gender", "race", "age", "gender x race"}

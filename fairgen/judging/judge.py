@@ -1,0 +1,47 @@
+"""What every judge offers. Judges measure pictures; no adapter is ever trained on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What a judge reads from N pictures, in main memory.
+
+    `probabilities` holds, by head, N x classes: every attribute, and "concept". `features` are the
+    image features at unit length, N x D.
+    """
+
+    probabilities: Mapping[str, Tensor]
+    features: Tensor
+
+
+class Judge(Protocol):
+    """A model, or several, that name who is in a picture. One thread calls it."""
+
+    @property
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """The classes of each head, in the order of its probabilities."""
+
+    def read(self, images: Sequence[Image.Image]) -> Perception:
+        """Return probabilities and features; every network runs once a picture."""
+
+    def text_feature(self, text: str) -> Tensor:
+        """Return the unit vector of a text, D values: its product with a picture's features is
+        CLIP-T. Each text is encoded once.
+        """
+
+
+class Classifier(Protocol):
+    """A model that names the categories of attributes, and gives no features."""
+
+    @property
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """The categories of each attribute, in the order of its probabilities."""
+
+    def classify(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+        """Return probabilities, N x categories, by attribute."""

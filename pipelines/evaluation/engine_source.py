@@ -1,0 +1,54 @@
+"""The engine that serves, as a source of pictures."""
+
+from collections.abc import Iterable
+
+from PIL import Image
+
+from fairgen.adapters import Adapter
+from fairgen.attributes import adapter_name
+from fairgen.backbones import Backbone
+from fairgen.engine import Engine, ImageJob
+from pipelines.evaluation.measure import PromptPlan
+
+
+class EngineSource:
+    """Paints with an engine of its own, at most `batch_size` pictures at once. One thread uses it.
+
+    Without adapters it paints with the base model. The adapters of a picture's categories are on.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_steps: int,
+        guidance_scale: float,
+        batch_size: int,
+        adapters: Iterable[Adapter] = (),
+    ) -> None:
+        guided = backbone.classifier_free and guidance_scale > 1
+        self._engine = Engine(backbone, max_rows=max(2, batch_size * (2 if guided else 1)))
+        self._num_steps, self._guidance_scale = num_steps, guidance_scale
+        self.load(adapters)
+
+    def load(self, adapters: Iterable[Adapter]) -> None:
+        """Load adapters. Raises ValueError for one that does not fit."""
+        for adapter in adapters:
+            self._engine.load(adapter.name, adapter)
+
+    def paint(self, plan: PromptPlan) -> list[Image.Image]:
+        """Return one picture a seed. Raises RuntimeError where one could not be painted."""
+        jobs = [
+            ImageJob(
+                plan.prompt,
+                seed,
+                {adapter_name(*category): 1.0 for category in categories.items()},
+                num_steps=self._num_steps,
+                guidance_scale=self._guidance_scale,
+            )
+            for seed, categories in zip(plan.seeds, plan.categories, strict=True)
+        ]
+        return self._engine.paint(jobs)
+
+    def close(self) -> None:
+        """Take the engine and its adapters off the model for good."""
+        self._engine.close()

@@ -1,0 +1,117 @@
+"""Paint one prompt's pictures with any source, and score them: for every stage that measures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from PIL import Image
+
+from fairgen.attributes import Attribute, render
+from fairgen.indicator import TargetDistribution
+from fairgen.judging import EmbeddedImages, Judge, PromptScore, score_pictures
+from fairgen.ledger import assign
+from pipelines.recipe.recipe import Recipe
+
+Drawn = Literal["nothing", "quota", "iid", "call"]
+_PICTURES_A_CALL = 4
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """The pictures of one prompt: for each its seed, and the category asked of it by attribute.
+
+    The judge should recognise `concept`; `phrase` is what stands for {subject} in the template.
+    """
+
+    concept: str
+    template: str
+    phrase: str
+    seeds: Sequence[int]
+    categories: Sequence[Mapping[str, str]]
+
+    @property
+    def prompt(self) -> str:
+        return render(self.template, self.phrase)
+
+
+class ImageSource(Protocol):
+    """Anything that paints: the engine, another method, an endpoint."""
+
+    def paint(self, plan: PromptPlan) -> list[Image.Image]:
+        """Return one picture a seed."""
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The judges of a recipe, and the attributes that they are asked about."""
+
+    attributes: Sequence[Attribute]
+    first: Judge
+    second: Judge | None = None
+
+    @classmethod
+    def load(cls, recipe: Recipe) -> "Judges":
+        """Return both judges of a recipe. Raises ValueError when weights are missing."""
+        return cls(recipe.attributes, recipe.load_judge(), recipe.load_second_judge())
+
+
+def measure(
+    source: ImageSource,
+    plan: PromptPlan,
+    judges: Judges,
+    system: str,
+    reference: EmbeddedImages | None = None,
+) -> tuple[PromptScore, EmbeddedImages]:
+    """Return the score of the pictures that a source paints, and the pictures with their features.
+
+    `reference` are the base model's pictures of the same seeds; None where the source paints them.
+    """
+    return score_pictures(
+        source.paint(plan),
+        plan.categories,
+        system=system,
+        concept=plan.concept,
+        prompt=plan.prompt,
+        attributes=judges.attributes,
+        judge=judges.first,
+        second_judge=judges.second,
+        reference=reference,
+    )
+
+
+def plan_prompt(
+    recipe: Recipe,
+    concept: str,
+    num_images: int,
+    target: TargetDistribution,
+    drawn: Drawn,
+    phrase: str = "{concept}",
+) -> PromptPlan:
+    """Return the plan of a concept in the recipe's first template; seeds count up from the
+    evaluation's.
+    """
+    seed = recipe.evaluation.seed
+    return PromptPlan(
+        concept=concept,
+        template=recipe.templates[0],
+        phrase=phrase.format(concept=concept),
+        seeds=range(seed, seed + num_images),
+        categories=draw_categories(target, drawn, num_images, seed),
+    )
+
+
+def draw_categories(
+    target: TargetDistribution, drawn: Drawn, num_images: int, seed: int
+) -> list[dict[str, str]]:
+    """Return the categories that are asked of each picture, by attribute.
+
+    "call" draws once for every four pictures, as one call of the official code paints them.
+    """
+    if drawn == "nothing":
+        return [{} for _ in range(num_images)]
+    if drawn == "call":
+        calls = assign(target, -(-num_images // _PICTURES_A_CALL), seed, "iid")
+        cells = [calls[index // _PICTURES_A_CALL] for index in range(num_images)]
+    else:
+        cells = assign(target, num_images, seed, drawn)
+    return [dict(zip(target.attributes, target.cells[cell], strict=True)) for cell in cells]
