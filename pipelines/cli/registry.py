@@ -43,12 +43,13 @@ def promote(
 ) -> None:
     """Make a complete adapter set champion; refused below the recipe's thresholds."""
     from pipelines.registry import Registry
+    from pipelines.registry import promote as promote_set
     from pipelines.registry.tracking_server import tracking_server
 
     loaded = load(recipe, base)
     try:
         with tracking_server(HOME) as uri:
-            for version in Registry(uri, loaded).promote(attribute, adapter_set, force):
+            for version in promote_set(Registry(uri, loaded), attribute, adapter_set, force):
                 typer.echo(f"{version.name} version {version.version}: champion")
     except ValueError as error:
         raise refusal(error) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from fairgen.adapters import Adapter, load_adapter
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry.last_served import LastServedSets
-from pipelines.registry.runs import fail_fast
+from pipelines.registry.server import fail_fast
 from pipelines.registry.versions import Champion, ChampionSet, Registry
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.recipe.recipe import Recipe
-from pipelines.registry import RegisteredAdapter, Registry
+from pipelines.registry.runs import TrainingRuns
 from pipelines.registry.tracking_server import tracking_server
+from pipelines.registry.versions import RegisteredAdapter, Registry
 
 
 def export_registered(
@@ -73,8 +74,8 @@ def import_set(
             save_adapter(adapter, Path(scratch) / adapter.name)
             folders.append(Path(scratch) / adapter.name)
         trained = TrainedAttribute(folders=tuple(folders), training_seconds=0, denoiser_rows=0)
-        with tracking_server(home) as uri, Registry(uri, recipe) as registry:
-            registry.open_job(attribute)
-            registered = registry.register_adapter_set(chosen, trained, None)
-            registry.close_job(attribute, finished=True)
+        with tracking_server(home) as uri, TrainingRuns(uri, recipe) as runs:
+            runs.open_job(attribute)
+            registered = runs.register_adapter_set(chosen, trained, None)
+            runs.close_job(attribute, finished=True)
     return registered

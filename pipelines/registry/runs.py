@@ -1,69 +1,29 @@
 """A recipe's experiment: its parent run, a child run an attribute, curves and what was measured."""
 
 import logging
-import os
 import platform
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.async_logging.run_operations import RunOperations
 
+from fairgen.attributes import Attribute
 from pipelines.recipe.recipe import Recipe
+from pipelines.registry.promotion import register_adapter_set
+from pipelines.registry.server import GRID, current, retry_for_minutes
+from pipelines.registry.trained import TrainedAttribute
+from pipelines.registry.versions import RegisteredAdapter, Registry
 
 if TYPE_CHECKING:
     from pipelines.evaluation import Evaluation
 
 _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "ray", "mlflow")
-GRID = "grid.png"
-_IMPATIENCE = threading.Lock()
 log = logging.getLogger(__name__)
-
-
-def retry_for_minutes() -> None:
-    """Let mlflow ask again for eight minutes where its server is away, unless the environment says
-    otherwise.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
-
-
-@contextmanager
-def fail_fast() -> Iterator[None]:
-    """Let mlflow give up after seconds, for the length of a `with`: one at a time in a process,
-    since mlflow reads it from the environment.
-    """
-    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    with _IMPATIENCE:
-        before = {name: os.environ.get(name) for name in wanted}
-        os.environ.update(wanted)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-
-
-@contextmanager
-def current(tracking_uri: str) -> Iterator[None]:
-    """Make a server the one that mlflow's own functions speak to, for the length of a `with`."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(tracking_uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)  # mlflow keeps it in the environment, too
 
 
 class Curves:
@@ -99,35 +59,19 @@ class Curves:
             log.warning("%d of %d points are missing in the curves", lost, len(self._sent))
 
 
-class RecipeRuns:
-    """A recipe's experiment on one tracking server.
+class TrainingRuns:
+    """The runs of a recipe's training: its parent run, open for the length of a `with`, and a child
+    run an attribute.
 
-    What a recipe hash has begun is gone on with: its parent run and its child runs are found again
-    by their tags.
+    What a recipe hash has begun is gone on with: its runs are found again by their tags, and so are
+    its registered versions, so that a run started again adds nothing.
     """
 
     def __init__(self, tracking_uri: str, recipe: Recipe) -> None:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        retry_for_minutes()
-        self.tracking_uri = tracking_uri
+        self.registry = Registry(tracking_uri, recipe)
+        self.tracking_uri, self.client = tracking_uri, self.registry.client
         self._recipe = recipe
-        self.client = MlflowClient(tracking_uri)
-
-    @cached_property
-    def experiment_id(self) -> str:
-        """The recipe's experiment, made where there is none."""
-        name = self._recipe.registry.experiment
-        if found := self.client.get_experiment_by_name(name):
-            return found.experiment_id
-        try:
-            return self.client.create_experiment(name)
-        except MlflowException:  # another process created it in between
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return found.experiment_id
+        self._run_id = ""
 
     def __enter__(self) -> Self:
         """Open the recipe's parent run, with the recipe and the environment as artifacts."""
@@ -166,6 +110,13 @@ class RecipeRuns:
         """End an attribute's child run as finished or failed."""
         self.client.set_terminated(self.job_run(attribute), "FINISHED" if finished else "FAILED")
 
+    def register_adapter_set(
+        self, attribute: Attribute, trained: TrainedAttribute, evaluation: "Evaluation | None"
+    ) -> list[RegisteredAdapter]:
+        """Register an attribute's adapters under its child run; see `promotion`."""
+        run_id = self.job_run(attribute.name)
+        return register_adapter_set(self.registry, run_id, attribute, trained, evaluation)
+
     def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
         """Log fairness, hit rates and preservation as metrics, the report as artifacts."""
         values = {
@@ -187,7 +138,9 @@ class RecipeRuns:
             self.client.log_artifact(self.job_run(attribute.name), str(report / GRID))
 
     def job_run(self, attribute: str) -> str:
-        """Return the id of an attribute's child run."""
+        """Return the id of an attribute's child run. Raises RuntimeError outside a `with`."""
+        if not self._run_id:
+            raise RuntimeError("the recipe's run is not open: use `with TrainingRuns(...)`")
         tags = {
             "fairgen.kind": "train",
             "fairgen.attribute": attribute,
@@ -202,10 +155,10 @@ class RecipeRuns:
             "fairgen.recipe": self._recipe.name,
         }
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        found = self.client.search_runs([self.experiment_id], query, max_results=1)
+        found = self.client.search_runs([self.registry.experiment_id], query, max_results=1)
         run = (
             found[0]
             if found
-            else self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+            else self.client.create_run(self.registry.experiment_id, run_name=name, tags=tags)
         )
         return str(run.info.run_id)

@@ -1,12 +1,11 @@
 """Adapters as registered models: versions, complete sets, aliases."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import mlflow.artifacts
@@ -14,14 +13,9 @@ import mlflow.diffusers
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from fairgen.adapters import Adapter, load_adapter
-from fairgen.attributes import Attribute
-from pipelines.registry.runs import GRID, RecipeRuns, current
-from pipelines.registry.version_tags import measured_tags, meets_thresholds, version_tags
-
-if TYPE_CHECKING:
-    from pipelines.evaluation import Evaluation
-    from pipelines.registry.trained import TrainedAttribute
+from fairgen.adapters import Adapter
+from pipelines.recipe.recipe import Recipe
+from pipelines.registry.server import GRID, connect, current
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 
@@ -68,53 +62,26 @@ class ChampionSet:
     members: dict[str, Champion]
 
 
-class Registry(RecipeRuns):
-    """A recipe's registered adapters on one tracking server, and the runs that they come from.
+class Registry:
+    """A recipe's registered adapters on one tracking server. Any thread may use one of its own."""
 
-    What is registered already is found again by its tags, so that a run started again adds nothing.
-    """
+    def __init__(self, tracking_uri: str, recipe: Recipe) -> None:
+        self.tracking_uri, self.recipe = tracking_uri, recipe
+        self.client = connect(tracking_uri)
 
-    def register_adapter_set(
-        self, attribute: Attribute, trained: "TrainedAttribute", evaluation: "Evaluation | None"
-    ) -> list[RegisteredAdapter]:
-        """Register one version per category under a shared `adapter_set` tag and point the aliases
-        at them.
-
-        Every version becomes `candidate`. An evaluation that reaches the recipe's thresholds makes
-        the set `champion`; one that does not takes the alias from these versions.
-        """
-        adapters = [load_adapter(folder) for folder in trained.folders]
-        adapter_set = hashlib.sha256(
-            "".join(f"{adapter.name} {adapter.sha256}" for adapter in adapters).encode()
-        ).hexdigest()[:16]
-        cost = {
-            "training_seconds": f"{trained.training_seconds}",
-            "denoiser_rows": f"{trained.denoiser_rows}",
-        }
-        numbers: dict[str, str] = {}
-        for adapter, folder in zip(adapters, trained.folders, strict=True):
-            name = self._recipe.registered_name(attribute.name, adapter.metadata.category)
-            tags = {"adapter_set": adapter_set, **version_tags(adapter), **cost}
-            tags |= measured_tags(adapter, evaluation)
-            found = self.find_version(name, adapter_set)
-            if found is None:
-                run_id = self.job_run(attribute.name)
-                found = self.log_version(name, adapter, folder, tags, run_id)
-            held = self.client.get_model_version(name, found).tags
-            for key in (key for key, value in tags.items() if held.get(key) != value):
-                self.client.set_model_version_tag(name, found, key, tags[key])
-            numbers[name] = found
-        self.point(CANDIDATE, list(numbers), adapter_set)
-        if evaluation is not None and meets_thresholds(self._recipe, attribute, evaluation):
-            self.point(CHAMPION, list(numbers), adapter_set)
-        elif evaluation is not None:
-            for name, number in numbers.items():
-                if self._number(name, CHAMPION) == number:
-                    self.client.delete_registered_model_alias(name, CHAMPION)
-        return [
-            RegisteredAdapter(name, number, self._number(name, CHAMPION) == number)
-            for name, number in numbers.items()
-        ]
+    @cached_property
+    def experiment_id(self) -> str:
+        """The recipe's experiment, made where there is none."""
+        name = self.recipe.registry.experiment
+        if experiment := self.client.get_experiment_by_name(name):
+            return experiment.experiment_id
+        try:
+            return self.client.create_experiment(name)
+        except MlflowException:  # another process created it in between
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return experiment.experiment_id
 
     def champions(self) -> dict[str, ChampionSet]:
         """Return attribute -> its champions; only complete sets that were trained together.
@@ -130,9 +97,9 @@ class Registry(RecipeRuns):
 
     def _complete_sets(self, alias: str) -> dict[str, ChampionSet]:
         found: dict[str, ChampionSet] = {}
-        for attribute in self._recipe.attributes:
-            names = [self._recipe.registered_name(attribute.name, c) for c in attribute.names]
-            members = [self._member(name, self._number(name, alias)) for name in names]
+        for attribute in self.recipe.attributes:
+            names = [self.recipe.registered_name(attribute.name, c) for c in attribute.names]
+            members = [self._member(name, self.aliased(name, alias)) for name in names]
             sets = {member.adapter_set for member in members if member}
             if len(sets) > 1 and (wanted := self._wish(names[0], alias)):
                 members = [self._member(name, self.find_version(name, wanted)) for name in names]
@@ -145,9 +112,9 @@ class Registry(RecipeRuns):
     def versions(self) -> list[RegisteredVersion]:
         """Return every version of every adapter of the recipe, by name, newest first."""
         found = []
-        for attribute in self._recipe.attributes:
+        for attribute in self.recipe.attributes:
             for category in attribute.names:
-                name = self._recipe.registered_name(attribute.name, category)
+                name = self.recipe.registered_name(attribute.name, category)
                 models = self.client.search_registered_models(f"name = '{name}'")
                 aliases = models[0].aliases if models else {}
                 for stored in self.client.search_model_versions(f"name = '{name}'"):
@@ -156,47 +123,6 @@ class Registry(RecipeRuns):
                         RegisteredVersion(name, str(stored.version), held, dict(stored.tags))
                     )
         return found
-
-    def promote(
-        self, attribute: str, adapter_set: str | None, force: bool
-    ) -> list[RegisteredAdapter]:
-        """Make a set champion, the candidates' when None; return its versions.
-
-        Raises ValueError for an unknown attribute, a set that is not complete, or one that was not
-        measured to reach the recipe's thresholds, unless forced.
-        """
-        names = [
-            self._recipe.registered_name(attribute, category)
-            for category in self._recipe.attribute(attribute).names
-        ]
-        versions = [found for found in self.versions() if found.name in names]
-        if adapter_set is None:
-            candidates = {v.tags["adapter_set"] for v in versions if CANDIDATE in v.aliases}
-            if len(candidates) != 1:
-                raise ValueError(f"{attribute}: got candidates of sets {sorted(candidates)}, "
-                                 "allowed is one; name the set")  # fmt: skip
-            adapter_set = candidates.pop()
-        chosen = {v.name: v for v in versions if v.tags["adapter_set"] == adapter_set}
-        if missing := sorted(set(names) - chosen.keys()):
-            known = sorted({v.tags["adapter_set"] for v in versions})
-            raise ValueError(
-                f"adapter_set: got {adapter_set!r}, which lacks {missing}; registered are {known}"
-            )
-        threshold = self._recipe.thresholds[attribute]
-        for found in chosen.values():
-            fd, hit_rate = (found.tags.get(key, "unmeasured") for key in ("fd", "hit_rate"))
-            good = fd != "unmeasured" and threshold.met(float(fd), [float(hit_rate)])
-            if not (good or force):
-                raise ValueError(
-                    f"{found.name} version {found.version}: got fd {fd} and hit rate "
-                    f"{hit_rate}, allowed are at most {threshold.max_fd} and at least "
-                    f"{threshold.min_hit_rate}"
-                )
-        self.point(CHAMPION, names, adapter_set)
-        return [
-            RegisteredAdapter(name, found.version, self._number(name, CHAMPION) == found.version)
-            for name, found in chosen.items()
-        ]
 
     def download(self, found: "Champion | RegisteredVersion", into: Path) -> Path:
         """Return the folder of one version's adapter, downloaded below `into`."""
@@ -257,7 +183,7 @@ class Registry(RecipeRuns):
         except MlflowException:  # another set the alias for the first time at the same moment
             self.client.set_registered_model_alias(name, alias, number)
 
-    def _number(self, name: str, alias: str) -> str | None:
+    def aliased(self, name: str, alias: str) -> str | None:
         """Return the version that an alias names, if the model exists and has it."""
         found = self.client.search_registered_models(f"name = '{name}'")
         number = found[0].aliases.get(alias) if found else None
@@ -278,7 +204,7 @@ class Registry(RecipeRuns):
         with current(self.tracking_uri):
             logged = mlflow.diffusers.log_model(
                 str(folder),
-                self._recipe.base_path,
+                self.recipe.base_path,
                 name=adapter.name,
                 run_id=run_id,
                 pip_requirements=[

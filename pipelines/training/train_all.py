@@ -20,7 +20,7 @@ from pipelines.ray_runtime.progress import ProgressView, ReportProgress, open_pr
 from pipelines.ray_runtime.session import check_shared, cluster_session, parallel_jobs
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
-from pipelines.registry import ChampionSet, RegisteredAdapter, Registry
+from pipelines.registry import ChampionSet, RegisteredAdapter, Registry, TrainingRuns
 from pipelines.registry.tracking_server import check_answers, tracking_server
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.checkpoints import damaged, newest_whole
@@ -54,9 +54,9 @@ def train_all(
     Raises RuntimeError that names the attributes whose job failed; the others are kept, and the
     same command goes on from there.
     """
-    with _at_work(recipe, home, console) as (registry, view):
-        trained = train_attributes(recipe, registry, home, view)
-        return _measure_and_register(recipe, trained, size, registry, report, view)
+    with _at_work(recipe, home, console) as (runs, view):
+        trained = train_attributes(recipe, runs, home, view)
+        return _measure_and_register(recipe, trained, size, runs, report, view)
 
 
 def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
@@ -66,10 +66,8 @@ def evaluate_trained(recipe: Recipe, home: Path, report: Path, console: Console)
     Raises ValueError when an attribute's training has not finished under `home`.
     """
     trained = finished_training(recipe, home)
-    with _at_work(recipe, home, console) as (registry, view):
-        return _measure_and_register(
-            recipe, trained, recipe.evaluation.full, registry, report, view
-        )
+    with _at_work(recipe, home, console) as (runs, view):
+        return _measure_and_register(recipe, trained, recipe.evaluation.full, runs, report, view)
 
 
 def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
@@ -79,13 +77,12 @@ def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Conso
     Raises ValueError when an attribute has no complete set of candidates.
     """
     with (
-        _at_work(recipe, home, console) as (registry, view),
+        _at_work(recipe, home, console) as (runs, view),
         _scratch(home) as scratch,
     ):
+        registry = runs.registry
         trained = _fetched(recipe, registry, registry.candidates(), "candidates", scratch)
-        return _measure_and_register(
-            recipe, trained, recipe.evaluation.full, registry, report, view
-        )
+        return _measure_and_register(recipe, trained, recipe.evaluation.full, runs, report, view)
 
 
 def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Console) -> Outcome:
@@ -112,14 +109,14 @@ def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Consol
 @contextmanager
 def _at_work(
     recipe: Recipe, home: Path, console: Console
-) -> Iterator[tuple[Registry, ProgressView]]:
-    """Yield the registry, its run open, and a view of what goes on."""
+) -> Iterator[tuple[TrainingRuns, ProgressView]]:
+    """Yield the recipe's runs, its own one open, and a view of what goes on."""
     with (
         _cluster(home) as tracking_uri,
-        Registry(tracking_uri, recipe) as registry,
+        TrainingRuns(tracking_uri, recipe) as runs,
         ProgressView(console).open() as view,
     ):
-        yield registry, view
+        yield runs, view
 
 
 @contextmanager
@@ -140,13 +137,13 @@ def _scratch(home: Path) -> Iterator[Path]:
 
 
 def train_attributes(
-    recipe: Recipe, registry: Registry, home: Path, view: ProgressView
+    recipe: Recipe, runs: TrainingRuns, home: Path, view: ProgressView
 ) -> dict[str, TrainedAttribute]:
     """Run one training job per attribute; where the recipe has a joint round, then one more each,
     in the recipe's stages.
     """
-    run_ids = {a.name: registry.open_job(a.name) for a in recipe.attributes}
-    jobs = [TrainingJob(recipe, name, registry.tracking_uri, id) for name, id in run_ids.items()]
+    run_ids = {a.name: runs.open_job(a.name) for a in recipe.attributes}
+    jobs = [TrainingJob(recipe, name, runs.tracking_uri, id) for name, id in run_ids.items()]
     try:
         trained = _train_round(jobs, home, view)
         for stage in recipe.stages if recipe.num_rounds == 2 else ():
@@ -155,7 +152,7 @@ def train_attributes(
     finally:
         finished = _finished(recipe, home)
         for name in run_ids:
-            registry.close_job(name, finished=name in finished)
+            runs.close_job(name, finished=name in finished)
     return finished
 
 
@@ -276,7 +273,7 @@ def _measure_and_register(
     recipe: Recipe,
     trained: Mapping[str, TrainedAttribute],
     size: EvaluationSize | None,
-    registry: Registry,
+    runs: TrainingRuns,
     report: Path,
     view: ProgressView,
 ) -> Outcome:
@@ -284,11 +281,11 @@ def _measure_and_register(
     if size is not None:
         folders = [folder for attribute in trained.values() for folder in attribute.folders]
         evaluation = evaluate(recipe, folders, size, report, view.show)
-        registry.log_evaluation(evaluation, report)
+        runs.log_evaluation(evaluation, report)
     registered = [
         version
         for attribute in recipe.attributes
-        for version in registry.register_adapter_set(attribute, trained[attribute.name], evaluation)
+        for version in runs.register_adapter_set(attribute, trained[attribute.name], evaluation)
     ]
     return Outcome(trained, evaluation, registered)
 

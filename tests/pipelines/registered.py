@@ -9,7 +9,7 @@ from fairgen.backbones import load_backbone
 from fairgen.judging import Fairness
 from pipelines.evaluation import Evaluation, Preservation, SystemFairness
 from pipelines.recipe.recipe import Recipe
-from pipelines.registry import Registry
+from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.run import run_name
 
@@ -56,13 +56,13 @@ def register_champions(tracking_uri: str, recipe: Recipe, folder: Path, seed: in
     pictures a little.
     """
     evaluation = evaluation_of(recipe, fd=0.0, hit_rate=0.97)
-    with Registry(tracking_uri, recipe) as registry:
+    with TrainingRuns(tracking_uri, recipe) as runs:
         for attribute in recipe.attributes:
             folders = random_adapters(recipe, attribute.name, folder, seed)
             trained = TrainedAttribute(folders=folders, training_seconds=1.0, denoiser_rows=1)
-            registry.open_job(attribute.name)
-            registered = registry.register_adapter_set(attribute, trained, evaluation)
-            registry.close_job(attribute.name, finished=True)
+            runs.open_job(attribute.name)
+            registered = runs.register_adapter_set(attribute, trained, evaluation)
+            runs.close_job(attribute.name, finished=True)
             assert all(version.champion for version in registered)
 
 

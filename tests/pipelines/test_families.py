@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from fairgen.adapters import load_adapter
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import Registry
+from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
@@ -65,16 +65,16 @@ def trained(
 @pytest.fixture(scope="module")
 def registered(trained: Trained, tracking_uri: str) -> Trained:
     """Register them as champions, with made-up figures."""
-    with Registry(tracking_uri, trained.recipe) as registry:
+    with TrainingRuns(tracking_uri, trained.recipe) as runs:
         for attribute in trained.recipe.attributes:
             finished = TrainedAttribute(
                 folders=trained.folders[attribute.name], training_seconds=1, denoiser_rows=1
             )
-            registry.open_job(attribute.name)
-            versions = registry.register_adapter_set(
+            runs.open_job(attribute.name)
+            versions = runs.register_adapter_set(
                 attribute, finished, evaluation_of(trained.recipe, fd=0.0, hit_rate=0.97)
             )
-            registry.close_job(attribute.name, finished=True)
+            runs.close_job(attribute.name, finished=True)
             assert all(version.champion for version in versions)
     return trained
 
@@ -98,7 +98,8 @@ def test_a_family_s_adapters_are_trained(trained: Trained) -> None:
 
 @pytest.mark.cell("register")
 def test_a_family_s_adapters_are_registered(registered: Trained, tracking_uri: str) -> None:
-    with Registry(tracking_uri, registered.recipe) as registry:
+    with TrainingRuns(tracking_uri, registered.recipe) as runs:
+        registry = runs.registry
         champions = registry.champions()
     for attribute, folders in registered.folders.items():
         members = champions[attribute].members.values()
@@ -148,7 +149,8 @@ def test_a_family_s_adapters_leave_and_come_back(
 
     assert f"{name} version 1: candidate" in bring("woman", "man")  # the very same weights
     assert f"{name} version 2: candidate" in bring("man", "woman")
-    with Registry(tracking_uri, registered.recipe) as registry:
+    with TrainingRuns(tracking_uri, registered.recipe) as runs:
+        registry = runs.registry
         candidate = registry.candidates()["gender"].members["woman"]
         assert registry.champions()["gender"].members["woman"].version == "1"
         back = load_adapter(registry.download(candidate, tmp_path))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.generate import parse_fairness
 from pipelines.recipe.recipe import load_recipe
-from pipelines.registry import Registry
+from pipelines.registry import Registry, TrainingRuns, promote
 from pipelines.serve.files import read_provenance
 from tests.pipelines.registered import register_champions
 from tests.pipelines.registry.test_registry import trained
@@ -71,17 +71,18 @@ def test_a_set_is_promoted_only_when_it_was_measured_or_forced(
     tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
     recipe = load_recipe(write_recipe("promoted"))
-    with Registry(tracking_uri, recipe) as registry:
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        registry = runs.registry
         unmeasured = trained(recipe, "gender", tmp_path, seed=4)
-        registry.register_adapter_set(recipe.attribute("gender"), unmeasured, None)
+        runs.register_adapter_set(recipe.attribute("gender"), unmeasured, None)
         with pytest.raises(ValueError, match="got fd unmeasured and hit rate unmeasured"):
-            registry.promote("gender", None, force=False)
+            promote(registry, "gender", None, force=False)
         assert registry.champions() == {}
         with pytest.raises(ValueError, match=r"adapter_set: got 'other', which lacks"):
-            registry.promote("gender", "other", force=True)
+            promote(registry, "gender", "other", force=True)
         with pytest.raises(ValueError, match="attribute: got 'height'"):
-            registry.promote("height", None, force=True)
-        versions = registry.promote("gender", None, force=True)
+            promote(registry, "height", None, force=True)
+        versions = promote(registry, "gender", None, force=True)
         assert [version.champion for version in versions] == [True, True]
         assert list(registry.champions()) == ["gender"]
 

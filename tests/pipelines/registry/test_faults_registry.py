@@ -15,7 +15,7 @@ from subprocess import Popen
 import pytest
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import Registry
+from pipelines.registry import Registry, TrainingRuns, promote
 from pipelines.registry.tracking_server import free_port
 from pipelines.registry.trained import TrainedAttribute
 from tests.faults import Fault
@@ -84,10 +84,10 @@ def register(uri: str, path: Path, folder: Path, seed: int = 1) -> None:
     gender = recipe.attribute("gender")
     folders = random_adapters(recipe, "gender", folder / str(seed), seed)
     trained = TrainedAttribute(folders=folders, training_seconds=1, denoiser_rows=1)
-    with Registry(uri, recipe) as registry:
-        registry.open_job("gender")
-        registry.register_adapter_set(gender, trained, evaluation_of(recipe, 0.0, 0.97))
-        registry.close_job("gender", finished=True)
+    with TrainingRuns(uri, recipe) as runs:
+        runs.open_job("gender")
+        runs.register_adapter_set(gender, trained, evaluation_of(recipe, 0.0, 0.97))
+        runs.close_job("gender", finished=True)
 
 
 def promote_forever(uri: str, path: Path) -> None:
@@ -96,7 +96,7 @@ def promote_forever(uri: str, path: Path) -> None:
     sets = sets_of(registry)
     while True:
         for adapter_set in sets:
-            registry.promote("gender", adapter_set, force=False)
+            promote(registry, "gender", adapter_set, force=False)
 
 
 def sets_of(registry: Registry) -> list[str]:
@@ -201,7 +201,7 @@ def test_a_promotion_killed_at_any_moment_leaves_a_complete_set(
         assert registry.champions()["gender"].adapter_set in sets
         versions = [v for v in registry.versions() if "champion" in v.aliases]
         mixed += len({v.tags["adapter_set"] for v in versions if "gender" in v.name}) > 1
-    registry.promote("gender", sets[0], force=False)
+    promote(registry, "gender", sets[0], force=False)
     fault.over()
     assert registry.champions()["gender"].adapter_set == sets[0]
     fault.seen += f" (aliases were left mixed {mixed} times)"

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from fairgen.adapters import load_adapter
 from pipelines.evaluation import Evaluation
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import Curves, Registry
+from pipelines.registry import Curves, Registry, TrainingRuns, promote
 from pipelines.registry.trained import TrainedAttribute
 from tests.pipelines.registered import evaluation_of, random_adapters, register_champions
 
@@ -44,11 +44,12 @@ def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
     gender = recipe.attribute("gender")
     adapters = trained(recipe, "gender", tmp_path / "adapters", seed=0)
     evaluation = evaluation_of(recipe, fd=0.02, hit_rate=0.99)
-    with Registry(tracking_uri, recipe) as registry:
-        registry.open_job("gender")
-        registry.log_evaluation(evaluation, report)
-        found = registry.register_adapter_set(gender, adapters, evaluation)
-        again = registry.register_adapter_set(gender, adapters, evaluation)
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        registry = runs.registry
+        runs.open_job("gender")
+        runs.log_evaluation(evaluation, report)
+        found = runs.register_adapter_set(gender, adapters, evaluation)
+        again = runs.register_adapter_set(gender, adapters, evaluation)
         champions = registry.champions()["gender"]
         folders = {
             category: registry.download(champion, tmp_path / "champions")
@@ -101,10 +102,11 @@ def test_only_thresholds_make_a_champion_and_take_it_back(
     adapters = trained(recipe, "gender", tmp_path, seed=1)
     good, unfair = evaluation_of(recipe, 0.02, 0.99), evaluation_of(recipe, 0.5, 0.99)
     unheeded = evaluation_of(recipe, 0.02, 0.5)
-    with Registry(tracking_uri, recipe) as registry:
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        registry = runs.registry
 
         def champions(evaluation: Evaluation | None) -> list[bool]:
-            found = registry.register_adapter_set(gender, adapters, evaluation)
+            found = runs.register_adapter_set(gender, adapters, evaluation)
             return [version.champion for version in found]
 
         assert champions(None) == [False, False]
@@ -114,7 +116,7 @@ def test_only_thresholds_make_a_champion_and_take_it_back(
         assert champions(good) == [True, True]
         assert champions(None) == [True, True]
         newer = trained(recipe, "gender", tmp_path / "newer", seed=2)
-        assert [v.champion for v in registry.register_adapter_set(gender, newer, unfair)] == [
+        assert [v.champion for v in runs.register_adapter_set(gender, newer, unfair)] == [
             False,
             False,
         ]
@@ -130,15 +132,16 @@ def test_weights_that_are_in_two_sets_leave_both_whole(
     first = trained(recipe, "gender", tmp_path / "first", seed=0)
     other = trained(recipe, "gender", tmp_path / "other", seed=1)
     mixed = first.model_copy(update={"folders": (first.folders[0], other.folders[1])})
-    with Registry(tracking_uri, recipe) as registry:
-        registry.register_adapter_set(gender, first, good)
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        registry = runs.registry
+        runs.register_adapter_set(gender, first, good)
         before = registry.champions()["gender"]
-        registry.register_adapter_set(gender, mixed, None)
+        runs.register_adapter_set(gender, mixed, None)
         assert registry.champions()["gender"] == before
         candidate = registry.candidates()["gender"]
         assert candidate.adapter_set != before.adapter_set
         assert candidate.members["woman"].sha256 == before.members["woman"].sha256
-        assert registry.promote("gender", candidate.adapter_set, force=True)
+        assert promote(registry, "gender", candidate.adapter_set, force=True)
         assert registry.champions()["gender"] == candidate
 
 
@@ -147,8 +150,9 @@ def test_half_a_set_is_no_champion(
 ) -> None:
     recipe = load_recipe(write_recipe("half"))
     adapters = trained(recipe, "gender", tmp_path, seed=3)
-    with Registry(tracking_uri, recipe) as registry:
-        registry.register_adapter_set(
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        registry = runs.registry
+        runs.register_adapter_set(
             recipe.attribute("gender"), adapters, evaluation_of(recipe, 0.02, 0.99)
         )
         MlflowClient(tracking_uri).delete_registered_model_alias("half-gender-man", "champion")
@@ -175,18 +179,18 @@ def test_a_run_started_again_is_the_same_run(
 ) -> None:
     recipe = load_recipe(write_recipe("again"))
     client = MlflowClient(tracking_uri)
-    with pytest.raises(KeyboardInterrupt), Registry(tracking_uri, recipe) as registry:
-        first = registry.open_job("gender")
+    with pytest.raises(KeyboardInterrupt), TrainingRuns(tracking_uri, recipe) as runs:
+        first = runs.open_job("gender")
         curves = Curves(tracking_uri, first)
         curves.add({"step": 5.0, "loss": 0.5})
         curves.close()
         raise KeyboardInterrupt
     parent = client.get_run(first).data.tags["mlflow.parentRunId"]
     assert client.get_run(parent).info.status == "FAILED"
-    with Registry(tracking_uri, recipe) as registry:
-        assert registry.open_job("gender") == first
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        assert runs.open_job("gender") == first
         assert client.get_run(first).info.status == "RUNNING"
-        registry.close_job("gender", finished=True)
+        runs.close_job("gender", finished=True)
     assert client.get_run(parent).info.status == "FINISHED"
     assert client.get_run(first).info.status == "FINISHED"
     assert [(p.step, p.value) for p in client.get_metric_history(first, "loss")] == [(5, 0.5)]

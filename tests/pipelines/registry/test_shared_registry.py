@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from fairgen.adapters import load_adapter
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
-from pipelines.registry import Curves, Registry, push
+from pipelines.registry import Curves, Registry, TrainingRuns, promote, push
 from pipelines.registry.tracking_server import free_port
 from pipelines.registry.trained import TrainedAttribute
 from tests.pipelines.browser import headless_browser
@@ -51,14 +51,14 @@ def train_and_register(uri: str, path: Path, folder: Path, seed: int, job: int) 
     gender = recipe.attribute("gender")
     folders = random_adapters(recipe, "gender", folder / str(job), seed)
     trained = TrainedAttribute(folders=folders, training_seconds=1, denoiser_rows=1)
-    with Registry(uri, recipe) as registry:
-        run = registry.open_job("gender")
+    with TrainingRuns(uri, recipe) as runs:
+        run = runs.open_job("gender")
         curves = Curves(uri, run)
         for step in range(1, 11):
             curves.add({"step": float(step), f"loss-{job}": 1 / step})
         curves.close()
-        found = registry.register_adapter_set(gender, trained, evaluation_of(recipe, 0.0, 0.97))
-        registry.close_job("gender", finished=True)
+        found = runs.register_adapter_set(gender, trained, evaluation_of(recipe, 0.0, 0.97))
+        runs.close_job("gender", finished=True)
     return [f"{version.name}/{version.version}" for version in found]
 
 
@@ -117,7 +117,7 @@ def test_promotions_at_once_leave_one_complete_set(
             own = Registry(shared, recipe)
             start.wait()
             time.sleep(wait_s)
-            own.promote("gender", adapter_set, force=False)
+            promote(own, "gender", adapter_set, force=False)
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(promote, sets * 2, [rng.random() * 0.2 for _ in range(4)]))
@@ -139,10 +139,10 @@ def test_a_local_registry_moves_there_with_all_that_it_holds(
     for seed in (0, 1):
         train_and_register(tracking_uri, path, tmp_path, seed, seed)
     local, moved = Registry(tracking_uri, recipe), Registry(shared, recipe)
-    with local as open_registry:
-        open_registry.log_evaluation(evaluation_of(recipe, 0.0, 0.97), tmp_path / "report")
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        runs.log_evaluation(evaluation_of(recipe, 0.0, 0.97), tmp_path / "report")
     first = next(v.tags["adapter_set"] for v in local.versions() if v.version == "1")
-    local.promote("gender", first, force=False)
+    promote(local, "gender", first, force=False)
 
     with monkeypatch.context() as cut, pytest.raises(ConnectionError, match="cut"):
         cut.setattr("pipelines.registry.migration._copy_artifacts", cut_off)
@@ -182,8 +182,9 @@ def test_the_registry_is_browsed(
         train_and_register(shared, path, tmp_path, seed, seed)
     (tmp_path / "report").mkdir()
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "report" / "grid.png")
-    with Registry(shared, recipe) as registry:
-        registry.log_evaluation(evaluation_of(recipe, 0.0, 0.97), tmp_path / "report")
+    with TrainingRuns(shared, recipe) as runs:
+        registry = runs.registry
+        runs.log_evaluation(evaluation_of(recipe, 0.0, 0.97), tmp_path / "report")
     champion = registry.champions()["gender"].members["woman"]
     run = registry.client.get_model_version(champion.name, champion.version).run_id
     there = shared.replace("://", f"://{USER}:{PASSWORD}@")

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from ray.train import TrainingFailedError
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import Registry
+from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, train_attribute
@@ -79,8 +79,8 @@ def job_of(tracking_uri: str, write_recipe: Callable[..., Path]) -> Callable[...
     def open_job(name: str, uri: str = tracking_uri, **jobs: int) -> TrainingJob:
         settings = {"num_updates": NUM_UPDATES, "num_rows": 4}
         recipe = load_recipe(write_recipe(name, discovery=settings, jobs=jobs))
-        with Registry(tracking_uri, recipe) as registry:
-            return TrainingJob(recipe, "gender", uri, registry.open_job("gender"))
+        with TrainingRuns(tracking_uri, recipe) as runs:
+            return TrainingJob(recipe, "gender", uri, runs.open_job("gender"))
 
     return open_job
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from pipelines.evaluation import EvaluationWorker, summarise, write_report
 from pipelines.recipe.extends import read_content
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import Registry
+from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve import ServeSettings, build
 from pipelines.serve.gateway import create_app
@@ -88,14 +88,14 @@ def test_a_recipe_trains_measures_registers_and_serves(
     assert set(evaluation.fairness) == {"gender", "race", "age", "gender x race"}
     assert (tmp_path / "report" / "grid.png").exists()
 
-    with Registry(tracking_uri, recipe) as registry:
+    with TrainingRuns(tracking_uri, recipe) as runs:
         for attribute in recipe.attributes:
             finished = TrainedAttribute(
                 folders=trained[attribute.name], training_seconds=1, denoiser_rows=1
             )
-            registry.open_job(attribute.name)
-            versions = registry.register_adapter_set(attribute, finished, evaluation)
-            registry.close_job(attribute.name, finished=True)
+            runs.open_job(attribute.name)
+            versions = runs.register_adapter_set(attribute, finished, evaluation)
+            runs.close_job(attribute.name, finished=True)
             assert all(version.champion for version in versions)
 
     settings = ServeSettings(poll_s=None, tracking_uri=tracking_uri)

@@ -14,7 +14,7 @@ from ray.train.torch import TorchTrainer
 
 from pipelines.ray_runtime.progress import ReportProgress, open_progress_actor
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import Registry
+from pipelines.registry import TrainingRuns
 from pipelines.training.checkpoints import seal
 from pipelines.training.job import TrainingJob, ray_loop
 from pipelines.training.run import find_trained, fit, num_workers_of, run_name
@@ -27,8 +27,8 @@ def open_job(tracking_uri: str) -> Callable[[Recipe], TrainingJob]:
     """Return a function that opens the MLflow run of a recipe's gender job."""
 
     def open_job(recipe: Recipe) -> TrainingJob:
-        with Registry(tracking_uri, recipe) as registry:
-            return TrainingJob(recipe, "gender", tracking_uri, registry.open_job("gender"))
+        with TrainingRuns(tracking_uri, recipe) as runs:
+            return TrainingJob(recipe, "gender", tracking_uri, runs.open_job("gender"))
 
     return open_job
 

@@ -1,0 +1,59 @@
+"""One client of an MLflow server, and how patient it is."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow
+from mlflow import MlflowClient
+
+GRID = "grid.png"
+_IMPATIENCE = threading.Lock()
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """Return a quiet client that asks again for minutes where its server is away."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    retry_for_minutes()
+    return MlflowClient(tracking_uri)
+
+
+def retry_for_minutes() -> None:
+    """Let mlflow ask again for eight minutes where its server is away, unless the environment says
+    otherwise.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
+
+
+@contextmanager
+def fail_fast() -> Iterator[None]:
+    """Let mlflow give up after seconds, for the length of a `with`: one at a time in a process,
+    since mlflow reads it from the environment.
+    """
+    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    with _IMPATIENCE:
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+@contextmanager
+def current(tracking_uri: str) -> Iterator[None]:
+    """Make a server the one that mlflow's own functions speak to, for the length of a `with`."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # mlflow keeps it in the environment, too
