@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pipelines.ray_runtime.session import cluster_session
 from pipelines.registry.tracking_server import tracking_server
-from pipelines.serve import build
+from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 
 APP = "fairgen"

@@ -19,9 +19,9 @@ from typer.main import get_command
 import fairgen
 from pipelines.cli.app import app
 from pipelines.ray_runtime.session import _SETTINGS
-from pipelines.serve import _DRAIN_MARGIN_S, ServeSettings
+from pipelines.serve.app import DRAIN_MARGIN_S
 from pipelines.serve.remote import CONFIG, serve_config
-from pipelines.serve.settings import AccessConfig
+from pipelines.serve.settings import AccessConfig, ServeSettings
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -220,7 +220,7 @@ def test_nothing_is_cut_off_before_the_endpoint_s_own_limit() -> None:
     (cluster,) = objects(Path("kuberay/base/raycluster.yaml"))
     for group in cluster["spec"]["workerGroupSpecs"]:
         grace_s = group["template"]["spec"]["terminationGracePeriodSeconds"]
-        assert grace_s > limit_s + _DRAIN_MARGIN_S
+        assert grace_s > limit_s + DRAIN_MARGIN_S
 
 
 def test_a_replica_fits_into_a_worker(rendered: dict[str, list[dict[str, Any]]]) -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 from ray import serve
 
 from pipelines.recipe.recipe import load_recipe
-from pipelines.serve import ServeSettings, build
+from pipelines.serve.app import build
+from pipelines.serve.settings import ServeSettings
 from pipelines.training.run import find_trained
 from tests.pipelines.commands import output_of, start
 from tests.pipelines.registered import register_champions

@@ -12,7 +12,8 @@ from openai import APIError, OpenAI
 from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve import ServeSettings, build
+from pipelines.serve.app import build
+from pipelines.serve.settings import ServeSettings
 from tests.faults import NOTHING, Fault
 from tests.pipelines.load import under_load
 from tests.pipelines.processes import children, wait_for

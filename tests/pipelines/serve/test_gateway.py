@@ -15,7 +15,7 @@ import pytest
 from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve import build, deployments
+from pipelines.serve.app import build, deployments
 from pipelines.serve.files import read_provenance
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint

@@ -13,7 +13,8 @@ from openai import BadRequestError, OpenAI
 from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve import ServeSettings, build
+from pipelines.serve.app import build
+from pipelines.serve.settings import ServeSettings
 from tests.pipelines.load import under_load
 from tests.pipelines.processes import wait_for
 from tests.pipelines.registered import register_champions

@@ -19,7 +19,8 @@ from ray import serve
 
 from pipelines.cli.options import REPORT
 from pipelines.recipe.recipe import load_recipe
-from pipelines.serve import ServeSettings, build
+from pipelines.serve.app import build
+from pipelines.serve.settings import ServeSettings
 from tests.pipelines.processes import children, wait_for
 from tests.pipelines.registered import register_champions
 

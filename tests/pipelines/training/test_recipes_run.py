@@ -15,8 +15,9 @@ from pipelines.recipe.extends import read_content
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
-from pipelines.serve import ServeSettings, build
+from pipelines.serve.app import build
 from pipelines.serve.gateway import create_app
+from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
 from pipelines.training.train_all import train_all
 from tests.families import SIZE_PX, tiny

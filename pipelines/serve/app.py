@@ -1,0 +1,77 @@
+"""The endpoint as a Ray Serve application: `pipelines.serve.app:build`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+DRAIN_MARGIN_S = 20.0
+_PICTURES_TO_INSPECT = 32  # what is more is let pass: traffic does not wait for the judge
+
+
+def build(args: ServeSettings) -> "Application":
+    """Return gateway -> indicator -> generator, and an inspector where one is wanted, bound and
+    ready to run.
+
+    What the settings leave open the cluster decides: MLFLOW_TRACKING_URI names the registry,
+    FAIRGEN_HOME the storage, FAIRGEN_GPUS_PER_REPLICA says what a replica takes where GPUs come and
+    go.
+    """
+    import ray
+    from ray import serve
+
+    from pipelines.serve.deployments import Gateway, Generator, Indicator, Inspector
+
+    scaling = (
+        {"num_replicas": args.min_replicas}
+        if args.min_replicas == args.max_replicas
+        else {
+            "autoscaling_config": {
+                "min_replicas": args.min_replicas,
+                "max_replicas": args.max_replicas,
+                "target_ongoing_requests": max(1, args.max_rows // 2),  # guided: two rows each
+                "upscale_delay_s": args.upscale_delay_s,
+            }
+        }
+    )
+    common = {
+        "max_ongoing_requests": 1024,
+        "graceful_shutdown_timeout_s": args.limits.timeout_s + DRAIN_MARGIN_S,
+    }
+    gpus = args.gpus_per_replica
+    if gpus is None:
+        there = 1 if ray.cluster_resources().get("GPU") else 0
+        gpus = float(os.environ.get("FAIRGEN_GPUS_PER_REPLICA", there))
+    if args.tracking_uri is None:
+        args = args.model_copy(update={"tracking_uri": os.environ.get("MLFLOW_TRACKING_URI")})
+    if args.home is None and (shared := os.environ.get("FAIRGEN_HOME")):
+        args = args.model_copy(update={"home": Path(shared)})
+    heavy = {"num_cpus": args.cpus_per_replica, "num_gpus": gpus}
+    small = {"num_cpus": 0.1}
+    generator = serve.deployment(
+        Generator,
+        **scaling,
+        **common,
+        ray_actor_options=heavy,
+        max_queued_requests=args.limits.queued_images,
+        user_config={"look": 0},
+    ).bind(args)
+    indicator = serve.deployment(Indicator, num_replicas=1, **common, ray_actor_options=small).bind(
+        args
+    )
+    inspector = None
+    if args.inspect_share:
+        inspector = serve.deployment(
+            Inspector,
+            num_replicas=1,
+            max_ongoing_requests=1,
+            max_queued_requests=_PICTURES_TO_INSPECT,
+            ray_actor_options={"num_cpus": 0.5},
+        ).bind(args)
+    return serve.deployment(
+        serve.ingress()(Gateway), num_replicas=1, **common, ray_actor_options=small
+    ).bind(args, indicator, generator, inspector)
