@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fairgen.attributes import adapter_name
+from fairgen.files import written_whole
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 _SAMPLED_VALUES = 16
@@ -122,9 +123,8 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
         "fairgen_sha256": adapter.sha256,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / (WEIGHTS + ".partial")
-    save_file(tensors, partial, metadata=header)
-    partial.replace(folder / WEIGHTS)
+    with written_whole(folder / WEIGHTS) as partial:
+        save_file(tensors, partial, metadata=header)
     return folder / WEIGHTS
 
 

@@ -71,15 +71,3 @@ def results_key(recipe: Recipe, sections: Collection[str], size: BaseModel | Non
     settings = recipe.model_dump(mode="json", include=set(sections))
     text = json.dumps([recipe.recipe_hash, size and size.model_dump(), settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file that is either whole or not there."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content)
-    partial.replace(path)

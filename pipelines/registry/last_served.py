@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from fairgen.adapters import Adapter, save_adapter
-from pipelines.ray_runtime.resumable import write
+from pipelines.files import write
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet
 

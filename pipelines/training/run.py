@@ -9,8 +9,8 @@ import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from pipelines.files import write
 from pipelines.ray_runtime.progress import ReportProgress
-from pipelines.ray_runtime.resumable import write
 from pipelines.ray_runtime.session import parallel_jobs
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry.trained import TrainedAttribute

@@ -27,7 +27,7 @@ from fairgen.judging import (
     score_pictures,
 )
 from pipelines.experiments.comparison.systems import draw_categories
-from pipelines.ray_runtime.resumable import write
+from pipelines.files import write
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
 

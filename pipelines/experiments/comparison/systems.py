@@ -28,7 +28,7 @@ from fairgen.judging import EmbeddedImages, PromptScore, fairness_of, hit_rates,
 from fairgen.ledger import assign
 from pipelines.evaluation import png
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
-from pipelines.ray_runtime.resumable import write, write_bytes
+from pipelines.files import write, write_bytes
 from pipelines.recipe.recipe import Recipe
 
 Drawn = Literal["nothing", "quota", "iid", "call"]

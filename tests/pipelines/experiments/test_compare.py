@@ -25,7 +25,7 @@ from pipelines.experiments.comparison.systems import (
     sweep_point_path,
 )
 from pipelines.experiments.comparison.tables import robustness_table
-from pipelines.ray_runtime.resumable import write
+from pipelines.files import write
 from pipelines.recipe.evaluation_config import ComparisonSize
 from pipelines.recipe.recipe import Recipe, load_recipe
 from tests.pipelines.registered import finish_training

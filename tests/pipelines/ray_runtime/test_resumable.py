@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pipelines.files import write
 from pipelines.ray_runtime.progress import ProgressView
-from pipelines.ray_runtime.resumable import Step, actor_pool, run_steps, write
+from pipelines.ray_runtime.resumable import Step, actor_pool, run_steps
 from tests.faults import Fault
 
 pytestmark = pytest.mark.ray
