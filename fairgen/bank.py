@@ -39,19 +39,19 @@ class AdapterBank(nn.Module):
         super().__init__()
         self._device = device
         self.projections = tuple(projections)
-        self._layers = {path: _linear(denoiser, path) for path in projections}
+        self.layers = {path: _linear(denoiser, path) for path in projections}
         self._ranks: dict[str, int] = {}
         self._active: ActiveDirections | None = None
         self._without: set[str] = set()
         self.A = nn.ParameterDict()
         self.B = nn.ParameterDict()
-        for path, layer in self._layers.items():
+        for path, layer in self.layers.items():
             empty = _zeros_for(layer, self._device)
             self.A[_key(path)] = nn.Parameter(empty(0, layer.in_features), requires_grad=False)
             self.B[_key(path)] = nn.Parameter(empty(layer.out_features, 0), requires_grad=False)
         self._handles = [
             layer.register_forward_hook(self._hook(_key(path)))
-            for path, layer in self._layers.items()
+            for path, layer in self.layers.items()
         ]
 
     @property
@@ -67,7 +67,7 @@ class AdapterBank(nn.Module):
         self.check(name, directions)
         rank = next(iter(directions.values()))[0].shape[0]
         fitted = {}
-        for path, layer in self._layers.items():
+        for path, layer in self.layers.items():
             empty = _zeros_for(layer, self._device)
             down, up = directions.get(
                 path, (empty(rank, layer.in_features), empty(layer.out_features, rank))
@@ -90,7 +90,7 @@ class AdapterBank(nn.Module):
                 f"directions of {name!r}: got ranks {sorted(ranks)}, allowed is one rank"
             )
         for path, (down, up) in directions.items():
-            layer = self._layers[path]
+            layer = self.layers[path]
             if down.shape[1] != layer.in_features or up.shape != (
                 layer.out_features,
                 down.shape[0],
@@ -114,7 +114,7 @@ class AdapterBank(nn.Module):
         precision, so that small steps are not lost.
         """
         directions = {}
-        for path, layer in self._layers.items():
+        for path, layer in self.layers.items():
             bound, device = 1 / math.sqrt(layer.in_features), self._device or layer.weight.device
             down = torch.rand(rank, layer.in_features, generator=generator) * 2 * bound - bound
             up = torch.zeros(layer.out_features, rank)

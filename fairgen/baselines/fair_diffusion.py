@@ -67,10 +67,10 @@ class FairDiffusion(System):
             self._backbone,
             ask.seeds,
             sampling.num_steps,
-            self._predict(context, signs_NE, sampling),
+            self.prediction(context, signs_NE, sampling),
         )
 
-    def _predict(self, context: TensorDict, signs_NE: Tensor, sampling: Sampling) -> Predict:
+    def prediction(self, context: TensorDict, signs_NE: Tensor, sampling: Sampling) -> Predict:
         N, E = signs_NE.shape
         weights = (self._scale * signs_NE.T).reshape(E, N, 1, 1, 1).to(self._backbone.device)
         warmup = round(WARMUP_SHARE * sampling.num_steps)

@@ -35,27 +35,27 @@ class Gated(System):
         self._backbone, self._scale = backbone, setting
         adapters = directions_of(weights)
         projections = list(dict.fromkeys(path for found in adapters.values() for path in found))
-        self._bank = AdapterBank(backbone.denoiser, projections)
+        self.bank = AdapterBank(backbone.denoiser, projections)
         for name, directions in adapters.items():
-            self._bank.add(name, directions)
+            self.bank.add(name, directions)
 
     def paint(self, ask: Ask, sampling: Sampling) -> list[Image.Image]:
         """Return pictures with their adapters on."""
-        gates = torch.zeros(len(ask.seeds), len(self._bank.names))
+        gates = torch.zeros(len(ask.seeds), len(self.bank.names))
         for row, categories in enumerate(ask.categories):
             for attribute, category in categories.items():
-                column = self._bank.names.index(adapter_name(attribute, category))
+                column = self.bank.names.index(adapter_name(attribute, category))
                 gates[row, column] = self._scale
         layout = guided_rows(len(ask.seeds), sampling.guidance_scale)
         gates = layout.repeat(gates) if self.both_branches else layout.gates(gates)
         prompts = [ask.prompt] * len(ask.seeds)
         predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
-        with self._bank.gated(gates.to(self._backbone.device)):
+        with self.bank.gated(gates.to(self._backbone.device)):
             return sample(self._backbone, ask.seeds, sampling.num_steps, predict)
 
     def close(self) -> None:
         """Take the bank off the denoiser."""
-        self._bank.close()
+        self.bank.close()
 
 
 def weights_of(adapters: dict[str, Directions]) -> Weights:

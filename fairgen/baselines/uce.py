@@ -50,7 +50,7 @@ class Uce(System):
     @classmethod
     def train(cls, backbone: Backbone, lesson: BaselineTask) -> tuple[Weights, Cost]:
         """Return the best changes of the layers in as many rounds as the rows allow."""
-        return _Rounds(backbone, lesson).run()
+        return Rounds(backbone, lesson).run()
 
     def paint(self, ask: Ask, sampling: Sampling) -> list[Image.Image]:
         """Return pictures of the edited model; the categories asked for are not heard."""
@@ -87,7 +87,7 @@ def _layer(backbone: Backbone, path: str) -> nn.Linear:
     return layer
 
 
-class _Rounds:
+class Rounds:
     """Legend: T tokens of a listed concept's prompts, D the embedding's width."""
 
     def __init__(self, backbone: Backbone, lesson: BaselineTask) -> None:
@@ -95,17 +95,17 @@ class _Rounds:
         self._prompts = PromptCache(backbone)
         self._layers = {path: _layer(backbone, path) for path in backbone.projections("kv")}
         self._kept = self._prompts.stack(list(lesson.preserve))["text"].flatten(0, 1)
-        self._tokens = {concept: self._tokens_of(concept) for concept in lesson.concepts}
+        self._tokens = {concept: self.tokens_of(concept) for concept in lesson.concepts}
         self._directions = {
             concept: {
-                (attribute.name, category.name): self._tokens_of(concept, category.word)
+                (attribute.name, category.name): self.tokens_of(concept, category.word)
                 - self._tokens[concept]
                 for attribute in lesson.attributes
                 for category in attribute.categories
             }
             for concept in lesson.concepts
         }
-        self._alphas = {
+        self.alphas = {
             concept: dict.fromkeys(found, 0.0) for concept, found in self._directions.items()
         }
 
@@ -124,8 +124,8 @@ class _Rounds:
                 best, least = changes, error
             for concept, found in missing.items():
                 for category, lack in found.items():
-                    self._alphas[concept][category] += RATE / math.sqrt(turn + 1) * lack
-            changes = self._changes()
+                    self.alphas[concept][category] += RATE / math.sqrt(turn + 1) * lack
+            changes = self.changes()
         return {path: change.cpu().contiguous() for path, change in best.items()}, self._cost
 
     def _missing(self, changes: Weights, seed: int) -> dict[str, dict[tuple[str, str], float]]:
@@ -147,7 +147,7 @@ class _Rounds:
             }
         return found
 
-    def _changes(self) -> Weights:
+    def changes(self) -> Weights:
         """Return W - W_0 of every layer at the present alphas."""
         sources = torch.cat(list(self._tokens.values()))
         moved = torch.cat(
@@ -156,7 +156,7 @@ class _Rounds:
                 + sum(
                     alpha * self._directions[concept][category] for category, alpha in own.items()
                 )
-                for concept, own in self._alphas.items()
+                for concept, own in self.alphas.items()
             ]
         )
         return {
@@ -167,7 +167,7 @@ class _Rounds:
             for path, layer in self._layers.items()
         }
 
-    def _tokens_of(self, concept: str, word: str = "") -> Tensor:
+    def tokens_of(self, concept: str, word: str = "") -> Tensor:
         """Return the embeddings from the concept's token to the last, all templates, T x D.
 
         A word before the concept moves its tokens; they are read where they then stand.
@@ -175,14 +175,14 @@ class _Rounds:
         words = [word] if word else []
         found = []
         for template in self._lesson.templates:
-            prompt, start = self._start_of(template, concept, words)
-            first = self._start_of(template, concept, [])[1]
+            prompt, start = self.start_of(template, concept, words)
+            first = self.start_of(template, concept, [])[1]
             length = prompt.shape[0]
             places = [min(start + step, length - 1) for step in range(length - first)]
             found.append(prompt[places])
         return torch.cat(found)
 
-    def _start_of(self, template: str, concept: str, words: list[str]) -> tuple[Tensor, int]:
+    def start_of(self, template: str, concept: str, words: list[str]) -> tuple[Tensor, int]:
         """Return a prompt's embedding, L x D, and the first token that hangs on the concept.
 
         That is the first at which prompts of two concepts differ: a text encoder reads forwards.

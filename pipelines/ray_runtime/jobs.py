@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("fairgen", "pipelines")
 _HASH, _VERB, _NAME = "fairgen.recipe_hash", "fairgen.verb", "fairgen.recipe"
-_PATIENCE_S = 600.0
 _STARTING_S = 60.0
 _RETRY_S = 2.0
 Verb = Literal["train-all", "evaluate"]
@@ -100,10 +99,16 @@ def recipe_jobs(client: "JobSubmissionClient") -> "list[JobDetails]":
     return sorted(ours, key=lambda job: job.start_time or 0)
 
 
-def follow(client: "JobSubmissionClient", job_id: str, write: Callable[[str], None]) -> "JobStatus":
+def follow(
+    client: "JobSubmissionClient",
+    job_id: str,
+    write: Callable[[str], None],
+    patience_s: float = 600.0,
+    retry_s: float = 2.0,
+) -> "JobStatus":
     """Write a job's output from its beginning until the job has ended; return how it ended.
 
-    While the cluster does not answer it is asked again, for ten minutes, and the output goes on
+    While the cluster does not answer it is asked again, for `patience_s`, and the output goes on
     where it stopped. Raises ValueError for a job that there is not, ConnectionError after that.
     """
     check_known(client, job_id)
@@ -128,12 +133,12 @@ def follow(client: "JobSubmissionClient", job_id: str, write: Callable[[str], No
             if status.is_terminal():
                 return status
         except (OSError, RuntimeError) as error:  # the head is away, or starts again
-            if time.monotonic() - answered_s > _PATIENCE_S:
+            if time.monotonic() - answered_s > patience_s:
                 raise ConnectionError(
-                    f"{client.get_address()} has not answered for {_PATIENCE_S:g} s; "
+                    f"{client.get_address()} has not answered for {patience_s:g} s; "
                     f"job {job_id} may go on"
                 ) from error
-        time.sleep(_RETRY_S)
+        time.sleep(retry_s)
 
 
 def check_known(client: "JobSubmissionClient", job_id: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_SETTINGS = {
+RAY_SETTINGS = {
     "RAY_worker_niceness": "0",  # the default of 15 starves workers on a busy machine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # who is given no GPU sees none
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -22,7 +22,7 @@ def cluster_session() -> Iterator[None]:
     """Join the cluster of RAY_ADDRESS, or start a local one and stop it at the end; an open session
     is joined.
     """
-    for name, value in _SETTINGS.items():
+    for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
 

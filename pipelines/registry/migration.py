@@ -81,13 +81,13 @@ def _push_run(source: Registry, target: Registry, run_id: str, copies: dict[str,
         points = source.client.get_metric_history(run_id, name)
         for start in range(0, len(points), _BATCH):
             target.client.log_batch(copy, metrics=points[start : start + _BATCH])
-    _copy_artifacts(source.client, run_id, target.client, copy)
+    copy_artifacts(source.client, run_id, target.client, copy)
     target.client.log_batch(copy, tags=[RunTag(_WHOLE, "whole")])
     target.client.set_terminated(copy, run.info.status, run.info.end_time)
     return str(copy)
 
 
-def _copy_artifacts(source: MlflowClient, run_id: str, target: MlflowClient, copy: str) -> None:
+def copy_artifacts(source: MlflowClient, run_id: str, target: MlflowClient, copy: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for artifact in source.list_artifacts(run_id):
             local = source.download_artifacts(run_id, artifact.path, scratch)

@@ -21,7 +21,6 @@ def build(args: ServeSettings) -> "Application":
     FAIRGEN_HOME the storage, FAIRGEN_GPUS_PER_REPLICA says what a replica takes where GPUs come and
     go.
     """
-    import ray
     from ray import serve
 
     from pipelines.serve.deployments import Gateway, Generator, Indicator, Inspector
@@ -42,10 +41,7 @@ def build(args: ServeSettings) -> "Application":
         "max_ongoing_requests": 1024,
         "graceful_shutdown_timeout_s": args.limits.timeout_s + DRAIN_MARGIN_S,
     }
-    gpus = args.gpus_per_replica
-    if gpus is None:
-        there = 1 if ray.cluster_resources().get("GPU") else 0
-        gpus = float(os.environ.get("FAIRGEN_GPUS_PER_REPLICA", there))
+    gpus = gpus_per_replica(args)
     if args.tracking_uri is None:
         args = args.model_copy(update={"tracking_uri": os.environ.get("MLFLOW_TRACKING_URI")})
     if args.home is None and (shared := os.environ.get("FAIRGEN_HOME")):
@@ -75,3 +71,15 @@ def build(args: ServeSettings) -> "Application":
     return serve.deployment(
         serve.ingress()(Gateway), num_replicas=1, **common, ray_actor_options=small
     ).bind(args, indicator, generator, inspector)
+
+
+def gpus_per_replica(args: ServeSettings) -> float:
+    """Return the share of a GPU that a generator takes: what the settings say, else what the
+    cluster says, else one where it has any.
+    """
+    import ray
+
+    if args.gpus_per_replica is not None:
+        return args.gpus_per_replica
+    there = 1 if ray.cluster_resources().get("GPU") else 0
+    return float(os.environ.get("FAIRGEN_GPUS_PER_REPLICA", there))

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from pipelines.serve.image_plan import ImageUpdate, ReplicaState
 from pipelines.serve.inspector import Inspected
 
-_FORGOTTEN_AFTER_S = 300.0
+FORGOTTEN_AFTER_S = 300.0
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
 
@@ -79,7 +79,7 @@ class GatewayMetrics:
         """Return the page that Prometheus scrapes; an engine not heard of for long is left out."""
         now = time.monotonic()
         for process, heard_s in list(self._heard_of.items()):
-            if now - heard_s > _FORGOTTEN_AFTER_S:
+            if now - heard_s > FORGOTTEN_AFTER_S:
                 del self._heard_of[process]
                 for gauge in self._of_replicas:
                     gauge.remove(process)

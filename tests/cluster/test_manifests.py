@@ -18,7 +18,7 @@ from typer.main import get_command
 
 import fairgen
 from pipelines.cli.app import app
-from pipelines.ray_runtime.session import _SETTINGS
+from pipelines.ray_runtime.session import RAY_SETTINGS
 from pipelines.serve.app import DRAIN_MARGIN_S
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import AccessConfig, ServeSettings
@@ -239,7 +239,7 @@ def test_a_replica_fits_into_a_worker(rendered: dict[str, list[dict[str, Any]]])
 
 def test_in_the_image_too_who_is_given_no_gpu_sees_none() -> None:
     name = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
-    assert f" {name}={_SETTINGS[name]}\n" in (CLUSTER / "Dockerfile").read_text()
+    assert f" {name}={RAY_SETTINGS[name]}\n" in (CLUSTER / "Dockerfile").read_text()
 
 
 def test_images_are_targets_of_the_dockerfile_in_this_version() -> None:

@@ -28,7 +28,7 @@ from pipelines.registry.tracking_server import free_port
 from pipelines.serve.access.middleware import AccessMiddleware
 from pipelines.serve.image_plan import ImageUpdate, ReplicaState
 from pipelines.serve.inspector import Inspected
-from pipelines.serve.metrics import _FORGOTTEN_AFTER_S, GatewayMetrics
+from pipelines.serve.metrics import FORGOTTEN_AFTER_S, GatewayMetrics
 from pipelines.serve.schemas import Provenance
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.in_process import listening
@@ -179,7 +179,7 @@ def test_chance_alone_does_not_reach_the_gap_s_bound() -> None:
 
 def test_a_silent_engine_s_last_word_is_gone_before_it_alarms() -> None:
     (rule,) = [rule for rule in ALERTS if rule["alert"] == "FairgenPicturesWait"]
-    assert float(rule["for"].removesuffix("m")) * 60 > _FORGOTTEN_AFTER_S
+    assert float(rule["for"].removesuffix("m")) * 60 > FORGOTTEN_AFTER_S
 
 
 def test_the_dashboard_leaves_the_choice_of_prometheus_open() -> None:

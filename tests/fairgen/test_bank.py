@@ -19,7 +19,7 @@ def random_directions(bank: AdapterBank, rank: int, seed: int) -> dict[str, tupl
     generator = torch.Generator().manual_seed(seed)
     directions = {}
     for path in bank.projections:
-        layer = bank._layers[path]
+        layer = bank.layers[path]
         down = torch.randn(rank, layer.in_features, generator=generator)
         directions[path] = (down, torch.randn(layer.out_features, rank, generator=generator))
     return directions

@@ -216,7 +216,7 @@ def test_fair_diffusion_follows_its_equation(monkeypatch: pytest.MonkeyPatch) ->
         return context.view(-1, 1, 1, 1).expand(-1, 4, 8, 8)
 
     monkeypatch.setattr(backbone, "denoise", denoise)
-    predict = system._predict(
+    predict = system.prediction(
         torch.tensor(list(contexts.values())), torch.tensor([[1.0, -1.0]]), Sampling(2, 5.0)
     )
     x, t = torch.zeros(1, 4, 8, 8), torch.zeros(1)
@@ -242,14 +242,14 @@ def test_uce_weighs_edit_ridge_and_preservation() -> None:
 
 
 def test_uce_edits_the_concepts_tokens_and_not_the_words_before_them() -> None:
-    rounds = uce._Rounds(load_backbone(tiny_pipeline()), lesson())
-    prompt, start = rounds._start_of(TEMPLATE, "doctor", [])
+    rounds = uce.Rounds(load_backbone(tiny_pipeline()), lesson())
+    prompt, start = rounds.start_of(TEMPLATE, "doctor", [])
     assert start == 5  # begin, a, photo, of, a
-    _, later = rounds._start_of(TEMPLATE, "doctor", ["female"])
+    _, later = rounds.start_of(TEMPLATE, "doctor", ["female"])
     assert later == start + 1
-    tokens = rounds._tokens_of("doctor")
+    tokens = rounds.tokens_of("doctor")
     assert torch.equal(tokens[: len(prompt) - start], prompt[start:])
-    assert rounds._tokens_of("doctor", "female").shape == tokens.shape
+    assert rounds.tokens_of("doctor", "female").shape == tokens.shape
 
 
 def test_uce_keeps_the_round_that_came_nearest_to_the_target() -> None:
@@ -264,13 +264,13 @@ def test_uce_keeps_the_round_that_came_nearest_to_the_target() -> None:
             return Perception({"gender": men, "age": men, "concept": ones}, ones)
 
     given = BaselineTask(**(vars(lesson()) | {"judge": SeesMen()}))
-    rounds = uce._Rounds(load_backbone(tiny_pipeline()), given)
+    rounds = uce.Rounds(load_backbone(tiny_pipeline()), given)
     changes, _ = rounds.run()
     assert all(not change.any() for change in changes.values())
     asked = 0.5 * uce.RATE * (1 + 2**-0.5)  # two rounds, the second at a smaller rate
-    assert rounds._alphas["nurse"]["gender", "woman"] == pytest.approx(asked)
-    assert rounds._alphas["nurse"]["gender", "man"] == pytest.approx(-asked)
-    assert any(change.any() for change in rounds._changes().values())
+    assert rounds.alphas["nurse"]["gender", "woman"] == pytest.approx(asked)
+    assert rounds.alphas["nurse"]["gender", "man"] == pytest.approx(-asked)
+    assert any(change.any() for change in rounds.changes().values())
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
@@ -351,7 +351,7 @@ def test_the_published_loop_learns_its_target() -> None:
     before = (predicted("a photo of a doctor") - wanted).square().mean()
     system = Gated(backbone, lesson(), weights, 1.0)
     gates = torch.eye(4)[[0] * 32]
-    with system._bank.gated(gates):
+    with system.bank.gated(gates):
         after = (predicted("a photo of a doctor") - wanted).square().mean()
     assert after < 0.5 * before
 

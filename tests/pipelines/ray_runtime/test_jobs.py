@@ -181,14 +181,12 @@ class BreaksOff:
         return JobStatus.SUCCEEDED
 
 
-def test_output_goes_on_where_the_cluster_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.ray_runtime.jobs._RETRY_S", 0)
+def test_output_goes_on_where_the_cluster_went_away() -> None:
     written: list[str] = []
-    assert follow(BreaksOff(), "job", written.append) == "SUCCEEDED"
+    assert follow(BreaksOff(), "job", written.append, retry_s=0) == "SUCCEEDED"
     assert "".join(written) == "one\ntwo\nthree\n"
-    monkeypatch.setattr("pipelines.ray_runtime.jobs._PATIENCE_S", -1)
     with pytest.raises(ConnectionError, match=r"head:8265 has not answered for .* may go on"):
-        follow(BreaksOff(), "job", written.append)
+        follow(BreaksOff(), "job", written.append, patience_s=-1, retry_s=0)
 
 
 def test_a_cluster_that_wants_a_token_lets_in_who_has_it(

@@ -145,7 +145,7 @@ def test_a_local_registry_moves_there_with_all_that_it_holds(
     promote(local, "gender", first, force=False)
 
     with monkeypatch.context() as cut, pytest.raises(ConnectionError, match="cut"):
-        cut.setattr("pipelines.registry.migration._copy_artifacts", cut_off)
+        cut.setattr("pipelines.registry.migration.copy_artifacts", cut_off)
         push(local, moved, lambda *_: None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     for new in (4, 0):  # the second time there is nothing to bring

@@ -15,7 +15,7 @@ import pytest
 from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve.app import build, deployments
+from pipelines.serve.app import deployments, gpus_per_replica
 from pipelines.serve.files import read_provenance
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
@@ -381,6 +381,4 @@ def test_a_generator_takes_a_gpu_where_there_is_one_or_the_cluster_says_so(
     if of_cluster is not None:
         monkeypatch.setenv("FAIRGEN_GPUS_PER_REPLICA", of_cluster)
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": had} if had else {})
-    gateway = build(ServeSettings(gpus_per_replica=wanted))._bound_deployment
-    generator = gateway.init_args[2]._bound_deployment
-    assert generator.ray_actor_options["num_gpus"] == taken
+    assert gpus_per_replica(ServeSettings(gpus_per_replica=wanted)) == taken
