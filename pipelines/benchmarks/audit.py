@@ -9,11 +9,12 @@ from PIL import Image
 
 from fairgen.attributes import render
 from fairgen.judging.scoring import score_pictures
-from pipelines.benchmarks.client import PATH, Answer, ask_all
+from pipelines.benchmarks.client import Answer, ask_all
 from pipelines.evaluation.evaluation import Evaluation, summarise
 from pipelines.evaluation.report import png, write_report
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
+from pipelines.serve.access.middleware import PICTURES
 
 NUM_CLIENTS = 8
 _SHOWN = 8
@@ -53,7 +54,7 @@ def audit(
     ]
     number = count(1)
     answers = ask_all(
-        endpoint.rstrip("/") + PATH,
+        endpoint.rstrip("/") + PICTURES,
         bodies,
         clients=NUM_CLIENTS,
         on_answer=lambda: progress("audit", next(number), len(jobs)),

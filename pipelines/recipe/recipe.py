@@ -18,7 +18,7 @@ from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import AblationConfig, ComparisonConfig, EvaluationConfig
 from pipelines.recipe.extends import read_content
-from pipelines.recipe.folders import PROJECT_ROOT, RECIPES
+from pipelines.recipe.folders import PROJECT_ROOT, bundled_recipes
 from pipelines.recipe.loading import LoadingConfig, load_pipeline
 from pipelines.recipe.sections import (
     Concepts,
@@ -244,29 +244,28 @@ def resolve_path(path: str | Path) -> Path:
 
 
 def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
-    """Read a recipe; `base` replaces the base model that it names.
+    """Read a recipe: a file, or the name of one that ships. `base` replaces the base model that it
+    names.
 
     Raises one ValueError that names every wrong field, the value got and what is allowed.
     """
-    path = resolve_path(path)
-    if not path.is_file():
-        shipped = sorted(str(found.relative_to(PROJECT_ROOT)) for found in _shipped())
-        raise ValueError(f"recipe: got {str(path)!r}, which is no file; shipped are {shipped}")
-    content = read_content(path)
+    shipped = bundled_recipes()
+    file = shipped.get(str(path)) or resolve_path(path)
+    if not file.is_file():
+        raise ValueError(
+            f"recipe: got {str(path)!r}, which is no file; shipped are {list(shipped)}"
+        )
+    content = read_content(file)
     if base is not None:
         content["base"] = base
     try:
         content = expand_names(content)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{file}: {error}") from error
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{path}: {describe(error, Recipe)}") from error
-
-
-def _shipped() -> list[Path]:
-    return list(RECIPES.glob("*.yaml"))
+        raise ValueError(f"{file}: {describe(error, Recipe)}") from error
 
 
 def _content_digest(folder: Path) -> str:

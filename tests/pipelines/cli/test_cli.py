@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_help_answers_in_under_a_second() -> None:
-    command = [sys.executable, "-m", "pipelines.cli.app", "--help"]
+    command = [sys.executable, "-m", "pipelines.cli", "--help"]
     seconds = []
     for _ in range(3):
         started = time.monotonic()
@@ -44,6 +45,21 @@ def test_a_wrong_recipe_ends_with_its_reason(
     result = CliRunner().invoke(app, [*verb, str(path)])
     assert result.exit_code == 2
     assert "discovery.rank: got 0, allowed is greater than" in result.stderr
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout == f"fairgen {metadata.version('fairgen')}\n"
+
+
+def test_a_shipped_recipe_is_found_by_its_name() -> None:
+    result = CliRunner().invoke(app, ["recipe", "check", "sdxl"])
+    assert result.exit_code == 0
+    assert "sdxl on stabilityai/stable-diffusion-xl-base-1.0, recipe hash" in result.stdout
+    result = CliRunner().invoke(app, ["recipe", "check", "photographs"])
+    assert result.exit_code == 2
+    assert "recipe: got 'photographs', which is no file; shipped are ['flux', " in result.stderr
 
 
 def test_recipe_check_says_what_would_be_trained(write_recipe: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from pipelines.recipe.folders import DEFAULT_RECIPE
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.recipe.sections import Threshold
 from tests.pipelines.conftest import SHIPPED
@@ -144,7 +145,9 @@ def test_templates_missing_fields_and_broken_files_are_named(
     path.write_text("- just\n- a list")
     with pytest.raises(ValueError, match="got list, allowed is a mapping"):
         load_recipe(path)
-    with pytest.raises(ValueError, match=r"which is no file; shipped are .*portraits\.yaml"):
+    with pytest.raises(
+        ValueError, match=r"got 'nowhere\.yaml', which is no file; shipped are \['flux', "
+    ):
         load_recipe("nowhere.yaml")
 
 
@@ -254,4 +257,6 @@ def test_shipped_recipes_are_found_from_anywhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Path(load_recipe("pipelines/recipes/portraits.yaml").base_path).is_absolute()
+    recipe = load_recipe("pipelines/recipes/portraits.yaml")
+    assert Path(recipe.base_path).is_absolute()
+    assert load_recipe("portraits") == load_recipe(DEFAULT_RECIPE) == recipe

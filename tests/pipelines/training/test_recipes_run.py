@@ -13,8 +13,7 @@ from rich.console import Console
 from pipelines.evaluation.evaluate import EvaluationWorker
 from pipelines.evaluation.evaluation import summarise
 from pipelines.evaluation.report import write_report
-from pipelines.recipe.extends import read_content
-from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.recipe import Recipe, load_recipe, read_content
 from pipelines.registry import Registry
 from pipelines.serve import ServeSettings, build
 from pipelines.serve.gateway import create_app
