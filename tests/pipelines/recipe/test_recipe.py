@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from fairgen.portraits.world import WORDS
 from pipelines.recipe.folders import DEFAULT_RECIPE
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.recipe.sections import Threshold
@@ -233,6 +234,13 @@ def test_the_hash_follows_what_training_depends_on_and_nothing_else(
         assert load_recipe(write_recipe()).recipe_hash != first
     finally:
         weights.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", ["portraits", "portraits-quick"])
+def test_the_recipes_of_the_embedded_model_use_the_words_of_its_captions(name: str) -> None:
+    for attribute in load_recipe(name).attributes:
+        words = {category.name: (category.word,) for category in attribute.categories}
+        assert words == WORDS[attribute.name]
 
 
 @pytest.mark.parametrize(
