@@ -49,8 +49,8 @@ app.add_typer(speed_app)
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_set: bool) -> None:
+    if is_set:
         typer.echo(f"fairgen {metadata.version('fairgen')}")
         raise typer.Exit
 
@@ -129,8 +129,8 @@ def evaluate(
 
     loaded = load(recipe, base)
     if cluster is not None and endpoint is None:
-        given = {"--candidates": candidates, "--champions": champions}
-        run_on_cluster(loaded, "evaluate", cluster, [flag for flag, on in given.items() if on])
+        flags = {"--candidates": candidates, "--champions": champions}
+        run_on_cluster(loaded, "evaluate", cluster, [flag for flag, on in flags.items() if on])
         return
     console = Console()
     try:
@@ -141,8 +141,8 @@ def evaluate(
             _show(measure(loaded, HOME, REPORT, console), console)
             return
         with ProgressView(console).open() as view:
-            found = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
-        _show_evaluation(found, console)
+            evaluation = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
+        _show_evaluation(evaluation, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
 

@@ -93,8 +93,8 @@ def import_adapters(
     try:
         if wrong := [given for given in files if "=" not in given]:
             raise ValueError(f"files: got {wrong}, allowed is CATEGORY=FILE")
-        named = {category: Path(file) for category, _, file in (f.partition("=") for f in files)}
-        for version in import_set(loaded, attribute, named, HOME):
+        by_category = {name: Path(file) for name, _, file in (f.partition("=") for f in files)}
+        for version in import_set(loaded, attribute, by_category, HOME):
             typer.echo(f"{version.name} version {version.version}: candidate")
     except ValueError as error:
         raise refusal(error) from error

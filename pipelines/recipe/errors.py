@@ -8,37 +8,37 @@ from pydantic import BaseModel, ValidationError
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Return every finding, joined by "; "."""
-    return "; ".join(_describe_one(dict(found), model) for found in error.errors())
+    return "; ".join(_describe_one(dict(finding), model) for finding in error.errors())
 
 
-def _describe_one(found: dict[str, Any], model: type[BaseModel]) -> str:
-    location = tuple(found["loc"])
+def _describe_one(finding: dict[str, Any], model: type[BaseModel]) -> str:
+    location = tuple(finding["loc"])
     path = ".".join(str(part) for part in location)
-    match found["type"]:
+    match finding["type"]:
         case "extra_forbidden":
             allowed = ", ".join(_fields_at(model, location[:-1]))
-            return f"{path}: got {found['input']!r} for an unknown field; allowed are {allowed}"
+            return f"{path}: got {finding['input']!r} for an unknown field; allowed are {allowed}"
         case "missing":
             return f"{path}: got nothing, allowed is a value; it has no default"
         case "value_error":
-            message = str(found["ctx"]["error"])
+            message = str(finding["ctx"]["error"])
             if not path:
                 return message
             return f"{path}: {message}" if message.startswith("got ") else f"{path}.{message}"
-    allowed = found["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{path}: got {found['input']!r}, allowed is {allowed}"
+    allowed = finding["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{path}: got {finding['input']!r}, allowed is {allowed}"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Return the field names of the model found by following a location from `model`."""
-    here: Any = model
+    annotation: Any = model
     for part in location:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            here = here.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = annotation.model_fields[str(part)].annotation
         else:
-            here = _element(here)
-        here = _model_in(here)
-    return list(here.model_fields)
+            annotation = _element(annotation)
+        annotation = _model_in(annotation)
+    return list(annotation.model_fields)
 
 
 def _model_in(annotation: Any) -> Any:

@@ -85,7 +85,7 @@ class Recipe(Section):
         return templates
 
     @model_validator(mode="after")
-    def _each_attribute_has_its_place(self) -> "Recipe":
+    def _attributes_are_known_everywhere(self) -> "Recipe":
         names = [attribute.name for attribute in self.attributes]
         if unknown := sorted(set(self.overrides) - set(names)):
             raise ValueError(f"overrides: got {unknown}, allowed are {names}")
@@ -161,14 +161,12 @@ class Recipe(Section):
     @property
     def base_path(self) -> str:
         """Where the base model loads from: an absolute folder, or a hub id as it stands."""
-        found = resolve_path(self.base)
-        return str(found.resolve()) if found.exists() else self.base
+        folder = resolve_path(self.base)
+        return str(folder.resolve()) if folder.exists() else self.base
 
     @cached_property
     def recipe_hash(self) -> str:
-        """16 hex digits of all that training depends on: the settings, and the base folder's
-        content, sampled.
-        """
+        """16 hex digits of what training depends on: settings, and samples of the base model."""
         settings = self.model_dump(
             mode="json",
             include={
@@ -234,9 +232,7 @@ class Recipe(Section):
 
 
 def resolve_path(path: str | Path) -> Path:
-    """Return a relative path as found from the working directory or the project's root, else
-    unchanged.
-    """
+    """Return a path; a relative one that only the project's root has begins there."""
     path = Path(path)
     if not path.is_absolute() and not path.exists() and (PROJECT_ROOT / path).exists():
         return PROJECT_ROOT / path
@@ -269,8 +265,9 @@ def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
 
 
 def _content_digest(folder: Path) -> str:
-    """Return a digest of a model folder from each weight file's path, size and first and last MiB;
-    "" for no folder.
+    """Return a digest of a model folder, or "" for no folder.
+
+    It reads each weight file's path, size, and first and last MiB.
     """
     digest = hashlib.sha256()
     files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []

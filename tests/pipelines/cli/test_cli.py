@@ -21,9 +21,9 @@ def test_help_answers_in_under_a_second() -> None:
     seconds = []
     for _ in range(3):
         started = time.monotonic()
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         seconds.append(time.monotonic() - started)
-    assert "train-all" in found.stdout
+    assert "train-all" in result.stdout
     assert min(seconds) < 1
 
 
@@ -33,8 +33,8 @@ def test_importing_the_command_imports_nothing_heavy() -> None:
         "print({'torch', 'diffusers', 'ray', 'mlflow', 'pydantic'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", script]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("verb", [["train-all"], ["evaluate"], ["recipe", "check"]])
@@ -68,16 +68,16 @@ def test_recipe_check_says_what_would_be_trained(write_recipe: Callable[..., Pat
     assert "gender: woman, man" in result.stdout
 
 
-def test_the_gate_is_measured_on_what_ships_and_shows_its_mistakes() -> None:
+def test_the_gate_is_measured_on_the_shipped_prompts_and_shows_its_mistakes() -> None:
     result = CliRunner().invoke(app, ["gate", "--classes", "--mistakes"], env={"COLUMNS": "120"})
     assert result.exit_code == 0
     for expected in ("gate-held-out", "occupations-50", "other_use", "negated"):
         assert expected in result.stdout
-    wrong = [line for line in result.stdout.splitlines() if " acted on " in line]
-    assert any(line.startswith("gate-suite: \"the Queen's portrait") for line in wrong)
+    mistakes = [line for line in result.stdout.splitlines() if " acted on " in line]
+    assert any(line.startswith("gate-suite: \"the Queen's portrait") for line in mistakes)
 
 
-def test_evaluating_what_was_never_trained_is_refused(
+def test_attributes_that_were_never_trained_cannot_be_evaluated(
     write_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
