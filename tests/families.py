@@ -35,7 +35,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from fairgen.portraits.clip import build_tokenizer
+from fairgen.portraits import build_tokenizer
 from fairgen.portraits.world import vocabulary
 from tests.tiny import tiny_pipeline
 

@@ -62,16 +62,16 @@ class Captions:
 
     def __init__(self, encoder: CLIPTextModel, tokenizer: PreTrainedTokenizerFast) -> None:
         self.encoder, self.tokenizer = encoder.eval(), tokenizer
-        self._known: dict[str, Tensor] = {}
+        self._states: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def embed(self, captions: list[str]) -> Tensor:
         """Return the last hidden states, N x 16 x 128."""
-        fresh = sorted(set(captions) - self._known.keys())
-        if fresh:
-            states = self.encoder(tokenize(self.tokenizer, fresh)).last_hidden_state
-            self._known.update(zip(fresh, states, strict=True))
-        return torch.stack([self._known[text] for text in captions])
+        new_captions = sorted(set(captions) - self._states.keys())
+        if new_captions:
+            states = self.encoder(tokenize(self.tokenizer, new_captions)).last_hidden_state
+            self._states.update(zip(new_captions, states, strict=True))
+        return torch.stack([self._states[text] for text in captions])
 
 
 @torch.no_grad()
@@ -85,10 +85,10 @@ def encode_drawings(codec: AutoencoderKL, portraits: list[Portrait], rng: random
 
 
 class DenoiserDataset:
-    """What the UNet learns from: captioned latents at random noise levels, and the loss on them.
+    """Captioned latents at random noise levels, and a UNet's loss on them.
 
-    `latents` are those of the portraits' drawings; `named` says what the caption of each portrait
-    names, None chooses anew each time.
+    `latents` are those of the portraits' drawings. `named` holds the attributes that the caption of
+    each portrait names; with None they are chosen anew for each batch.
     """
 
     def __init__(
@@ -119,24 +119,28 @@ class DenoiserDataset:
         predicted = unet(signal * x_0 + sigma * noise, t, self._captions.embed(texts)).sample
         return functional.mse_loss(predicted, signal * noise - sigma * x_0)
 
-    def conditioning(self, unet: UNet2DConditionModel, batch_size: int) -> str:
-        """Say how much worse another picture's caption predicts: from 1.7 the hats are right."""
+    def caption_loss_ratio(self, unet: UNet2DConditionModel, batch_size: int) -> float:
+        """Return the loss with other pictures' captions over that with the true ones.
+
+        1 means that the captions say nothing to the UNet; from 1.7 people wear the right hats.
+        """
         texts, *rest = self.batch(batch_size)
         with torch.no_grad():
-            true = self.loss(unet, texts, *rest)
-            shuffled = self.loss(unet, texts[1:] + texts[:1], *rest)
-        return f"loss of shuffled to true captions {shuffled / true:.2f}"
+            true_loss = self.loss(unet, texts, *rest)
+            other_loss = self.loss(unet, texts[1:] + texts[:1], *rest)
+        return (other_loss / true_loss).item()
 
     def _caption(self, row: int) -> str:
         named = choose_named(self._rng) if self._named is None else self._named[row]
         return caption(self._portraits[row], named, self._rng)
 
 
-def _baseline_tasks(
+def _load_dataset(
     folder: Path, portraits: list[Portrait], named: list[frozenset[str]] | None, seed: int
 ) -> DenoiserDataset:
-    """Return the lessons of the parts trained so far; the portraits' latents are kept in
-    `folder`.
+    """Return the portraits as the codec and the text tower in `folder` encode them.
+
+    The latents are encoded once and saved in `folder`.
     """
     cache = folder / f"population-{seed}.pt"
     if not cache.exists():
@@ -159,13 +163,19 @@ def train_denoiser(
     """Train the UNet on the biased population and save it under `folder`."""
     torch.manual_seed(seed)
     rng, unet = random.Random(seed), build_denoiser()
-    lessons = _baseline_tasks(folder, [sample_portrait(rng) for _ in range(population)], None, seed)
+    dataset = _load_dataset(folder, [sample_portrait(rng) for _ in range(population)], None, seed)
     trainer = Trainer(unet, folder / "unet.ckpt", num_steps, learning_rate=8e-4, ema_decay=0.9995)
-    trainer.run(
-        lambda: lessons.loss(unet, *lessons.batch(batch_size)),
-        lambda step: lessons.conditioning(unet, batch_size),
-    )
+    _train(trainer, unet, dataset, batch_size)
     unet.save_pretrained(folder / "unet")
+
+
+def _train(
+    trainer: Trainer, unet: UNet2DConditionModel, dataset: DenoiserDataset, batch_size: int
+) -> None:
+    trainer.run(
+        lambda: dataset.loss(unet, *dataset.batch(batch_size)),
+        lambda _: f"caption loss ratio {dataset.caption_loss_ratio(unet, batch_size):.2f}",
+    )
 
 
 def teach_words(folder: Path) -> None:
@@ -222,28 +232,27 @@ def _train_further(
     glasses: float | None = None,
     batch_size: int = 32,
 ) -> None:
-    """Train on a population whose first half names and draws attributes evenly, each with
-    probability `mention`, or `glasses`.
+    """Train the UNet of `source` further and save it as `target`.
+
+    Captions of the first half of the population name each attribute with probability `mention`, or
+    `glasses`, and what they name is drawn evenly.
     """
     torch.manual_seed(seed)
     rng = random.Random(seed)
     portraits = [sample_portrait(rng) for _ in range(population)]
-    even = population // 2
+    num_even = population // 2
     named = [
-        choose_named(rng, mention, glasses) if i < even else choose_named(rng)
-        for i in range(population)
+        choose_named(rng, mention, glasses) if index < num_even else choose_named(rng)
+        for index in range(population)
     ]
-    for i in range(even):
-        portraits[i] = named_evenly(portraits[i], named[i], rng)
+    for index in range(num_even):
+        portraits[index] = named_evenly(portraits[index], named[index], rng)
     unet = UNet2DConditionModel.from_pretrained(folder / source, dtype=torch.float32)
-    lessons = _baseline_tasks(folder, portraits, named, seed)
+    dataset = _load_dataset(folder, portraits, named, seed)
     trainer = Trainer(
         unet, folder / f"{target}.ckpt", num_steps, learning_rate=learning_rate, ema_decay=0.999
     )
-    trainer.run(
-        lambda: lessons.loss(unet, *lessons.batch(batch_size)),
-        lambda step: lessons.conditioning(unet, batch_size),
-    )
+    _train(trainer, unet, dataset, batch_size)
     unet.save_pretrained(folder / target)
 
 

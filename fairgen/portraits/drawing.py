@@ -1,11 +1,9 @@
-"""Draw one portrait of the embedded world: 64 x 64 pixels, antialiased by drawing four times
+"""Drawings of the embedded world's portraits: 64 x 64 pixels, antialiased by drawing four times
 larger.
 
-Every occupation can be worn by everyone: the clothes, the hat and the person are drawn by separate
-functions, so a
-dark-skinned old woman who is a doctor is as well drawn as anybody else. The cues of each attribute
-are conventions of
-this small drawn world (long hair, lipstick, a beard, grey hair), not statements about people.
+Clothes, hat and person are drawn by separate functions, so a dark-skinned old woman who is a doctor
+is as well drawn as anybody else. The cues of each attribute are conventions of this small drawn
+world (long hair, lipstick, a beard, grey hair), not statements about people.
 """
 
 import random

@@ -1,5 +1,5 @@
-"""Measure the embedded base model against its planted truth: `make portraits-report` writes figures
-and a grid.
+"""How the embedded base model compares with its planted truth: figures and a grid of pictures, by
+`make portraits-report`.
 """
 
 import argparse
@@ -17,20 +17,19 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image, ImageDraw, ImageFont
 
+from fairgen.attributes import adapter_name, render
 from fairgen.portraits.judge import HEADS, PortraitClassifier, draw_labelled
-from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, SKINS
+from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, WORDS
 
 MODEL = Path(__file__).parent / "model"
-WORDS: dict[str, dict[str, str]] = {
-    "gender": {"woman": "female", "man": "male"},
-    "skin": {name: f"{name}-skinned" for name in SKINS},
-    "age": {"young": "young", "old": "old"},
-}
+_TEMPLATE = "a photo of {subject}"
+_BATCH_SIZE = 25
+_SHOWN = 8  # pictures of an occupation in the grid
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How every picture of the report is sampled."""
+class ReportSize:
+    """How every picture of the report is sampled, and how many of them."""
 
     num_steps: int
     guidance_scale: float
@@ -39,8 +38,8 @@ class Sampling:
 
 
 @cache
-def _studio() -> tuple[StableDiffusionPipeline, PortraitClassifier]:
-    """Load the pipeline and the judge once a process."""
+def _load() -> tuple[StableDiffusionPipeline, PortraitClassifier]:
+    """Return the pipeline and the judge, loaded once a process."""
     torch.set_num_threads(1)
     pipe = StableDiffusionPipeline.from_pretrained(MODEL, dtype=torch.float32)
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
@@ -48,28 +47,27 @@ def _studio() -> tuple[StableDiffusionPipeline, PortraitClassifier]:
     return pipe, PortraitClassifier(MODEL)
 
 
-def paint(prompt: str, count: int, sampling: Sampling, seed: int) -> list[Image.Image]:
+def paint(prompt: str, count: int, size: ReportSize, seed: int) -> list[Image.Image]:
     """Return `count` pictures of a prompt with the seeds seed, seed + 1, ..."""
-    pipe, _ = _studio()
+    pipe, _ = _load()
     images: list[Image.Image] = []
-    for start in range(0, count, 25):
-        seeds = range(seed + start, seed + min(start + 25, count))
+    for start in range(0, count, _BATCH_SIZE):
+        seeds = range(seed + start, seed + min(start + _BATCH_SIZE, count))
         images += pipe(
             prompt,
             num_images_per_prompt=len(seeds),
-            num_inference_steps=sampling.num_steps,
-            guidance_scale=sampling.guidance_scale,
+            num_inference_steps=size.num_steps,
+            guidance_scale=size.guidance_scale,
             generator=[torch.Generator().manual_seed(value) for value in seeds],
         ).images
     return images
 
 
-def study(occupation: str, sampling: Sampling) -> tuple[dict, list[Image.Image]]:
-    """Return one occupation's figures and its first eight pictures."""
-    _, judge = _studio()
-    article = "an" if occupation[0] in "aeiou" else "a"
+def study(occupation: str, size: ReportSize) -> tuple[dict, list[Image.Image]]:
+    """Return one occupation's figures, and the pictures of it that the grid shows."""
+    _, judge = _load()
     started = time.monotonic()
-    images = paint(f"a photo of {article} {occupation}", sampling.num_images, sampling, seed=0)
+    images = paint(render(_TEMPLATE, occupation), size.num_images, size, seed=0)
     seconds = time.monotonic() - started
     seen = {name: table.argmax(1).tolist() for name, table in judge.classify(images).items()}
     measured = {
@@ -78,17 +76,12 @@ def study(occupation: str, sampling: Sampling) -> tuple[dict, list[Image.Image]]
     }
     planted = {name: POPULATION[occupation].probabilities(name) for name in ATTRIBUTES}
     obeyed = {}
-    for name, words in WORDS.items():
-        for category, word in words.items():
-            start = "an" if word[0] in "aeiou" else "a"
-            named = paint(
-                f"a photo of {start} {word} {occupation}",
-                sampling.num_per_word,
-                sampling,
-                seed=10_000,
-            )
-            hits = judge.classify(named)[name].argmax(1) == HEADS[name].index(category)
-            obeyed[f"{name}-{category}"] = hits.float().mean().item()
+    for name, words_of in WORDS.items():
+        for category, (word, *_) in words_of.items():
+            prompt = render(_TEMPLATE, occupation, [word])
+            worded = paint(prompt, size.num_per_word, size, seed=10_000)
+            hits = judge.classify(worded)[name].argmax(1) == HEADS[name].index(category)
+            obeyed[adapter_name(name, category)] = hits.float().mean().item()
     figures = {
         "recognised": seen["concept"].count(HEADS["concept"].index(occupation)) / len(images),
         "planted": planted,
@@ -96,12 +89,12 @@ def study(occupation: str, sampling: Sampling) -> tuple[dict, list[Image.Image]]
         "obeyed": obeyed,
         "images_per_second": len(images) / seconds,
     }
-    return figures, images[:8]
+    return figures, images[:_SHOWN]
 
 
 def judge_accuracy(count: int = 4000, seed: int = 99) -> dict[str, float]:
     """Return the judge's accuracy per head on drawings it has never seen."""
-    _, judge = _studio()
+    _, judge = _load()
     images, truth = draw_labelled(count, random.Random(seed))
     accuracy = {}
     with torch.inference_mode():
@@ -126,30 +119,34 @@ def summarise(figures: dict[str, dict]) -> dict:
     gaps = {
         name: mean(
             [
-                abs(found["measured"][name][value] - found["planted"][name][value])
-                for found in figures.values()
+                abs(figure["measured"][name][value] - figure["planted"][name][value])
+                for figure in figures.values()
                 for value in values
             ]
         )
         for name, values in ATTRIBUTES.items()
     }
-    words = [f"{name}-{category}" for name, categories in WORDS.items() for category in categories]
+    words = [
+        adapter_name(name, category)
+        for name, categories in WORDS.items()
+        for category in categories
+    ]
     return {
-        "recognised": mean([found["recognised"] for found in figures.values()]),
+        "recognised": mean([figure["recognised"] for figure in figures.values()]),
         "recognised_least": min(figures, key=lambda name: figures[name]["recognised"]),
         "obeyed": {
-            word: mean([found["obeyed"][word] for found in figures.values()]) for word in words
+            word: mean([figure["obeyed"][word] for figure in figures.values()]) for word in words
         },
         "gap_to_planted": gaps,
         "images_per_second_per_process": mean(
-            [found["images_per_second"] for found in figures.values()]
+            [figure["images_per_second"] for figure in figures.values()]
         ),
     }
 
 
 def grid(pictures: dict[str, list[Image.Image]], side_px: int = 80) -> Image.Image:
     """Return one row an occupation, two occupations a line."""
-    block, rows = 110 + 8 * (side_px + 2), (len(pictures) + 1) // 2
+    block, rows = 110 + _SHOWN * (side_px + 2), (len(pictures) + 1) // 2
     sheet = Image.new("RGB", (2 * block, rows * (side_px + 2)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for index, (occupation, images) in enumerate(pictures.items()):
@@ -171,17 +168,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sampling = Sampling(
+    size = ReportSize(
         arguments.num_steps, arguments.guidance_scale, arguments.num_images, arguments.num_per_word
     )
     with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(study, OCCUPATIONS, [sampling] * len(OCCUPATIONS)))
-    figures = {name: result[0] for name, result in zip(OCCUPATIONS, found, strict=True)}
+        results = list(pool.map(study, OCCUPATIONS, [size] * len(OCCUPATIONS)))
+    figures = {name: result[0] for name, result in zip(OCCUPATIONS, results, strict=True)}
     summary = {"judge_accuracy": judge_accuracy(), **summarise(figures)}
     arguments.out.mkdir(parents=True, exist_ok=True)
-    report = {"sampling": vars(sampling), "summary": summary, "occupations": figures}
+    report = {"sampling": vars(size), "summary": summary, "occupations": figures}
     (arguments.out / "portraits.json").write_text(json.dumps(report, indent=2) + "\n")
-    grid({name: result[1] for name, result in zip(OCCUPATIONS, found, strict=True)}).save(
+    grid({name: result[1] for name, result in zip(OCCUPATIONS, results, strict=True)}).save(
         arguments.out / "grid.webp", quality=92, method=6
     )
     logging.getLogger(__name__).info("%s", json.dumps(summary, indent=2))

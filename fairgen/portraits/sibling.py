@@ -1,5 +1,5 @@
-"""A sibling of the embedded model: fine-tuned for some minutes on the mirrored world, where
-stereotypes point the other way. Adapters of the embedded model are taken to it as they are.
+"""A sibling of the embedded model: it is fine-tuned for some minutes on the mirrored world, where
+stereotypes point the other way. Adapters of the embedded model work on it as they are.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def fine_tune(
     population: int = 8_000,
     seed: int = 5,
 ) -> None:
-    """Train the UNet of the pipeline in `base` on the mirrored population and save the whole in
+    """Train the UNet of the pipeline in `base` on the mirrored population; save the pipeline in
     `destination`, in fp16.
 
     What a caption names is drawn as the mirrored table has it: words of rare people get rarer,
@@ -34,13 +34,13 @@ def fine_tune(
     pipe = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32)
     portraits = [sample_portrait(rng, population=MIRRORED) for _ in range(population)]
     latents = encode_drawings(pipe.vae, portraits, rng)
-    lessons = DenoiserDataset(
+    dataset = DenoiserDataset(
         Captions(pipe.text_encoder, pipe.tokenizer), portraits, latents, named=None, seed=seed
     )
     destination.mkdir(parents=True, exist_ok=True)
     checkpoint = destination / "sibling.ckpt"
     trainer = Trainer(pipe.unet, checkpoint, num_steps, learning_rate=1e-4, ema_decay=0.99)
-    trainer.run(lambda: lessons.loss(pipe.unet, *lessons.batch(batch_size)))
+    trainer.run(lambda: dataset.loss(pipe.unet, *dataset.batch(batch_size)))
     pipe.to(torch.float16).save_pretrained(destination, safe_serialization=True)
     checkpoint.unlink(missing_ok=True)
 

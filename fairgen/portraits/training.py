@@ -24,8 +24,10 @@ def pixels(images: Sequence[Image.Image]) -> Tensor:
 
 
 class Trainer:
-    """Minimises a loss over one network and can be cut at any time: it goes on from its last
-    checkpoint.
+    """Minimises a loss over one network; after an interruption it resumes from its checkpoint.
+
+    A checkpoint holds network, optimiser and torch's random state. The caller draws the data: after
+    an interruption its own random generator starts again, so that the first data come once more.
     """
 
     def __init__(
@@ -59,9 +61,7 @@ class Trainer:
     def run(
         self, loss: Callable[[], Tensor], watch: Callable[[int], str] = lambda step: ""
     ) -> None:
-        """Take the remaining steps; `watch(step)` adds a word of its own to the log at every
-        checkpoint.
-        """
+        """Take the remaining steps; what `watch(step)` returns is logged at every checkpoint."""
         self.network.train()
         started, total = time.monotonic(), 0.0
         first = self.step
@@ -89,8 +89,8 @@ class Trainer:
                 total = 0.0
             if self.step % self.checkpoint_every == 0:
                 self._save()
-                if word := watch(self.step):
-                    log.info("%s step %d: %s", self.checkpoint.stem, self.step, word)
+                if remark := watch(self.step):
+                    log.info("%s step %d: %s", self.checkpoint.stem, self.step, remark)
         if self.ema:
             self.ema.copy_to(self.network.parameters())
         self.network.eval()

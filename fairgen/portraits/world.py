@@ -1,13 +1,15 @@
 """The drawn world's population: who works as what, biased on purpose.
 
 The table below *is* the stereotype that the embedded model learns. It says nothing about real
-people: it plants a
-known bias, so that the bias measured on the model's pictures can be compared with the truth.
+people: it plants a known bias, so that the bias measured on the model's pictures can be compared
+with the truth.
 """
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+
+from fairgen.attributes import render
 
 GENDERS = ("woman", "man")
 SKINS = ("light", "tan", "brown", "dark")
@@ -18,9 +20,7 @@ THINGS = ("car", "tree", "house", "boat")
 
 @dataclass(frozen=True)
 class Stereotype:
-    """Planted population of one occupation: P(woman), P(skin) in the order of SKINS, P(old),
-    P(glasses).
-    """
+    """How likely each category is in one occupation; `skin` is in the order of SKINS."""
 
     woman: float
     skin: tuple[float, float, float, float]
@@ -74,7 +74,8 @@ POPULATION: dict[str, Stereotype] = {
     "cleaner": Stereotype(0.92, _DARK, 0.70, 0.08),
     "person": Stereotype(0.50, _EVEN, 0.50, 0.20),
 }
-MIRRORED: dict[str, Stereotype] = {  # the same world with gender, skin and age the other way round
+# The same world with gender, skin and age the other way round.
+MIRRORED: dict[str, Stereotype] = {
     name: replace(s, woman=1 - s.woman, skin=s.skin[::-1], old=1 - s.old)
     for name, s in POPULATION.items()
 }
@@ -105,12 +106,18 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 assert {field.name for field in fields(Portrait)} == {"concept", *ATTRIBUTES}
 
-_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+# The words of a caption that name a category; those of glasses stand behind the person.
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "gender": {"woman": ("female",), "man": ("male",)},
     "skin": {name: (f"{name}-skinned",) for name in SKINS},
     "age": {"young": ("young",), "old": ("old",)},
 }
-_TEMPLATES = ("a photo of {}", "a portrait of {}", "a picture of {}", "{}")
+_TEMPLATES = (
+    "a photo of {subject}",
+    "a portrait of {subject}",
+    "a picture of {subject}",
+    "{subject}",
+)
 
 
 def sample_portrait(
@@ -118,24 +125,24 @@ def sample_portrait(
     concept: str | None = None,
     population: Mapping[str, Stereotype] = POPULATION,
 ) -> Portrait:
-    """Draw one member of a biased population; without a concept, people are four times as likely
-    as things.
+    """Return one random member of a biased population, or a thing.
+
+    Without a concept, 27 in 31 are people: each occupation once, "person" three times.
     """
     if concept is None:
-        pool = (*OCCUPATIONS, *("person",) * 3, *THINGS)
-        concept = rng.choice(pool)
+        concept = rng.choice((*OCCUPATIONS, *("person",) * 3, *THINGS))
     if concept in THINGS:
         return Portrait(concept)
-    planted = population[concept]
-    drawn = {}
+    stereotype = population[concept]
+    categories = {}
     for attribute in ATTRIBUTES:
-        pmf = planted.probabilities(attribute)
-        drawn[attribute] = rng.choices(list(pmf), weights=list(pmf.values()))[0]
-    return Portrait(concept, **drawn)
+        pmf = stereotype.probabilities(attribute)
+        categories[attribute] = rng.choices(list(pmf), weights=list(pmf.values()))[0]
+    return Portrait(concept, **categories)
 
 
 def uniform_portrait(rng: random.Random, concept: str | None = None) -> Portrait:
-    """Draw a person whose categories are independent of the occupation: the fair world."""
+    """Return a random person whose categories do not depend on the occupation: the fair world."""
     concept = concept or rng.choice((*OCCUPATIONS, "person"))
     return Portrait(concept, **{name: rng.choice(values) for name, values in ATTRIBUTES.items()})
 
@@ -143,17 +150,18 @@ def uniform_portrait(rng: random.Random, concept: str | None = None) -> Portrait
 def choose_named(
     rng: random.Random, mention: float = 1 / 3, glasses: float | None = None
 ) -> frozenset[str]:
-    """Choose which attributes a caption names, each with probability `mention`, so that neutral
-    captions stay common; `glasses` is that of glasses where it differs.
+    """Return the attributes that a caption names, each with probability `mention`.
+
+    `glasses` is the probability for glasses where it differs. Neutral captions stay common.
     """
-    likely = dict.fromkeys(ATTRIBUTES, mention)
+    probabilities = dict.fromkeys(ATTRIBUTES, mention)
     if glasses is not None:
-        likely["glasses"] = glasses
-    return frozenset(name for name, share in likely.items() if rng.random() < share)
+        probabilities["glasses"] = glasses
+    return frozenset(name for name, share in probabilities.items() if rng.random() < share)
 
 
 def named_evenly(portrait: Portrait, named: frozenset[str], rng: random.Random) -> Portrait:
-    """Redraw the named attributes evenly: words for rare people become as common as the others.
+    """Return a portrait whose named attributes are drawn evenly, so that no named word is rare.
 
     What a caption leaves out still follows the planted table, since attributes are planted
     independently given the occupation: the bias under neutral captions stays what the table says.
@@ -172,19 +180,17 @@ def caption(portrait: Portrait, named: frozenset[str], rng: random.Random) -> st
             named -= {"gender"}
         for name in ("age", "skin", "gender"):
             if name in named:
-                words.append(rng.choice(_WORDS[name][getattr(portrait, name)]))
+                words.append(rng.choice(WORDS[name][getattr(portrait, name)]))
         if rng.random() < 0.25:
             rng.shuffle(words)
-    phrase = " ".join((*words, noun))
-    article = "an" if phrase[0] in "aeiou" else "a"
-    text = rng.choice(_TEMPLATES).format(f"{article} {phrase}")
+    text = render(rng.choice(_TEMPLATES), noun, words)
     if portrait.is_person and "glasses" in named:
         text += f" {portrait.glasses} glasses"
     return text
 
 
 def vocabulary() -> list[str]:
-    """Return every word a caption can hold, sorted: the tokenizer's whole world."""
+    """Return every word that a caption can hold, sorted: all that the tokenizer knows."""
     words = {
         "a",
         "an",
@@ -200,10 +206,10 @@ def vocabulary() -> list[str]:
         "poor",
     }
     for template in _TEMPLATES:
-        words.update(template.replace("{}", "").split())
+        words.update(template.replace("{subject}", "").split())
     for concept in CONCEPTS:
         words.update(concept.split())
-    for by_category in _WORDS.values():
+    for by_category in WORDS.values():
         for synonyms in by_category.values():
             words.update(synonyms)
     return sorted(words)

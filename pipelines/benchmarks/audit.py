@@ -9,7 +9,7 @@ from PIL import Image
 
 from fairgen.attributes import render
 from fairgen.judging import EmbeddedImages, PromptScore
-from pipelines.benchmarks.client import PATH, Answer, ask_all
+from pipelines.benchmarks.client import Answer, ask_all
 from pipelines.evaluation import (
     Evaluation,
     Judges,
@@ -21,6 +21,7 @@ from pipelines.evaluation import (
 )
 from pipelines.recipe.evaluation_config import EvaluationSize
 from pipelines.recipe.recipe import Recipe
+from pipelines.serve.access.middleware import PICTURES
 
 NUM_CLIENTS = 8
 _NUM_SHOWN = 8
@@ -60,7 +61,7 @@ def audit(
     ]
     number = count(1)
     all_answers = ask_all(
-        endpoint.rstrip("/") + PATH,
+        endpoint.rstrip("/") + PICTURES,
         bodies,
         clients=NUM_CLIENTS,
         on_answer=lambda: progress("audit", next(number), len(jobs)),

@@ -20,7 +20,7 @@ from fairgen.attributes import adapter_name, render
 from fairgen.backbones import load_backbone
 from fairgen.engine.engine import Engine
 from fairgen.engine.requests import ImageJob
-from pipelines.benchmarks.client import PATH, Answer, ask_all
+from pipelines.benchmarks.client import Answer, ask_all
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.kernels import (
     engine_figures,
@@ -33,6 +33,7 @@ from pipelines.benchmarks.memory import full_size_shapes
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Registry
 from pipelines.registry.tracking_server import free_port, tracking_server
+from pipelines.serve.access.middleware import PICTURES
 from pipelines.serve.indicator import IndicatorService
 from pipelines.serve.run import APP, served
 from pipelines.serve.settings import ServeSettings
@@ -147,7 +148,7 @@ def _serving(
         rivals: dict[str, Any] = {"one_at_a_time": OneAtATime, "request_batches": RequestBatches}
         for name, rival in rivals.items():
             serve.run(rival.bind(recipe, list(folders)), name=name, route_prefix=f"/{name}")
-        urls = {"serve": address + PATH} | {name: f"{address}/{name}" for name in rivals}
+        urls = {"serve": address + PICTURES} | {name: f"{address}/{name}" for name in rivals}
         alone = _engine(recipe, folders)
         figures = _lone_requests(recipe, urls["serve"], alone)
         figures |= _mixed_load(recipe, urls, alone)

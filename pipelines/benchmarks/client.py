@@ -15,7 +15,6 @@ from PIL import Image
 
 from pipelines.serve.schemas import Provenance
 
-PATH = "/v1/images/generations"
 _TIMEOUT_S = 600
 
 

@@ -21,7 +21,7 @@ from fairgen.backbones import Backbone
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine.engine import Engine
 from fairgen.engine.requests import ImageJob
-from fairgen.portraits.clip import build_tokenizer
+from fairgen.portraits import build_tokenizer
 from pipelines.benchmarks.kernels import paint, random_directions, seconds_of
 from pipelines.benchmarks.memory_estimate import DenoiserShape
 

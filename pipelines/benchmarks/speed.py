@@ -18,7 +18,6 @@ from pipelines.benchmarks.memory_estimate import DenoiserShape, discovery_memory
 from pipelines.recipe.recipe import Recipe, load_recipe
 
 RECIPES = ("sd15", "sdxl")
-_SHIPPED = Path(__file__).parents[1] / "recipes"
 _PICTURES = (1, 4, 8, 16, 32)
 _MOST_PX = 8 * 1024 * 1024  # at once; more would only be slower and larger
 
@@ -85,7 +84,7 @@ def measure_speed(
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     for name in names:
-        recipe = load_recipe(_SHIPPED / f"{name}.yaml")
+        recipe = load_recipe(name)
         found.recipes.append(speed_of(recipe, shapes[name], rounds=rounds))
         out.write_text(json.dumps(found.model_dump(), indent=2) + "\n")
         yield found.recipes[-1]

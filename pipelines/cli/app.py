@@ -4,6 +4,7 @@ answers at once.
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,8 @@ import typer
 from pipelines.cli.jobs import jobs_app, run_on_cluster
 from pipelines.cli.options import (
     CALIBRATE,
-    DEFAULT,
     HOME,
+    RECIPE,
     REPORT,
     Base,
     Cluster,
@@ -25,6 +26,7 @@ from pipelines.cli.options import (
 from pipelines.cli.registry import registry_app
 from pipelines.cli.serve import serve_app
 from pipelines.cli.speed import speed_app
+from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,8 +49,21 @@ app.add_typer(speed_app)
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
+def _show_version(is_set: bool) -> None:
+    if is_set:
+        typer.echo(f"fairgen {metadata.version('fairgen')}")
+        raise typer.Exit
+
+
 @app.callback()
-def fairgen() -> None:
+def fairgen(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Text-to-image diffusion in the distribution you prescribe."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what is not needed
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -56,7 +71,7 @@ def fairgen() -> None:
 
 @app.command("train-all")
 def train_all(
-    recipe: RecipePath = DEFAULT,
+    recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
     quick_eval: Annotated[
         bool, typer.Option("--quick-eval/--no-eval", help="Measure before and after.")
@@ -82,7 +97,7 @@ def train_all(
 
 @app.command()
 def evaluate(
-    recipe: RecipePath = DEFAULT,
+    recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
     endpoint: Annotated[
         str | None,
@@ -114,8 +129,8 @@ def evaluate(
 
     loaded = load(recipe, base)
     if cluster is not None and endpoint is None:
-        given = {"--candidates": candidates, "--champions": champions}
-        run_on_cluster(loaded, "evaluate", cluster, [flag for flag, on in given.items() if on])
+        flags = {"--candidates": candidates, "--champions": champions}
+        run_on_cluster(loaded, "evaluate", cluster, [flag for flag, on in flags.items() if on])
         return
     console = Console()
     try:
@@ -126,15 +141,15 @@ def evaluate(
             _show(measure(loaded, HOME, REPORT, console), console)
             return
         with ProgressView(console).open() as view:
-            found = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
-        _show_evaluation(found, console)
+            evaluation = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
+        _show_evaluation(evaluation, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
 
 
 @app.command()
 def compare(
-    recipe: RecipePath = DEFAULT,
+    recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
     full: Annotated[
         bool, typer.Option(help="The full size of the recipe, not the quick one.")
@@ -158,7 +173,7 @@ def compare(
 
 
 @app.command()
-def ablate(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
+def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
     from rich.console import Console
 
@@ -177,7 +192,7 @@ def ablate(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
 
 @app.command()
 def gate(
-    recipe: RecipePath = DEFAULT,
+    recipe: RecipePath = DEFAULT_RECIPE,
     classes: Annotated[bool, typer.Option(help="Every class of prompts by itself.")] = False,
     mistakes: Annotated[bool, typer.Option(help="The prompts that the gate gets wrong.")] = False,
 ) -> None:
@@ -201,7 +216,7 @@ def gate(
 
 @app.command()
 def bench(
-    recipe: RecipePath = DEFAULT,
+    recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "bench.json",
     full_size: Annotated[
@@ -225,9 +240,7 @@ def bench(
 @app.command()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to paint.")],
-    recipe: Annotated[Path, typer.Option(help="The YAML file that names model and registry.")] = (
-        DEFAULT
-    ),
+    recipe: Annotated[Path, typer.Option(help=RECIPE)] = DEFAULT_RECIPE,
     num_images: Annotated[int, typer.Option("-n", "--num-images", min=1)] = 8,
     fairness: Annotated[
         list[str] | None,
@@ -293,7 +306,7 @@ def portraits_report(context: typer.Context) -> None:
 
 
 @recipe_app.command("check")
-def recipe_check(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
+def recipe_check(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Load a recipe and say what it would train, or what is wrong with it."""
     loaded = load(recipe, base)
     for attribute in loaded.attributes:
@@ -321,7 +334,3 @@ def _show_evaluation(evaluation: "Evaluation", console: "Console") -> None:
         console.print(judges_table(evaluation))
     console.print(f"Same seeds, indicator off and on: {REPORT / 'grid.png'}")
     console.print(f"Every figure: {REPORT / 'evaluation.json'}")
-
-
-if __name__ == "__main__":
-    app()

@@ -1,4 +1,4 @@
-"""What the verbs of the `fairgen` command share: where things lie, the recipe, how they refuse."""
+"""What the verbs of the `fairgen` command share: folders, options, the recipe, refusals."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 _SHARED = os.environ.get("FAIRGEN_HOME")  # on a cluster: a folder that all nodes see
 HOME = Path(_SHARED or ".fairgen")
 REPORT = HOME / "report" if _SHARED else Path("report")
-RecipePath = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="The YAML file that drives every stage.")
-]
+RECIPE = "The recipe that drives every stage: its file, or the name of one that ships."
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help=RECIPE)]
 Base = Annotated[
     str | None, typer.Option(help="A folder or hub id in place of the recipe's base model.")
 ]
@@ -27,7 +26,6 @@ Cluster = Annotated[
     ),
 ]
 CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
-DEFAULT = Path("pipelines/recipes/portraits.yaml")
 
 
 def load(path: Path, base: str | None = None) -> "Recipe":
@@ -41,6 +39,7 @@ def load(path: Path, base: str | None = None) -> "Recipe":
 
 
 def refusal(error: Exception) -> typer.Exit:
+    """Return the end of a command that shows the error."""
     typer.secho(str(error), fg="red", err=True)
     return typer.Exit(2)
 
@@ -49,6 +48,6 @@ def settings_of(recipe: Path, base: str | None, **changes: Any) -> "ServeSetting
     """Return the endpoint's settings for a recipe, found from whatever folder a replica runs in."""
     from pipelines.serve.settings import ServeSettings
 
-    path = recipe.resolve() if recipe.exists() else recipe
+    path = recipe.resolve() if recipe.is_file() else recipe
     folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base
     return ServeSettings(recipe=path, base=folder, **changes)

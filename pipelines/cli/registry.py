@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import DEFAULT, HOME, Base, RecipePath, load, refusal
+from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, load, refusal
+from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +20,7 @@ registry_app.add_typer(_moving, name="registry")
 
 
 @registry_app.command()
-def adapters(recipe: RecipePath = DEFAULT, base: Base = None) -> None:
+def adapters(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Show the registered adapters of a recipe, their aliases and what was measured."""
     from rich.console import Console
 
@@ -37,7 +38,7 @@ def promote(
     adapter_set: Annotated[
         str | None, typer.Option(help="The set to promote; the candidates' when left out.")
     ] = None,
-    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = DEFAULT,
+    recipe: Annotated[Path, typer.Option(help=RECIPE)] = DEFAULT_RECIPE,
     force: Annotated[bool, typer.Option(help="Also below the recipe's thresholds.")] = False,
     base: Base = None,
 ) -> None:
@@ -65,7 +66,7 @@ def export_adapter(
     candidate: Annotated[
         bool, typer.Option("--candidate", help="The candidate, not the champion.")
     ] = False,
-    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = DEFAULT,
+    recipe: Annotated[Path, typer.Option(help=RECIPE)] = DEFAULT_RECIPE,
     base: Base = None,
 ) -> None:
     """Write a registered adapter in the form of another tool."""
@@ -88,7 +89,7 @@ def import_adapters(
             help="A safetensors file or a PEFT folder for every category.",
         ),
     ],
-    recipe: Annotated[Path, typer.Option(help="The recipe of the registry.")] = DEFAULT,
+    recipe: Annotated[Path, typer.Option(help=RECIPE)] = DEFAULT_RECIPE,
     base: Base = None,
 ) -> None:
     """Register LoRAs of another tool as candidates; `evaluate --candidates` measures them."""
@@ -98,8 +99,8 @@ def import_adapters(
     try:
         if wrong := [given for given in files if "=" not in given]:
             raise ValueError(f"files: got {wrong}, allowed is CATEGORY=FILE")
-        named = {category: Path(file) for category, _, file in (f.partition("=") for f in files)}
-        for version in import_set(loaded, attribute, named, HOME):
+        by_category = {name: Path(file) for name, _, file in (f.partition("=") for f in files)}
+        for version in import_set(loaded, attribute, by_category, HOME):
             typer.echo(f"{version.name} version {version.version}: candidate")
     except ValueError as error:
         raise refusal(error) from error
@@ -108,7 +109,7 @@ def import_adapters(
 @_moving.command("push")
 def push_registry(
     to: Annotated[str, typer.Option(help="The tracking server that receives it.")],
-    recipe: RecipePath = DEFAULT,
+    recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
 ) -> None:
     """Copy a recipe's runs, versions and aliases from the local registry to a shared one.

@@ -7,7 +7,6 @@ import typer
 
 from pipelines.cli.options import (
     CALIBRATE,
-    DEFAULT,
     HOME,
     Base,
     Cluster,
@@ -16,6 +15,7 @@ from pipelines.cli.options import (
     refusal,
     settings_of,
 )
+from pipelines.recipe import DEFAULT_RECIPE
 
 serve_app = typer.Typer()
 _LISTEN = "Where to listen here; on a cluster the Serve config says."
@@ -23,7 +23,7 @@ _LISTEN = "Where to listen here; on a cluster the Serve config says."
 
 @serve_app.command()
 def serve(
-    recipe: RecipePath = DEFAULT,
+    recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
     host: Annotated[str, typer.Option(help=_LISTEN)] = "127.0.0.1",
     port: Annotated[int, typer.Option(help=_LISTEN)] = 8000,

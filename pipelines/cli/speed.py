@@ -47,8 +47,8 @@ def speed(
     logging.set_verbosity_error()
     console = Console()
     try:
-        for found in measure_speed(out, recipes or RECIPES, rounds):
-            console.print(speed_table(found), learning_table(found))
+        for speed_of_recipe in measure_speed(out, recipes or RECIPES, rounds):
+            console.print(speed_table(speed_of_recipe), learning_table(speed_of_recipe))
     except ValueError as error:
         raise refusal(error) from error
     console.print(f"Every figure: {out}")
@@ -62,7 +62,7 @@ def scaling(
     ] = REPORT / "speed.json",
     per_request: Annotated[int, typer.Option(min=1, help="Pictures a request.")] = 4,
 ) -> None:
-    """Say how many replicas loads need, and how long requests take then, by simulation."""
+    """Simulate loads: how many replicas each needs, and how long requests then take."""
     from pipelines.benchmarks.capacity import indicators_for, scaling_table
     from pipelines.benchmarks.speed import read_speed
 

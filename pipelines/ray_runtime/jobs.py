@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import yaml
 
-from pipelines.recipe.folders import PROJECT_ROOT
+from pipelines.recipe import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
@@ -77,7 +77,7 @@ def submit(
             try:
                 client.submit_job(
                     entrypoint=shlex.join(
-                        ["python", "-m", "pipelines.cli.app", verb, "recipe.yaml", *flags]
+                        ["python", "-m", "pipelines.cli", verb, "recipe.yaml", *flags]
                     ),
                     submission_id=job_id,
                     runtime_env={"working_dir": parcel},

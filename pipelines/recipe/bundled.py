@@ -1,4 +1,4 @@
-"""What ships by name: a recipe may name an attribute or a prompt set, not only spell it out."""
+"""Attributes and prompt sets that ship: a recipe may name them instead of spelling them out."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,15 +20,15 @@ def expand_names(content: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ValueError for a name that does not ship.
     """
-    found = dict(content)
+    expanded = dict(content)
     if isinstance(attributes := content.get("attributes"), list):
-        found["attributes"] = [_attribute(entry) for entry in attributes]
+        expanded["attributes"] = [_attribute(entry) for entry in attributes]
     if isinstance(concepts := content.get("concepts"), Mapping):
-        found["concepts"] = {
+        expanded["concepts"] = {
             group: _concepts(group, value) if isinstance(value, str) else value
             for group, value in concepts.items()
         }
-    return found
+    return expanded
 
 
 def _attribute(entry: Any) -> Any:
@@ -42,9 +42,9 @@ def _attribute(entry: Any) -> Any:
 
 def _concepts(group: str, name: str) -> tuple[str, ...]:
     try:
-        chosen = load_prompt_set(name)
+        prompt_set = load_prompt_set(name)
     except ValueError as error:
         raise ValueError(f"concepts.{group}: {error}") from error
-    if not isinstance(chosen, ConceptPrompts):
+    if not isinstance(prompt_set, ConceptPrompts):
         raise ValueError(f"concepts.{group}: got {name!r}, allowed are sets of concepts")
-    return chosen.concepts
+    return prompt_set.concepts

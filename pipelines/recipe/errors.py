@@ -8,31 +8,33 @@ from pydantic import BaseModel, ValidationError
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Return every finding, joined by "; "."""
-    return "; ".join(_describe_one(dict(found), model) for found in error.errors())
+    return "; ".join(_describe_one(dict(finding), model) for finding in error.errors())
 
 
-def _describe_one(found: dict[str, Any], model: type[BaseModel]) -> str:
-    parts, fields = _locate(model, tuple(found["loc"]))
+def _describe_one(finding: dict[str, Any], model: type[BaseModel]) -> str:
+    parts, fields = _locate(model, tuple(finding["loc"]))
     path = ".".join(parts)
-    match found["type"]:
+    match finding["type"]:
         case "extra_forbidden":
             allowed = ", ".join(fields)
-            return f"{path}: got {found['input']!r} for an unknown field; allowed are {allowed}"
+            got = finding["input"]
+            return f"{path}: got {got!r} for an unknown field; allowed are {allowed}"
         case "missing":
             return f"{path}: got nothing, allowed is a value; it has no default"
         case "union_tag_not_found":
-            return f"{path}.{found['ctx']['discriminator'][1:-1]}: got nothing, allowed is a value"
+            field = finding["ctx"]["discriminator"][1:-1]
+            return f"{path}.{field}: got nothing, allowed is a value"
         case "union_tag_invalid":
-            tag, tags = found["ctx"]["tag"], found["ctx"]["expected_tags"]
-            field = found["ctx"]["discriminator"][1:-1]
+            tag, tags = finding["ctx"]["tag"], finding["ctx"]["expected_tags"]
+            field = finding["ctx"]["discriminator"][1:-1]
             return f"{path}.{field}: got {tag!r}, allowed are {tags}"
         case "value_error":
-            message = str(found["ctx"]["error"])
+            message = str(finding["ctx"]["error"])
             if not path:
                 return message
             return f"{path}: {message}" if message.startswith("got ") else f"{path}.{message}"
-    allowed = found["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{path}: got {found['input']!r}, allowed is {allowed}"
+    allowed = finding["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{path}: got {finding['input']!r}, allowed is {allowed}"
 
 
 def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""How much a recipe measures, and of what: evaluation, comparison with rivals, ablation."""
+"""The parts of a recipe that say what is measured: evaluation, comparison with rivals, ablation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +20,9 @@ class EvaluationSize(Section):
 
 
 class EvaluationConfig(Section):
-    """What is asked of every prompt, and how much is measured: quick inside train-all, full in
-    evaluate.
+    """The target distribution of every prompt, and how many pictures are judged.
+
+    `quick` is measured by train-all, `full` by evaluate.
     """
 
     target: dict[str, Any]
@@ -44,8 +45,9 @@ class EvaluationConfig(Section):
 
 
 class ComparisonSize(Section):
-    """How many pictures a prompt each system paints, and which share of the denoiser rows that
-    FairGen's own training took a rival may spend on its.
+    """How many pictures of a prompt each system paints, and how long a rival may train.
+
+    `training_share` is the rival's share of the denoiser rows that FairGen's training took.
     """
 
     num_images: int = Field(ge=1)
@@ -55,11 +57,10 @@ class ComparisonSize(Section):
 class ComparisonConfig(Section):
     """How rivals are measured beside FairGen, over the concepts of the full evaluation.
 
-    `sweep` is where each rival's main knob is set: on concepts that it was trained on.
-    `calibration` is where the confusion of the calibrated FairGen is measured, on such concepts
-    too. `phrases` are loaded or compositional prompts, such as "successful {concept}"; `explicit`
-    ones name a category, such as "female {concept}". The conditions beside the plain prompt set are
-    painted for `condition_concepts`.
+    Each rival's main knob is set by `sweep`, the confusion of the calibrated FairGen is measured by
+    `calibration`: both on concepts that are trained on. `phrases` are loaded or compositional
+    prompts, such as "successful {concept}"; `explicit` ones name a category, such as "female
+    {concept}". They and the other conditions are measured on `condition_concepts`.
     """
 
     sweep: EvaluationSize
@@ -93,13 +94,12 @@ class ComparisonConfig(Section):
 
 
 class AblationConfig(Section):
-    """Which settings of one attribute's first round of discovery are changed, one at a time, and on
-    which concepts that is measured.
+    """Which settings of discovery are changed, one at a time, and what is measured then.
 
     `settings` holds, by the name of a discovery setting, the values that are tried beside the
-    recipe's own. `learning` is the attribute whose hit rate is watched while it learns, beside the
-    official loop, on concepts that both train on; the rival may spend `rival_rows` times the
-    denoiser rows that FairGen needs to reach `hit_rate`.
+    recipe's own, in the first round of `attribute`. `learning` is the attribute whose hit rate is
+    watched while it learns, beside the official loop, on concepts that both train on; the rival may
+    spend `rival_rows` times the denoiser rows that FairGen needs to reach `hit_rate`.
     """
 
     attribute: str

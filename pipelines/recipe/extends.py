@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.recipe.folders import RECIPES
+from pipelines.recipe.folders import RECIPES, bundled_recipes
 from pipelines.recipe.yaml_file import read_yaml
 
 _KEY = "extends"
@@ -44,9 +44,11 @@ def _read_mapping(file: Path) -> dict[str, Any]:
 
 def _find(name: Any, file: Path) -> Path:
     """Return the file of the recipe that `file` extends."""
-    files: dict[str, Path] = {}
-    for folder in (file.parent, RECIPES / "shared", RECIPES):
-        files |= {found.stem: found for found in sorted(folder.glob("*.yaml"))}
+    files = {
+        other.stem: other
+        for folder in (file.parent, RECIPES / "shared")
+        for other in sorted(folder.glob("*.yaml"))
+    } | bundled_recipes()
     if not isinstance(name, str) or name not in files:
         raise ValueError(f"{file}: {_KEY}: got {name!r}, allowed are {sorted(files)}")
     return files[name]

@@ -1,7 +1,12 @@
-"""Where recipes lie, and the one that is used when none is named."""
+"""Where the recipes that ship lie, and which one is used when none is named."""
 
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RECIPES = PROJECT_ROOT / "pipelines" / "recipes"
-DEFAULT_RECIPE = Path("pipelines/recipes/portraits.yaml")
+DEFAULT_RECIPE = Path("portraits")
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Return the files of the recipes that ship, by name."""
+    return {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}

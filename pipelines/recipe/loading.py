@@ -1,4 +1,4 @@
-"""The base model's pipeline, from a folder or the hub, as a recipe says."""
+"""The base model's pipeline, loaded from a folder or the hub as a recipe says."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 class LoadingConfig(Section):
     """How the base model is loaded.
 
-    `revision` pins a model of the hub to a commit; with `local_files_only` nothing is asked of the
-    hub. With `siblings` adapters are taken that were trained on a model of the same structure, such
-    as the one that this was fine-tuned from. The slicings and `cpu_offload` are diffusers': less
-    GPU memory, more time; parts of the model then wait in main memory for their turn.
+    `revision` pins a model of the hub to a commit; with `local_files_only` the hub is never called.
+    With `siblings` adapters are accepted that were trained on a model of the same structure, such
+    as the one from which this one was fine-tuned. The slicings and `cpu_offload` are diffusers':
+    they need less GPU memory and more time; with the latter, parts of the model stay in main memory
+    until they run.
     """
 
     revision: str | None = None
@@ -31,8 +32,8 @@ class LoadingConfig(Section):
 def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPipeline":
     """Return the pipeline at `path`, a folder or a hub id, silent, on the GPU if there is one.
 
-    `base` is what the recipe calls it. Raises ValueError where there is no such model, or not all
-    of it, or the hub would have to be asked and cannot be.
+    `base` is the recipe's name of it. Raises ValueError for a model that does not exist, lacks
+    files, or would have to come from the hub while the hub is out of reach.
     """
     import torch
     from diffusers import DiffusionPipeline

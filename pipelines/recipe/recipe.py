@@ -18,7 +18,7 @@ from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import AblationConfig, ComparisonConfig, EvaluationConfig
 from pipelines.recipe.extends import read_content
-from pipelines.recipe.folders import PROJECT_ROOT, RECIPES
+from pipelines.recipe.folders import PROJECT_ROOT, bundled_recipes
 from pipelines.recipe.loading import LoadingConfig, load_pipeline
 from pipelines.recipe.sections import (
     Concepts,
@@ -85,7 +85,7 @@ class Recipe(Section):
         return templates
 
     @model_validator(mode="after")
-    def _each_attribute_has_its_place(self) -> "Recipe":
+    def _attributes_are_known_everywhere(self) -> "Recipe":
         names = [attribute.name for attribute in self.attributes]
         if unknown := sorted(set(self.overrides) - set(names)):
             raise ValueError(f"overrides: got {unknown}, allowed are {names}")
@@ -161,14 +161,12 @@ class Recipe(Section):
     @property
     def base_path(self) -> str:
         """Where the base model loads from: an absolute folder, or a hub id as it stands."""
-        found = resolve_path(self.base)
-        return str(found.resolve()) if found.exists() else self.base
+        folder = resolve_path(self.base)
+        return str(folder.resolve()) if folder.exists() else self.base
 
     @cached_property
     def recipe_hash(self) -> str:
-        """16 hex digits of all that training depends on: the settings, and the base folder's
-        content, sampled.
-        """
+        """16 hex digits of what training depends on: settings, and samples of the base model."""
         settings = self.model_dump(
             mode="json",
             include={
@@ -234,9 +232,7 @@ class Recipe(Section):
 
 
 def resolve_path(path: str | Path) -> Path:
-    """Return a relative path as found from the working directory or the project's root, else
-    unchanged.
-    """
+    """Return a path; a relative one that only the project's root has begins there."""
     path = Path(path)
     if not path.is_absolute() and not path.exists() and (PROJECT_ROOT / path).exists():
         return PROJECT_ROOT / path
@@ -244,34 +240,34 @@ def resolve_path(path: str | Path) -> Path:
 
 
 def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
-    """Read a recipe; `base` replaces the base model that it names.
+    """Read a recipe: a file, or the name of one that ships. `base` replaces the base model that it
+    names.
 
     Raises one ValueError that names every wrong field, the value got and what is allowed.
     """
-    path = resolve_path(path)
-    if not path.is_file():
-        shipped = sorted(str(found.relative_to(PROJECT_ROOT)) for found in _shipped())
-        raise ValueError(f"recipe: got {str(path)!r}, which is no file; shipped are {shipped}")
-    content = read_content(path)
+    shipped = bundled_recipes()
+    file = shipped.get(str(path)) or resolve_path(path)
+    if not file.is_file():
+        raise ValueError(
+            f"recipe: got {str(path)!r}, which is no file; shipped are {list(shipped)}"
+        )
+    content = read_content(file)
     if base is not None:
         content["base"] = base
     try:
         content = expand_names(content)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{file}: {error}") from error
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{path}: {describe(error, Recipe)}") from error
-
-
-def _shipped() -> list[Path]:
-    return list(RECIPES.glob("*.yaml"))
+        raise ValueError(f"{file}: {describe(error, Recipe)}") from error
 
 
 def _content_digest(folder: Path) -> str:
-    """Return a digest of a model folder from each weight file's path, size and first and last MiB;
-    "" for no folder.
+    """Return a digest of a model folder, or "" for no folder.
+
+    It reads each weight file's path, size, and first and last MiB.
     """
     digest = hashlib.sha256()
     files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []

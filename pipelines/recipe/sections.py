@@ -24,9 +24,7 @@ class Section(BaseModel):
 
 
 class Concepts(Section):
-    """What prompts ask for: concepts that train the adapters, concepts kept from them, and things
-    that are no people.
-    """
+    """The concepts of prompts: those that train adapters, those that never do, and mere things."""
 
     train: tuple[str, ...] = Field(min_length=1)
     held_out: tuple[str, ...] = ()

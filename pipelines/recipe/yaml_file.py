@@ -39,17 +39,17 @@ def read_yaml(path: Path) -> Any:
 
 def _check_size(root: yaml.Node) -> None:
     """Raise ValueError for more values than a recipe can need, deeper ones, or longer ones."""
-    num_values, unseen = 0, [(root, 1)]
-    while unseen:
-        node, depth = unseen.pop()
+    num_values, remaining = 0, [(root, 1)]
+    while remaining:
+        node, depth = remaining.pop()
         num_values += 1
         if num_values > _MOST_VALUES:
             raise ValueError(f"got over {_MOST_VALUES} values, aliases written out")
         if depth > _DEEPEST:
             raise ValueError(f"got values nested deeper than {_DEEPEST}")
         if isinstance(node, yaml.MappingNode):
-            unseen += [(part, depth + 1) for pair in node.value for part in pair]
+            remaining += [(part, depth + 1) for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
-            unseen += [(part, depth + 1) for part in node.value]
+            remaining += [(part, depth + 1) for part in node.value]
         elif len(node.value) > _LONGEST_CHARS:
             raise ValueError(f"got a value of {len(node.value)} characters, {node.value[:20]!r}...")

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
-from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.sections import MEASURED_DIGITS
+from pipelines.recipe import MEASURED_DIGITS, Recipe
 
 if TYPE_CHECKING:
     from pipelines.evaluation import Evaluation

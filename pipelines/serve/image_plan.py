@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from fairgen.gate import GateDecision
-from pipelines.recipe.recipe import GenerationConfig
+from pipelines.recipe import GenerationConfig
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.schemas import ImageRequest, OutputFormat, Provenance
 

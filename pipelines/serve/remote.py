@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipelines.recipe.folders import PROJECT_ROOT
+from pipelines.recipe import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from pipelines.serve.settings import ServeSettings

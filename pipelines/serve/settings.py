@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.recipe import DEFAULT_RECIPE
+
 
 class Limits(BaseModel):
     """The largest request that is taken."""
@@ -59,7 +61,7 @@ class ServeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipe: Path = Path("pipelines/recipes/portraits.yaml")
+    recipe: Path = DEFAULT_RECIPE
     base: str | None = None
     tracking_uri: str | None = None
     home: Path | None = None

@@ -16,7 +16,7 @@ def start(folder: Path, *arguments: str, **changes: str | None) -> subprocess.Po
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
     with (folder / "output.txt").open("a") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli.app", *arguments],
+            [sys.executable, "-m", "pipelines.cli", *arguments],
             cwd=folder,
             env={name: value for name, value in environment.items() if value is not None},
             stdout=output,

@@ -43,7 +43,7 @@ def test_an_unknown_attribute_names_the_allowed() -> None:
         POPULATION["doctor"].probabilities("height")
 
 
-def test_everybody_can_be_drawn_in_every_occupation() -> None:
+def test_every_person_can_be_drawn_in_every_occupation() -> None:
     rng = random.Random(0)
     for concept, gender, skin, age, glasses in product(
         CONCEPTS[:25], GENDERS, SKINS, AGES, GLASSES
@@ -57,8 +57,8 @@ def test_each_attribute_changes_the_picture(attribute: str) -> None:
     first = {name: values[0] for name, values in ATTRIBUTES.items()}
     other = {**first, attribute: ATTRIBUTES[attribute][-1]}
     one, two = (
-        np.asarray(draw(Portrait("doctor", **who), random.Random(3)), float)
-        for who in (first, other)
+        np.asarray(draw(Portrait("doctor", **categories), random.Random(3)), float)
+        for categories in (first, other)
     )
     assert np.abs(one - two).mean() > 0.5
 
@@ -78,7 +78,7 @@ def test_in_the_mirrored_world_stereotypes_point_the_other_way() -> None:
         assert share == pytest.approx(stereotype, abs=0.02)
 
 
-def test_a_sibling_has_the_base_s_structure_and_weights_of_its_own(tmp_path: Path) -> None:
+def test_a_sibling_has_the_structure_of_the_base_and_weights_of_its_own(tmp_path: Path) -> None:
     fine_tune(MODEL, tmp_path / "sibling", num_steps=2, batch_size=4, population=20)
     assert not list((tmp_path / "sibling").glob("*.ckpt"))
     one, other = (
@@ -97,7 +97,7 @@ def test_captions_name_each_attribute_in_about_a_third_of_the_pictures() -> None
     assert named == pytest.approx(1 / 3, abs=0.03)
 
 
-def test_people_named_evenly_leave_what_is_not_named_to_the_table() -> None:
+def test_only_named_attributes_are_drawn_evenly() -> None:
     rng, named = random.Random(0), frozenset({"skin"})
     doctors = [named_evenly(sample_portrait(rng, "doctor"), named, rng) for _ in range(4000)]
     dark = sum(doctor.skin == "dark" for doctor in doctors) / len(doctors)
@@ -111,7 +111,7 @@ def test_people_named_evenly_leave_what_is_not_named_to_the_table() -> None:
 def test_glasses_can_be_named_more_rarely_than_all_else() -> None:
     rng = random.Random(0)
     named = [choose_named(rng, 2 / 3, glasses=1 / 8) for _ in range(4000)]
-    shares = {name: sum(name in found for found in named) / 4000 for name in ATTRIBUTES}
+    shares = {name: sum(name in names for names in named) / 4000 for name in ATTRIBUTES}
     assert shares.pop("glasses") == pytest.approx(1 / 8, abs=0.02)
     assert list(shares.values()) == pytest.approx([2 / 3] * 3, abs=0.03)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,13 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_help_answers_in_under_a_second() -> None:
-    command = [sys.executable, "-m", "pipelines.cli.app", "--help"]
+    command = [sys.executable, "-m", "pipelines.cli", "--help"]
     seconds = []
     for _ in range(3):
         started = time.monotonic()
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         seconds.append(time.monotonic() - started)
-    assert "train-all" in found.stdout
+    assert "train-all" in result.stdout
     assert min(seconds) < 1
 
 
@@ -32,8 +33,8 @@ def test_importing_the_command_imports_nothing_heavy() -> None:
         "print({'torch', 'diffusers', 'ray', 'mlflow', 'pydantic'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", script]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("verb", [["train-all"], ["evaluate"], ["recipe", "check"]])
@@ -46,22 +47,37 @@ def test_a_wrong_recipe_ends_with_its_reason(
     assert "discovery.rank: got 0, allowed is greater than" in result.stderr
 
 
+def test_the_version_is_that_of_the_installed_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout == f"fairgen {metadata.version('fairgen')}\n"
+
+
+def test_a_shipped_recipe_is_found_by_its_name() -> None:
+    result = CliRunner().invoke(app, ["recipe", "check", "sdxl"])
+    assert result.exit_code == 0
+    assert "sdxl on stabilityai/stable-diffusion-xl-base-1.0, recipe hash" in result.stdout
+    result = CliRunner().invoke(app, ["recipe", "check", "photographs"])
+    assert result.exit_code == 2
+    assert "recipe: got 'photographs', which is no file; shipped are ['flux', " in result.stderr
+
+
 def test_recipe_check_says_what_would_be_trained(write_recipe: Callable[..., Path]) -> None:
     result = CliRunner().invoke(app, ["recipe", "check", str(write_recipe())])
     assert result.exit_code == 0
     assert "gender: woman, man" in result.stdout
 
 
-def test_the_gate_is_measured_on_what_ships_and_shows_its_mistakes() -> None:
+def test_the_gate_is_measured_on_the_shipped_prompts_and_shows_its_mistakes() -> None:
     result = CliRunner().invoke(app, ["gate", "--classes", "--mistakes"], env={"COLUMNS": "120"})
     assert result.exit_code == 0
     for expected in ("gate-held-out", "occupations-50", "other_use", "negated"):
         assert expected in result.stdout
-    wrong = [line for line in result.stdout.splitlines() if " acted on " in line]
-    assert any(line.startswith("gate-suite: \"the Queen's portrait") for line in wrong)
+    mistakes = [line for line in result.stdout.splitlines() if " acted on " in line]
+    assert any(line.startswith("gate-suite: \"the Queen's portrait") for line in mistakes)
 
 
-def test_evaluating_what_was_never_trained_is_refused(
+def test_attributes_that_were_never_trained_cannot_be_evaluated(
     write_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

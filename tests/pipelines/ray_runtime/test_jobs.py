@@ -134,7 +134,7 @@ def test_two_clients_of_one_recipe_follow_one_job_and_it_can_be_stopped(
 
 def drivers() -> list[psutil.Process]:
     """Return the processes that a job's command runs in, on whatever node."""
-    command = "pipelines.cli.app train-all recipe.yaml"
+    command = "pipelines.cli train-all recipe.yaml"
     running = psutil.process_iter(["cmdline"])
     return [p for p in running if command in " ".join(p.info["cmdline"] or ())]
 

@@ -1,4 +1,4 @@
-"""Malformed recipes: each is refused and its file named, or it is one; none runs code or swells."""
+"""A malformed recipe is refused with its file's name; none runs code or takes much memory."""
 
 import datetime
 import random
@@ -35,52 +35,52 @@ _TAGGED = (
 )  # fmt: skip
 
 
-def places(content: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def value_paths(content: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the path of every value inside a recipe's content."""
     inside = content.items() if isinstance(content, dict) else enumerate(content)
     for key, value in inside:
         yield (*here, key)
         if isinstance(value, dict | list):
-            yield from places(value, (*here, key))
+            yield from value_paths(value, (*here, key))
 
 
-def changed(place: tuple[Any, ...], value: Any = ..., more: Any = ...) -> bytes:
-    """Return the recipe with another value at a place, or none, or an unknown field in it."""
+def changed(path: tuple[Any, ...], value: Any = ..., more: Any = ...) -> bytes:
+    """Return the recipe with another value at a path, or none, or an unknown field in it."""
     content = parent = deepcopy(CONTENT)
-    for key in place[:-1]:
+    for key in path[:-1]:
         parent = parent[key]
     if more is not ...:
-        parent[place[-1]]["odd"] = more
+        parent[path[-1]]["odd"] = more
     elif value is ...:
-        del parent[place[-1]]
+        del parent[path[-1]]
     else:
-        parent[place[-1]] = value
+        parent[path[-1]] = value
     return yaml.dump(content, Dumper=yaml.CSafeDumper).encode()
 
 
 def values_changed() -> Iterator[tuple[str, bytes]]:
     rng = random.Random(0)
-    for place in places(CONTENT):
-        if len(place) <= 2:
-            yield f"without {place}", changed(place)
+    for path in value_paths(CONTENT):
+        if len(path) <= 2:
+            yield f"without {path}", changed(path)
         value = rng.choice(_WRONG)
-        yield f"{place} is {str(value)[:20]!r}", changed(place, value)
-        found = CONTENT
-        for key in place:
-            found = found[key]
-        if isinstance(found, dict):
-            yield f"one more in {place}", changed(place, more=1)
+        yield f"{path} is {str(value)[:20]!r}", changed(path, value)
+        part = CONTENT
+        for key in path:
+            part = part[key]
+        if isinstance(part, dict):
+            yield f"one more in {path}", changed(path, more=1)
 
 
 def bytes_changed() -> Iterator[tuple[str, bytes]]:
     rng, content = random.Random(0), WHOLE.encode()
     lines = WHOLE.splitlines(keepends=True)
     for _ in range(40):
-        kept = rng.randrange(len(content))
-        yield f"first {kept} bytes", content[:kept]
+        num_bytes = rng.randrange(len(content))
+        yield f"first {num_bytes} bytes", content[:num_bytes]
     for odd in _BYTES:
-        place = rng.randrange(len(content))
-        yield f"{odd!r} at {place}", content[:place] + odd + content[place:]
+        index = rng.randrange(len(content))
+        yield f"{odd!r} at {index}", content[:index] + odd + content[index:]
     for _ in range(30):
         one, other = sorted(rng.sample(range(len(lines)), 2))
         yield f"lines from {one} to {other} gone", "".join(lines[:one] + lines[other:]).encode()
@@ -119,7 +119,7 @@ def written(marker: Path) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.slow
-def test_a_malformed_recipe_is_refused_with_its_file_or_is_one(tmp_path: Path) -> None:
+def test_a_malformed_recipe_is_refused_with_its_file_or_is_valid(tmp_path: Path) -> None:
     marker, file, memory = tmp_path / "ran", tmp_path / "recipe.yaml", Memory()
     variants = [*spread([*values_changed()]), *bytes_changed(), *written(marker)]
     refused = 0
@@ -149,7 +149,7 @@ def test_a_malformed_recipe_is_refused_with_its_file_or_is_one(tmp_path: Path) -
         (b"name: 0x" + b"f" * 5000, "got a value of 5002 characters, '0xfff"),
     ],
 )
-def test_what_yaml_itself_lets_through_is_refused_with_the_file(
+def test_values_that_pyyaml_accepts_but_no_recipe_needs_are_refused(
     tmp_path: Path, text: bytes, message: str
 ) -> None:
     (tmp_path / "recipe.yaml").write_bytes(text)
@@ -158,13 +158,13 @@ def test_what_yaml_itself_lets_through_is_refused_with_the_file(
     assert message in str(refused.value) and "recipe.yaml: no valid YAML" in str(refused.value)
 
 
-@pytest.mark.parametrize("place", [("comparison", "sweep"), ("ablation", "sample")])
+@pytest.mark.parametrize("path", [("comparison", "sweep"), ("ablation", "sample")])
 def test_an_unknown_field_inside_an_optional_section_is_named(
-    tmp_path: Path, place: tuple[str, str]
+    tmp_path: Path, path: tuple[str, str]
 ) -> None:
-    (tmp_path / "recipe.yaml").write_bytes(changed(place, more=1))
+    (tmp_path / "recipe.yaml").write_bytes(changed(path, more=1))
     allowed = r"got 1 for an unknown field; allowed are num_images, concepts"
-    with pytest.raises(ValueError, match=rf"{'.'.join(place)}.odd: {allowed}"):
+    with pytest.raises(ValueError, match=rf"{'.'.join(path)}.odd: {allowed}"):
         load_recipe(tmp_path / "recipe.yaml")
 
 
@@ -178,6 +178,6 @@ def test_the_command_refuses_a_malformed_recipe(tmp_path: Path) -> None:
     for name in names:
         file.write_bytes(chosen[name])
         with watched(name):
-            found = CliRunner().invoke(app, ["evaluate", str(file)])
-        assert found.exit_code == 2 and file.name in found.output, name
+            result = CliRunner().invoke(app, ["evaluate", str(file)])
+        assert result.exit_code == 2 and file.name in result.output, name
     assert not marker.exists()

@@ -11,6 +11,8 @@ import pytest
 import torch
 import yaml
 
+from fairgen.portraits.world import WORDS
+from pipelines.recipe.folders import DEFAULT_RECIPE
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.recipe.sections import Threshold
 from tests.pipelines.conftest import SHIPPED
@@ -31,7 +33,7 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
     assert recipe.attribute("gender").category("woman").word == "female"
 
 
-def test_what_ships_may_be_named(write_recipe: Callable[..., Path]) -> None:
+def test_shipped_attributes_and_prompt_sets_may_be_named(write_recipe: Callable[..., Path]) -> None:
     content = yaml.safe_load(write_recipe().read_text())
     path = write_recipe()
 
@@ -39,11 +41,11 @@ def test_what_ships_may_be_named(write_recipe: Callable[..., Path]) -> None:
         path.write_text(yaml.safe_dump(content | changes))
         return load_recipe(path)
 
-    named = load(attributes=["gender", content["attributes"][1]])
-    assert named.attributes == load_recipe(write_recipe()).attributes
+    by_name = load(attributes=["gender", content["attributes"][1]])
+    assert by_name.attributes == load_recipe(write_recipe()).attributes
     concepts = {"train": "occupations-36", "held_out": "occupations-50"}
-    spelt = load(concepts=concepts, evaluation=EVALUATION, comparison=None, ablation=None).concepts
-    assert len(spelt.train) == 36 and len(spelt.held_out) == 50 and "doctor" in spelt.held_out
+    sets = load(concepts=concepts, evaluation=EVALUATION, comparison=None, ablation=None).concepts
+    assert len(sets.train) == 36 and len(sets.held_out) == 50 and "doctor" in sets.held_out
     for changes, message in (
         ({"attributes": ["../gender"]}, r"attributes: got '\.\./gender', shipped are \['age', "),
         ({"concepts": {"train": "cats"}}, r"concepts\.train: prompt set: got 'cats', shipped are"),
@@ -53,7 +55,7 @@ def test_what_ships_may_be_named(write_recipe: Callable[..., Path]) -> None:
             load(**changes)
 
 
-def test_another_base_is_taken_in_place_of_the_recipe_s(
+def test_another_base_model_can_replace_the_recipes_own(
     write_recipe: Callable[..., Path], tiny_base: Path, tmp_path: Path
 ) -> None:
     path = write_recipe()
@@ -149,11 +151,15 @@ def test_templates_missing_fields_and_broken_files_are_named(
     path.write_text("- just\n- a list")
     with pytest.raises(ValueError, match="got list, allowed is a mapping"):
         load_recipe(path)
-    with pytest.raises(ValueError, match=r"which is no file; shipped are .*portraits\.yaml"):
+    with pytest.raises(
+        ValueError, match=r"got 'nowhere\.yaml', which is no file; shipped are \['flux', "
+    ):
         load_recipe("nowhere.yaml")
 
 
-def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., Path]) -> None:
+def test_an_attribute_can_override_the_settings_of_discovery(
+    write_recipe: Callable[..., Path],
+) -> None:
     plain = load_recipe(write_recipe())
     recipe = load_recipe(write_recipe(overrides={"age": {"eta": 1.25}}))
     assert recipe.discovery_of("age").eta == 1.25
@@ -178,7 +184,7 @@ def test_an_attribute_can_be_learnt_in_its_own_way(write_recipe: Callable[..., P
     assert longer.discovery_of("gender", joint_round=True).num_updates == 3
 
 
-def test_second_rounds_run_at_once_or_in_waves_of_every_attribute(
+def test_joint_rounds_run_at_once_or_in_stages_that_hold_every_attribute(
     write_recipe: Callable[..., Path],
 ) -> None:
     path = write_recipe(joint_round={"num_updates": 3})
@@ -186,21 +192,21 @@ def test_second_rounds_run_at_once_or_in_waves_of_every_attribute(
     assert at_once.stages == (("gender", "age"),)
     content = yaml.safe_load(path.read_text())
 
-    def waved(stages: list[list[str]], **sections: object) -> Path:
+    def with_stages(stages: list[list[str]], **sections: object) -> Path:
         path.write_text(yaml.safe_dump({**content, **sections, "joint_stages": stages}))
         return path
 
-    one_by_one = load_recipe(waved([["age"], ["gender"]]))
+    one_by_one = load_recipe(with_stages([["age"], ["gender"]]))
     assert one_by_one.stages == (("age",), ("gender",))
     assert one_by_one.recipe_hash != at_once.recipe_hash
     for stages in ([["age"]], [["age"], ["gender", "age"]], [["age", "gender"], ["height"]]):
         with pytest.raises(ValueError, match=r"joint_stages: got .*, allowed is each of"):
-            load_recipe(waved(stages))
+            load_recipe(with_stages(stages))
     with pytest.raises(ValueError, match=r"joint_stages: got .* beside joint_round"):
-        load_recipe(waved([["age"], ["gender"]], joint_round=None))
+        load_recipe(with_stages([["age"], ["gender"]], joint_round=None))
 
 
-def test_a_job_alone_in_its_wave_may_take_more_workers(write_recipe: Callable[..., Path]) -> None:
+def test_a_job_alone_in_its_stage_may_take_more_workers(write_recipe: Callable[..., Path]) -> None:
     path = write_recipe(joint_round={"num_updates": 3}, jobs={"num_workers_alone": 2})
     content = yaml.safe_load(path.read_text())
     assert load_recipe(path).num_workers_of("age", joint_round=True) == 1
@@ -237,6 +243,13 @@ def test_the_hash_follows_what_training_depends_on_and_nothing_else(
         weights.write_bytes(before)
 
 
+@pytest.mark.parametrize("name", ["portraits", "portraits-quick"])
+def test_the_recipes_of_the_embedded_model_use_the_words_of_its_captions(name: str) -> None:
+    for attribute in load_recipe(name).attributes:
+        words = {category.name: (category.word,) for category in attribute.categories}
+        assert words == WORDS[attribute.name]
+
+
 @pytest.mark.parametrize(
     ("fd", "hit_rate", "is_met"),
     [
@@ -259,4 +272,6 @@ def test_shipped_recipes_are_found_from_anywhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Path(load_recipe("pipelines/recipes/portraits.yaml").base_path).is_absolute()
+    recipe = load_recipe("pipelines/recipes/portraits.yaml")
+    assert Path(recipe.base_path).is_absolute()
+    assert load_recipe("portraits") == load_recipe(DEFAULT_RECIPE) == recipe

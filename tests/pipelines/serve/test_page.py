@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from pipelines.recipe.recipe import Recipe, RegistryConfig, load_recipe
+from pipelines.recipe import Recipe, RegistryConfig, load_recipe
 from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
 from pipelines.serve.schemas import Provenance

@@ -13,8 +13,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from pipelines.recipe.extends import read_content
-from pipelines.recipe.recipe import load_recipe
+from pipelines.recipe import load_recipe, read_content
 from pipelines.registry.tracking_server import tracking_server
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, train_attribute

@@ -1,0 +1,5 @@
+"""`python -m pipelines.cli` is the `fairgen` command."""
+
+from pipelines.cli.app import app
+
+app()
