@@ -158,17 +158,17 @@ def compare(
     """Compare the trained adapters with rivals on the same base model; writes report/."""
     from rich.console import Console
 
-    from pipelines.experiments.comparison import compare as comparing
-    from pipelines.experiments.comparison.conditions import eval_conditions
-    from pipelines.experiments.comparison.tables import comparison_tables, robustness_table
+    from pipelines.experiments import comparison
 
     loaded = load(recipe, base)
     console = Console()
     try:
-        found = comparing.compare(loaded, full, HOME, REPORT, console)
+        found = comparison.compare(loaded, full, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
-    console.print(*comparison_tables(found), robustness_table(found, eval_conditions(loaded)))
+    conditions = comparison.eval_conditions(loaded)
+    robustness = comparison.robustness_table(found, conditions)
+    console.print(*comparison.comparison_tables(found), robustness)
     typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
 
 
@@ -177,8 +177,7 @@ def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
     from rich.console import Console
 
-    from pipelines.experiments.ablation import ablate as ablation
-    from pipelines.experiments.ablation.report import ablation_tables
+    from pipelines.experiments import ablation
 
     loaded = load(recipe, base)
     console = Console()
@@ -186,7 +185,7 @@ def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
         found = ablation.ablate(loaded, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
-    console.print(*ablation_tables(found))
+    console.print(*ablation.ablation_tables(found))
     typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
 
 

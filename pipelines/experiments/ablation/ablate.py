@@ -1,4 +1,5 @@
-"""What each setting of discovery is worth: one changed at a time, and the rows to a hit rate.
+"""Measure what each setting of discovery is worth: one changed at a time, and the rows to a hit
+rate.
 
 Every step leaves a file under the ablation's folder; a run that was cut goes on from there.
 """
@@ -7,40 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from pipelines.experiments.ablation.worker import (
-    Ablated,
-    AblationWorker,
+from pipelines.experiments.ablation.report import write_ablation
+from pipelines.experiments.ablation.results import (
+    OWN,
+    Ablation,
     Curve,
+    Variant,
     curve_path,
     variant_path,
 )
+from pipelines.experiments.ablation.worker import AblationWorker
 from pipelines.ray_runtime.progress import ProgressView
 from pipelines.ray_runtime.resumable import Step, actor_pool, results_key, run_steps
 from pipelines.ray_runtime.session import cluster_session
 from pipelines.recipe.evaluation_config import AblationConfig
 from pipelines.recipe.recipe import Recipe
 from pipelines.training.train_all import finished_training
-
-OWN = "recipe"
-
-
-class Ablation(BaseModel):
-    """Every variant beside the recipe's own, and the curves of learning: "fairgen", "official"."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recipe: str
-    recipe_hash: str
-    attribute: str
-    num_images: int
-    concepts: list[str]
-    variants: list[Ablated]
-    learning: str
-    hit_rate: float
-    curves: dict[str, Curve]
 
 
 def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablation:
@@ -49,34 +34,32 @@ def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablati
     Raises ValueError when the recipe has no `ablation`, or its training has not finished: the
     orthogonality term needs the other attributes' adapters.
     """
-    from pipelines.experiments.ablation.report import write_ablation
-
     if recipe.ablation is None:
         raise ValueError("ablation: got none in the recipe, needed are attribute and settings")
     config = recipe.ablation
     others = [
         folder
-        for name, found in finished_training(recipe, home).items()
+        for name, trained in finished_training(recipe, home).items()
         if name != config.attribute
-        for folder in found.folders
+        for folder in trained.folders
     ]
-    folder = home.resolve() / "ablation" / _key(recipe)
+    folder = home.resolve() / "ablation" / _run_name(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     with cluster_session(), ProgressView(console).open() as view:
-        pupils = actor_pool(AblationWorker, recipe, others, folder)
+        workers = actor_pool(AblationWorker, recipe, others, folder)
         steps = [Step(curve_path(folder, "official"), "learn")]  # the longest first
         steps += [
             Step(variant_path(folder, *change), "vary", change) for change in _changes(config)
         ]
-        run_steps(pupils, "ablation", view, steps)
-    found = Ablation(
+        run_steps(workers, "ablation", view, steps)
+    ablation = Ablation(
         recipe=recipe.name,
         recipe_hash=recipe.recipe_hash,
         attribute=config.attribute,
         num_images=config.sample.num_images,
         concepts=list(config.sample.concepts),
         variants=[
-            Ablated.model_validate_json(variant_path(folder, *change).read_text())
+            Variant.model_validate_json(variant_path(folder, *change).read_text())
             for change in _changes(config)
         ],
         learning=config.learning,
@@ -86,8 +69,8 @@ def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablati
             for name in ("fairgen", "official")
         },
     )
-    write_ablation(found, report)
-    return found
+    write_ablation(ablation, report)
+    return ablation
 
 
 def _changes(config: AblationConfig) -> Sequence[tuple[str, Any]]:
@@ -98,7 +81,7 @@ def _changes(config: AblationConfig) -> Sequence[tuple[str, Any]]:
     ]
 
 
-def _key(recipe: Recipe) -> str:
+def _run_name(recipe: Recipe) -> str:
     """Return a folder's name: another for whatever else would lead to other figures."""
     key = results_key(recipe, ("judge", "generation", "evaluation", "ablation"))
     return f"{recipe.name}-{key}"

@@ -1,5 +1,5 @@
-"""What people look at after an ablation: a table, and one picture with fairness against what is
-kept, and hit rates over cost.
+"""The report of an ablation: tables, and plots of fairness against preservation and of hit rates
+over cost.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pipelines.experiments.ablation.ablate import OWN, Ablation
-from pipelines.experiments.ablation.worker import Ablated
+from pipelines.experiments.ablation.results import OWN, Ablation, Variant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,13 +68,13 @@ def ablation_tables(ablation: Ablation) -> list[Table]:
     return [variants, learning]
 
 
-def mean_drift(variant: Ablated) -> float:
+def mean_drift(variant: Variant) -> float:
     """Return the mean drift over the attributes that were not asked."""
     return sum(variant.drift.values()) / len(variant.drift)
 
 
 def _against(
-    axes: "Axes", ablation: Ablation, label: str, measure: Callable[[Ablated], float]
+    axes: "Axes", ablation: Ablation, label: str, measure: Callable[[Variant], float]
 ) -> None:
     own = next(variant for variant in ablation.variants if variant.group == OWN)
     others = [variant for variant in ablation.variants if variant.group != OWN]

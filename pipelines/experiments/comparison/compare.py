@@ -9,19 +9,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fairgen.baselines.system import System
-from pipelines.experiments.comparison.comparison import Comparison, compared
+from pipelines.experiments.comparison.comparison import Comparison, read_comparison
 from pipelines.experiments.comparison.conditions import PLAIN, eval_conditions
-from pipelines.experiments.comparison.report import write_comparison
-from pipelines.experiments.comparison.systems import (
-    BASE,
-    COMPARED_SYSTEMS,
-    ComparisonWorker,
+from pipelines.experiments.comparison.files import (
     calibration_paths,
+    cost_path,
     score_path,
     sweep_point_path,
-    system_folder,
 )
+from pipelines.experiments.comparison.report import write_comparison
+from pipelines.experiments.comparison.systems import BASE, COMPARED_SYSTEMS
+from pipelines.experiments.comparison.worker import ComparisonWorker
+from pipelines.experiments.worker import Method
 from pipelines.ray_runtime.progress import ProgressView
 from pipelines.ray_runtime.resumable import Step, actor_pool, results_key, run_steps
 from pipelines.ray_runtime.session import cluster_session
@@ -31,7 +30,7 @@ from pipelines.training.train_all import finished_training
 
 
 def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Console) -> Comparison:
-    """Compare every contender with the adapters that `train-all` has finished under `home`.
+    """Compare every system with the adapters that `train-all` has finished under `home`.
 
     Raises ValueError when they are missing, or the recipe has no `comparison`.
     """
@@ -39,43 +38,41 @@ def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Conso
         raise ValueError("comparison: got none in the recipe, needed are sweep, quick and full")
     size = recipe.comparison.full if full else recipe.comparison.quick
     trained = finished_training(recipe, home)
-    own_rows = sum(found.denoiser_rows for found in trained.values())
+    own_rows = sum(attribute.denoiser_rows for attribute in trained.values())
     max_rows = int(size.training_share * own_rows)
-    adapters = [path for found in trained.values() for path in found.folders]
-    folder = home.resolve() / "compare" / _key(recipe, size)
+    adapters = [path for attribute in trained.values() for path in attribute.folders]
+    folder = home.resolve() / "compare" / run_name(recipe, size)
     with cluster_session(), ProgressView(console).open() as view:
-        studios = actor_pool(ComparisonWorker, recipe, adapters, own_rows, max_rows, folder)
-        systems = list(dict.fromkeys(contender.system for contender in COMPARED_SYSTEMS))
-        run_steps(studios, "learn", view, _baseline_tasks(systems, folder))
-        run_steps(studios, "sweep", view, _sweep_points(systems, folder))
-        run_steps(studios, "calibrate", view, _calibrations(recipe, folder))
+        workers = actor_pool(ComparisonWorker, recipe, adapters, own_rows, max_rows, folder)
+        methods = list(dict.fromkeys(compared.method for compared in COMPARED_SYSTEMS))
+        run_steps(workers, "learn", view, _trainings(methods, folder))
+        run_steps(workers, "sweep", view, _sweep_points(methods, folder))
+        run_steps(workers, "calibrate", view, _calibrations(recipe, folder))
         for stage, steps in _paintings(recipe, size, folder).items():
-            run_steps(studios, stage, view, steps)
-    comparison = compared(recipe, folder)
+            run_steps(workers, stage, view, steps)
+    comparison = read_comparison(recipe, folder)
     write_comparison(comparison, eval_conditions(recipe), folder, report)
     return comparison
 
 
-def _key(recipe: Recipe, size: ComparisonSize) -> str:
+def run_name(recipe: Recipe, size: ComparisonSize) -> str:
     """Return a folder's name: another for whatever else would lead to other figures."""
     sections = ("judge", "concepts", "generation", "evaluation", "comparison")
     return f"{recipe.name}-{size.num_images}-{results_key(recipe, sections, size)}"
 
 
-def _baseline_tasks(systems: Sequence[type[System]], folder: Path) -> list[Step]:
-    """Return the trainings, those that take long first."""
-    ordered = sorted(systems, key=lambda system: "train" not in vars(system))
-    return [
-        Step(system_folder(folder, system) / "cost.json", "learn", (system,)) for system in ordered
-    ]
+def _trainings(methods: Sequence[Method], folder: Path) -> list[Step]:
+    """Return the trainings, the long ones first."""
+    ordered = sorted(methods, key=lambda method: "train" not in vars(method))
+    return [Step(cost_path(folder, method), "learn", (method,)) for method in ordered]
 
 
-def _sweep_points(systems: Sequence[type[System]], folder: Path) -> list[Step]:
+def _sweep_points(methods: Sequence[Method], folder: Path) -> list[Step]:
     return [
-        Step(sweep_point_path(folder, system, setting), "sweep", (system, setting))
-        for system in systems
-        if system.knob
-        for setting in system.settings
+        Step(sweep_point_path(folder, method, setting), "sweep", (method, setting))
+        for method in methods
+        if method.knob
+        for setting in method.settings
     ]
 
 
@@ -90,17 +87,17 @@ def _calibrations(recipe: Recipe, folder: Path) -> list[Step]:
 
 
 def _paintings(recipe: Recipe, size: ComparisonSize, folder: Path) -> dict[str, list[Step]]:
-    """Return the paintings by stage: what others are compared with comes first."""
+    """Return the paintings by stage: the base model comes first, as the others' reference."""
     stages: dict[str, list[Step]] = {}
     for condition in (PLAIN, *eval_conditions(recipe)):
         plain = condition == PLAIN
         concepts = recipe.evaluation.full.concepts if plain else condition.concepts
-        for contender, concept in product(COMPARED_SYSTEMS, concepts):
-            same_base = contender == BASE and condition.reference_condition == PLAIN
-            if not plain and (same_base or not contender.everywhere):
+        for compared, concept in product(COMPARED_SYSTEMS, concepts):
+            same_base = compared == BASE and condition.reference_condition == PLAIN
+            if not plain and (same_base or not compared.everywhere):
                 continue
-            kind = "base" if contender == BASE else "contenders" if plain else "conditions"
-            path = score_path(folder, condition, contender.name, concept)
-            arguments = (contender, condition, concept, size.num_images)
+            kind = "base" if compared == BASE else "contenders" if plain else "conditions"
+            path = score_path(folder, condition, compared.name, concept)
+            arguments = (compared, condition, concept, size.num_images)
             stages.setdefault(f"paint {kind}", []).append(Step(path, "paint", arguments))
     return stages

@@ -1,4 +1,4 @@
-"""The result of a comparison: an evaluation of every contender, and what each has cost."""
+"""The result of a comparison: an evaluation of every system, and its cost."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -19,27 +19,24 @@ from fairgen.judging import (
     hit_rates,
     kernel_distance,
 )
-from pipelines.evaluation import Evaluation, evaluation_targets, summarise
+from pipelines.evaluation import Evaluation, draw_categories, evaluation_targets, summarise
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition, eval_conditions
-from pipelines.experiments.comparison.systems import (
-    BASE,
-    COMPARED_SYSTEMS,
-    ComparedSystem,
-    Cost,
+from pipelines.experiments.comparison.files import (
+    MethodCost,
     SweepPoint,
     best_setting,
-    draw_categories,
-    learning_cost,
-    load_features,
+    load_cost,
+    load_embedded,
     load_pictures,
     score_path,
     sweep_points,
 )
+from pipelines.experiments.comparison.systems import BASE, COMPARED_SYSTEMS, ComparedSystem
 from pipelines.recipe.recipe import Recipe
 
 
 class SystemSummary(BaseModel):
-    """One contender: where it is from, what its knob was set to and why, and what it costs."""
+    """One system: its source, the setting of its knob, the sweep that led to it, and its cost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +45,7 @@ class SystemSummary(BaseModel):
     knob: str
     setting: float
     sweep: list[SweepPoint]
-    cost: Cost
+    cost: MethodCost
 
 
 class Quality(BaseModel):
@@ -64,14 +61,16 @@ class Quality(BaseModel):
 
 
 class ConditionResult(BaseModel):
-    """One system under one condition, over its concepts.
+    """One system under one condition; every figure is a mean over the condition's concepts.
 
-    `fd` is the mean of per-prompt FD of each target, `hit_rates` is attribute -> category -> the
-    share in which it was seen where it was asked, both of what the prompt leaves free only. `drift`
-    is the mean over prompts of how far each attribute that the condition does not ask, nor the
-    prompt name, moved from the base model's distribution. `obeyed` is the share of pictures that
-    show what the prompt names, None where it names nothing; `unchanged` the share that equal the
-    base model's pixel by pixel. `delivered` is the share of the first attribute's first category.
+    `fd` is by target, `hit_rates` by attribute and category: the share of the pictures that were
+    asked for a category in which the judge sees it. Both hold only attributes that the prompt
+    leaves free. `drift` is by attribute, the distance from the base model's distribution, for
+    attributes that neither the condition asks nor the prompt names. `recognised` is the share of
+    pictures in which the judge sees the concept. `obeyed` is the share that shows every category
+    that the prompt names, None where it names none. `unchanged` is the share that equals the base
+    model's picture of the seed pixel by pixel, `ssim` the mean similarity to it. `delivered` is the
+    share that shows the first category of the recipe's first attribute.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,8 +86,8 @@ class ConditionResult(BaseModel):
 
 
 class Comparison(Evaluation):
-    """An evaluation whose systems are all contenders, with a card for each, and what some of them
-    hold under other conditions: condition -> system.
+    """An evaluation of all systems, with a summary of each, and the results of some of them under
+    other conditions: condition -> system.
     """
 
     systems: dict[str, SystemSummary]
@@ -96,36 +95,34 @@ class Comparison(Evaluation):
     conditions: dict[str, dict[str, ConditionResult]]
 
 
-def compared(recipe: Recipe, folder: Path) -> Comparison:
+def read_comparison(recipe: Recipe, folder: Path) -> Comparison:
     """Return the comparison that follows from the files of a finished run."""
     assert recipe.comparison is not None
     concepts = recipe.evaluation.full.concepts
     scores = [
-        _score(folder, PLAIN, contender, concept)
-        for contender, concept in product(COMPARED_SYSTEMS, concepts)
+        _score(folder, PLAIN, compared, concept)
+        for compared, concept in product(COMPARED_SYSTEMS, concepts)
     ]
     real = _real_features(recipe, scores[0].num_images)
     return Comparison(
         **dict(summarise(recipe, scores, {})),
-        systems={
-            contender.name: _system_summary(contender, folder) for contender in COMPARED_SYSTEMS
-        },
+        systems={compared.name: _system_summary(compared, folder) for compared in COMPARED_SYSTEMS},
         quality={}
         if real is None
-        else {found.name: _quality(found, folder, concepts, real) for found in COMPARED_SYSTEMS},
+        else {one.name: _quality(one, folder, concepts, real) for one in COMPARED_SYSTEMS},
         conditions={
             condition.slug: {
-                contender.name: _condition_result(recipe, condition, contender, folder)
-                for contender in COMPARED_SYSTEMS
-                if contender.everywhere
+                compared.name: _condition_result(recipe, condition, compared, folder)
+                for compared in COMPARED_SYSTEMS
+                if compared.everywhere
             }
-            for condition in _looked_at(recipe)
+            for condition in _all_conditions(recipe)
         },
     )
 
 
-def _looked_at(recipe: Recipe) -> list[EvalCondition]:
-    """Return all conditions over the same concepts: the plain one too."""
+def _all_conditions(recipe: Recipe) -> list[EvalCondition]:
+    """Return every condition, the plain one first, over the concepts of the others."""
     assert recipe.comparison is not None
     plain = replace(PLAIN, concepts=recipe.comparison.condition_concepts)
     return [plain, *eval_conditions(recipe)]
@@ -133,34 +130,38 @@ def _looked_at(recipe: Recipe) -> list[EvalCondition]:
 
 def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
     """Return the judge's features of real pictures of the target distribution, as many as each
-    system has painted; None where there are none to be had: only a drawn world can be drawn again.
+    system has painted. None for a world that is not drawn: its pictures cannot be made anew.
     """
     if recipe.judge.kind != "portraits":
         return None
     from fairgen.portraits.drawing import draw_all
 
     target, judge = PLAIN.target_of(recipe), recipe.load_judge()
-    found = []
+    features = []
     for seed, concept in enumerate(recipe.evaluation.full.concepts):
         categories = draw_categories(target, "quota", num_images, seed)
-        found.append(judge.read(draw_all(concept, categories, random.Random(seed))).features)
-    return torch.cat(found)
+        images = draw_all(concept, categories, random.Random(seed))
+        features.append(judge.read(images).features)
+    return torch.cat(features)
 
 
 def _score(
-    folder: Path, condition: EvalCondition, contender: ComparedSystem, concept: str
+    folder: Path, condition: EvalCondition, compared: ComparedSystem, concept: str
 ) -> PromptScore:
-    if contender == BASE:
+    if compared == BASE:
         condition = condition.reference_condition
-    path = score_path(folder, condition, contender.name, concept)
+    path = score_path(folder, condition, compared.name, concept)
     return PromptScore.model_validate_json(path.read_text())
 
 
 def _quality(
-    contender: ComparedSystem, folder: Path, concepts: Sequence[str], real: Tensor
+    compared: ComparedSystem, folder: Path, concepts: Sequence[str], real: Tensor
 ) -> Quality:
     features = torch.cat(
-        [load_features(score_path(folder, PLAIN, contender.name, concept)) for concept in concepts]
+        [
+            load_embedded(score_path(folder, PLAIN, compared.name, concept)).features
+            for concept in concepts
+        ]
     )
     kid, deviation = kernel_distance(features, real, subset_size=min(100, len(features)))
     return Quality(
@@ -171,18 +172,18 @@ def _quality(
 
 
 def _condition_result(
-    recipe: Recipe, condition: EvalCondition, contender: ComparedSystem, folder: Path
+    recipe: Recipe, condition: EvalCondition, compared: ComparedSystem, folder: Path
 ) -> ConditionResult:
     attributes = {attribute.name: attribute for attribute in recipe.attributes}
     gates = [condition.gate_of(recipe, concept) for concept in condition.concepts]
-    scores = [_score(folder, condition, contender, concept) for concept in condition.concepts]
+    scores = [_score(folder, condition, compared, concept) for concept in condition.concepts]
     base = [_score(folder, condition, BASE, concept) for concept in condition.concepts]
     target = condition.target_of(recipe)
     free = [name for name in target.attributes if all(name in gate.free for gate in gates)]
     named = {
-        name: found.named[0]
-        for name, found in gates[0].attributes.items()
-        if found.reason == "named" and len(found.named) == 1
+        name: decision.named[0]
+        for name, decision in gates[0].attributes.items()
+        if decision.reason == "named" and len(decision.named) == 1
     }
     is_people = all(gate.person for gate in gates)
     others = set(scores[0].seen) - set(target.attributes) - set(named) if is_people else set()
@@ -192,8 +193,8 @@ def _condition_result(
             for name, one in evaluation_targets(recipe, target.marginalised(free)).items()
         },
         hit_rates={
-            name: {category: row[category] for category, row in hit_rates(scores, found).items()}
-            for name, found in attributes.items()
+            name: {category: row[category] for category, row in hit_rates(scores, one).items()}
+            for name, one in attributes.items()
             if name in free and scores[0].asked[name]
         },
         drift={
@@ -203,7 +204,7 @@ def _condition_result(
         recognised=_mean([float(value) for score in scores for value in score.recognised]),
         ssim=_mean([value for score in scores for value in score.ssim]),
         unchanged=_mean(
-            [_unchanged(condition, contender, folder, concept) for concept in condition.concepts]
+            [_unchanged(condition, compared, folder, concept) for concept in condition.concepts]
         ),
         obeyed=_mean([_shown(score, attributes, named) for score in scores]) if named else None,
         delivered=_mean(
@@ -213,14 +214,17 @@ def _condition_result(
 
 
 def _unchanged(
-    condition: EvalCondition, contender: ComparedSystem, folder: Path, concept: str
+    condition: EvalCondition, compared: ComparedSystem, folder: Path, concept: str
 ) -> float:
     """Return the share of a prompt's pictures that equal the base model's of the same seeds."""
-    if contender == BASE:
+    if compared == BASE:
         return 1.0
     own, base = (
-        load_pictures(score_path(folder, where, found.name, concept))
-        for where, found in ((condition, contender), (condition.reference_condition, BASE))
+        load_pictures(score_path(folder, painted_under, system.name, concept))
+        for painted_under, system in (
+            (condition, compared),
+            (condition.reference_condition, BASE),
+        )
     )
     return _mean([float(a.tobytes() == b.tobytes()) for a, b in zip(own, base, strict=True)])
 
@@ -229,24 +233,24 @@ def _shown(
     score: PromptScore, attributes: Mapping[str, Attribute], named: Mapping[str, str]
 ) -> float:
     """Return the share of pictures that show every named category."""
-    wanted = [
+    matches = [
         [attributes[name].names[index] == category for index in score.seen[name]]
         for name, category in named.items()
     ]
-    return _mean([float(all(found)) for found in zip(*wanted, strict=True)])
+    return _mean([float(all(picture)) for picture in zip(*matches, strict=True)])
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _system_summary(contender: ComparedSystem, folder: Path) -> SystemSummary:
-    system = contender.system
+def _system_summary(compared: ComparedSystem, folder: Path) -> SystemSummary:
+    method = compared.method
     return SystemSummary(
-        title=contender.title,
-        source=system.source,
-        knob=system.knob,
-        setting=best_setting(folder, system),
-        sweep=sweep_points(folder, system),
-        cost=learning_cost(folder, system),
+        title=compared.title,
+        source=method.source,
+        knob=method.knob,
+        setting=best_setting(folder, method),
+        sweep=sweep_points(folder, method),
+        cost=load_cost(folder, method),
     )

@@ -1,4 +1,4 @@
-"""Under what conditions a comparison looks whether a system holds: guidance, steps, targets, words,
+"""The conditions under which a comparison measures systems again: guidance, steps, targets, words,
 one attribute alone, prompts that name a category or have no people.
 
 Each condition changes one thing of the comparison's plain prompt set.
@@ -19,10 +19,10 @@ SHARES = tuple(tenth / 10 for tenth in range(11))
 
 @dataclass(frozen=True)
 class EvalCondition:
-    """What differs from the plain prompt set; a slug names its folder.
+    """One change of the plain prompt set; `slug` names its folder.
 
-    `phrase` holds {concept}; `target` replaces the recipe's target; `concepts` are painted, of the
-    plain one those of the full evaluation.
+    `phrase` holds {concept}; `target` replaces the recipe's target. `concepts` are painted; the
+    plain condition takes those of the full evaluation.
     """
 
     slug: str
@@ -35,14 +35,16 @@ class EvalCondition:
     concepts: tuple[str, ...] = ()
 
     def target_of(self, recipe: Recipe) -> TargetDistribution:
-        """Return what is asked under the condition: its own target, or the recipe's."""
-        wanted = self.target or recipe.evaluation.target
-        return TargetDistribution.from_request(wanted, recipe.attributes)
+        """Return the target under the condition: its own, or the recipe's."""
+        target = self.target or recipe.evaluation.target
+        return TargetDistribution.from_request(target, recipe.attributes)
 
     @property
     def reference_condition(self) -> "EvalCondition":
-        """The condition under which the base model, that is asked for nothing, paints the same."""
-        asked = replace(
+        """The condition whose base-model pictures serve as reference: the base model ignores the
+        target, so conditions that differ only in it share pictures.
+        """
+        same_but_target = replace(
             PLAIN,
             slug=self.slug,
             group=self.group,
@@ -50,18 +52,19 @@ class EvalCondition:
             concepts=self.concepts,
             target=self.target,
         )
-        return PLAIN if self.target and self == asked else self
+        return PLAIN if self.target and self == same_but_target else self
 
     def prompt_of(self, recipe: Recipe, concept: str) -> str:
-        """Return what is painted of a concept."""
+        """Return the prompt of a concept."""
         return render(recipe.templates[0], self.phrase.format(concept=concept))
 
     def gate_of(self, recipe: Recipe, concept: str) -> GateDecision:
-        """Return what the prompt gate says of it."""
+        """Return the gate's decision on the prompt of a concept."""
         return decide(self.prompt_of(recipe, concept), recipe.attributes)
 
 
 PLAIN = EvalCondition("plain")
+CALIBRATION = EvalCondition("calibration")
 
 
 def eval_conditions(recipe: Recipe) -> list[EvalCondition]:
@@ -70,15 +73,15 @@ def eval_conditions(recipe: Recipe) -> list[EvalCondition]:
     """
     assert recipe.comparison is not None
     config, attributes = recipe.comparison, recipe.attributes
-    found = [
+    conditions = [
         EvalCondition(f"guidance-{scale:g}", "guidance", f"{scale:g}", guidance_scale=scale)
         for scale in GUIDANCE_SCALES
     ]
-    found += [
+    conditions += [
         EvalCondition(f"steps-{steps}", "steps", str(steps), num_steps=steps) for steps in NUM_STEPS
     ]
     for group, phrases in (("phrase", config.phrases), ("explicit", config.explicit)):
-        found += [
+        conditions += [
             EvalCondition(f"{group}-{index}", group, phrase, phrase=phrase)
             for index, phrase in enumerate(phrases)
         ]
@@ -87,11 +90,11 @@ def eval_conditions(recipe: Recipe) -> list[EvalCondition]:
     for share in SHARES:
         rest = {name: (1 - share) / len(others) for name in others}
         target = uniform | {attributes[0].name: {one: share} | rest}
-        found.append(EvalCondition(f"share-{share:g}", "share", f"{share:g}", target=target))
-    found += [
+        conditions.append(EvalCondition(f"share-{share:g}", "share", f"{share:g}", target=target))
+    conditions += [
         EvalCondition(f"alone-{name}", "alone", name, target={name: "uniform"}) for name in uniform
     ]
-    found = [replace(condition, concepts=config.condition_concepts) for condition in found]
+    conditions = [replace(one, concepts=config.condition_concepts) for one in conditions]
     if things := recipe.concepts.no_people:
-        found.append(EvalCondition("no-people", "no people", "no people", concepts=things))
-    return found
+        conditions.append(EvalCondition("no-people", "no people", "no people", concepts=things))
+    return conditions

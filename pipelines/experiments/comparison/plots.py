@@ -21,7 +21,7 @@ def scatter(comparison: Comparison) -> str:
     figure = _figure(8.5, 4.6)
     axes = figure.add_subplot()
     labelled: list[tuple[float, float]] = []
-    for name, card in comparison.systems.items():
+    for name, summary in comparison.systems.items():
         fd = mean_fd({target: systems[name].fd for target, systems in comparison.fairness.items()})
         ssim = comparison.preservation[name].ssim
         own = name in ("iid", "fairgen")
@@ -29,7 +29,7 @@ def scatter(comparison: Comparison) -> str:
         near = sum(abs(x - ssim) < 0.05 and abs(y - fd) < 0.03 for x, y in labelled)
         labelled.append((ssim, fd))
         axes.annotate(
-            card.title,
+            summary.title,
             (ssim, fd),
             fontsize=8,
             textcoords="offset points",
@@ -54,8 +54,10 @@ def robustness(comparison: Comparison, conditions: Sequence[EvalCondition]) -> s
     ):
         chosen = [condition for condition in conditions if condition.group == group]
         for name, colour in _COLOURS.items():
-            held = [comparison.conditions[condition.slug][name] for condition in chosen]
-            _line(axes, group, [float(condition.label) for condition in chosen], held, name, colour)
+            results = [comparison.conditions[condition.slug][name] for condition in chosen]
+            _line(
+                axes, group, [float(condition.label) for condition in chosen], results, name, colour
+            )
         axes.set_xlabel(label)
         axes.set_ylabel("share delivered" if group == "share" else "FD, mean over attributes")
         axes.set_ylim(bottom=0)
@@ -78,9 +80,9 @@ def data_url(kind: str, content: bytes) -> str:
 
 
 def _line(
-    axes: "Axes", group: str, x: list[float], held: list[ConditionResult], name: str, colour: str
+    axes: "Axes", group: str, x: list[float], results: list[ConditionResult], name: str, colour: str
 ) -> None:
-    values = [found.delivered if group == "share" else mean_fd(found.fd) for found in held]
+    values = [one.delivered if group == "share" else mean_fd(one.fd) for one in results]
     axes.plot(x, values, marker="o", markersize=4, color=colour, label=name)
 
 

@@ -1,38 +1,34 @@
-"""What people look at after a comparison: one HTML file that needs no network."""
+"""The report of a comparison: one HTML file that needs no network."""
 
 import io
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
 from pipelines.experiments.comparison.comparison import Comparison
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
+from pipelines.experiments.comparison.files import score_path
 from pipelines.experiments.comparison.plots import data_url, mean_fd, robustness, scatter
-from pipelines.experiments.comparison.systems import COMPARED_SYSTEMS, score_path
+from pipelines.experiments.comparison.systems import COMPARED_SYSTEMS
 from pipelines.experiments.comparison.tables import (
-    HELD,
-    caption_of,
-    cells_of,
-    headings_of,
+    ROBUSTNESS_HEADINGS,
+    comparison_caption,
+    comparison_headings,
     robustness_figures,
+    system_cells,
 )
 
-_SHOWN_CONCEPTS, _SHOWN = 4, 8
+_NUM_CONCEPTS_SHOWN, _NUM_SHOWN = 4, 8
 _SCALE = 1.5
-_STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 22%, transparent); }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; white-space: nowrap; }
-td small { opacity: .7; white-space: nowrap; }
-tr.own td { font-weight: 600; }
-img { max-width: 100%; } .strip { display: block; height: 96px; image-rendering: auto; }
-figure { margin: 0; background: white; }
-"""
+
+
+@dataclass(frozen=True)
+class _PlainTable:
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 def write_comparison(
@@ -45,78 +41,37 @@ def write_comparison(
 
 
 def _page(comparison: Comparison, conditions: Sequence[EvalCondition], folder: Path) -> str:
-    floors = ", ".join(
-        f"{escape(name)} {systems['base'].floor:.3f}"
-        for name, systems in comparison.fairness.items()
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>FairGen and its rivals, {escape(comparison.recipe)}</title>
-<style>{_STYLE}</style></head><body>
-<h1>FairGen and its rivals on one base model</h1>
-<p>{escape(caption_of(comparison))}. Brackets are 95 % bootstrap intervals over prompts. A perfect
-independent sampler of this N still gets an FD of {floors}: only quotas come under it.</p>
-<h2>Figures</h2>
-<div class="scroll">{_table(comparison)}</div>
-<p>Coin: each picture's category is drawn by lot; coin a call: once for four pictures, as the
-official code does. Recognised: the judge still names the concept. A system that changes who is in
-the picture changes the picture, so no fair system has an SSIM of 1; SSIM, PSNR (dB) and CLIP-I are
-with the base model's picture of the same seed. Diversity: the spread within a category, and within
-a joint cell of all attributes, against the base model's. Drift: how far an attribute that nobody
-asked for moved from the base model's distribution. FID and KID (times 1,000): to real pictures of
-the target distribution, in the judge's own features. Training: rows through the denoiser. Cost:
-denoiser rows a picture, against the base model's. Categories are a presentation that a judge
-perceives in drawn pictures, not people.</p>
-<h2>Fairness against preservation</h2>
-<figure><img alt="Mean FD against same-seed SSIM, one point a system"
-src="{scatter(comparison)}"></figure>
-<h2>Does it hold?</h2>
-<p>{_conditions_note(comparison)}</p>
-<figure><img alt="FD over guidance scales and steps, delivered against asked shares"
-src="{robustness(comparison, conditions)}"></figure>
-<div class="scroll">{_robustness_rows(comparison, conditions)}</div>
-<p>The words of the prompt changed: loaded ones, ones that add something, ones that name a category
-(the gate then leaves that attribute alone; obeyed: the picture shows what the prompt names), and
-prompts without people (same pixels: the share of pictures that equal the base model's).</p>
-<div class="scroll">{_phrases(comparison, conditions)}</div>
-<h2>One attribute alone, and all at once</h2>
-<p>Adapters are trained apart. Hit rate: the share of pictures asked for a category in which it is
-seen, when only its attribute is asked for and beside all others.</p>
-<div class="scroll">{_interference(comparison, conditions)}</div>
-<p>When one attribute is asked for alone, how far the others move from the base model's
-distribution. Two samples of an unchanged model would differ by {_drift_floors(comparison)}.</p>
-<div class="scroll">{_entanglement(comparison, conditions)}</div>
-<h2>The same seeds by every system</h2>
-{_grids(comparison, folder)}
-<h2>How each knob was set</h2>
-<p>Each rival's main knob was swept on concepts that it was trained on; the setting with the most
-"recognised minus FD" paints above.</p>
-<div class="scroll">{_sweeps(comparison)}</div>
-</body></html>
-"""
-
-
-def _table(comparison: Comparison) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings_of(comparison))
-    rows = []
-    for name in comparison.systems:
-        cells = "".join(
-            f"<td>{escape(text)}{interval and f'<br><small>{interval}</small>'}</td>"
-            for text, interval in cells_of(comparison, name)
-        )
-        rows.append(f"<tr{' class=own' if name == 'fairgen' else ''}>{cells}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _conditions_note(comparison: Comparison) -> str:
-    first = next(iter(comparison.fairness))
-    return (
-        "The same seeds of four concepts, one thing changed at a time: guidance scale, number of "
-        f"steps, the share asked of {escape(first)}'s first category, the words of the prompt."
+    return templates.get_template("page.html").render(
+        recipe=comparison.recipe,
+        caption=comparison_caption(comparison),
+        floors=", ".join(
+            f"{name} {systems['base'].floor:.3f}" for name, systems in comparison.fairness.items()
+        ),
+        headings=comparison_headings(comparison),
+        figures={name: system_cells(comparison, name) for name in comparison.systems},
+        scatter=scatter(comparison),
+        first_attribute=next(iter(comparison.fairness)),
+        robustness=robustness(comparison, conditions),
+        robustness_table=_robustness(comparison, conditions),
+        phrases=_phrases(comparison, conditions),
+        interference=_interference(comparison, conditions),
+        entanglement=_entanglement(comparison, conditions),
+        drift_floors=", ".join(
+            f"{floor:.3f} ({name})" for name, floor in comparison.drift_floor.items()
+        ),
+        grids={concept: _strips(comparison, folder, concept) for concept in _shown(comparison)},
+        sweeps=_sweeps(comparison),
     )
 
 
-def _robustness_rows(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
+def _robustness(comparison: Comparison, conditions: Sequence[EvalCondition]) -> _PlainTable:
     rows = [
         [
             comparison.systems[name].title,
@@ -124,129 +79,110 @@ def _robustness_rows(comparison: Comparison, conditions: Sequence[EvalCondition]
         ]
         for name, figures in robustness_figures(comparison, conditions).items()
     ]
-    return _plain_table(["system", *HELD], rows)
+    return _PlainTable(["system", *ROBUSTNESS_HEADINGS], rows)
 
 
-def _phrases(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
-    rows = []
-    for condition in conditions:
-        if condition.group in ("phrase", "explicit", "no people"):
-            for name, held in comparison.conditions[condition.slug].items():
-                rows.append(
-                    [
-                        condition.label,
-                        comparison.systems[name].title,
-                        f"{mean_fd(held.fd):.3f}" if held.fd else "-",
-                        "-" if held.obeyed is None else f"{held.obeyed:.3f}",
-                        f"{held.recognised:.3f}",
-                        f"{held.ssim:.3f}",
-                        f"{held.unchanged:.3f}",
-                        ", ".join(f"{n} {moved:.3f}" for n, moved in held.drift.items()) or "-",
-                    ]
-                )
-    return _plain_table(
-        ["prompt", "system", "mean FD", "obeyed", "recognised", "SSIM", "same pixels", "drift"],
-        rows,
-    )
+def _phrases(comparison: Comparison, conditions: Sequence[EvalCondition]) -> _PlainTable:
+    rows = [
+        [
+            condition.label,
+            comparison.systems[name].title,
+            f"{mean_fd(result.fd):.3f}" if result.fd else "-",
+            "-" if result.obeyed is None else f"{result.obeyed:.3f}",
+            f"{result.recognised:.3f}",
+            f"{result.ssim:.3f}",
+            f"{result.unchanged:.3f}",
+            ", ".join(f"{head} {drift:.3f}" for head, drift in result.drift.items()) or "-",
+        ]
+        for condition in conditions
+        if condition.group in ("phrase", "explicit", "no people")
+        for name, result in comparison.conditions[condition.slug].items()
+    ]
+    head = ["prompt", "system", "mean FD", "obeyed", "recognised", "SSIM", "same pixels", "drift"]
+    return _PlainTable(head, rows)
 
 
-def _interference(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
+def _interference(comparison: Comparison, conditions: Sequence[EvalCondition]) -> _PlainTable:
     """Return hit rates of each category alone and beside the other attributes'."""
     together = comparison.conditions[PLAIN.slug]
+    systems = [name for name, result in together.items() if result.hit_rates]
     rows = []
     for condition in conditions:
         if condition.group == "alone":
-            alone = comparison.conditions[condition.slug]
-            asking = [name for name in alone if alone[name].hit_rates]
-            for category in alone[asking[0]].hit_rates[condition.label]:
-                rows.append(
-                    [
-                        f"{condition.label} {category}",
-                        *(
-                            f"{held[name].hit_rates[condition.label][category]:.3f}"
-                            for name in asking
-                            for held in (alone, together)
-                        ),
-                    ]
-                )
+            attribute, alone = condition.label, comparison.conditions[condition.slug]
+            for category in alone[systems[0]].hit_rates[attribute]:
+                rates = [
+                    f"{results[name].hit_rates[attribute][category]:.3f}"
+                    for name in systems
+                    for results in (alone, together)
+                ]
+                rows.append([f"{attribute} {category}", *rates])
     head = [
         f"{comparison.systems[name].title}, {how}"
-        for name in asking
+        for name in systems
         for how in ("alone", "together")
     ]
-    return _plain_table(["hit rate", *head], rows)
+    return _PlainTable(["hit rate", *head], rows)
 
 
-def _entanglement(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:
+def _entanglement(comparison: Comparison, conditions: Sequence[EvalCondition]) -> _PlainTable:
     """Return how far the other attributes move when one is asked for alone."""
-    rows = []
-    alone = [condition for condition in conditions if condition.group == "alone"]
-    moved = sorted(
-        {name for c in alone for h in comparison.conditions[c.slug].values() for name in h.drift}
-    )
-    for condition in alone:
-        for name, held in comparison.conditions[condition.slug].items():
-            if name != "base":
-                drifts = [f"{held.drift[m]:.3f}" if m in held.drift else "" for m in moved]
-                rows.append([condition.label, comparison.systems[name].title, *drifts])
-    return _plain_table(["asked alone", "system", *(f"drift of {name}" for name in moved)], rows)
+    results = [
+        (condition.label, name, result)
+        for condition in conditions
+        if condition.group == "alone"
+        for name, result in comparison.conditions[condition.slug].items()
+        if name != "base"
+    ]
+    moved = sorted({head for *_, result in results for head in result.drift})
+    rows = [
+        [
+            attribute,
+            comparison.systems[name].title,
+            *(f"{result.drift[head]:.3f}" if head in result.drift else "" for head in moved),
+        ]
+        for attribute, name, result in results
+    ]
+    return _PlainTable(["asked alone", "system", *(f"drift of {head}" for head in moved)], rows)
 
 
-def _drift_floors(comparison: Comparison) -> str:
-    found = comparison.drift_floor
-    return ", ".join(f"{floor:.3f} ({escape(name)})" for name, floor in found.items())
+def _sweeps(comparison: Comparison) -> _PlainTable:
+    one_a_method = {one.source + one.knob: one for one in comparison.systems.values()}
+    rows = [
+        [
+            summary.title.split(",")[0],
+            summary.knob,
+            f"{point.setting:g}{' (taken)' if point.setting == summary.setting else ''}",
+            f"{point.fd:.3f}",
+            f"{point.recognised:.3f}",
+        ]
+        for summary in one_a_method.values()
+        for point in summary.sweep
+    ]
+    return _PlainTable(["system", "knob", "setting", "mean FD", "recognised"], rows)
 
 
-def _plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+def _shown(comparison: Comparison) -> list[str]:
+    """Return the concepts whose pictures are shown, the ones that no system trained on first."""
+    held_out = comparison.held_out[: _NUM_CONCEPTS_SHOWN // 2]
+    return [*held_out, *comparison.trained][:_NUM_CONCEPTS_SHOWN]
 
 
-def _sweeps(comparison: Comparison) -> str:
-    rows = []
-    for card in {card.source + card.knob: card for card in comparison.systems.values()}.values():
-        for trial in card.sweep:
-            chosen = " (taken)" if trial.setting == card.setting else ""
-            rows.append(
-                [
-                    card.title.split(",")[0],
-                    card.knob,
-                    f"{trial.setting:g}{chosen}",
-                    f"{trial.fd:.3f}",
-                    f"{trial.recognised:.3f}",
-                ]
-            )
-    return _plain_table(["system", "knob", "setting", "mean FD", "recognised"], rows)
-
-
-def _grids(comparison: Comparison, folder: Path) -> str:
-    concepts = [*comparison.held_out[: _SHOWN_CONCEPTS // 2], *comparison.trained]
-    return "".join(_grid(comparison, folder, name) for name in concepts[:_SHOWN_CONCEPTS])
-
-
-def _grid(comparison: Comparison, folder: Path, concept: str) -> str:
-    rows = []
-    for contender in COMPARED_SYSTEMS:
-        strip = _strip(score_path(folder, PLAIN, contender.name, concept).with_suffix(".png"))
-        title = escape(comparison.systems[contender.name].title)
-        rows.append(
-            f'<tr><td>{title}</td><td><img class="strip" alt="{escape(concept)}, {title}" '
-            f'src="{strip}"></td></tr>'
+def _strips(comparison: Comparison, folder: Path, concept: str) -> dict[str, str]:
+    """Return the pictures of a concept as data URLs, by the title of the system."""
+    return {
+        comparison.systems[compared.name].title: _strip(
+            score_path(folder, PLAIN, compared.name, concept).with_suffix(".png")
         )
-    body = "".join(rows)
-    return f'<h3>{escape(concept)}</h3><div class="scroll"><table>{body}</table></div>'
+        for compared in COMPARED_SYSTEMS
+    }
 
 
 def _strip(path: Path) -> str:
     """Return the first pictures of a strip of square ones as a data URL."""
-    from PIL import Image
-
     with Image.open(path) as strip:
         side = strip.height
-        shown = strip.convert("RGB").crop((0, 0, min(_SHOWN * side, strip.width), side))
+        shown = strip.convert("RGB").crop((0, 0, min(_NUM_SHOWN * side, strip.width), side))
         size = int(_SCALE * shown.width), int(_SCALE * side)
         shown = shown.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

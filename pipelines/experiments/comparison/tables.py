@@ -8,7 +8,7 @@ from pipelines.experiments.comparison.comparison import Comparison
 from pipelines.experiments.comparison.conditions import EvalCondition
 from pipelines.experiments.comparison.plots import mean_fd
 
-HELD = (
+ROBUSTNESS_HEADINGS = (
     "FD change, guidance 2 to 8",
     "largest gap asked to delivered",
     "named is obeyed",
@@ -17,21 +17,24 @@ HELD = (
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Return the terminal's two tables, one contender a row: fairness; what was kept, and cost."""
-    headings = headings_of(comparison)
+    """Return the terminal's two tables, one system a row: fairness; preservation and cost."""
+    headings = comparison_headings(comparison)
     num_targets = len(comparison.fairness)
     fair = range(1, 1 + num_targets)
-    kept = [
+    others = [
         index for index in range(1 + num_targets, len(headings)) if not _is_detail(headings[index])
     ]
     tables = []
-    for title, chosen in ((caption_of(comparison), fair), ("What it keeps, and costs", kept)):
+    for title, chosen in (
+        (comparison_caption(comparison), fair),
+        ("Preservation, and cost", others),
+    ):
         table = Table(title=title)
         table.add_column("system", no_wrap=True)
         for index in chosen:
             table.add_column(headings[index], justify="right")
         for name in comparison.systems:
-            cells = [text for text, _ in cells_of(comparison, name)]
+            cells = [text for text, _ in system_cells(comparison, name)]
             table.add_row(cells[0], *(cells[index] for index in chosen))
         tables.append(table)
     floors = [f"{systems['base'].floor:.3f}" for systems in comparison.fairness.values()]
@@ -44,13 +47,16 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def robustness_table(comparison: Comparison, conditions: Sequence[EvalCondition]) -> Table:
-    """Return the table of what holds under other conditions, a system a row."""
-    table = Table(title="Does it hold?")
+    """Return the table of the figures under other conditions, a system a row."""
+    table = Table(title="Robustness")
     table.add_column("system", no_wrap=True)
-    for heading in HELD:
+    for heading in ROBUSTNESS_HEADINGS:
         table.add_column(heading, justify="right")
     for name, figures in robustness_figures(comparison, conditions).items():
-        cells = ("-" if figures[heading] is None else f"{figures[heading]:.3f}" for heading in HELD)
+        cells = (
+            "-" if figures[heading] is None else f"{figures[heading]:.3f}"
+            for heading in ROBUSTNESS_HEADINGS
+        )
         table.add_row(comparison.systems[name].title, *cells)
     return table
 
@@ -58,41 +64,43 @@ def robustness_table(comparison: Comparison, conditions: Sequence[EvalCondition]
 def robustness_figures(
     comparison: Comparison, conditions: Sequence[EvalCondition]
 ) -> dict[str, dict[str, float | None]]:
-    """Return the figures of `HELD` by system: how far the mean FD moves over guidance scales from
-    2 to 8, the largest gap between the share asked and delivered, the pictures that show what a
-    prompt names, and those without people that equal the base model's.
+    """Return the figures of `ROBUSTNESS_HEADINGS` by system.
+
+    They are how far the mean FD moves over guidance scales from 2 to 8, the largest gap between the
+    share asked and delivered, the share of pictures that show the category that a prompt names, and
+    the share of pictures without people that equal the base model's.
     """
     by_group: dict[str, list[EvalCondition]] = {}
     for condition in conditions:
         by_group.setdefault(condition.group, []).append(condition)
-    found: dict[str, dict[str, float | None]] = {}
+    by_system: dict[str, dict[str, float | None]] = {}
     for name in next(iter(comparison.conditions.values())):
-        held = {c.slug: comparison.conditions[c.slug][name] for c in conditions}
+        results = {c.slug: comparison.conditions[c.slug][name] for c in conditions}
         guided = [
-            mean_fd(held[c.slug].fd) for c in by_group["guidance"] if 2 <= float(c.label) <= 8
+            mean_fd(results[c.slug].fd) for c in by_group["guidance"] if 2 <= float(c.label) <= 8
         ]
-        gaps = [abs(float(c.label) - held[c.slug].delivered) for c in by_group["share"]]
-        obeyed = [held[c.slug].obeyed for c in by_group.get("explicit", ())]
+        gaps = [abs(float(c.label) - results[c.slug].delivered) for c in by_group["share"]]
+        obeyed = [results[c.slug].obeyed for c in by_group.get("explicit", ())]
         known = [share for share in obeyed if share is not None]
-        things = [held[c.slug].unchanged for c in by_group.get("no people", ())]
+        things = [results[c.slug].unchanged for c in by_group.get("no people", ())]
         figures = (
             max(guided) - min(guided),
             max(gaps),
             sum(known) / len(known) if known else None,
             things[0] if things else None,
         )
-        found[name] = dict(zip(HELD, figures, strict=True))
-    return found
+        by_system[name] = dict(zip(ROBUSTNESS_HEADINGS, figures, strict=True))
+    return by_system
 
 
 def _is_detail(heading: str) -> bool:
     return heading in ("PSNR", "CLIP-I", "diversity", "in cells", "FID", "KID")
 
 
-def caption_of(comparison: Comparison) -> str:
+def comparison_caption(comparison: Comparison) -> str:
     return (
         f"N={comparison.num_images} pictures a prompt, {_num_prompts(comparison)} prompts "
-        f"({len(comparison.held_out)} of concepts that nobody trained on), same seeds; "
+        f"({len(comparison.held_out)} of concepts that no system trained on), same seeds; "
         "FD is the mean of per-prompt FD"
     )
 
@@ -101,7 +109,7 @@ def _num_prompts(comparison: Comparison) -> int:
     return len(next(iter(comparison.fairness.values()))["base"].prompts)
 
 
-def headings_of(comparison: Comparison) -> list[str]:
+def comparison_headings(comparison: Comparison) -> list[str]:
     drifts = [f"drift {name}" for name in comparison.preservation["base"].drift]
     return [
         "system",
@@ -119,35 +127,32 @@ def headings_of(comparison: Comparison) -> list[str]:
     ]
 
 
-def cells_of(comparison: Comparison, name: str) -> list[tuple[str, str]]:
-    """Return each cell of a contender's row: its text, and the interval where it has one."""
-    card, kept = comparison.systems[name], comparison.preservation[name]
+def system_cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
+    """Return each cell of a system's row: its text, and the interval where it has one."""
+    summary, preserved = comparison.systems[name], comparison.preservation[name]
     fairness = [systems[name] for systems in comparison.fairness.values()]
     base_rows = comparison.systems["base"].cost.rows_per_image
     return [
-        (card.title, ""),
-        *(
-            (f"{found.fd:.3f}", f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
-            for found in fairness
-        ),
-        (f"{kept.recognised:.3f}", ""),
-        (f"{kept.ssim:.3f}", ""),
-        (f"{kept.psnr:.1f}", ""),
-        (f"{kept.clip_i:.3f}", ""),
-        ("-" if kept.diversity is None else f"{kept.diversity:.2f}", ""),
-        ("-" if kept.cell_diversity is None else f"{kept.cell_diversity:.2f}", ""),
-        *((f"{value:.3f}", "") for value in kept.drift.values()),
+        (summary.title, ""),
+        *((f"{one.fd:.3f}", f"{one.interval[0]:.3f} to {one.interval[1]:.3f}") for one in fairness),
+        (f"{preserved.recognised:.3f}", ""),
+        (f"{preserved.ssim:.3f}", ""),
+        (f"{preserved.psnr:.1f}", ""),
+        (f"{preserved.clip_i:.3f}", ""),
+        ("-" if preserved.diversity is None else f"{preserved.diversity:.2f}", ""),
+        ("-" if preserved.cell_diversity is None else f"{preserved.cell_diversity:.2f}", ""),
+        *((f"{value:.3f}", "") for value in preserved.drift.values()),
         *_quality_cells(comparison, name),
-        (f"{card.cost.denoiser_rows / 1000:,.0f}k", ""),
-        (f"{card.cost.rows_per_image / base_rows:.2f}x", ""),
+        (f"{summary.cost.denoiser_rows / 1000:,.0f}k", ""),
+        (f"{summary.cost.rows_per_image / base_rows:.2f}x", ""),
     ]
 
 
 def _quality_cells(comparison: Comparison, name: str) -> list[tuple[str, str]]:
     if not comparison.quality:
         return []
-    found = comparison.quality[name]
+    quality = comparison.quality[name]
     return [
-        (f"{found.fid:.3f}", ""),
-        (f"{found.kid_1000:.2f}", f"± {found.kid_1000_deviation:.2f}"),
+        (f"{quality.fid:.3f}", ""),
+        (f"{quality.kid_1000:.2f}", f"± {quality.kid_1000_deviation:.2f}"),
     ]

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from fairgen.discovery import DiscoveryConfig
-from pipelines.experiments.ablation.ablate import Ablation, ablate
+from pipelines.experiments.ablation.ablate import ablate
 from pipelines.experiments.ablation.report import ablation_tables
-from pipelines.experiments.ablation.worker import Curve, Point, changed
+from pipelines.experiments.ablation.results import Ablation, Curve, Point
+from pipelines.experiments.ablation.worker import changed
 from pipelines.recipe.recipe import Recipe, load_recipe
 from tests.pipelines.registered import finish_training
 
@@ -32,7 +33,7 @@ def test_every_change_is_measured_once_beside_the_recipes_own(
     recipe, report = small(write_recipe(), tmp_path), tmp_path / "report"
     found = ablate(recipe, tmp_path, report, Console(record=True, width=160))
     tried = [(variant.group, variant.value) for variant in found.variants]
-    assert tried == [("recipe", ""), ("eta", 2.0), ("orth_weight", 0.1), ("on_policy", False)]
+    assert tried == [("recipe", ""), ("eta", 2.0), ("on_policy", False), ("orth_weight", 0.1)]
     assert len({v.ssim for v in found.variants}) == len(found.variants)
     for variant in found.variants:
         assert set(variant.drift) == {"gender", "skin", "glasses"}
@@ -76,8 +77,8 @@ def test_a_change_leaves_all_else_and_one_strength_means_all() -> None:
 def test_the_cost_of_a_hit_rate_is_the_first_point_that_has_it() -> None:
     rates = (0.5, 0.9, 0.98, 0.97)
     points = [
-        Point(denoiser_rows=100 * place, gradient_rows=10, hit_rate=rate)
-        for place, rate in enumerate(rates)
+        Point(denoiser_rows=100 * index, gradient_rows=10, hit_rate=rate)
+        for index, rate in enumerate(rates)
     ]
     found = Curve(points=points).reached(0.97)
     assert found is not None and found.denoiser_rows == 200

@@ -11,27 +11,22 @@ from PIL import Image
 from rich.console import Console
 
 from fairgen.baselines.official import Official
-from fairgen.indicator import TargetDistribution
-from pipelines.experiments.comparison.compare import _key, compare
+from pipelines.experiments.comparison.compare import compare, run_name
 from pipelines.experiments.comparison.comparison import Comparison
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition, eval_conditions
-from pipelines.experiments.comparison.systems import (
-    COMPARED_SYSTEMS,
-    asked_target,
+from pipelines.experiments.comparison.files import (
     best_setting,
-    draw_categories,
     load_pictures,
     save_pictures,
     sweep_point_path,
 )
+from pipelines.experiments.comparison.systems import COMPARED_SYSTEMS, asked_target
 from pipelines.experiments.comparison.tables import robustness_table
 from pipelines.files import write
 from pipelines.recipe.evaluation_config import ComparisonSize
 from pipelines.recipe.recipe import Recipe, load_recipe
 from tests.pipelines.registered import finish_training
-from tests.tiny import ATTRIBUTES
 
-TARGET = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
 SIZE = ComparisonSize(num_images=4, training_share=1.0)
 
 
@@ -131,8 +126,8 @@ def test_other_settings_do_not_find_old_results(write_recipe: Callable[..., Path
     slower = recipe.generation.model_copy(update={"steps": 30})
     larger = SIZE.model_copy(update={"num_images": 5})
     more = SIZE.model_copy(update={"training_share": 0.5})
-    keys = {_key(recipe, size) for size in (SIZE, larger, more)}
-    keys.add(_key(recipe.model_copy(update={"generation": slower}), SIZE))
+    keys = {run_name(recipe, size) for size in (SIZE, larger, more)}
+    keys.add(run_name(recipe.model_copy(update={"generation": slower}), SIZE))
     assert len(keys) == 4
 
 
@@ -173,18 +168,6 @@ def test_fairgen_is_asked_for_what_the_gate_leaves_free_and_calibrated_for_what_
     turned = asked("calibrated", PLAIN, "doctor", misses)
     assert turned["age"] == pytest.approx({"young": 0.625, "old": 0.375}, abs=1e-4)
     assert [name for name, one in found.items() if one.calibrated] == ["calibrated"]
-
-
-def test_one_call_of_the_official_code_draws_once() -> None:
-    drawn = [tuple(asked.values()) for asked in draw_categories(TARGET, "call", 10, seed=3)]
-    assert len(set(drawn[:4])) == len(set(drawn[4:8])) == len(set(drawn[8:])) == 1
-    assert len({tuple(a.values()) for a in draw_categories(TARGET, "call", 400, seed=3)}) == 4
-
-
-def test_a_quota_is_exact_and_nothing_asks_nothing() -> None:
-    drawn = Counter(tuple(asked.values()) for asked in draw_categories(TARGET, "quota", 8, seed=0))
-    assert set(drawn.values()) == {2} and len(drawn) == 4
-    assert draw_categories(TARGET, "nothing", 2, seed=0) == [{}, {}]
 
 
 def test_the_setting_with_the_fairest_recognised_pictures_is_taken(tmp_path: Path) -> None:

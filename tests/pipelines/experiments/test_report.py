@@ -1,0 +1,50 @@
+"""The page of a comparison, from the figures that docs/ holds and pictures of one colour."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines.experiments.comparison.comparison import Comparison
+from pipelines.experiments.comparison.conditions import PLAIN, eval_conditions
+from pipelines.experiments.comparison.files import save_pictures, score_path
+from pipelines.experiments.comparison.report import write_comparison
+from pipelines.experiments.comparison.systems import COMPARED_SYSTEMS
+from pipelines.recipe.recipe import load_recipe
+from tests.pipelines.conftest import SHIPPED
+
+FIGURES = Path(__file__).parents[3] / "docs" / "compare.json"
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    return Comparison.model_validate_json(FIGURES.read_text())
+
+
+def write_page(comparison: Comparison, folder: Path) -> str:
+    concepts = [*comparison.held_out, *comparison.trained]
+    for compared in COMPARED_SYSTEMS:
+        for concept in concepts:
+            path = score_path(folder / "run", PLAIN, compared.name, concept)
+            save_pictures(path, [Image.new("RGB", (8, 8), "red")] * 3)
+    conditions = eval_conditions(load_recipe(SHIPPED / "portraits.yaml"))
+    write_comparison(comparison, conditions, folder / "run", folder / "report")
+    return (folder / "report" / "compare.html").read_text()
+
+
+def test_the_page_shows_every_system_with_figures_and_pictures(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    page = write_page(comparison, tmp_path)
+    assert all(system.title in page for system in comparison.systems.values())
+    assert page.count('class="strip"') == 4 * len(COMPARED_SYSTEMS)
+    assert page.count('class="own"') == 1
+    fd = comparison.fairness["gender"]["fairgen"].fd
+    assert f"<td>{fd:.3f}<br><small>" in page
+    assert "http" not in page  # it needs no network
+    assert "{{" not in page and "{%" not in page
+
+
+def test_words_of_a_recipe_cannot_become_markup(comparison: Comparison, tmp_path: Path) -> None:
+    page = write_page(comparison.model_copy(update={"recipe": "<b>tiny</b>"}), tmp_path)
+    assert "&lt;b&gt;tiny&lt;/b&gt;" in page and "<b>tiny" not in page
