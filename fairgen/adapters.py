@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,11 +93,13 @@ class Adapter:
             )
 
 
-def lora_state_dict(adapter: Adapter, prefix: str) -> dict[str, Tensor]:
-    """Return an adapter as the state dict that PEFT has for a LoRA, below a prefix."""
+def lora_state_dict(
+    directions: Mapping[str, tuple[Tensor, Tensor]], prefix: str = ""
+) -> dict[str, Tensor]:
+    """Return directions as the state dict that PEFT has for a LoRA, below a prefix."""
     return {
-        f"{prefix}{path}.lora_{side}.weight": tensor.float().contiguous()
-        for path, pair in adapter.directions.items()
+        f"{prefix}{path}.lora_{side}.weight": tensor.detach().float().cpu().contiguous()
+        for path, pair in directions.items()
         for side, tensor in zip("AB", pair, strict=True)
     }
 
@@ -108,7 +110,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     The file appears whole or not at all.
     """
     metadata = adapter.metadata
-    tensors = lora_state_dict(adapter, f"{metadata.denoiser_name}.")
+    tensors = lora_state_dict(adapter.directions, f"{metadata.denoiser_name}.")
     lora = {
         "r": metadata.rank,
         "lora_alpha": metadata.alpha,

@@ -72,14 +72,14 @@ def export_adapter(adapter: Adapter, form: Form, folder: Path) -> Path:
             inference_mode=True,
         )
         config.save_pretrained(str(folder))
-        save_file(lora_state_dict(adapter, "base_model.model."), folder / _PEFT_WEIGHTS)
+        save_file(lora_state_dict(adapter.directions, "base_model.model."), folder / _PEFT_WEIGHTS)
         return folder
     if adapter.metadata.denoiser_name != "unet":
         raise ValueError(
             "format: got 'kohya', which no library writes for a transformer; allowed are "
             "'diffusers', which ComfyUI reads, and 'peft'"
         )
-    weights = convert_state_dict_to_kohya(lora_state_dict(adapter, "unet."))
+    weights = convert_state_dict_to_kohya(lora_state_dict(adapter.directions, "unet."))
     header = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(adapter.metadata.rank),

@@ -10,7 +10,7 @@ import yaml
 from fairgen.attributes import Attribute
 from fairgen.judging import gate_report
 from pipelines.benchmarks.capacity import INDICATOR_REQUESTS_PER_S, scaling_table
-from pipelines.benchmarks.memory import memory_page
+from pipelines.benchmarks.memory_estimate import memory_page
 from pipelines.benchmarks.speed import memory_measured, read_speed
 from pipelines.cli.app import app
 from pipelines.recipe.bundled import expand_names

@@ -1,8 +1,11 @@
 """Adapters of any origin, switched on picture by picture: FairGen's own and its rivals'."""
 
+from collections.abc import Mapping
+
 import torch
 from PIL import Image
 
+from fairgen.adapters import lora_state_dict
 from fairgen.attributes import adapter_name
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank, Directions
@@ -58,21 +61,22 @@ class Gated(System):
         self.bank.close()
 
 
-def weights_of(adapters: dict[str, Directions]) -> Weights:
-    """Return adapters as named tensors: "gender-woman/down_blocks.0...to_k/A" and so on."""
-    return {
-        f"{name}/{path}/{letter}": tensor.detach().cpu().contiguous()
-        for name, directions in adapters.items()
-        for path, pair in directions.items()
-        for letter, tensor in zip("AB", pair, strict=True)
-    }
+def weights_of(adapters: Mapping[str, Directions]) -> Weights:
+    """Return adapters as named tensors: "gender-woman/down_blocks.0...to_k.lora_A.weight" and so
+    on.
+    """
+    weights: Weights = {}
+    for name, directions in adapters.items():
+        weights |= lora_state_dict(directions, f"{name}/")
+    return weights
 
 
 def directions_of(weights: Weights) -> dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
-    """Return adapter name -> projection -> (A, B): what `weights_of` has flattened."""
-    found: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}
+    """Return adapter name -> projection -> (A, B): the adapters that `weights_of` was given."""
+    adapters: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}
     for key, down in weights.items():
-        name, path, letter = key.split("/")
-        if letter == "A":
-            found.setdefault(name, {})[path] = (down, weights[f"{name}/{path}/B"])
-    return found
+        name, _, parameter = key.partition("/")
+        path, is_down, _ = parameter.partition(".lora_A.")
+        if is_down:
+            adapters.setdefault(name, {})[path] = down, weights[f"{name}/{path}.lora_B.weight"]
+    return adapters

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import BaseModel
 
-from pipelines.benchmarks.markdown import markdown_table
+from pipelines.benchmarks.memory_estimate import markdown_table
 from pipelines.benchmarks.speed import RecipeSpeed, Speed
 
 SPARE = 1.2

@@ -13,16 +13,20 @@ import diffusers
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, DPMSolverMultistepScheduler
 from pydantic import BaseModel
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    PreTrainedTokenizerFast,
+)
 
 from fairgen.attributes import Attribute
 from fairgen.backbones import Backbone
 from fairgen.discovery import Discovery, DiscoveryConfig
-from fairgen.engine.engine import Engine
-from fairgen.engine.requests import ImageJob
-from fairgen.portraits import build_tokenizer
-from pipelines.benchmarks.kernels import paint, random_directions, seconds_of
+from fairgen.engine import Engine, ImageJob
+from pipelines.benchmarks.kernels import random_directions, seconds_of
 from pipelines.benchmarks.memory_estimate import DenoiserShape
 
 _GIB = 2**30
@@ -67,12 +71,11 @@ def random_pipeline(
     """
     if (whole := shape.pipeline) is None:
         raise ValueError("shape: got one without a pipeline, allowed are those that describe one")
-    tokenizer = build_tokenizer()
-    tokenizer.model_max_length = _TOKENS
-    models: Any = diffusers
+    tokenizer = _tokenizer()
+    classes: Any = diffusers
     parts: dict[str, Any] = {"tokenizer": tokenizer}
     with torch.device(device):
-        parts["unet"] = getattr(models, shape.cls)(**shape.config)
+        parts["unet"] = getattr(classes, shape.cls)(**shape.config)
         parts["vae"] = AutoencoderKL(**_CODEC)
         parts["text_encoder"] = CLIPTextModel(_clip(tokenizer, whole.text_encoder))
         if whole.text_encoder_2:
@@ -84,7 +87,7 @@ def random_pipeline(
     parts["scheduler"] = DPMSolverMultistepScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
     )
-    pipe: DiffusionPipeline = getattr(models, whole.cls)(**parts, **whole.options)
+    pipe: DiffusionPipeline = getattr(classes, whole.cls)(**parts, **whole.options)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -122,7 +125,7 @@ def painting(
             for row, prompt in enumerate(prompts)
         ]
 
-    paint(engine, pictures(2))
+    engine.paint(pictures(2))
     plain(2)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -132,7 +135,7 @@ def painting(
         steps.append(seconds_of(engine.step))
     peak = peak_gib()
     ours = statistics.median(
-        seconds_of(lambda: paint(engine, pictures(num_steps))) for _ in range(rounds)
+        seconds_of(lambda: engine.paint(pictures(num_steps))) for _ in range(rounds)
     )
     engine.bank.close()
     theirs = statistics.median(seconds_of(lambda: plain(num_steps)) for _ in range(rounds))
@@ -174,6 +177,24 @@ def learning(
 def peak_gib() -> float:
     """Return the most memory that tensors took on the GPU since it was last reset; 0 without."""
     return torch.cuda.max_memory_allocated() / _GIB if torch.cuda.is_available() else 0.0
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer that knows no word: the random text encoders read <unk> for each."""
+    vocabulary = {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<start>",
+        eos_token="<end>",
+        unk_token="<unk>",
+        model_max_length=_TOKENS,
+    )
 
 
 def _clip(tokenizer: Any, sizes: dict[str, int]) -> CLIPTextConfig:

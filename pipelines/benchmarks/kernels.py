@@ -1,4 +1,4 @@
-"""What gating costs: pictures with mixed adapters, against none at all, PEFT and switching.
+"""The cost of gating: pictures with mixed adapters, against none at all, PEFT and switching.
 
 Every figure is a ratio of two ways that run in turn in the same process, so that a slow or busy
 machine slows both.
@@ -6,7 +6,7 @@ machine slows both.
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from copy import copy, deepcopy
 from typing import Any
@@ -15,11 +15,11 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from fairgen.adapters import lora_state_dict
 from fairgen.backbones import Backbone
-from fairgen.bank import AdapterBank, Directions
-from fairgen.engine.engine import Engine
+from fairgen.bank import AdapterBank
+from fairgen.engine import Engine, ImageJob
 from fairgen.engine.key_values import KeyValueCache
-from fairgen.engine.requests import ImageJob
 
 _WARMUP = 2
 _MANY = 64
@@ -41,7 +41,7 @@ def paired_ratio(
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Return how long a piece of work takes, what it leaves to a GPU included."""
+    """Return how long a piece of work takes, with the work that it queues on a GPU."""
     started = time.perf_counter()
     work()
     if torch.cuda.is_available():
@@ -60,22 +60,22 @@ def engine_figures(
     """
     many = {f"adapter-{i}": random_directions(backbone, i, rank, projections) for i in range(_MANY)}
 
-    def engine(loaded: int, **options: Any) -> Engine:
+    def build(num_loaded: int, **options: Any) -> Engine:
         own = copy(backbone)
         own.denoiser = deepcopy(backbone.denoiser)
-        made = Engine(own, **options)
-        for name in list(many)[:loaded]:
-            made.bank.add(name, many[name])
-        return made
+        engine = Engine(own, **options)
+        for name in list(many)[:num_loaded]:
+            engine.bank.add(name, many[name])
+        return engine
 
-    bare, of_two, of_many = engine(0), engine(2), engine(_MANY)
-    anew = engine(0, cache_key_values=False)
+    bare, of_two, of_many = build(0), build(2), build(_MANY)
+    anew = build(0, cache_key_values=False)
     for without in (bare, anew):
         without.bank.close()
 
-    def eight(painter: Engine, adapters_each: int) -> Callable[[], None]:
-        names = painter.bank.names
-        pictures = [
+    def eight(engine: Engine, adapters_each: int) -> Callable[[], object]:
+        names = engine.bank.names
+        jobs = [
             ImageJob(
                 f"a photo of a person {row}",
                 seed=row,
@@ -85,18 +85,13 @@ def engine_figures(
             )
             for row in range(8)
         ]
-        return lambda: paint(painter, pictures)
+        return lambda: engine.paint(jobs)
 
     return {
         "bank_overhead": paired_ratio(eight(of_many, 3), eight(bare, 0), rounds),
         "bank_64_over_2": paired_ratio(eight(of_many, 1), eight(of_two, 1), rounds),
         "key_values_once": paired_ratio(eight(bare, 0), eight(anew, 0), rounds),
     }
-
-
-def paint(engine: Engine, pictures: Sequence[ImageJob]) -> None:
-    """Paint with nothing else in the engine. Raises RuntimeError where a picture fails."""
-    engine.paint(pictures)
 
 
 @torch.inference_mode()
@@ -120,7 +115,7 @@ def pass_figures(backbone: Backbone, num_rows: int = 8, rounds: int = 15) -> dic
 
     peft: Any = deepcopy(backbone.denoiser)
     for name, directions in many.items():
-        peft.load_lora_adapter(_peft_weights(directions), adapter_name=name, prefix=None)
+        peft.load_lora_adapter(lora_state_dict(directions), adapter_name=name, prefix=None)
     row_names: list[list[str]] = [[]]
     _pass_names(peft, row_names)
 
@@ -185,21 +180,14 @@ def random_directions(
     backbone: Backbone, seed: int, rank: int, projections: str
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return directions too weak to spoil a picture."""
-    generator, found = torch.Generator().manual_seed(seed), {}
+    generator, directions = torch.Generator().manual_seed(seed), {}
     for path in backbone.projections(projections):
         layer = backbone.denoiser.get_submodule(path)
         assert isinstance(layer, nn.Linear)
         down = torch.randn(rank, layer.in_features, generator=generator)
         up = torch.randn(layer.out_features, rank, generator=generator)
-        found[path] = (down / layer.in_features, up / layer.out_features)
-    return found
-
-
-def _peft_weights(directions: Directions) -> dict[str, Tensor]:
-    weights = {}
-    for path, (down, up) in directions.items():
-        weights[f"{path}.lora_A.weight"], weights[f"{path}.lora_B.weight"] = down, up
-    return weights
+        directions[path] = (down / layer.in_features, up / layer.out_features)
+    return directions
 
 
 def _pass_names(model: nn.Module, row_names: list[list[str]]) -> None:

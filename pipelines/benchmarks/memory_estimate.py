@@ -1,4 +1,5 @@
-"""How much GPU memory discovery takes, counted on shapes alone: no weight is ever allocated.
+"""How much GPU memory discovery takes for each recipe of a real model, counted on shapes alone: no
+weight is ever allocated.
 
 The denoiser is built of tensors that have a shape and no content, its adapted projections get
 directions, and one pass with a gradient runs through it. What counts is what stays: the weights,
@@ -6,20 +7,45 @@ the directions with gradient and optimiser, and the tensors that the pass keeps 
 Passing buffers of kernels, and fragmentation, come on top: a tenth or two.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
+import yaml
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, UntypedStorage, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 from fairgen.bank import AdapterBank
 
 _GIB = 2**30
+_SHAPES = Path(__file__).parent / "full_size.yaml"
+RANK, CATEGORIES = 4, 2
+_HEAD = """# Memory of discovery, calculated
+
+`fairgen memory` counts this on shapes alone (`pipelines/benchmarks/memory_estimate.py`): bf16
+weights, adapters of rank 4 for two categories on keys and values, in fp32 with gradient and
+optimiser, fused attention. A batch of N rows keeps the activations of 4 N / 3 rows; kernels'
+buffers and fragmentation come on top, a tenth or two. Text encoders and codec can wait in main
+memory (`loading: {cpu_offload: true}`).
+
+"""
+_COLUMNS = (
+    "recipe",
+    "picture",
+    "denoiser, parameters",
+    "denoiser, GiB",
+    "text encoders and codec, GiB",
+    "adapters, GiB",
+    "activations a row, GiB",
+    "the same, checkpointed, GiB",
+    "batch 1 in all, checkpointed, GiB",
+)
 _ADAM = 4  # a direction, its gradient and two moments, all in fp32
 
 
@@ -88,9 +114,9 @@ def discovery_memory(shape: DenoiserShape, rank: int, num_adapters: int) -> Memo
         bank.add_trainable(str(index), rank, torch.Generator())
     parameters = sum(p.numel() for p in denoiser.parameters())
     directions = sum(p.numel() for p in bank.parameters())
-    plain = _kept_bytes(denoiser, bank, shape.inputs, num_adapters)
+    plain = _saved_bytes(denoiser, bank, shape.inputs, num_adapters)
     denoiser.enable_gradient_checkpointing()
-    checkpointed = _kept_bytes(denoiser, bank, shape.inputs, num_adapters)
+    checkpointed = _saved_bytes(denoiser, bank, shape.inputs, num_adapters)
     return Memory(
         parameters=parameters,
         denoiser_gib=2 * parameters / _GIB,
@@ -101,44 +127,90 @@ def discovery_memory(shape: DenoiserShape, rank: int, num_adapters: int) -> Memo
     )
 
 
-def _kept_bytes(
+def _saved_bytes(
     denoiser: nn.Module, bank: AdapterBank, inputs: Mapping[str, Any], num_adapters: int
 ) -> int:
     """Return the bytes that one row's pass keeps for its gradient, weights not counted twice."""
     owned = {p.untyped_storage()._cdata for p in denoiser.parameters()}
-    kept: dict[int, UntypedStorage] = {}  # held: what is freed would lend its address to another
+    # the storages themselves: the address of a freed one would be given to another
+    saved: dict[int, UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in owned:
-            kept[storage._cdata] = storage
+            saved[storage._cdata] = storage
         return tensor
 
-    made = {name: _made(value) for name, value in inputs.items()}
+    row = {name: _zeros(value) for name, value in inputs.items()}
     gates = torch.zeros(1, num_adapters)
     gates[0, 0] = 1.0
-    plain = functional.scaled_dot_product_attention
-    functional.scaled_dot_product_attention = _fused_attention
-    try:
-        with bank.gated(gates), saved_tensors_hooks(keep, lambda tensor: tensor):
-            output = denoiser(**made, return_dict=False)[0]
-    finally:
-        functional.scaled_dot_product_attention = plain
+    with _FusedAttention(), bank.gated(gates), saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = denoiser(**row, return_dict=False)[0]
     assert output.requires_grad
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(storage.nbytes() for storage in saved.values())
 
 
-def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-    """Return attention as a GPU's fused kernel computes it: it keeps no table of all pairs."""
+class _FusedAttention(TorchFunctionMode):
+    """Attention as a GPU's fused kernel computes it, which keeps no table of all pairs. On shapes
+    alone torch would choose the plain one.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if func is scaled_dot_product_attention:
+            return _flash_attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _flash_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
     return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
 
 
-def _made(value: Any) -> Any:
+def _zeros(value: Any) -> Any:
     """Return an input of one row: zeros of a shape, a time step for a number, a mapping of both."""
     if isinstance(value, Mapping):
-        return {name: _made(inner) for name, inner in value.items()}
+        return {name: _zeros(inner) for name, inner in value.items()}
     if value is None:
         return None
     if isinstance(value, (int, float)):
         return torch.full((1,), value, device="meta")
     return torch.zeros(1, *value, dtype=torch.bfloat16, device="meta")
+
+
+def full_size_shapes() -> dict[str, DenoiserShape]:
+    """Return the denoisers of the shipped recipes at full size, by recipe."""
+    shapes = yaml.safe_load(_SHAPES.read_text())
+    return {name: DenoiserShape.model_validate(shape) for name, shape in shapes.items()}
+
+
+def memory_page() -> str:
+    """Return the page docs/memory.md: one line for every recipe."""
+    rows = (
+        _cells(name, shape, discovery_memory(shape, RANK, CATEGORIES))
+        for name, shape in full_size_shapes().items()
+    )
+    return _HEAD + markdown_table(_COLUMNS, rows)
+
+
+def _cells(name: str, shape: DenoiserShape, memory: Memory) -> list[str]:
+    sizes = (
+        memory.denoiser_gib,
+        memory.beside_gib,
+        memory.directions_gib,
+        memory.activations_gib,
+        memory.checkpointed_gib,
+        memory.standing_gib + memory.checkpointed_gib,
+    )
+    return [
+        f"`{name}`",
+        shape.picture,
+        f"{memory.parameters / 1e6:,.0f} M",
+        *(f"{size:.2f}" for size in sizes),
+    ]
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of the pages in docs/."""
+    head, *body = (f"| {' | '.join(cells)} |\n" for cells in (columns, *rows))
+    return "".join((head, "|" + "---|" * len(columns) + "\n", *body))

@@ -12,9 +12,14 @@ from rich.table import Table
 
 from fairgen.backbones import load_backbone
 from pipelines.benchmarks.full_size import Learning, Painting, learning, painting, random_pipeline
-from pipelines.benchmarks.markdown import markdown_table
-from pipelines.benchmarks.memory import CATEGORIES, RANK, full_size_shapes
-from pipelines.benchmarks.memory_estimate import DenoiserShape, discovery_memory
+from pipelines.benchmarks.memory_estimate import (
+    CATEGORIES,
+    RANK,
+    DenoiserShape,
+    discovery_memory,
+    full_size_shapes,
+    markdown_table,
+)
 from pipelines.recipe.recipe import Recipe, load_recipe
 
 RECIPES = ("sd15", "sdxl")

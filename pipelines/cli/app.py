@@ -225,7 +225,7 @@ def bench(
     """Measure what gating and serving cost, as ratios in one run; needs champions."""
     from rich.console import Console
 
-    from pipelines.benchmarks import bench as benchmark
+    from pipelines.benchmarks import serving as benchmark
 
     loaded = load(recipe, base)
     try:

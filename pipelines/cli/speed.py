@@ -19,7 +19,7 @@ def memory(
     """Calculate the GPU memory of training for the shipped recipes; no model is loaded."""
     from diffusers.utils import logging
 
-    from pipelines.benchmarks.memory import memory_page
+    from pipelines.benchmarks.memory_estimate import memory_page
     from pipelines.benchmarks.speed import memory_measured, read_speed
 
     logging.set_verbosity_error()

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 from fairgen.discovery import Discovery, DiscoveryStats
 from fairgen.engine import Engine, ImageJob, RequestHandle
 from pipelines.benchmarks.full_size import random_pipeline
-from pipelines.benchmarks.memory import full_size_shapes
-from pipelines.benchmarks.memory_estimate import DenoiserShape, PipelineShape
+from pipelines.benchmarks.memory_estimate import DenoiserShape, PipelineShape, full_size_shapes
 from pipelines.benchmarks.speed import learning_table, speed_of, speed_table
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import Recipe, load_recipe

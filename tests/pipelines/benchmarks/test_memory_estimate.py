@@ -4,8 +4,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from fairgen.bank import AdapterBank
-from pipelines.benchmarks.memory import full_size_shapes
-from pipelines.benchmarks.memory_estimate import DenoiserShape, discovery_memory
+from pipelines.benchmarks.memory_estimate import DenoiserShape, discovery_memory, full_size_shapes
 from tests.families import tiny
 from tests.pipelines.conftest import SHIPPED
 

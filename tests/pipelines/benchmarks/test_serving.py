@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fairgen.pipeline import FairGenPipeline
-from pipelines.benchmarks import bench as benchmark
+from pipelines.benchmarks import serving as benchmark
 from pipelines.benchmarks.client import ask_all
 from pipelines.recipe.recipe import load_recipe
 from pipelines.serve.settings import ServeSettings

@@ -18,18 +18,16 @@ from rich.table import Table
 from fairgen.adapters import load_adapter
 from fairgen.attributes import adapter_name, render
 from fairgen.backbones import load_backbone
-from fairgen.engine.engine import Engine
-from fairgen.engine.requests import ImageJob
+from fairgen.engine import Engine, ImageJob
 from pipelines.benchmarks.client import Answer, ask_all
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.kernels import (
     engine_figures,
     full_size_figures,
-    paint,
     pass_figures,
     seconds_of,
 )
-from pipelines.benchmarks.memory import full_size_shapes
+from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Registry
 from pipelines.registry.tracking_server import free_port, tracking_server
@@ -109,12 +107,12 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
     """Return folders of all champions' adapters, each named like the adapter."""
     with tracking_server(home) as uri:
         registry = Registry(uri, recipe)
-        found = registry.champions()
-        if missing := sorted({a.name for a in recipe.attributes} - found.keys()):
+        champions = registry.champions()
+        if missing := sorted({a.name for a in recipe.attributes} - champions.keys()):
             raise ValueError(f"registry: got no champion of {missing}; `make train-all` makes them")
         folders = []
-        for attribute, champions in found.items():
-            for category, champion in champions.members.items():
+        for attribute, adapter_set in champions.items():
+            for category, champion in adapter_set.members.items():
                 link = scratch / adapter_name(attribute, category)
                 link.symlink_to(registry.download(champion, scratch / "downloads"))
                 folders.append(link)
@@ -155,7 +153,7 @@ def _serving(
         return figures | _indicator(recipe, serve.get_deployment_handle("Indicator", APP))
 
 
-def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], None]) -> Figures:
+def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], object]) -> Figures:
     """Offer the same requests at the same moments to each in turn, twice as fast as one picture
     after the other can be painted.
     """
@@ -203,7 +201,7 @@ def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], None])
     return figures
 
 
-def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], None]) -> Figures:
+def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], object]) -> Figures:
     """Ask for one picture at a time, in turn with an engine in this process."""
     prompt = render(recipe.templates[0], recipe.concepts.train[0])
     bodies = [{"prompt": prompt, "seed": seed} for seed in range(_LONE_REQUESTS)]
@@ -224,17 +222,17 @@ def _indicator(recipe: Recipe, handle: Any) -> Figures:
     """Return how many decisions a second the indicator takes, alone and as a replica."""
     service = IndicatorService(recipe.attributes, default=None, calibrate=False)
     served = dict.fromkeys(attribute.name for attribute in recipe.attributes)
-    asked = [
+    requests = [
         (f"a photo of a doctor in room {index % _PROMPTS}", 1, None, served)
         for index in range(_DECISIONS)
     ]
-    for request in asked[:_PROMPTS]:
+    for request in requests[:_PROMPTS]:
         service.assign(*request)
-    alone_s = seconds_of(lambda: [service.assign(*request) for request in asked])
+    alone_s = seconds_of(lambda: [service.assign(*request) for request in requests])
 
     def behind_serve() -> None:
         for start in range(0, _DECISIONS, _AT_ONCE):
-            answers = [handle.assign.remote(*r) for r in asked[start : start + _AT_ONCE]]
+            answers = [handle.assign.remote(*r) for r in requests[start : start + _AT_ONCE]]
             for answer in answers:
                 answer.result()
 
@@ -245,19 +243,21 @@ def _indicator(recipe: Recipe, handle: Any) -> Figures:
     }
 
 
-def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], None]:
-    """Return what paints one picture, with an adapter of each attribute, on an engine here."""
+def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], object]:
+    """Return a function that paints one picture, with an adapter of each attribute, on an engine of
+    this process.
+    """
     engine = Engine(load_backbone(recipe.load_pipe(), recipe.generation.size_px))
     gates = {}
     for folder in folders:
         adapter = load_adapter(folder)
         engine.load(adapter.name, adapter)
         gates[adapter.metadata.attribute] = adapter.name
-    picture = ImageJob(
+    job = ImageJob(
         prompt=render(recipe.templates[0], recipe.concepts.train[0]),
         seed=0,
         gates=dict.fromkeys(gates.values(), 1.0),
         num_steps=recipe.generation.steps,
         guidance_scale=recipe.generation.guidance_scale,
     )
-    return lambda: paint(engine, [picture])
+    return lambda: engine.paint([job])
