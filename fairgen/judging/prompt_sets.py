@@ -94,9 +94,9 @@ def bundled_prompt_sets() -> tuple[str, ...]:
 
 
 def load_prompt_set(name: str) -> PromptSet:
-    """Return a shipped prompt set, in the form that its file declares. Raises ValueError for an
+    """Return a bundled prompt set, in the form that its file declares. Raises ValueError for an
     unknown name.
     """
-    if name not in (shipped := bundled_prompt_sets()):
-        raise ValueError(f"prompt set: got {name!r}, shipped are {list(shipped)}")
+    if name not in (bundled := bundled_prompt_sets()):
+        raise ValueError(f"prompt set: got {name!r}, shipped are {list(bundled)}")
     return _FORMS.validate_python(yaml.safe_load((PROMPTS / f"{name}.yaml").read_text()))

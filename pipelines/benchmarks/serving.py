@@ -28,6 +28,7 @@ from pipelines.benchmarks.kernels import (
     seconds_of,
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
+from pipelines.recipe.models import load_pipe
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Registry
 from pipelines.registry.tracking_server import free_port, tracking_server
@@ -49,7 +50,7 @@ MEANING = {
     "switching_over_bank": "one pass, row by row with set_adapters over the bank",
     "bank_overhead_kv_full_size": "one pass of SD 1.5's UNet, 2 rows, over no bank",
     "bank_overhead_qkvo_full_size": "the same with all four projections adapted",
-    "serve_throughput_over_best": "32 mixed requests, the endpoint over the better rival",
+    "serve_throughput_over_best": "32 mixed requests, the endpoint over the better baseline",
     "serve_throughput_over_one_at_a_time": "over plain diffusers with set_adapters behind Serve",
     "serve_throughput_over_request_batches": "over @serve.batch, which is given the bank",
     "serve_images_per_s": "the endpoint's throughput",
@@ -120,7 +121,7 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
 
 
 def _denoiser(recipe: Recipe, with_full_size: bool) -> Figures:
-    backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
+    backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
     rank, projections = recipe.discovery.rank, recipe.discovery.projections
     figures = engine_figures(backbone, rank, projections, recipe.generation.steps, _ROUNDS)
     figures |= pass_figures(backbone, rounds=_ROUNDS)
@@ -143,10 +144,10 @@ def _serving(
 
     port = free_port()
     with served(settings, home, "127.0.0.1", port) as address:
-        rivals: dict[str, Any] = {"one_at_a_time": OneAtATime, "request_batches": RequestBatches}
-        for name, rival in rivals.items():
-            serve.run(rival.bind(recipe, list(folders)), name=name, route_prefix=f"/{name}")
-        urls = {"serve": address + PICTURES} | {name: f"{address}/{name}" for name in rivals}
+        baselines: dict[str, Any] = {"one_at_a_time": OneAtATime, "request_batches": RequestBatches}
+        for name, baseline in baselines.items():
+            serve.run(baseline.bind(recipe, list(folders)), name=name, route_prefix=f"/{name}")
+        urls = {"serve": address + PICTURES} | {name: f"{address}/{name}" for name in baselines}
         alone = _engine(recipe, folders)
         figures = _lone_requests(recipe, urls["serve"], alone)
         figures |= _mixed_load(recipe, urls, alone)
@@ -183,13 +184,13 @@ def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], object
     for name in urls:
         ask_all(urls[name], sent[name][:4], clients=4)
     rounds = [{name: offer(name) for name in urls} for _ in range(_LOAD_ROUNDS)]
-    rivals = [name for name in urls if name != "serve"]
+    baselines = [name for name in urls if name != "serve"]
     figures = {
         "serve_throughput_over_best": statistics.median(
-            turn["serve"][0] / max(turn[name][0] for name in rivals) for turn in rounds
+            turn["serve"][0] / max(turn[name][0] for name in baselines) for turn in rounds
         )
     }
-    for name in rivals:
+    for name in baselines:
         figures[f"serve_throughput_over_{name}"] = statistics.median(
             turn["serve"][0] / turn[name][0] for turn in rounds
         )
@@ -247,7 +248,7 @@ def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], object]:
     """Return a function that paints one picture, with an adapter of each attribute, on an engine of
     this process.
     """
-    engine = Engine(load_backbone(recipe.load_pipe(), recipe.generation.size_px))
+    engine = Engine(load_backbone(load_pipe(recipe), recipe.generation.size_px))
     gates = {}
     for folder in folders:
         adapter = load_adapter(folder)

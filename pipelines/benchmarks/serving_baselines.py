@@ -13,6 +13,7 @@ from starlette.requests import Request
 from fairgen.attributes import adapter_name
 from fairgen.pipeline import FairGenPipeline
 from pipelines.evaluation import png
+from pipelines.recipe.models import load_pipe
 from pipelines.recipe.recipe import Recipe
 
 _BATCH = 16
@@ -25,7 +26,7 @@ class OneAtATime:
 
     def __init__(self, recipe: Recipe, folders: Sequence[Path]) -> None:
         torch.set_num_threads(1)
-        self._recipe, self._pipe = recipe, recipe.load_pipe()
+        self._recipe, self._pipe = recipe, load_pipe(recipe)
         for folder in folders:
             self._pipe.load_lora_weights(folder, adapter_name=folder.name)
 
@@ -47,7 +48,7 @@ class RequestBatches:
 
     def __init__(self, recipe: Recipe, folders: Sequence[Path]) -> None:
         torch.set_num_threads(1)
-        self._recipe, self._fair = recipe, FairGenPipeline(recipe.load_pipe(), folders)
+        self._recipe, self._fair = recipe, FairGenPipeline(load_pipe(recipe), folders)
 
     @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=_WAIT_S)
     async def _paint(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pipelines.evaluation.measure import Drawn, Judges, measure, plan_prompt
 from pipelines.evaluation.report import png, write_report
 from pipelines.ray_runtime.resumable import actor_pool
 from pipelines.recipe.evaluation_config import EvaluationSize
+from pipelines.recipe.models import load_pipe
 from pipelines.recipe.recipe import Recipe
 
 SYSTEMS: dict[str, Drawn] = {"base": "nothing", "iid": "iid", "fairgen": "quota"}
@@ -30,7 +31,7 @@ class EvaluationWorker:
     def __init__(self, recipe: Recipe, adapter_folders: Sequence[Path]) -> None:
         """Raises ValueError for an adapter of another base model."""
         self._recipe = recipe
-        backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
+        backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         base = fingerprint(backbone.denoiser) if adapter_folders else ""
         self._adapters = [load_adapter(folder) for folder in adapter_folders]
         for adapter in self._adapters:

@@ -10,6 +10,7 @@ from fairgen.attributes import Attribute, render
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, Judge, PromptScore, score_pictures
 from fairgen.ledger import assign
+from pipelines.recipe.models import load_judge, load_second_judge
 from pipelines.recipe.recipe import Recipe
 
 Drawn = Literal["nothing", "quota", "iid", "call"]
@@ -52,7 +53,7 @@ class Judges:
     @classmethod
     def load(cls, recipe: Recipe) -> "Judges":
         """Return both judges of a recipe. Raises ValueError when weights are missing."""
-        return cls(recipe.attributes, recipe.load_judge(), recipe.load_second_judge())
+        return cls(recipe.attributes, load_judge(recipe), load_second_judge(recipe))
 
 
 def measure(

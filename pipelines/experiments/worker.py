@@ -13,6 +13,7 @@ from fairgen.attributes import Attribute
 from fairgen.backbones import load_backbone
 from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights
 from pipelines.evaluation import EngineSource, ImageSource, Judges, PromptPlan
+from pipelines.recipe.models import load_judge, load_pipe
 from pipelines.recipe.recipe import Recipe
 
 
@@ -59,8 +60,8 @@ class MethodRunner:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
-        self.judges = Judges(recipe.attributes, recipe.load_judge())
+        self.backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+        self.judges = Judges(recipe.attributes, load_judge(recipe))
         self.sampling = Sampling(recipe.generation.steps, recipe.generation.guidance_scale)
 
     def task(self, max_rows: int, attributes: Sequence[Attribute] = ()) -> BaselineTask:

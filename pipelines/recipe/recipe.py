@@ -7,19 +7,18 @@ import json
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fairgen.attributes import Attribute, adapter_name
 from fairgen.discovery import DiscoveryConfig
-from fairgen.judging import Judge, JudgeConfig
+from fairgen.judging import JudgeConfig
 from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import AblationConfig, ComparisonConfig, EvaluationConfig
 from pipelines.recipe.extends import read_content
 from pipelines.recipe.folders import PROJECT_ROOT, bundled_recipes
-from pipelines.recipe.loading import LoadingConfig, load_pipeline
+from pipelines.recipe.loading import LoadingConfig
 from pipelines.recipe.sections import (
     Concepts,
     DiscoveryChanges,
@@ -31,17 +30,7 @@ from pipelines.recipe.sections import (
     Threshold,
 )
 
-if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
-
 _SAMPLED_BYTES = 1 << 20
-_SCHEDULERS = {
-    "ddim": "DDIMScheduler",
-    "dpm-solver++": "DPMSolverMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-ancestral": "EulerAncestralDiscreteScheduler",
-    "lcm": "LCMScheduler",
-}
 
 
 class Recipe(Section):
@@ -201,35 +190,6 @@ class Recipe(Section):
         """Return the registered model's name, `fairgen-<base>-<attribute>-<category>`."""
         return f"{self.registry.prefix}-{adapter_name(attribute, category)}"
 
-    def load_base(self) -> "DiffusionPipeline":
-        """Return the base model's pipeline as it was saved, silent, on the GPU if there is one.
-
-        Raises ValueError where there is no such model, or not all of it.
-        """
-        return load_pipeline(self.base, self.base_path, self.loading)
-
-    def load_pipe(self) -> "DiffusionPipeline":
-        """Return the base model's pipeline with the scheduler that the recipe paints with."""
-        import diffusers
-
-        pipe = self.load_base()
-        if (name := _SCHEDULERS.get(self.generation.scheduler)) is not None:
-            pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config)
-        return pipe
-
-    def load_judge(self) -> Judge:
-        """Return the judge. Raises ValueError when its weights are missing."""
-        return self._load_judge(self.judge)
-
-    def load_second_judge(self) -> Judge | None:
-        """Return the judge that measures beside the first, if the recipe has one."""
-        return self._load_judge(self.second_judge) if self.second_judge else None
-
-    def _load_judge(self, config: JudgeConfig) -> Judge:
-        root = Path() if config.path.exists() else PROJECT_ROOT
-        concepts = (*self.concepts.train, *self.concepts.held_out)
-        return config.load(root, self.attributes, concepts)
-
 
 def resolve_path(path: str | Path) -> Path:
     """Return a path; a relative one that only the project's root has begins there."""
@@ -245,11 +205,11 @@ def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
 
     Raises one ValueError that names every wrong field, the value got and what is allowed.
     """
-    shipped = bundled_recipes()
-    file = shipped.get(str(path)) or resolve_path(path)
+    bundled = bundled_recipes()
+    file = bundled.get(str(path)) or resolve_path(path)
     if not file.is_file():
         raise ValueError(
-            f"recipe: got {str(path)!r}, which is no file; shipped are {list(shipped)}"
+            f"recipe: got {str(path)!r}, which is no file; shipped are {list(bundled)}"
         )
     content = read_content(file)
     if base is not None:

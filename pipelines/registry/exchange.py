@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry.runs import TrainingRuns
 from pipelines.registry.tracking_server import tracking_server
@@ -65,7 +66,7 @@ def import_set(
             f"{attribute}: got {sorted(files)}, allowed is one file for each of "
             f"{list(chosen.names)}"
         )
-    backbone = load_backbone(recipe.load_base(), recipe.generation.size_px)
+    backbone = load_backbone(load_base(recipe), recipe.generation.size_px)
     base = fingerprint(backbone.denoiser)
     with tempfile.TemporaryDirectory() as scratch:
         folders = []

@@ -172,16 +172,13 @@ class Registry:
         while True:
             for name in names:
                 if (number := self.find_version(name, adapter_set)) is not None:
-                    self._set_alias(name, alias, number)
+                    try:
+                        self.client.set_registered_model_alias(name, alias, number)
+                    except MlflowException:  # another set it for the first time at the same moment
+                        self.client.set_registered_model_alias(name, alias, number)
             if (wanted := self._wish(names[0], alias)) in (None, adapter_set):
                 return
             adapter_set = wanted
-
-    def _set_alias(self, name: str, alias: str, number: str) -> None:
-        try:
-            self.client.set_registered_model_alias(name, alias, number)
-        except MlflowException:  # another set the alias for the first time at the same moment
-            self.client.set_registered_model_alias(name, alias, number)
 
     def aliased(self, name: str, alias: str) -> str | None:
         """Return the version that an alias names, if the model exists and has it."""

@@ -19,6 +19,7 @@ from fairgen.engine import (
     ImageResult,
     RequestHandle,
 )
+from pipelines.recipe.models import load_pipe
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet
 from pipelines.registry.champions import ChampionPoller
@@ -41,7 +42,7 @@ class GeneratorService:
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
         self._recipe = recipe
-        backbone = load_backbone(recipe.load_pipe(), recipe.generation.size_px)
+        backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         engine = Engine(backbone, settings.max_rows)
         poller = ChampionPoller(
             recipe,

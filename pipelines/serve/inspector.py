@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from fairgen.judging import fairness_discrepancy
+from pipelines.recipe.models import load_judge
 from pipelines.recipe.recipe import Recipe
 
 _WINDOW = 500
@@ -31,7 +32,7 @@ class InspectorService:
     """Judges pictures one by one; keeps the last 500 of each attribute."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self._judge = recipe.load_judge()
+        self._judge = load_judge(recipe)
         self._names = {attribute.name: attribute.names for attribute in recipe.attributes}
         self._last: dict[str, deque[tuple[str, str]]] = {
             name: deque(maxlen=_WINDOW) for name in self._names

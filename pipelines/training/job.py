@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fairgen.discovery import DiscoveryConfig, DiscoveryStats
+from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe
 from pipelines.training.checkpoints import newest_whole, seal
 
@@ -67,7 +68,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     recipe, config = job.recipe, job.discovery
     torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    backbone = load_backbone(recipe.load_base(), recipe.generation.size_px)
+    backbone = load_backbone(load_base(recipe), recipe.generation.size_px)
     if recipe.jobs.gradient_checkpointing:
         backbone.denoiser.enable_gradient_checkpointing()
     base_fingerprint = fingerprint(backbone.denoiser)

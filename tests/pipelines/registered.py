@@ -8,6 +8,7 @@ from fairgen.adapters import Adapter, AdapterMetadata, fingerprint, save_adapter
 from fairgen.backbones import load_backbone
 from fairgen.judging import Fairness
 from pipelines.evaluation import Evaluation, Preservation, SystemFairness
+from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
@@ -82,7 +83,7 @@ def random_adapters(
 
     `scale` is the norm of every projection's change.
     """
-    backbone = load_backbone(recipe.load_base())
+    backbone = load_backbone(load_base(recipe))
     base_fingerprint = fingerprint(backbone.denoiser)
     modules = dict(backbone.denoiser.named_modules())
     generator = torch.Generator().manual_seed(seed)

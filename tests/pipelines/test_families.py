@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from fairgen.adapters import load_adapter
 from pipelines.cli.app import app
+from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
@@ -110,7 +111,7 @@ def test_a_family_s_adapters_are_registered(registered: Trained, tracking_uri: s
 def test_a_family_s_registered_version_is_a_model_of_mlflow(
     registered: Trained, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = registered.recipe.load_base()
+    base = load_base(registered.recipe)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     name = registered.recipe.registered_name("gender", "woman")
     pipe = mlflow.diffusers.load_model(f"models:/{name}@champion").load_pipeline(

@@ -32,6 +32,7 @@ from pipelines.experiments.comparison.files import (
     sweep_points,
 )
 from pipelines.experiments.comparison.systems import BASE, COMPARED_SYSTEMS, ComparedSystem
+from pipelines.recipe.models import load_judge
 from pipelines.recipe.recipe import Recipe
 
 
@@ -136,7 +137,7 @@ def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
         return None
     from fairgen.portraits.drawing import draw_all
 
-    target, judge = PLAIN.target_of(recipe), recipe.load_judge()
+    target, judge = PLAIN.target_of(recipe), load_judge(recipe)
     features = []
     for seed, concept in enumerate(recipe.evaluation.full.concepts):
         categories = draw_categories(target, "quota", num_images, seed)

@@ -11,6 +11,7 @@ import torch
 from fairgen.pipeline import FairGenPipeline
 from pipelines.benchmarks import serving as benchmark
 from pipelines.benchmarks.client import ask_all
+from pipelines.recipe.models import load_pipe
 from pipelines.recipe.recipe import load_recipe
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.registered import random_adapters, register_champions
@@ -31,7 +32,7 @@ def test_rivals_paint_what_was_asked(
         for attribute in recipe.attributes
         for folder in random_adapters(recipe, attribute.name, tmp_path, seed=1)
     ]
-    fair = FairGenPipeline(recipe.load_pipe(), folders)
+    fair = FairGenPipeline(load_pipe(recipe), folders)
     wanted = {"gender": {"woman": 1.0}, "age": {"old": 1.0}}
     output = fair("a doctor", 3, wanted, seed=5, **recipe.generation.pipe_options())
     bodies = [
@@ -51,7 +52,7 @@ def test_rivals_paint_what_was_asked(
         serve.shutdown()
     for own, one in zip(output.images, batched, strict=True):
         assert np.abs(np.asarray(own, float) - np.asarray(one.image, float)).max() <= 1
-    plain = recipe.load_pipe()  # adapters of plain diffusers act on both branches of the guidance
+    plain = load_pipe(recipe)  # adapters of plain diffusers act on both branches of the guidance
     for folder in folders:
         plain.load_lora_weights(folder, adapter_name=folder.name)
     plain.set_adapters(["gender-woman", "age-old"])

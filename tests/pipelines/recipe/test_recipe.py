@@ -13,6 +13,7 @@ import yaml
 
 from fairgen.portraits.world import WORDS
 from pipelines.recipe.folders import DEFAULT_RECIPE
+from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.recipe.sections import Threshold
 from tests.pipelines.conftest import SHIPPED
@@ -70,7 +71,7 @@ def test_another_base_model_can_replace_the_recipes_own(
         ("nobody/no-model", "got 'nobody/no-model', which cannot be loaded"),
     ):
         with pytest.raises(ValueError, match=message):
-            load_recipe(path, base=base).load_base()
+            load_base(load_recipe(path, base=base))
     half = load_recipe(write_recipe(loading={"dtype": "bfloat16"}), base=str(other)).load_base()
     assert half.unet.dtype == half.text_encoder.dtype == torch.bfloat16
     (other / "unet" / "diffusion_pytorch_model.safetensors").unlink()

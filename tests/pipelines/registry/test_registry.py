@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from fairgen.adapters import load_adapter
 from pipelines.evaluation import Evaluation
+from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Curves, Registry, TrainingRuns, promote
 from pipelines.registry.trained import TrainedAttribute
@@ -83,7 +84,7 @@ def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
     pipe = mlflow.diffusers.load_model("models:/good-gender-woman@champion").load_pipeline(
         torch_dtype=torch.float32, device="cpu"
     )
-    assert not np.allclose(paint(pipe), paint(recipe.load_base()), atol=1e-3)
+    assert not np.allclose(paint(pipe), paint(load_base(recipe)), atol=1e-3)
 
 
 def paint(pipe) -> np.ndarray:

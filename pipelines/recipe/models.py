@@ -1,0 +1,54 @@
+"""The models that a recipe names: its base model and its judges, loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairgen.judging import Judge, JudgeConfig
+from pipelines.recipe.folders import PROJECT_ROOT
+from pipelines.recipe.loading import load_pipeline
+from pipelines.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+_SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "dpm-solver++": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-ancestral": "EulerAncestralDiscreteScheduler",
+    "lcm": "LCMScheduler",
+}
+
+
+def load_base(recipe: Recipe) -> "DiffusionPipeline":
+    """Return the base model's pipeline as it was saved, silent, on the GPU if there is one.
+
+    Raises ValueError where there is no such model, or not all of it.
+    """
+    return load_pipeline(recipe.base, recipe.base_path, recipe.loading)
+
+
+def load_pipe(recipe: Recipe) -> "DiffusionPipeline":
+    """Return the base model's pipeline with the scheduler that the recipe paints with."""
+    import diffusers
+
+    pipe = load_base(recipe)
+    if (name := _SCHEDULERS.get(recipe.generation.scheduler)) is not None:
+        pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config)
+    return pipe
+
+
+def load_judge(recipe: Recipe) -> Judge:
+    """Return the judge. Raises ValueError when its weights are missing."""
+    return _load(recipe, recipe.judge)
+
+
+def load_second_judge(recipe: Recipe) -> Judge | None:
+    """Return the judge that measures beside the first, if the recipe has one."""
+    return _load(recipe, recipe.second_judge) if recipe.second_judge else None
+
+
+def _load(recipe: Recipe, config: JudgeConfig) -> Judge:
+    root = Path() if config.path.exists() else PROJECT_ROOT
+    concepts = (*recipe.concepts.train, *recipe.concepts.held_out)
+    return config.load(root, recipe.attributes, concepts)
