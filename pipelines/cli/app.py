@@ -4,7 +4,6 @@ answers at once.
 
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +50,8 @@ _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opti
 
 def _show_version(is_set: bool) -> None:
     if is_set:
+        from importlib import metadata
+
         typer.echo(f"fairgen {metadata.version('fairgen')}")
         raise typer.Exit
 

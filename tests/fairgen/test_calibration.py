@@ -41,8 +41,8 @@ def distance(target: TargetDistribution, assignment: TargetDistribution, confusi
 
 def test_a_category_that_is_missed_is_asked_more_often() -> None:
     target = TargetDistribution.from_request({"gender": {"woman": 0.4, "man": 0.6}}, ATTRIBUTES)
-    found = calibrated(target, {"gender": GENDER})
-    assert found.marginal("gender") == pytest.approx({"woman": 0.5, "man": 0.5}, abs=1e-6)
+    assigned = calibrated(target, {"gender": GENDER})
+    assert assigned.marginal("gender") == pytest.approx({"woman": 0.5, "man": 0.5}, abs=1e-6)
 
 
 @given(shares=st.lists(st.floats(0.15, 1), min_size=4, max_size=4), women=st.floats(0.2, 0.7))
@@ -63,22 +63,22 @@ def test_what_is_seen_is_the_target_on_several_attributes(
 
 def test_a_target_out_of_reach_is_approached_and_stays_a_distribution() -> None:
     target = TargetDistribution.from_request({"gender": {"woman": 1.0}}, ATTRIBUTES)
-    found = calibrated(target, {"gender": GENDER})
-    assert found.marginal("gender") == pytest.approx({"woman": 1.0, "man": 0.0}, abs=1e-6)
+    assigned = calibrated(target, {"gender": GENDER})
+    assert assigned.marginal("gender") == pytest.approx({"woman": 1.0, "man": 0.0}, abs=1e-6)
 
 
 def test_of_all_assignments_of_a_joint_table_it_is_the_nearest() -> None:
     table = {"woman,young": 0.4, "man,old": 0.6}
     target = TargetDistribution.from_request({"joint": table}, ATTRIBUTES)
     confusions = {"gender": GENDER}
-    found = calibrated(target, confusions)
-    nearest = distance(target, found, confusions)
+    assigned = calibrated(target, confusions)
+    nearest = distance(target, assigned, confusions)
     assert nearest < distance(target, target, confusions)
     rng = np.random.default_rng(0)
     for spread in (0.01, 0.1, 1.0):
         for other in rng.dirichlet(np.ones(4), 200):
-            mixed = (1 - spread) * np.array(found.probabilities) + spread * other
-            near = found.model_copy(update={"probabilities": tuple(mixed.tolist())})
+            mixed = (1 - spread) * np.array(assigned.probabilities) + spread * other
+            near = assigned.model_copy(update={"probabilities": tuple(mixed.tolist())})
             assert distance(target, near, confusions) >= nearest - 1e-6
 
 
@@ -89,9 +89,9 @@ def test_without_a_confusion_nothing_is_turned() -> None:
 
 def test_counts_of_requests_and_streams_follow_a_calibrated_target() -> None:
     target = TargetDistribution.from_request({"gender": "uniform", "skin": "uniform"}, ATTRIBUTES)
-    found = calibrated(target, {"gender": GENDER, "skin": SKIN})
-    for cells in (assign(found, 40, 0), Ledger().assign("prompt", found, 40)):
-        for cell, share in enumerate(found.probabilities):
+    assigned = calibrated(target, {"gender": GENDER, "skin": SKIN})
+    for cells in (assign(assigned, 40, 0), Ledger().assign("prompt", assigned, 40)):
+        for cell, share in enumerate(assigned.probabilities):
             assert abs(cells.count(cell) - 40 * share) < 1
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from pipelines.recipe.bundled import expand_names
+from pipelines.recipe import expand_names
 from tests.tiny import tiny_pipeline
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +19,7 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 torch.set_num_threads(1)
 
 SHIPPED = Path(__file__).parents[2] / "pipelines" / "recipes"
+TINY = Path(__file__).parent / "tiny.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -49,31 +50,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_recipe(tiny_base: Path) -> Callable[..., Path]:
-    """Return a function that writes, into a folder, the shipped recipe with the tiny base, gender
-    and age only, and the sections given.
+    """Return a function that writes `tiny.yaml` into a folder, with the tiny base model and the
+    sections given.
     """
 
     def write(folder: Path, name: str = "tiny", **sections: dict) -> Path:
-        content = expand_names(yaml.safe_load((SHIPPED / "portraits.yaml").read_text()))
-        content |= {"name": name, "base": str(tiny_base), "preserve": [""]}
-        content["attributes"] = [a for a in content["attributes"] if a["name"] != "skin"]
-        content["thresholds"].pop("skin")
-        for section in ("overrides", "joint_round", "joint_stages"):
-            content.pop(section)
-        content["evaluation"] |= {"target": {"gender": "uniform", "age": "uniform"}, "joints": []}
-        content["concepts"] = {"train": ["doctor", "nurse", "firefighter", "teacher"]}
-        content["discovery"] |= {"num_updates": 6, "num_rows": 4}
-        content["jobs"] |= {"checkpoint_every": 2}
+        content = expand_names(yaml.safe_load(TINY.read_text()))
+        content |= {"name": name, "base": str(tiny_base)}
         content["registry"] = {"prefix": name, "experiment": name}
-        content["evaluation"]["full"] = content["evaluation"]["quick"]
-        content["second_judge"] = content["judge"]
-        content["comparison"]["sweep"] = {"num_images": 2, "concepts": ["teacher"]}
-        content["comparison"]["calibration"] = {"num_images": 8, "concepts": ["teacher"]}
-        content["comparison"]["condition_concepts"] = ["doctor"]
-        content["comparison"]["explicit"] = ["female {concept}"]
-        sample = {"num_images": 4, "concepts": ["teacher"]}
-        content["ablation"] |= {"attribute": "age", "sample": sample, "learning_sample": sample}
-        content["ablation"]["settings"] = {"eta": [2.0], "on_policy": [False], "orth_weight": [0.1]}
         for section, values in sections.items():
             content[section] = content.get(section, {}) | values
         path = folder / f"{name}.yaml"

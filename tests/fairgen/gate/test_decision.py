@@ -31,14 +31,14 @@ WORD_LISTS = {file.stem: read_words(file) for file in sorted(WORDS.rglob("*.txt"
 
 
 def reasons(prompt: str) -> set[str]:
-    return {found.reason for found in decide(prompt, ATTRIBUTES).attributes.values()}
+    return {decision.reason for decision in decide(prompt, ATTRIBUTES).attributes.values()}
 
 
 def named(prompt: str, attribute: str) -> tuple[str, ...]:
     return decide(prompt, ATTRIBUTES).attributes[attribute].named
 
 
-def test_a_decision_says_whom_it_found_what_is_named_and_why() -> None:
+def test_a_decision_holds_the_person_the_named_categories_and_the_reason() -> None:
     decision = decide("An old police officer in a white van", ATTRIBUTES)
     assert decision.person == "police officer"
     assert decision.free == ("gender", "skin")
@@ -50,7 +50,7 @@ def test_a_decision_says_whom_it_found_what_is_named_and_why() -> None:
     assert decision.attributes["skin"].model_dump() == {"act": True, "reason": "free", "named": ()}
 
 
-def test_a_decision_is_frozen_and_strict() -> None:
+def test_a_decision_cannot_be_changed_nor_extended() -> None:
     decision = decide("a doctor", ATTRIBUTES)
     with pytest.raises(ValidationError, match="frozen"):
         decision.person = "nurse"
@@ -58,7 +58,7 @@ def test_a_decision_is_frozen_and_strict() -> None:
         GateDecision(person=None, attributes={}, certainty=1)
 
 
-def test_attributes_without_mentions_work_by_their_words() -> None:
+def test_attributes_without_mentions_are_recognised_by_their_words() -> None:
     assert decide("a female doctor", PLAIN).free == ("skin", "age")
     assert decide("a dark-skinned doctor", PLAIN).free == ("gender", "age")
     assert decide("a doctor", ()).free == ()
@@ -78,7 +78,7 @@ def test_attributes_without_mentions_work_by_their_words() -> None:
         ("Lise Meitner, physicist", "named"),
     ],
 )
-def test_a_whole_prompt_has_one_reason(prompt: str, reason: str) -> None:
+def test_a_reason_about_the_people_holds_for_every_attribute(prompt: str, reason: str) -> None:
     assert reasons(prompt) == {reason}
 
 
@@ -100,7 +100,7 @@ def test_a_whole_prompt_has_one_reason(prompt: str, reason: str) -> None:
         ("the women's champion, a woman", "gender", "named", ("woman",)),
     ],
 )
-def test_what_is_named_is_left_alone(
+def test_an_attribute_that_the_prompt_names_is_left_alone(
     prompt: str, attribute: str, reason: str, categories: tuple[str, ...]
 ) -> None:
     decision = decide(prompt, ATTRIBUTES).attributes[attribute]
@@ -197,7 +197,7 @@ def test_several_attributes_may_be_named() -> None:
         "the alpha male of a wolf pack",
     ],
 )
-def test_what_only_sounds_like_a_person_is_none(prompt: str) -> None:
+def test_a_phrase_that_only_sounds_like_a_person_is_none(prompt: str) -> None:
     assert reasons(prompt) == {"no people"}
 
 
@@ -226,7 +226,7 @@ def test_what_only_sounds_like_a_person_is_none(prompt: str) -> None:
         "a doctor dressed as a pirate",
     ],
 )
-def test_one_person_is_one_person(prompt: str) -> None:
+def test_a_prompt_that_shows_one_person_leaves_every_attribute_free(prompt: str) -> None:
     assert decide(prompt, ATTRIBUTES).free == ALL
 
 
@@ -245,7 +245,7 @@ def test_one_person_is_one_person(prompt: str) -> None:
         ("a 24yo doctor", "age", ("young",)),
     ],
 )
-def test_a_word_names_what_another_names(
+def test_a_word_names_the_categories_of_its_synonyms(
     prompt: str, attribute: str, categories: tuple[str, ...]
 ) -> None:
     assert named(prompt, attribute) == categories
@@ -298,30 +298,30 @@ def test_the_suite_is_large_and_even() -> None:
 
 @pytest.mark.parametrize("group", CLASSES["gate-suite"])
 def test_each_class_of_the_suite(group: str) -> None:
-    found = counted("gate-suite", group)
-    assert found.false_activation.wrong == 0, found.mistakes
-    assert share(found.false_skip) <= 0.05, found.mistakes
+    counts = counted("gate-suite", group)
+    assert counts.false_activation.wrong == 0, counts.mistakes
+    assert share(counts.false_skip) <= 0.05, counts.mistakes
 
 
 @pytest.mark.parametrize("suite", ["gate-suite", "gate-unseen"])
-def test_a_whole_suite_is_within_its_bounds(suite: SuiteName) -> None:
-    found = count(suite, LINES[suite], ATTRIBUTES)
-    assert share(found.false_activation) <= 0.01, found.mistakes
-    assert share(found.false_skip) <= 0.02, found.mistakes
+def test_the_mistakes_on_a_whole_suite_are_within_bounds(suite: SuiteName) -> None:
+    counts = count(suite, LINES[suite], ATTRIBUTES)
+    assert share(counts.false_activation) <= 0.01, counts.mistakes
+    assert share(counts.false_skip) <= 0.02, counts.mistakes
 
 
 @pytest.mark.parametrize("group", CLASSES["gate-unseen"])
-def test_each_class_of_what_was_unseen(group: str) -> None:
-    found = counted("gate-unseen", group)
-    assert share(found.false_activation) <= 0.04, found.mistakes
-    assert share(found.false_skip) <= 0.07, found.mistakes
+def test_each_class_of_the_unseen_suite(group: str) -> None:
+    counts = counted("gate-unseen", group)
+    assert share(counts.false_activation) <= 0.04, counts.mistakes
+    assert share(counts.false_skip) <= 0.07, counts.mistakes
 
 
 @pytest.mark.parametrize("name", bundled_prompt_sets())
 def test_prompt_sets_are_acted_on_as_their_form_says(name: str) -> None:
-    found = count(name, label_prompt_set(name), ATTRIBUTES)
-    assert share(found.false_activation) <= 0.01, found.mistakes
-    assert share(found.false_skip) <= 0.02, found.mistakes
+    counts = count(name, label_prompt_set(name), ATTRIBUTES)
+    assert share(counts.false_activation) <= 0.01, counts.mistakes
+    assert share(counts.false_skip) <= 0.02, counts.mistakes
 
 
 def test_case_does_not_matter() -> None:
@@ -345,9 +345,9 @@ phrases = st.lists(st.sampled_from(VOCABULARY)).map(" ".join)
 def test_any_text_has_a_decision(prompt: str) -> None:
     decision = decide(prompt, ATTRIBUTES)
     assert tuple(decision.attributes) == ALL
-    for found in decision.attributes.values():
-        assert found.act == (found.reason == "free")
-        assert not (found.act and (found.named or decision.person is None))
+    for one in decision.attributes.values():
+        assert one.act == (one.reason == "free")
+        assert not (one.act and (one.named or decision.person is None))
 
 
 @settings(max_examples=100, deadline=None)
