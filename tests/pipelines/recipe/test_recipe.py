@@ -72,11 +72,11 @@ def test_another_base_model_can_replace_the_recipes_own(
     ):
         with pytest.raises(ValueError, match=message):
             load_base(load_recipe(path, base=base))
-    half = load_recipe(write_recipe(loading={"dtype": "bfloat16"}), base=str(other)).load_base()
+    half = load_base(load_recipe(write_recipe(loading={"dtype": "bfloat16"}), base=str(other)))
     assert half.unet.dtype == half.text_encoder.dtype == torch.bfloat16
     (other / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"base: got '.*other', which cannot be loaded: .*"):
-        load_recipe(path, base=str(other)).load_base()
+        load_base(load_recipe(path, base=str(other)))
 
 
 @pytest.mark.parametrize(
