@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from pipelines.benchmarks.memory_estimate import markdown_table
+from pipelines.benchmarks import markdown_table
 from tests.faults import Fault, FaultTable
 
 # a busy machine is no bug, and the same commit shall not pass today and fail tomorrow

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from pipelines.benchmarks.memory_estimate import markdown_table
+from pipelines.benchmarks import markdown_table
 from pipelines.cli.app import app
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import ServeSettings

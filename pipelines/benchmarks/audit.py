@@ -28,7 +28,7 @@ _NUM_SHOWN = 8
 _NUM_UNCHANGED = 4
 
 
-def audit(
+def audit_endpoint(
     recipe: Recipe,
     endpoint: str,
     size: EvaluationSize,

@@ -124,7 +124,7 @@ def evaluate(
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
 
-    from pipelines.benchmarks.audit import audit
+    from pipelines.benchmarks import audit_endpoint
     from pipelines.ray_runtime.progress import ProgressView
     from pipelines.training import train_all as workflow
 
@@ -142,7 +142,7 @@ def evaluate(
             _show(measure(loaded, HOME, REPORT, console), console)
             return
         with ProgressView(console).open() as view:
-            evaluation = audit(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
+            evaluation = audit_endpoint(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
         _show_evaluation(evaluation, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
@@ -226,14 +226,15 @@ def bench(
     """Measure what gating and serving cost, as ratios in one run; needs champions."""
     from rich.console import Console
 
-    from pipelines.benchmarks import serving as benchmark
+    from pipelines.benchmarks import bench as measure
+    from pipelines.benchmarks import benchmark_table
 
     loaded = load(recipe, base)
     try:
-        figures = benchmark.bench(loaded, settings_of(recipe, base), HOME, out, full_size)
+        figures = measure(loaded, settings_of(recipe, base), HOME, out, full_size)
     except ValueError as error:
         raise refusal(error) from error
-    Console().print(benchmark.benchmark_table(figures))
+    Console().print(benchmark_table(figures))
     typer.echo(f"Every figure: {out}")
 
 

@@ -19,8 +19,7 @@ def memory(
     """Calculate the GPU memory of training for the shipped recipes; no model is loaded."""
     from diffusers.utils import logging
 
-    from pipelines.benchmarks.memory_estimate import memory_page
-    from pipelines.benchmarks.speed import memory_measured, read_speed
+    from pipelines.benchmarks import memory_measured, memory_page, read_speed
 
     logging.set_verbosity_error()
     try:
@@ -42,7 +41,7 @@ def speed(
     from diffusers.utils import logging
     from rich.console import Console
 
-    from pipelines.benchmarks.speed import RECIPES, learning_table, measure_speed, speed_table
+    from pipelines.benchmarks import RECIPES, learning_table, measure_speed, speed_table
 
     logging.set_verbosity_error()
     console = Console()
@@ -63,8 +62,7 @@ def scaling(
     per_request: Annotated[int, typer.Option(min=1, help="Pictures a request.")] = 4,
 ) -> None:
     """Simulate loads: how many replicas each needs, and how long requests then take."""
-    from pipelines.benchmarks.capacity import indicators_for, scaling_table
-    from pipelines.benchmarks.speed import read_speed
+    from pipelines.benchmarks import indicators_for, read_speed, scaling_table
 
     try:
         typer.echo(scaling_table(read_speed(measured), rates, per_request))

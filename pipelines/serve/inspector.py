@@ -1,5 +1,5 @@
-"""The inspector's service: a judge looks at a share of the finished pictures, and says how far what
-is seen has drifted from what was asked of the adapters.
+"""The inspector's service: a judge reads a share of the finished pictures, and says how far the
+categories seen have drifted from those asked of the adapters.
 """
 
 import io
@@ -18,8 +18,9 @@ _WINDOW = 500
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the last pictures of an attribute have shown: `gap` is the FD between the asked and the
-    seen shares, `hit_rate` the share of pictures that show what was asked.
+    """The category asked and seen in one picture, and the state of the attribute's last pictures:
+    `gap` is the FD between the asked and the seen shares, `hit_rate` the share of pictures that
+    show the category asked.
     """
 
     asked: str
@@ -29,7 +30,9 @@ class Inspected:
 
 
 class InspectorService:
-    """Judges pictures one by one; keeps the last 500 of each attribute."""
+    """Judges pictures one by one; keeps the labels of the last 500 of each attribute. It is called
+    by one thread.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._judge = load_judge(recipe)
@@ -39,23 +42,23 @@ class InspectorService:
         }
 
     def inspect(self, content: bytes, categories: Mapping[str, str]) -> dict[str, Inspected]:
-        """Return, by attribute that was asked, what a picture's file shows and how the last ones
-        stand.
+        """Return, by attribute that was asked, the category that a picture's file shows, and the
+        state of the last pictures.
         """
         with Image.open(io.BytesIO(content)) as image:
             probabilities = self._judge.read([image.convert("RGB")]).probabilities
-        found = {}
+        inspected = {}
         for attribute, asked in categories.items():
             seen = self._names[attribute][int(probabilities[attribute][0].argmax())]
             self._last[attribute].append((asked, seen))
-            found[attribute] = self._standing(attribute, asked, seen)
-        return found
+            inspected[attribute] = self._state(attribute, asked, seen)
+        return inspected
 
-    def _standing(self, attribute: str, asked: str, seen: str) -> Inspected:
+    def _state(self, attribute: str, asked: str, seen: str) -> Inspected:
         last = self._last[attribute]
-        wanted, found = (Counter(column) for column in zip(*last, strict=True))
+        num_asked, num_seen = (Counter(column) for column in zip(*last, strict=True))
         gap = fairness_discrepancy(
-            [wanted[name] / len(last) for name in self._names[attribute]],
-            [found[name] / len(last) for name in self._names[attribute]],
+            [num_asked[name] / len(last) for name in self._names[attribute]],
+            [num_seen[name] / len(last) for name in self._names[attribute]],
         )
         return Inspected(asked, seen, gap, sum(pair[0] == pair[1] for pair in last) / len(last))

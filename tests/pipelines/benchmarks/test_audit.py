@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from fairgen.judging import fairness_of
-from pipelines.benchmarks.audit import audit
+from pipelines.benchmarks.audit import audit_endpoint
 from pipelines.cli.app import app
 from pipelines.evaluation import EvaluationWorker, evaluation_targets
 from pipelines.recipe.evaluation_config import EvaluationSize
@@ -48,7 +48,7 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
     backend = InProcess(settings, recipe)
     steps: list[tuple[int, int]] = []
     with listening(create_app(backend, settings, recipe)) as address:
-        found = audit(
+        found = audit_endpoint(
             recipe, address + "/", SIZE, tmp_path / "out", lambda _, *at: steps.append(at)
         )
     backend.generator.close()
@@ -86,7 +86,7 @@ def test_an_endpoint_that_refuses_ends_the_command_with_its_reason(
     with listening(create_app(backend, settings, recipe)) as address:
         monkeypatch.setenv("FAIRGEN_API_KEY", "another")
         with pytest.raises(ValueError, match=r"401, .*the API key is missing or wrong"):
-            audit(recipe, address, SIZE, Path("unused"), lambda *_: None)
+            audit_endpoint(recipe, address, SIZE, Path("unused"), lambda *_: None)
     backend.generator.close()
 
 
