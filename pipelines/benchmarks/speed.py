@@ -102,8 +102,12 @@ def speed_of(
     pictures: Sequence[int] = _PICTURES,
     rounds: int = 3,
 ) -> RecipeSpeed:
-    """Measure under a recipe's own settings of generation and discovery."""
-    backbone = load_backbone(random_pipeline(shape, device))
+    """Measure under a recipe's own settings of generation and discovery.
+
+    In bf16 on a GPU, in fp32 on a CPU: many have no arithmetic in bf16.
+    """
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    backbone = load_backbone(random_pipeline(shape, device, dtype))
     settings, discovery = recipe.generation, recipe.discovery
     _, height, width = backbone.latent_shape()
     at_once = [count for count in pictures if count * height * width * 64 <= _MOST_PX]
