@@ -123,6 +123,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
         ),
         "fairgen": metadata.model_dump_json(),
         "fairgen_sha256": adapter.sha256,
+        "fairgen_words_sha256": _words_digest(metadata.model_dump_json()),
     }
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / WEIGHTS) as partial:
@@ -167,6 +168,8 @@ def read_adapter(file: Path) -> Adapter:
         raise ValueError(f"{file}: corrupted, no readable safetensors: {error}") from error
     if "fairgen" not in header:
         raise ValueError(f"{file}: no FairGen adapter, its metadata names no attribute")
+    if _words_digest(header["fairgen"]) != header.get("fairgen_words_sha256"):
+        raise ValueError(f"{file}: corrupted, its metadata is not what was written")
     try:
         metadata = AdapterMetadata.model_validate_json(header["fairgen"])
     except ValidationError as error:
@@ -221,6 +224,11 @@ def fingerprint(denoiser: nn.Module) -> str:
     )
     sampled = ((name, p.flatten()[:_SAMPLED_VALUES].cpu().half()) for name, p in parameters)
     return f"{structure.hexdigest()[:12]}-{_digest(sampled)[:12]}"
+
+
+def _words_digest(metadata: str) -> str:
+    """Return the checksum of what an adapter says of itself."""
+    return hashlib.sha256(metadata.encode()).hexdigest()
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
+from diffusers import StableDiffusionPipeline
 
 from pipelines.benchmarks import markdown_table
 from tests.faults import Fault, FaultTable
+from tests.tiny import tiny_pipeline
+
+torch.set_num_threads(1)
 
 # a busy machine is no bug, and the same commit shall not pass today and fail tomorrow
 hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
@@ -112,3 +117,15 @@ class FamiliesTable:
 
     def _cell(self, outcomes: set[str]) -> str:
         return "yes" if outcomes == {"passed"} else "failed" if "failed" in outcomes else "-"
+
+
+@pytest.fixture(params=["epsilon", "v_prediction"])
+def any_pipe(request: pytest.FixtureRequest) -> StableDiffusionPipeline:
+    """A fresh tiny pipeline of either prediction type."""
+    return tiny_pipeline(request.param)
+
+
+@pytest.fixture
+def pipe() -> StableDiffusionPipeline:
+    """A fresh tiny pipeline that predicts noise."""
+    return tiny_pipeline()

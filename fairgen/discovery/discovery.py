@@ -221,8 +221,8 @@ class Discovery:
     def peer_gates(self, num_kept: int) -> Tensor:
         """Return the gates of the peers, N rows x their adapters, zero for preservation prompts."""
         names = self.peers.names
-        gates = torch.zeros(len(self._rows) + num_kept, len(names))
-        for index, row in enumerate(self._rows):
+        gates = torch.zeros(len(self.rows) + num_kept, len(names))
+        for index, row in enumerate(self.rows):
             for name in row.peers:
                 gates[index, names.index(name)] = 1.0
         return gates

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from fairgen.gate import GateDecision, decide
 from fairgen.gate.lexicon import WORDS, english, read_words
-from fairgen.judging import bundled_prompt_sets
 from fairgen.judging.gate_suite import (
     SUITES,
     Count,
@@ -21,6 +20,7 @@ from fairgen.judging.gate_suite import (
     label_prompt_set,
     read_suite,
 )
+from fairgen.judging.prompt_sets import bundled_prompt_sets
 from pipelines.recipe.recipe import load_recipe
 from tests.tiny import ATTRIBUTES as PLAIN
 

@@ -15,7 +15,8 @@ import pytest
 from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve.app import deployments, gpus_per_replica
+from pipelines.serve import deployments
+from pipelines.serve.app import gpus_per_replica
 from pipelines.serve.files import read_provenance
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fairgen.adapters import load_adapter
-from fairgen.backbones import Backbone
+from fairgen.discovery import Discovery, DiscoveryStats
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.training.job import TrainingJob, train_attribute
 from tests.pipelines.registered import random_adapters
@@ -75,14 +75,17 @@ def test_directions_are_kept_apart_from_those_of_the_company(
 def test_gradients_are_checkpointed_where_the_recipe_says_so(
     write_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
-    spared = []
-    checkpoint = Backbone.checkpoint_gradients
-    monkeypatch.setattr(
-        Backbone, "checkpoint_gradients", lambda found: spared.append(checkpoint(found))
-    )
+    seen: list[bool] = []
+    update = Discovery.update
+
+    def updated(discovery: Discovery) -> DiscoveryStats:
+        seen.append(discovery.backbone.denoiser.is_gradient_checkpointing)
+        return update(discovery)
+
+    monkeypatch.setattr(Discovery, "update", updated)
     recipe = load_recipe(write_recipe(jobs={"gradient_checkpointing": asked}))
     train_attribute(job_of(recipe), Reports(tmp_path / "whole"))
-    assert len(spared) == asked
+    assert set(seen) == {asked}
 
 
 def test_an_unknown_attribute_is_refused(write_recipe: Callable[..., Path]) -> None:
