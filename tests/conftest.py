@@ -3,6 +3,7 @@ FILE`, what every fault has cost.
 """
 
 import os
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _SLOW_KINDS = ("browser", "ray", "mlflow", "postgres", "slow")
+_SLOW_MODULE = re.compile(r"^pytestmark = .*mark\.(slow|ray|browser|postgres)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave modules that are slow as a whole out of a fast run: importing them takes seconds."""
+    if config.option.markexpr != "fast" or collection_path.suffix != ".py":
+        return None
+    return bool(_SLOW_MODULE.search(collection_path.read_text())) or None
 
 
 @pytest.hookimpl(tryfirst=True)
