@@ -73,6 +73,7 @@ class EngineThread:
             queue.SimpleQueue()
         )
         self._listeners: dict[RequestHandle, tuple[Callable[[Event], object], set[int]]] = {}
+        self._ended = threading.Event()
         self.state = EngineState()
         self.death: str | None = None  # why the thread has ended, if it should not have
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -114,7 +115,7 @@ class EngineThread:
 
     def _send(self, message: _Submit | _Cancel | _Load | _Retire | _Stop) -> None:
         self._inbox.put(message)
-        if not self._thread.is_alive():
+        if self._ended.is_set():  # the thread has taken its last message
             self._refuse_all()
 
     def _run(self) -> None:
@@ -132,6 +133,7 @@ class EngineThread:
             self.death = f"{type(error).__name__}: {error}"
             log.exception("the engine's thread has ended")
         finally:
+            self._ended.set()
             self._fail_pending()
             self._refuse_all()
 
@@ -212,7 +214,7 @@ class EngineThread:
             except queue.Empty:
                 return
             reason = RuntimeError(f"the engine's thread has ended: {self.death or 'it was closed'}")
-            if isinstance(message, _Submit):
+            if isinstance(message, _Submit) and message.accepted.set_running_or_notify_cancel():
                 message.accepted.set_exception(reason)
             elif isinstance(message, _Load):
                 message.done.set_exception(reason)

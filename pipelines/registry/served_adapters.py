@@ -66,9 +66,8 @@ class ServedAdapters:
             if not self._closed.is_set():
                 try:
                     self._poll()
-                except RuntimeError as error:  # the engine has ended: health tells of it
-                    log.error("adapters cannot be loaded: %s", error)
-                    return
+                except (RuntimeError, ValueError) as error:  # a dead engine: health tells of it
+                    log.error("adapters cannot be loaded, what is served stays: %s", error)
 
     def _poll(self) -> None:
         for offer in self._poller.poll(self.served):
