@@ -113,14 +113,14 @@ def test_promotions_at_once_leave_one_complete_set(
     for _ in range(8):
         start = threading.Barrier(4)
 
-        def promote(adapter_set: str, wait_s: float, start: threading.Barrier = start) -> None:
+        def promote_after(adapter_set: str, wait_s: float, start: threading.Barrier = start) -> None:
             own = Registry(shared, recipe)
             start.wait()
             time.sleep(wait_s)
             promote(own, "gender", adapter_set, force=False)
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(promote, sets * 2, [rng.random() * 0.2 for _ in range(4)]))
+            list(pool.map(promote_after, sets * 2, [rng.random() * 0.2 for _ in range(4)]))
         ended.append(registry.champions()["gender"].adapter_set)
     assert set(ended) <= set(sets)
 
