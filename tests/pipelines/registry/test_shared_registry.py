@@ -113,7 +113,9 @@ def test_promotions_at_once_leave_one_complete_set(
     for _ in range(8):
         start = threading.Barrier(4)
 
-        def promote_after(adapter_set: str, wait_s: float, start: threading.Barrier = start) -> None:
+        def promote_after(
+            adapter_set: str, wait_s: float, start: threading.Barrier = start
+        ) -> None:
             own = Registry(shared, recipe)
             start.wait()
             time.sleep(wait_s)
