@@ -6,6 +6,7 @@ them answer with what is known.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 import torch
 from diffusers.hooks import HookRegistry, ModelHook
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from fairgen.bank import AdapterBank
 
 KeyValues = dict[str, Tensor]
+_NUMBERS = count()
 
 
 class _Answer(ModelHook):
@@ -40,7 +42,7 @@ class KeyValueCache:
         self._layers = {path: denoiser.get_submodule(path) for path in paths}
         self._answers = {path: _Answer() for path in paths}
         self._bank = bank
-        self._name = f"fairgen_key_values_{id(self)}"  # other engines may share the denoiser
+        self._name = f"fairgen_key_values_{next(_NUMBERS)}"  # other engines may share the denoiser
         for path, layer in self._layers.items():
             registry = HookRegistry.check_if_exists_or_initialize(layer)
             registry.register_hook(self._answers[path], self._name)

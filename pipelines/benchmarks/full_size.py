@@ -137,7 +137,7 @@ def painting(
     ours = statistics.median(
         seconds_of(lambda: engine.paint(pictures(num_steps))) for _ in range(rounds)
     )
-    engine.bank.close()
+    engine.close()
     theirs = statistics.median(seconds_of(lambda: plain(num_steps)) for _ in range(rounds))
     return Painting(
         pictures=num_pictures,

@@ -270,3 +270,14 @@ def test_an_adapter_that_does_not_fit_is_found_before_it_is_loaded() -> None:
     foreign = replace(adapter, directions=adapter.directions | {"mid.nowhere": (down, up)})
     with pytest.raises(ValueError, match="other projections than the bank's"):
         engine.bank.check("gender-woman@2", foreign.directions)
+
+
+def test_engines_on_one_model_come_and_go(pipe: StableDiffusionPipeline) -> None:
+    """Closed or forgotten, in any order: each paints the same, and a closed one leaves no hook."""
+    job = replace(MIXED[1], gates={})
+    (expected,) = Engine(load_backbone(pipe)).paint([job])  # forgotten, not closed
+    engines = [Engine(load_backbone(pipe)) for _ in range(3)]
+    for engine in engines:
+        assert same(engine.paint([job])[0], expected)
+        engine.close()
+    assert same(Engine(load_backbone(pipe)).paint([job])[0], expected)
