@@ -150,7 +150,7 @@ class Engine:
         return [images[index] for index in range(len(jobs))]
 
     def close(self) -> None:
-        """Take the engine off the denoiser, which stays as it was before."""
+        """Take the hooks of the engine off the denoiser; its numbers were never touched."""
         self._runner.close()
         self.bank.close()
 
