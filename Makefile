@@ -66,8 +66,8 @@ portraits: $(READY)  ## Rebuild the embedded base model and its judge from nothi
 portraits-report: $(READY)  ## Measure the embedded base model: judge, occupations, planted bias
 	$(BIN)/fairgen portraits-report
 
-test: test-fast  ## Run the tests: the fast ones on all cores, then those that need a cluster, a server or a browser
-	$(BIN)/python -m pytest -m "not fast"
+test: test-fast  ## Run the tests: the fast ones, then those that need a cluster, a server or a browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not fast"
 
 test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m fast

@@ -7,12 +7,14 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import BaseModel, ConfigDict, model_validator
-from torch import Tensor
 
 from fairgen.attributes import Attribute, adapter_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TOLERANCE = 1e-6
 
@@ -154,12 +156,14 @@ def _pmf(field: str, value: object, names: Sequence[str]) -> dict[str, float]:
     return {name: share / total for name, share in shares.items()}
 
 
-def gates(target: TargetDistribution, cells: Sequence[int], names: Sequence[str]) -> Tensor:
+def gates(target: TargetDistribution, cells: Sequence[int], names: Sequence[str]) -> "Tensor":
     """Return gates, N images x K adapters, in the order of `names`; 1 switches a category on.
 
     `cells` holds the cell index of each image. Raises ValueError when a category that the target
     can ask for has no adapter.
     """
+    import torch
+
     column = {name: index for index, name in enumerate(names)}
     gates_NK = torch.zeros(len(cells), len(names))
     for row, cell in enumerate(cells):

@@ -4,19 +4,27 @@ import asyncio
 import io
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipelines.recipe.recipe import Recipe
-from pipelines.registry.tracking_server import tracking_server
-from pipelines.serve.generator import GeneratorService
-from pipelines.serve.image_plan import plan_images
-from pipelines.serve.indicator import IndicatorService
-from pipelines.serve.schemas import Fairness, ImageRequest, Provenance
-from pipelines.serve.settings import ServeSettings
+from fairgen.pictures import Block, picture_grid
+from pipelines.recipe import Recipe
+from pipelines.registry import tracking_server
+from pipelines.serve import (
+    Fairness,
+    GeneratorService,
+    ImageRequest,
+    IndicatorService,
+    Provenance,
+    ServeSettings,
+    plan_images,
+)
+
+_COLUMNS, _SIDE_PX = 4, 256
 
 
 def parse_fairness(given: list[str]) -> Fairness | None:
@@ -83,13 +91,14 @@ def generate(
         service.close()
     out.mkdir(parents=True, exist_ok=True)
     suffix = request.output_format
-    for index, (content, _) in sorted(files.items()):
+    for index, (content, _) in files.items():
         (out / f"{index:03d}.{suffix}").write_bytes(content)
-    records = [record for _, (_, record) in sorted(files.items())]
+    painted = [files[index] for index in sorted(files)]
+    records = [record for _, record in painted]
     (out / "records.json").write_text(
         json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n"
     )
-    _grid([content for _, (content, _) in sorted(files.items())]).save(out / "grid.png")
+    _grid(painted).save(out / "grid.png")
     return records
 
 
@@ -110,15 +119,17 @@ async def _paint(
     return files
 
 
-def _grid(files: list[bytes]) -> Image.Image:
-    """Return the pictures side by side, eight a row, the last row filled up with white."""
-    from diffusers.utils import make_image_grid
-
-    images = [Image.open(io.BytesIO(content)).convert("RGB") for content in files]
-    columns = min(8, len(images))
-    rows = -(-len(images) // columns)
-    blank = Image.new("RGB", images[0].size, "white")
-    return make_image_grid(images + [blank] * (rows * columns - len(images)), rows, columns)
+def _grid(files: Iterable[tuple[bytes, Provenance]]) -> Image.Image:
+    """Return the pictures, four a row, with what was asked of each below it."""
+    images, captions = [], []
+    for content, record in files:
+        images.append(Image.open(io.BytesIO(content)))
+        captions.append("\n".join(record.categories.values()))
+    rows = range(0, len(images), _COLUMNS)
+    return picture_grid(
+        [[Block(images[at : at + _COLUMNS], "", captions[at : at + _COLUMNS])] for at in rows],
+        side_px=_SIDE_PX,
+    )
 
 
 def tally(records: list[Provenance]) -> dict[str, Counter[str]]:

@@ -68,7 +68,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs a server or a cluster by its fixtures, and what is fast; fast ones run first.
 
-    Then come tests on a server or cluster, then those in a browser.
+    Then come the longest, those on a cluster. Where several processes run them, one has all that
+    share the session's cluster, and no file is run by two.
     """
     if not config.getoption("--full"):
         unwanted = [item for item in items if "full" in item.keywords]
@@ -82,7 +83,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("ray")
         if not any(kind in item.keywords for kind in _SLOW_KINDS):
             item.add_marker("fast")
-    items.sort(key=lambda item: [kind in item.keywords for kind in _SLOW_KINDS])
+        group = "cluster" if "cluster" in fixtures else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: ("fast" not in item.keywords, "ray" not in item.keywords))
 
 
 @pytest.fixture

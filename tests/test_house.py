@@ -1,14 +1,18 @@
-"""Imports run one way: no circle between files, no arrow up between rooms, nothing private taken.
+"""Imports run one way: no circle between files, no arrow up between rooms, nothing taken past a
+room's `__all__`.
 
-A room is a folder of `fairgen/` or `pipelines/`, or a file beside the folders. Imports inside
-functions count, those for types alone as well.
+A room is a folder of `fairgen/` or `pipelines/`, or a file beside the folders; the stub beside a
+folder's `__init__.py` says where its names come from. Imports inside functions count, those for
+types alone as well.
 """
 
 import ast
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 # from the ground up: a room may import those before it
 FLOORS = {
     "fairgen": (
-        "attributes", "files", "indicator", "ledger", "calibration", "solvers", "guidance",
-        "gradients", "bank", "adapters", "backbones", "discovery", "engine", "exchange",
+        "attributes", "files", "pictures", "indicator", "ledger", "calibration", "solvers",
+        "guidance", "gradients", "bank", "adapters", "backbones", "discovery", "engine", "exchange",
         "pipeline", "gate", "portraits", "judging", "baselines",
     ),
     "pipelines": (
@@ -54,6 +58,33 @@ def files_of(package: str) -> dict[str, Path]:
 FILES = {name: path for package in FLOORS for name, path in files_of(package).items()}
 
 
+def face_of(folder: str) -> dict[str, str]:
+    """Return name -> module of what a folder's stub takes from its files."""
+    stub = FILES[folder].with_suffix(".pyi")
+    nodes = ast.walk(ast.parse(stub.read_text()))
+    return {
+        alias.name: f"{folder}.{node.module}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+ROOMS = {
+    name
+    for name, path in FILES.items()
+    if path.name == "__init__.py" and name.count(".") == 1 and name != "pipelines.cli"
+}
+FACES = {name: face_of(name) for name in (*ROOMS, "fairgen")}
+
+
+def owner_of(module: str, name: str) -> str:
+    """Return the file that a name comes from which is taken from a module."""
+    while name in FACES.get(module, {}):
+        module = FACES[module][name]
+    return module
+
+
 def imports_of(name: str) -> Iterator[Import]:
     """Yield what a file imports of the project."""
     for node in ast.walk(ast.parse(FILES[name].read_text())):
@@ -85,7 +116,9 @@ def test_every_room_has_a_floor() -> None:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    graph = {name: {i.module for i in IMPORTS if i.importer == name} for name in FILES}
+    graph: dict[str, set[str]] = {name: set() for name in FILES}
+    for found in IMPORTS:
+        graph[found.importer].add(owner_of(found.module, found.name))
     for package in FLOORS:  # the public face imports from everywhere, and nobody imports it
         assert all(package not in modules for modules in graph.values())
     try:
@@ -107,13 +140,29 @@ def test_no_arrow_runs_up() -> None:
     assert upward == []
 
 
-def test_rooms_take_no_private_name_from_each_other() -> None:
-    private = [
-        str(found)
-        for found in IMPORTS
-        if found.name.startswith("_") and room_of(found.importer) != room_of(found.module)
-    ]
-    assert private == []
+def test_rooms_take_from_each_other_what_their_faces_name() -> None:
+    """Of a folder what its `__all__` names, of a file what has no underscore."""
+    past = []
+    for found in IMPORTS:
+        package, room = room_of(found.module)
+        if room and room_of(found.importer) != (package, room):
+            folder = f"{package}.{room}"
+            named = not found.name.startswith("_")
+            if folder in ROOMS:
+                taken = found.name in FACES[folder] if found.name else True
+                named = found.module == folder and taken
+            if not named:
+                past.append(str(found))
+    assert past == []
+
+
+@pytest.mark.parametrize("folder", sorted(FACES))
+def test_every_name_of_a_face_is_there_and_is_no_file(folder: str) -> None:
+    module = importlib.import_module(folder)
+    assert set(module.__all__) - {"__version__"} == set(FACES[folder])
+    for name in module.__all__:
+        assert not name.startswith("_") or name == "__version__"
+        assert not isinstance(getattr(module, name), ModuleType), f"{name} is a file, too"
 
 
 @pytest.mark.parametrize("package", FLOORS)

@@ -1,7 +1,5 @@
 """Denoiser families: one file each, behind one small interface."""
 
-from fairgen.backbones.backbone import Backbone
-from fairgen.backbones.families import load_backbone, register_backbone
-from fairgen.backbones.prompt_cache import PromptCache
+import lazy_loader
 
-__all__ = ["Backbone", "PromptCache", "load_backbone", "register_backbone"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,5 @@
 """Discovery: adapters are learnt from what the frozen model knows, on its own paths."""
 
-from fairgen.discovery.config import DiscoveryConfig, DiscoveryStats
-from fairgen.discovery.discovery import Discovery
+import lazy_loader
 
-__all__ = ["Discovery", "DiscoveryConfig", "DiscoveryStats"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

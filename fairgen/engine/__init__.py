@@ -1,24 +1,5 @@
 """Rows that join and leave between denoising steps: every picture shares each forward pass."""
 
-from fairgen.engine.engine import Engine
-from fairgen.engine.requests import (
-    AdapterNotLoaded,
-    Event,
-    ImageError,
-    ImageJob,
-    ImageResult,
-    RequestHandle,
-)
-from fairgen.engine.thread import EngineState, EngineThread
+import lazy_loader
 
-__all__ = [
-    "AdapterNotLoaded",
-    "Engine",
-    "EngineState",
-    "EngineThread",
-    "Event",
-    "ImageError",
-    "ImageJob",
-    "ImageResult",
-    "RequestHandle",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,5 +1,5 @@
 """The prompt gate decides on which attributes of a prompt the indicator may act."""
 
-from fairgen.gate.decision import AttributeDecision, GateDecision, decide
+import lazy_loader
 
-__all__ = ["AttributeDecision", "GateDecision", "decide"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torchmetrics.functional.classification import multiclass_cohen_kappa
 
 from fairgen.judging.metrics import proportion_interval
 
@@ -25,12 +24,14 @@ class Agreement(BaseModel):
     n: int
 
 
-def agreement(seen: Sequence[int], other: Sequence[int], num_classes: int) -> Agreement:
+def agreement_between(seen: Sequence[int], other: Sequence[int], num_classes: int) -> Agreement:
     """Return how far two judges agree; `seen` and `other` are category indices, picture by picture.
 
     Raises ValueError for no pictures, for different numbers, and for an index outside the
     classes. Source: Cohen (1960), kappa = (p_o - p_e) / (1 - p_e).
     """
+    from torchmetrics.functional.classification import multiclass_cohen_kappa  # imports seconds
+
     if not seen:
         raise ValueError("seen: got no pictures, at least one is needed")
     if len(other) != len(seen):

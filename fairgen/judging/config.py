@@ -3,15 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from fairgen.attributes import Attribute
-from fairgen.judging.clip import ClipJudge
-from fairgen.judging.fairface import Classes, FairFaceClassifier
-from fairgen.judging.judge import Classifier, Judge
+from fairgen.judging.judge import Classes, Classifier, Judge
+
+if TYPE_CHECKING:
+    from fairgen.judging.clip import ClipJudge
 
 
 class _JudgeConfig(BaseModel, ABC):
@@ -32,6 +32,8 @@ class _JudgeConfig(BaseModel, ABC):
     def _device(self) -> str:
         if self.device != "auto":
             return self.device
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def _load_clip(
@@ -42,10 +44,11 @@ class _JudgeConfig(BaseModel, ABC):
         attributes: Sequence[Attribute],
         concepts: Sequence[str],
         classifier: Classifier | None = None,
-    ) -> ClipJudge:
+    ) -> "ClipJudge":
         """Return the CLIP judge of a folder under `root`, or of the hub where `path` is no folder
         and reads as owner/name.
         """
+        from fairgen.judging.clip import ClipJudge
 
         def load(source: Path | str) -> ClipJudge:
             return ClipJudge(
@@ -100,6 +103,8 @@ class FairFaceJudgeConfig(_JudgeConfig):
     classes: Classes
 
     def load(self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str]) -> Judge:
+        from fairgen.judging.fairface import FairFaceClassifier
+
         classifier = FairFaceClassifier(
             root / self.path, self.classes, attributes, self._device(), self.batch_size
         )

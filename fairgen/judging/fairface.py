@@ -14,12 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fairgen.attributes import Attribute
+from fairgen.judging.judge import Classes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.image_processing_utils import BaseImageProcessor
-
-Classes = dict[str, dict[str, tuple[str, ...]]]
 
 # The 18 outputs of FairFace's seven-race network, as its predict.py reads them (arXiv 1908.04913).
 LABELS = (

@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# attribute -> category -> the labels of a classifier that stand for it
+Classes = dict[str, dict[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,8 @@ class Perception:
     image features at unit length, N x D.
     """
 
-    probabilities: Mapping[str, Tensor]
-    features: Tensor
+    probabilities: Mapping[str, "Tensor"]
+    features: "Tensor"
 
 
 class Judge(Protocol):
@@ -30,7 +35,7 @@ class Judge(Protocol):
     def read(self, images: Sequence[Image.Image]) -> Perception:
         """Return probabilities and features; every network runs once a picture."""
 
-    def text_feature(self, text: str) -> Tensor:
+    def text_feature(self, text: str) -> "Tensor":
         """Return the unit vector of a text, D values: its product with a picture's features is
         CLIP-T. Each text is encoded once.
         """
@@ -43,5 +48,5 @@ class Classifier(Protocol):
     def heads(self) -> Mapping[str, tuple[str, ...]]:
         """The categories of each attribute, in the order of its probabilities."""
 
-    def classify(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+    def classify(self, images: Sequence[Image.Image]) -> dict[str, "Tensor"]:
         """Return probabilities, N x categories, by attribute."""

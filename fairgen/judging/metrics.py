@@ -10,12 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial.distance import pdist
 from torch import Tensor, nn
-from torchmetrics.functional.image import (
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import poly_mmd
+
+# torchmetrics comes in where it is used: with it come transformers and matplotlib, seconds of them
 
 Array = NDArray[np.float64]
 
@@ -122,6 +118,8 @@ def confusion(asked: Sequence[int], seen: Sequence[int], num_classes: int) -> Ar
 
 def similarity(pictures: Tensor, others: Tensor) -> Tensor:
     """Return SSIM pair by pair, shape N; both batches are N x 3 x H x W in [0, 1]."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     values = structural_similarity_index_measure(pictures, others, data_range=1.0, reduction="none")
     assert isinstance(values, torch.Tensor)
     return values
@@ -133,6 +131,8 @@ def psnr(pictures: Tensor, others: Tensor) -> Tensor:
 
     Values are capped at 100 dB: identical pictures would give infinity, and no mean over pictures.
     """
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
     values = peak_signal_noise_ratio(
         pictures, others, data_range=1.0, reduction="none", dim=(1, 2, 3)
     )
@@ -164,6 +164,8 @@ def frechet_distance(features: Tensor, real_features: Tensor) -> float:
     systems at equal N. Raises ValueError for fewer than two rows. Source: arXiv 1706.08500,
     equation 6.
     """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     _require_two_rows("features", features)
     _require_two_rows("real_features", real_features)
     distance = FrechetInceptionDistance(
@@ -188,6 +190,8 @@ def kernel_distance(
     distributions give values on either side of 0. Raises ValueError unless `subset_size` is at
     least 2 and at most N and M. Source: arXiv 1801.01401, section 4.
     """
+    from torchmetrics.image.kid import poly_mmd
+
     most = min(len(features), len(real_features))
     if not 2 <= subset_size <= most:
         raise ValueError(f"subset_size: got {subset_size}, allowed are 2 to {most}")

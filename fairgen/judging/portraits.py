@@ -8,8 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from fairgen.judging.judge import Perception
-from fairgen.portraits.clip import PortraitClip
-from fairgen.portraits.judge import PortraitClassifier
+from fairgen.portraits import PortraitClassifier, PortraitClip
 
 
 class PortraitJudge:

@@ -1,7 +1,5 @@
 """The embedded base model: a drawn world of planted bias, and small networks trained on it."""
 
-from fairgen.portraits.clip import build_tokenizer
-from fairgen.portraits.drawing import draw_all
-from fairgen.portraits.judge import PortraitClassifier
+import lazy_loader
 
-__all__ = ["PortraitClassifier", "build_tokenizer", "draw_all"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

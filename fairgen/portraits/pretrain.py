@@ -62,7 +62,7 @@ def run_stage(stage: str, folder: Path, destination: Path) -> None:
             assemble(folder, destination)
 
 
-def main() -> None:
+def rebuild_base() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "stages", nargs="*", default=list(STAGES), help="stages to run: " + ", ".join(STAGES)
@@ -80,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    rebuild_base()

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from fairgen.attributes import adapter_name, render
+from fairgen.pictures import Block, picture_grid
 from fairgen.portraits.judge import HEADS, PortraitClassifier, draw_labelled
 from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, WORDS
 
@@ -144,21 +145,7 @@ def summarise(figures: dict[str, dict]) -> dict:
     }
 
 
-def grid(pictures: dict[str, list[Image.Image]], side_px: int = 80) -> Image.Image:
-    """Return one row an occupation, two occupations a line."""
-    block, rows = 110 + _SHOWN * (side_px + 2), (len(pictures) + 1) // 2
-    sheet = Image.new("RGB", (2 * block, rows * (side_px + 2)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for index, (occupation, images) in enumerate(pictures.items()):
-        left, top = (index % 2) * block, (index // 2) * (side_px + 2)
-        pen.text((left + 6, top + side_px / 2 - 8), occupation, fill="black", font=font)
-        for column, image in enumerate(images):
-            bigger = image.resize((side_px, side_px), Image.Resampling.LANCZOS)
-            sheet.paste(bigger, (left + 110 + column * (side_px + 2), top))
-    return sheet
-
-
-def main() -> None:
+def measure_base() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/portraits"))
     parser.add_argument("--num-images", type=int, default=100)
@@ -178,11 +165,11 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     report = {"sampling": vars(size), "summary": summary, "occupations": figures}
     (arguments.out / "portraits.json").write_text(json.dumps(report, indent=2) + "\n")
-    grid({name: result[1] for name, result in zip(OCCUPATIONS, results, strict=True)}).save(
-        arguments.out / "grid.webp", quality=92, method=6
-    )
+    blocks = [Block(images, name) for name, (_, images) in zip(OCCUPATIONS, results, strict=True)]
+    grid = picture_grid([blocks[index : index + 2] for index in range(0, len(blocks), 2)])
+    grid.save(arguments.out / "grid.webp", quality=92, method=6)
     logging.getLogger(__name__).info("%s", json.dumps(summary, indent=2))
 
 
 if __name__ == "__main__":
-    main()
+    measure_base()

@@ -45,7 +45,7 @@ def fine_tune(
     checkpoint.unlink(missing_ok=True)
 
 
-def main() -> None:
+def write_sibling() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("destination", type=Path, help="the folder to write")
     parser.add_argument("--base", type=Path, default=Path(__file__).parent / "model")
@@ -56,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_sibling()

@@ -9,19 +9,18 @@ from PIL import Image
 
 from fairgen.attributes import render
 from fairgen.judging import EmbeddedImages, PromptScore
+from fairgen.pictures import png
 from pipelines.benchmarks.client import Answer, ask_all
 from pipelines.evaluation import (
     Evaluation,
     Judges,
     PromptPlan,
-    measure,
-    png,
+    measure_prompt,
     summarise,
     write_report,
 )
-from pipelines.recipe.evaluation_config import EvaluationSize
-from pipelines.recipe.recipe import Recipe
-from pipelines.serve.access.middleware import PICTURES
+from pipelines.recipe import EvaluationSize, Recipe
+from pipelines.serve import PICTURES
 
 NUM_CLIENTS = 8
 _NUM_SHOWN = 8
@@ -75,7 +74,7 @@ def audit_endpoint(
         for system in fairness:  # the base model first
             source = AnswerSource(answers[system, concept])
             plan = source.plan(recipe, concept)
-            score, embedded = measure(source, plan, judges, system, reference)
+            score, embedded = measure_prompt(source, plan, judges, system, reference)
             reference = reference or embedded
             scores.append(score)
     unchanged = {

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from pipelines.serve.schemas import Provenance
+from pipelines.serve import Provenance
 
 _TIMEOUT_S = 600
 

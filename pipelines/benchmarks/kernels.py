@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from fairgen.adapters import lora_state_dict
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
-from fairgen.engine import Engine, ImageJob
-from fairgen.engine.key_values import KeyValueCache
+from fairgen.engine import Engine, ImageJob, KeyValueCache
 
 _WARMUP = 2
 _MANY = 64

@@ -28,14 +28,9 @@ from pipelines.benchmarks.kernels import (
     seconds_of,
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
-from pipelines.recipe.models import load_pipe
-from pipelines.recipe.recipe import Recipe
-from pipelines.registry import Registry
-from pipelines.registry.tracking_server import free_port, tracking_server
-from pipelines.serve.access.middleware import PICTURES
-from pipelines.serve.indicator import IndicatorService
-from pipelines.serve.run import APP, served
-from pipelines.serve.settings import ServeSettings
+from pipelines.recipe import Recipe, load_pipe
+from pipelines.registry import Registry, free_port, tracking_server
+from pipelines.serve import APP, PICTURES, IndicatorService, ServeSettings, served
 
 Figures = dict[str, float]
 _REQUESTS = 32

@@ -11,10 +11,9 @@ from ray import serve
 from starlette.requests import Request
 
 from fairgen.attributes import adapter_name
+from fairgen.pictures import png
 from fairgen.pipeline import FairGenPipeline
-from pipelines.evaluation import png
-from pipelines.recipe.models import load_pipe
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe, load_pipe
 
 _BATCH = 16
 _WAIT_S = 0.05

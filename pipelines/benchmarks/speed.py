@@ -20,7 +20,7 @@ from pipelines.benchmarks.memory_estimate import (
     full_size_shapes,
     markdown_table,
 )
-from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.recipe import Recipe, load_recipe
 
 RECIPES = ("sd15", "sdxl")
 _PICTURES = (1, 4, 8, 16, 32)

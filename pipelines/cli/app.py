@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.evaluation import Evaluation
-    from pipelines.training.train_all import Outcome
+    from pipelines.training import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,7 +82,7 @@ def train_all(
     """Train the adapters of every attribute in parallel, evaluate and register them."""
     from rich.console import Console
 
-    from pipelines.training import train_all as workflow
+    from pipelines import training
 
     loaded = load(recipe, base)
     if cluster is not None:
@@ -91,7 +91,7 @@ def train_all(
     size = loaded.evaluation.quick if quick_eval else None
     console = Console()
     try:
-        _show(workflow.train_all(loaded, size, HOME, REPORT, console), console)
+        _show(training.train_all(loaded, size, HOME, REPORT, console), console)
     except ValueError as error:
         raise refusal(error) from error
 
@@ -124,9 +124,9 @@ def evaluate(
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
 
+    from pipelines import training
     from pipelines.benchmarks import audit_endpoint
-    from pipelines.ray_runtime.progress import ProgressView
-    from pipelines.training import train_all as workflow
+    from pipelines.ray_runtime import ProgressView
 
     loaded = load(recipe, base)
     if cluster is not None and endpoint is None:
@@ -136,9 +136,9 @@ def evaluate(
     console = Console()
     try:
         if endpoint is None:
-            measure = workflow.evaluate_trained
+            measure = training.evaluate_trained
             if candidates or champions:
-                measure = workflow.evaluate_champions if champions else workflow.evaluate_candidates
+                measure = training.evaluate_champions if champions else training.evaluate_candidates
             _show(measure(loaded, HOME, REPORT, console), console)
             return
         with ProgressView(console).open() as view:
@@ -159,17 +159,17 @@ def compare(
     """Compare the trained adapters with rivals on the same base model; writes report/."""
     from rich.console import Console
 
-    from pipelines.experiments import comparison
+    from pipelines import experiments
 
     loaded = load(recipe, base)
     console = Console()
     try:
-        found = comparison.compare(loaded, full, HOME, REPORT, console)
+        found = experiments.compare(loaded, full, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
-    conditions = comparison.eval_conditions(loaded)
-    robustness = comparison.robustness_table(found, conditions)
-    console.print(*comparison.comparison_tables(found), robustness)
+    conditions = experiments.eval_conditions(loaded)
+    robustness = experiments.robustness_table(found, conditions)
+    console.print(*experiments.comparison_tables(found), robustness)
     typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
 
 
@@ -178,15 +178,15 @@ def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
     from rich.console import Console
 
-    from pipelines.experiments import ablation
+    from pipelines import experiments
 
     loaded = load(recipe, base)
     console = Console()
     try:
-        found = ablation.ablate(loaded, HOME, REPORT, console)
+        found = experiments.ablate(loaded, HOME, REPORT, console)
     except (ValueError, OSError) as error:
         raise refusal(error) from error
-    console.print(*ablation.ablation_tables(found))
+    console.print(*experiments.ablation_tables(found))
     typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
 
 
@@ -256,7 +256,7 @@ def generate(
     from rich.console import Console
 
     from pipelines import generate as painting
-    from pipelines.serve.schemas import ImageRequest
+    from pipelines.serve import ImageRequest
 
     loaded, console = load(recipe, base), Console()
     try:
@@ -280,19 +280,19 @@ def portraits(context: typer.Context) -> None:
     """Rebuild the embedded base model and its judge from nothing; hours on two cores. Options are
     its own.
     """
-    from fairgen.portraits.pretrain import main
+    from fairgen.portraits import rebuild_base
 
     sys.argv[1:] = context.args
-    main()
+    rebuild_base()
 
 
 @app.command("portraits-sibling", context_settings=_PASS_ON)
 def portraits_sibling(context: typer.Context) -> None:
     """Fine-tune the embedded base model on a mirrored population; minutes. Options are its own."""
-    from fairgen.portraits.sibling import main
+    from fairgen.portraits import write_sibling
 
     sys.argv[1:] = context.args
-    main()
+    write_sibling()
 
 
 @app.command("portraits-report", context_settings=_PASS_ON)
@@ -300,10 +300,10 @@ def portraits_report(context: typer.Context) -> None:
     """Measure the embedded base model: its judge, its occupations, its planted bias. Options are
     its own.
     """
-    from fairgen.portraits.report import main
+    from fairgen.portraits import measure_base
 
     sys.argv[1:] = context.args
-    main()
+    measure_base()
 
 
 @recipe_app.command("check")

@@ -11,8 +11,8 @@ from pipelines.cli.options import Cluster, refusal
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-    from pipelines.ray_runtime.jobs import Verb
-    from pipelines.recipe.recipe import Recipe
+    from pipelines.ray_runtime import Verb
+    from pipelines.recipe import Recipe
 
 jobs_app = typer.Typer(help="Look after the jobs of a cluster.", invoke_without_command=True)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="As `fairgen jobs` shows it.")]
@@ -29,7 +29,7 @@ def list_jobs(
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.ray_runtime.jobs import describe_jobs
+    from pipelines.ray_runtime import describe_jobs
 
     table = Table("job", "recipe", "status", "started", "seconds")
     for row in describe_jobs(_connected(cluster)):
@@ -46,7 +46,7 @@ def attach(job: JobId, cluster: Cluster = None) -> None:
 @jobs_app.command()
 def stop(job: JobId, cluster: Cluster = None) -> None:
     """Stop a job; what it has finished stays, and the same recipe goes on from there."""
-    from pipelines.ray_runtime.jobs import check_known
+    from pipelines.ray_runtime import check_known
 
     client = _connected(cluster)
     try:
@@ -59,7 +59,7 @@ def stop(job: JobId, cluster: Cluster = None) -> None:
 
 def run_on_cluster(recipe: "Recipe", verb: "Verb", cluster: str, flags: Sequence[str] = ()) -> None:
     """Submit a workflow, or join the same one that runs already, and follow it to its end."""
-    from pipelines.ray_runtime.jobs import submit
+    from pipelines.ray_runtime import submit
 
     client = _connected(cluster)
     try:
@@ -72,7 +72,7 @@ def run_on_cluster(recipe: "Recipe", verb: "Verb", cluster: str, flags: Sequence
 
 def follow_to_the_end(client: "JobSubmissionClient", job: str) -> None:
     """Show a job's output; end the command as the job ends. An interrupt leaves the job alone."""
-    from pipelines.ray_runtime.jobs import follow
+    from pipelines.ray_runtime import follow
 
     def write(text: str) -> None:
         sys.stdout.write(text)
@@ -92,7 +92,7 @@ def follow_to_the_end(client: "JobSubmissionClient", job: str) -> None:
 
 
 def _connected(cluster: str | None) -> "JobSubmissionClient":
-    from pipelines.ray_runtime.jobs import connect
+    from pipelines.ray_runtime import connect
 
     try:
         if cluster is None:

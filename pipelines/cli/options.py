@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.recipe.recipe import Recipe
-    from pipelines.serve.settings import ServeSettings
+    from pipelines.recipe import Recipe
+    from pipelines.serve import ServeSettings
 
 _SHARED = os.environ.get("FAIRGEN_HOME")  # on a cluster: a folder that all nodes see
 HOME = Path(_SHARED or ".fairgen")
@@ -30,7 +30,7 @@ CALIBRATE = "Ask the adapters so that, with their measured misses, the target is
 
 def load(path: Path, base: str | None = None) -> "Recipe":
     """Return the recipe, or end the command with the reason why it cannot be used."""
-    from pipelines.recipe.recipe import load_recipe
+    from pipelines.recipe import load_recipe
 
     try:
         return load_recipe(path, base)
@@ -46,7 +46,7 @@ def refusal(error: Exception) -> typer.Exit:
 
 def settings_of(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings":
     """Return the endpoint's settings for a recipe, found from whatever folder a replica runs in."""
-    from pipelines.serve.settings import ServeSettings
+    from pipelines.serve import ServeSettings
 
     path = recipe.resolve() if recipe.is_file() else recipe
     folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base

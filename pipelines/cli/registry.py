@@ -24,8 +24,7 @@ def adapters(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Show the registered adapters of a recipe, their aliases and what was measured."""
     from rich.console import Console
 
-    from pipelines.registry import Registry
-    from pipelines.registry.tracking_server import tracking_server
+    from pipelines.registry import Registry, tracking_server
 
     loaded = load(recipe, base)
     with tracking_server(HOME) as uri:
@@ -43,9 +42,8 @@ def promote(
     base: Base = None,
 ) -> None:
     """Make a complete adapter set champion; refused below the recipe's thresholds."""
-    from pipelines.registry import Registry
+    from pipelines.registry import Registry, tracking_server
     from pipelines.registry import promote as promote_set
-    from pipelines.registry.tracking_server import tracking_server
 
     loaded = load(recipe, base)
     try:
@@ -70,7 +68,7 @@ def export_adapter(
     base: Base = None,
 ) -> None:
     """Write a registered adapter in the form of another tool."""
-    from pipelines.registry.exchange import export_registered
+    from pipelines.registry import export_registered
 
     loaded = load(recipe, base)
     try:
@@ -93,7 +91,7 @@ def import_adapters(
     base: Base = None,
 ) -> None:
     """Register LoRAs of another tool as candidates; `evaluate --candidates` measures them."""
-    from pipelines.registry.exchange import import_set
+    from pipelines.registry import import_set
 
     loaded = load(recipe, base)
     try:
@@ -119,9 +117,8 @@ def push_registry(
     """
     from rich.console import Console
 
-    from pipelines.ray_runtime.progress import ProgressView
-    from pipelines.registry import Registry, push
-    from pipelines.registry.tracking_server import tracking_server
+    from pipelines.ray_runtime import ProgressView
+    from pipelines.registry import Registry, push, tracking_server
 
     loaded, console = load(recipe, base), Console()
     try:
@@ -140,7 +137,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
 ) -> None:
     """Browse runs and registered adapters in MLflow until interrupted."""
-    from pipelines.registry.tracking_server import serve_in_foreground
+    from pipelines.registry import serve_in_foreground
 
     typer.echo(f"http://127.0.0.1:{port}")
     raise typer.Exit(serve_in_foreground(HOME, port))

@@ -58,9 +58,14 @@ def serve(
     """
     from rich.console import Console
 
-    from pipelines.serve.remote import deploy, serve_config
-    from pipelines.serve.run import Tls, serve_until_interrupted
-    from pipelines.serve.settings import AccessConfig, ServeSettings
+    from pipelines.serve import (
+        AccessConfig,
+        ServeSettings,
+        Tls,
+        deploy,
+        serve_config,
+        serve_until_interrupted,
+    )
 
     load(recipe, base)
     changes: dict[str, Any] = {

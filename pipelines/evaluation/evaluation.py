@@ -13,7 +13,7 @@ from fairgen.judging import (
     Agreement,
     Fairness,
     PromptScore,
-    agreement,
+    agreement_between,
     bootstrap_interval,
     class_shares,
     diversity,
@@ -22,7 +22,7 @@ from fairgen.judging import (
     fairness_of,
     hit_rates,
 )
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 
 
 class SystemFairness(BaseModel):
@@ -184,7 +184,7 @@ def summarise(
 def _agreement(scores: Sequence[PromptScore], attribute: Attribute) -> Agreement:
     """Return how far the two judges name the same category, over all pictures of a system."""
     name = attribute.name
-    return agreement(
+    return agreement_between(
         [index for score in scores for index in score.seen[name]],
         [index for score in scores for index in score.by_second().seen[name]],
         len(attribute.names),

@@ -10,8 +10,7 @@ from fairgen.attributes import Attribute, render
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, Judge, PromptScore, score_pictures
 from fairgen.ledger import assign
-from pipelines.recipe.models import load_judge, load_second_judge
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe, load_judge, load_second_judge
 
 Drawn = Literal["nothing", "quota", "iid", "call"]
 _PICTURES_A_CALL = 4
@@ -56,7 +55,7 @@ class Judges:
         return cls(recipe.attributes, load_judge(recipe), load_second_judge(recipe))
 
 
-def measure(
+def measure_prompt(
     source: ImageSource,
     plan: PromptPlan,
     judges: Judges,

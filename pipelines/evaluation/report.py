@@ -6,10 +6,11 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from rich.table import Table
 
 from fairgen.judging import SuiteCount
+from fairgen.pictures import Block, picture_grid
 from pipelines.evaluation.evaluation import Evaluation
 
 _LABELS = {"base": "indicator off", "fairgen": "indicator on"}
@@ -28,40 +29,18 @@ def write_report(
     draw_bars(evaluation, out / "bars.png")
 
 
-def draw_grid(
-    shown: Mapping[str, Mapping[str, Sequence[bytes]]], columns: int = 6, side_px: int = 96
-) -> Image.Image:
+def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]], columns: int = 6) -> Image.Image:
     """Return one row a concept: the base model's pictures on the left, FairGen's of the same seeds
     on the right.
     """
-    gap, name_px, head_px = 4, 120, 28
-    block = columns * (side_px + gap)
-    sheet = Image.new(
-        "RGB", (name_px + 2 * block + 24, head_px + len(shown) * (side_px + gap)), "white"
-    )
-    pen = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(15)
-    for index, (system, label) in enumerate(_LABELS.items()):
-        left = name_px + index * (block + 24)
-        pen.text((left, 6), label, fill="black", font=font)
-        for row, (concept, systems) in enumerate(shown.items()):
-            top = head_px + row * (side_px + gap)
-            pen.text((8, top + side_px / 2 - 8), concept, fill="black", font=font)
-            for column, png in enumerate(systems[system][:columns]):
-                picture = (
-                    Image.open(io.BytesIO(png))
-                    .convert("RGB")
-                    .resize((side_px, side_px), Image.Resampling.LANCZOS)
-                )
-                sheet.paste(picture, (left + column * (side_px + gap), top))
-    return sheet
-
-
-def png(image: Image.Image) -> bytes:
-    """Return a picture's bytes as a PNG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
+    rows = []
+    for concept, systems in shown.items():
+        blocks = []
+        for label, system in zip((concept, ""), _LABELS, strict=True):
+            images = [Image.open(io.BytesIO(content)) for content in systems[system][:columns]]
+            blocks.append(Block(images, label))
+        rows.append(blocks)
+    return picture_grid(rows, list(_LABELS.values()))
 
 
 def draw_bars(evaluation: Evaluation, path: Path) -> None:

@@ -11,10 +11,9 @@ from PIL import Image
 from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
 from fairgen.backbones import load_backbone
-from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, Weights
+from fairgen.baselines import Ask, BaselineTask, Sampling, System, Weights
 from pipelines.evaluation import EngineSource, ImageSource, Judges, PromptPlan
-from pipelines.recipe.models import load_judge, load_pipe
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe, load_judge, load_pipe
 
 
 class EngineMethod:

@@ -23,7 +23,7 @@ from pipelines.recipe import PROJECT_ROOT
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-    from pipelines.recipe.recipe import Recipe
+    from pipelines.recipe import Recipe
 
 _PACKAGES = ("fairgen", "pipelines")
 _HASH, _VERB, _NAME = "fairgen.recipe_hash", "fairgen.verb", "fairgen.recipe"

@@ -12,7 +12,7 @@ from ray.exceptions import ActorDiedError
 from ray.util import ActorPool
 
 from pipelines.ray_runtime.progress import ProgressView
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 
 _LIVES = 3
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairgen.adapters import Adapter, load_adapter
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 from pipelines.registry.last_served import LastServedSets
 from pipelines.registry.server import fail_fast
 from pipelines.registry.versions import Champion, ChampionSet, Registry

@@ -4,10 +4,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.recipe.models import load_base
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe, load_base
+from pipelines.registry.local_server import tracking_server
 from pipelines.registry.runs import TrainingRuns
-from pipelines.registry.tracking_server import tracking_server
 from pipelines.registry.versions import RegisteredAdapter, Registry
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from fairgen.adapters import Adapter, save_adapter
 from pipelines.files import write
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 from pipelines.registry import Champion, ChampionSet
 
 _SETS = TypeAdapter(ChampionSet)

@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 from fairgen.adapters import Adapter
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 
 _TEMPLATE = Path(__file__).parent / "model_card.md"
 _MEASURED = {

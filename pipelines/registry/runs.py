@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.async_logging.run_operations import RunOperations
 
 from fairgen.attributes import Attribute
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 from pipelines.registry.promotion import register_adapter_set
 from pipelines.registry.server import GRID, current, retry_for_minutes
 from pipelines.registry.trained import TrainedAttribute

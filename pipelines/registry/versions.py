@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from fairgen.adapters import Adapter
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 from pipelines.registry.server import GRID, connect, current
 
 CANDIDATE, CHAMPION = "candidate", "champion"

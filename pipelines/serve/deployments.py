@@ -1,11 +1,14 @@
-"""The services as Ray Serve deployments, composed by handles; plain classes until `build`."""
+"""The services as Ray Serve deployments, composed by handles; plain classes until `build`.
+
+A replica imports what its own service needs: the gateway and the indicator start without torch.
+"""
 
 import asyncio
 import logging
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
@@ -13,16 +16,17 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from fairgen.calibration import Confusion
-from pipelines.recipe.recipe import load_recipe
+from pipelines.recipe import load_recipe
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
-from pipelines.serve.generator import GeneratorService
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage
 from pipelines.serve.indicator import Assignment, IndicatorService
-from pipelines.serve.inspector import Inspected, InspectorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 from pipelines.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from pipelines.serve.inspector import Inspected
 
 log = logging.getLogger("ray.serve")
 _LOST = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
@@ -51,6 +55,8 @@ class Generator:
     """An engine a replica; requests of all callers share its forward passes."""
 
     def __init__(self, settings: ServeSettings) -> None:
+        from pipelines.serve.generator import GeneratorService
+
         self._service = GeneratorService(settings, load_recipe(settings.recipe, settings.base))
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -80,9 +86,11 @@ class Inspector:
     """One judge for all generators, so that its figures are of the whole traffic."""
 
     def __init__(self, settings: ServeSettings) -> None:
+        from pipelines.serve.inspector import InspectorService
+
         self._service = InspectorService(load_recipe(settings.recipe, settings.base))
 
-    async def inspect(self, content: bytes, categories: dict[str, str]) -> dict[str, Inspected]:
+    async def inspect(self, content: bytes, categories: dict[str, str]) -> "dict[str, Inspected]":
         """Return what a picture shows, and how the last ones stand."""
         return await asyncio.to_thread(self._service.inspect, content, categories)
 

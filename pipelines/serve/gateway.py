@@ -25,7 +25,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import ErrorBody, RequestError, refused_field
 from pipelines.serve.access.middleware import PICTURES, AccessMiddleware, AnswerCounter

@@ -19,11 +19,8 @@ from fairgen.engine import (
     ImageResult,
     RequestHandle,
 )
-from pipelines.recipe.models import load_pipe
-from pipelines.recipe.recipe import Recipe
-from pipelines.registry import Champion, ChampionSet
-from pipelines.registry.champions import ChampionPoller
-from pipelines.registry.served_adapters import ServedAdapters, loaded_name
+from pipelines.recipe import Recipe, load_pipe
+from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.files import encode
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage, ReplicaState

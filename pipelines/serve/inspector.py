@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from fairgen.judging import fairness_discrepancy
-from pipelines.recipe.models import load_judge
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe, load_judge
 
 _WINDOW = 500
 

@@ -4,11 +4,14 @@ stand, and what a judge has seen.
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pipelines.serve.image_plan import ImageUpdate, ReplicaState
-from pipelines.serve.inspector import Inspected
+
+if TYPE_CHECKING:
+    from pipelines.serve.inspector import Inspected
 
 FORGOTTEN_AFTER_S = 300.0
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
@@ -85,7 +88,7 @@ class GatewayMetrics:
                     gauge.remove(process)
         return generate_latest(self._registry).decode()
 
-    def show_inspected(self, found: Mapping[str, Inspected]) -> None:
+    def show_inspected(self, found: "Mapping[str, Inspected]") -> None:
         """Show what the judge has seen of one more picture."""
         for attribute, inspected in found.items():
             self._seen.labels(attribute, inspected.asked, inspected.seen).inc()

@@ -11,8 +11,8 @@ from typing import Self
 
 from rich.console import Console
 
-from pipelines.ray_runtime.session import cluster_session
-from pipelines.registry.tracking_server import tracking_server
+from pipelines.ray_runtime import cluster_session
+from pipelines.registry import tracking_server
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from fairgen.discovery import DiscoveryConfig, DiscoveryStats
-from pipelines.recipe.models import load_base
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe, load_base
 from pipelines.training.checkpoints import newest_whole, seal
 
 REPORT_EVERY = 5

@@ -10,10 +10,9 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from pipelines.files import write
-from pipelines.ray_runtime.progress import ReportProgress
-from pipelines.ray_runtime.session import parallel_jobs
-from pipelines.recipe.recipe import Recipe
-from pipelines.registry.trained import TrainedAttribute
+from pipelines.ray_runtime import ReportProgress, parallel_jobs
+from pipelines.recipe import Recipe
+from pipelines.registry import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, ray_loop
 

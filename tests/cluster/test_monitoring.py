@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from fairgen.judging import sampling_floor
 from pipelines.recipe.recipe import load_recipe
-from pipelines.registry.tracking_server import free_port
+from pipelines.registry.local_server import free_port
 from pipelines.serve.access.middleware import AccessMiddleware
 from pipelines.serve.image_plan import ImageUpdate, ReplicaState
 from pipelines.serve.inspector import Inspected

@@ -34,7 +34,7 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The session's MLflow server."""
-    from pipelines.registry.tracking_server import tracking_server
+    from pipelines.registry.local_server import tracking_server
 
     with tracking_server(tmp_path_factory.mktemp("mlflow")) as uri:
         yield uri

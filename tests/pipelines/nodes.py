@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.registry.tracking_server import free_port, tracking_server
+from pipelines.registry.local_server import free_port, tracking_server
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster

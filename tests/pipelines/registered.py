@@ -67,12 +67,16 @@ def register_champions(tracking_uri: str, recipe: Recipe, folder: Path, seed: in
             assert all(version.champion for version in registered)
 
 
-def finish_training(recipe: Recipe, home: Path) -> None:
-    """Leave what a finished run leaves: random adapters that have cost 400 rows an attribute."""
+def finish_training(recipe: Recipe, home: Path, denoiser_rows: int = 100) -> None:
+    """Leave what a finished run leaves: random adapters that have cost so many rows each
+    attribute.
+    """
     for attribute in recipe.attributes:
         folder = home / "runs" / run_name(recipe, attribute.name)
         folders = random_adapters(recipe, attribute.name, folder, seed=1)
-        trained = TrainedAttribute(folders=folders, training_seconds=1.0, denoiser_rows=400)
+        trained = TrainedAttribute(
+            folders=folders, training_seconds=1.0, denoiser_rows=denoiser_rows
+        )
         (folder / "finished.json").write_text(trained.model_dump_json())
 
 

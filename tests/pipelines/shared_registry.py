@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import yaml
 
-from pipelines.registry.tracking_server import free_port
+from pipelines.registry.local_server import free_port
 
 MANIFESTS = Path(__file__).parents[2] / "cluster" / "mlflow"
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -15,6 +15,7 @@ from PIL import Image
 from ray import serve
 
 from pipelines.recipe.recipe import load_recipe
+from pipelines.registry import free_port
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.run import find_trained
@@ -29,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 
-PORT = 8127
+PORT = free_port()
 
 
 def taken_mib() -> float:

@@ -20,12 +20,16 @@ from pipelines.experiments.ablation.results import (
     variant_path,
 )
 from pipelines.experiments.ablation.worker import AblationWorker
-from pipelines.ray_runtime.progress import ProgressView
-from pipelines.ray_runtime.resumable import Step, actor_pool, results_key, run_steps
-from pipelines.ray_runtime.session import cluster_session
-from pipelines.recipe.evaluation_config import AblationConfig
-from pipelines.recipe.recipe import Recipe
-from pipelines.training.train_all import finished_training
+from pipelines.ray_runtime import (
+    ProgressView,
+    Step,
+    actor_pool,
+    cluster_session,
+    results_key,
+    run_steps,
+)
+from pipelines.recipe import AblationConfig, Recipe
+from pipelines.training import finished_training
 
 
 def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablation:

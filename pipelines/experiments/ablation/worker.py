@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fairgen.adapters import Adapter, fingerprint, load_adapter
-from fairgen.baselines.official import Official
+from fairgen.baselines import Official
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import (
@@ -20,7 +20,7 @@ from fairgen.judging import (
     fairness_of,
     hit_rates,
 )
-from pipelines.evaluation import ImageSource, measure, plan_prompt
+from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.ablation.results import (
     Curve,
     Point,
@@ -30,8 +30,7 @@ from pipelines.experiments.ablation.results import (
 )
 from pipelines.experiments.worker import MethodRunner
 from pipelines.files import write
-from pipelines.recipe.evaluation_config import EvaluationSize
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import EvaluationSize, Recipe
 
 _NUM_POINTS = 12
 Open = Callable[[], AbstractContextManager[ImageSource]]
@@ -163,14 +162,14 @@ class AblationWorker:
             if (concept, size.num_images) not in self._base:
                 plan = plan_prompt(self._recipe, concept, size.num_images, target, "nothing")
                 with self._runner.open_engine() as source:
-                    measured = measure(source, plan, self._runner.judges, "base")
+                    measured = measure_prompt(source, plan, self._runner.judges, "base")
                 self._base[concept, size.num_images] = measured
             base.append(self._base[concept, size.num_images])
         scores = []
         with candidate() as source:
             for concept, (_, reference) in zip(size.concepts, base, strict=True):
                 plan = plan_prompt(self._recipe, concept, size.num_images, target, "quota")
-                score, _ = measure(source, plan, self._runner.judges, "candidate", reference)
+                score, _ = measure_prompt(source, plan, self._runner.judges, "candidate", reference)
                 scores.append(score)
         return scores, [score for score, _ in base]
 

@@ -21,12 +21,16 @@ from pipelines.experiments.comparison.report import write_comparison
 from pipelines.experiments.comparison.systems import BASE, COMPARED_SYSTEMS
 from pipelines.experiments.comparison.worker import ComparisonWorker
 from pipelines.experiments.worker import Method
-from pipelines.ray_runtime.progress import ProgressView
-from pipelines.ray_runtime.resumable import Step, actor_pool, results_key, run_steps
-from pipelines.ray_runtime.session import cluster_session
-from pipelines.recipe.evaluation_config import ComparisonSize
-from pipelines.recipe.recipe import Recipe
-from pipelines.training.train_all import finished_training
+from pipelines.ray_runtime import (
+    ProgressView,
+    Step,
+    actor_pool,
+    cluster_session,
+    results_key,
+    run_steps,
+)
+from pipelines.recipe import ComparisonSize, Recipe
+from pipelines.training import finished_training
 
 
 def compare(recipe: Recipe, full: bool, home: Path, report: Path, console: Console) -> Comparison:

@@ -32,8 +32,7 @@ from pipelines.experiments.comparison.files import (
     sweep_points,
 )
 from pipelines.experiments.comparison.systems import BASE, COMPARED_SYSTEMS, ComparedSystem
-from pipelines.recipe.models import load_judge
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe, load_judge
 
 
 class SystemSummary(BaseModel):
@@ -135,7 +134,7 @@ def _real_features(recipe: Recipe, num_images: int) -> Tensor | None:
     """
     if recipe.judge.kind != "portraits":
         return None
-    from fairgen.portraits.drawing import draw_all
+    from fairgen.portraits import draw_all
 
     target, judge = PLAIN.target_of(recipe), load_judge(recipe)
     features = []

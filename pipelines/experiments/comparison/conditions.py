@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fairgen.attributes import render
 from fairgen.gate import GateDecision, decide
 from fairgen.indicator import TargetDistribution
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 
 GUIDANCE_SCALES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
 NUM_STEPS = (10, 20, 50)

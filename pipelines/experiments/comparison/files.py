@@ -7,15 +7,15 @@ from pathlib import Path
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from fairgen.baselines.system import Weights
+from fairgen.baselines import Weights
 from fairgen.calibration import Confusion
 from fairgen.judging import EmbeddedImages, PromptScore, hit_rates
-from pipelines.evaluation import png
+from fairgen.pictures import png
 from pipelines.experiments.comparison.conditions import CALIBRATION, EvalCondition
 from pipelines.experiments.comparison.systems import FAIRGEN
 from pipelines.experiments.worker import Method
 from pipelines.files import write, write_bytes
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 
 
 class SweepPoint(BaseModel):

@@ -3,19 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fairgen.baselines.as_lora import AsLora
-from fairgen.baselines.concept_sliders import ConceptSliders
-from fairgen.baselines.fair_diffusion import FairDiffusion
-from fairgen.baselines.h_space import HSpace
-from fairgen.baselines.official import Official
-from fairgen.baselines.uce import Uce
-from fairgen.baselines.words import Words
+from fairgen.baselines import AsLora, ConceptSliders, FairDiffusion, HSpace, Official, Uce, Words
 from fairgen.calibration import Confusion, calibrated
 from fairgen.indicator import TargetDistribution
 from pipelines.evaluation import Drawn
 from pipelines.experiments.comparison.conditions import EvalCondition
 from pipelines.experiments.worker import Base, FairGen, Method
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 
 
 @dataclass(frozen=True)

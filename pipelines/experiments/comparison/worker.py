@@ -5,13 +5,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from fairgen.adapters import load_adapter
-from fairgen.baselines.as_lora import AsLora
-from fairgen.baselines.gated import weights_of
-from fairgen.baselines.system import Sampling, System
-from fairgen.baselines.uce import Uce
+from fairgen.baselines import AsLora, Sampling, System, Uce, weights_of
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore, fairness_of
-from pipelines.evaluation import ImageSource, measure, plan_prompt
+from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.experiments.comparison.files import (
     MethodCost,
@@ -31,7 +28,7 @@ from pipelines.experiments.comparison.files import (
 from pipelines.experiments.comparison.systems import BASE, FAIRGEN, ComparedSystem, asked_target
 from pipelines.experiments.worker import EngineMethod, FairGen, Method, MethodRunner
 from pipelines.files import write
-from pipelines.recipe.recipe import Recipe
+from pipelines.recipe import Recipe
 
 
 class ComparisonWorker:
@@ -148,4 +145,4 @@ class ComparisonWorker:
         confusions = measured_confusions(recipe, self._folder) if compared.calibrated else {}
         target = asked_target(recipe, compared, condition, concept, confusions)
         plan = plan_prompt(recipe, concept, num_images, target, compared.drawn, condition.phrase)
-        return measure(source, plan, self._runner.judges, compared.name, reference)
+        return measure_prompt(source, plan, self._runner.judges, compared.name, reference)

@@ -13,7 +13,7 @@ from fairgen.backbones import load_backbone
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import JudgeConfig
 from fairgen.pipeline import FairGenPipeline
-from pipelines.evaluation import EngineSource, Judges, PromptPlan, draw_categories, measure
+from pipelines.evaluation import EngineSource, Judges, PromptPlan, draw_categories, measure_prompt
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import AGE, ATTRIBUTES, GENDER, save_tiny_clip, tiny_pipeline
 
@@ -105,8 +105,8 @@ def test_a_score_compares_with_the_reference_of_the_same_seeds(tmp_path: Path) -
         {"kind": "clip", "path": save_tiny_clip(tmp_path)}
     )
     judges = Judges((GENDER, AGE), config.load(Path(), (GENDER, AGE), ("doctor",)))
-    base, reference = measure(Noise(), plan({}, {}), judges, "base")
-    score, _ = measure(Noise(), plan({"gender": "woman"}, {}), judges, "fairgen", reference)
+    base, reference = measure_prompt(Noise(), plan({}, {}), judges, "base")
+    score, _ = measure_prompt(Noise(), plan({"gender": "woman"}, {}), judges, "fairgen", reference)
     assert (score.system, score.concept, score.num_images) == ("fairgen", "doctor", 2)
     assert score.psnr[0] < 20 and score.psnr[1] == 100
     assert base.psnr == [100, 100] and base.seen.keys() == {"gender", "age"}

@@ -13,7 +13,7 @@ import pytest
 from openai import OpenAI
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry.tracking_server import free_port
+from pipelines.registry.local_server import free_port
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, train_attribute
 from pipelines.training.run import find_trained, run_name

@@ -16,7 +16,7 @@ import pytest
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry, TrainingRuns, promote
-from pipelines.registry.tracking_server import free_port
+from pipelines.registry.local_server import free_port
 from pipelines.registry.trained import TrainedAttribute
 from tests.faults import Fault
 from tests.pipelines.processes import wait_for

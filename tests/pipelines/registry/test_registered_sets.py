@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry
-from pipelines.training.train_all import evaluate_candidates, evaluate_champions
+from pipelines.training.workflow import evaluate_candidates, evaluate_champions
 from tests.families import tiny
 from tests.pipelines.registered import register_champions
 from tests.tiny import save_tiny_clip, tiny_pipeline

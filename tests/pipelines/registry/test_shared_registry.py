@@ -24,7 +24,7 @@ from fairgen.adapters import load_adapter
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Curves, Registry, TrainingRuns, promote, push
-from pipelines.registry.tracking_server import free_port
+from pipelines.registry.local_server import free_port
 from pipelines.registry.trained import TrainedAttribute
 from tests.pipelines.browser import headless_browser
 from tests.pipelines.registered import evaluation_of, random_adapters

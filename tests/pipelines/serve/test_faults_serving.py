@@ -12,6 +12,7 @@ from openai import APIError, OpenAI
 from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.registry import free_port
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 from tests.faults import NOTHING, Fault
@@ -22,7 +23,7 @@ from tests.pipelines.wire import Wire, wire
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
 
-PORT = 8124
+PORT = free_port()
 OPTIONS: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
 
 

@@ -13,6 +13,7 @@ from openai import BadRequestError, OpenAI
 from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.registry import free_port
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.load import under_load
@@ -22,7 +23,7 @@ from tests.tiny import save_tiny_clip
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-PORT = 8123
+PORT = free_port()
 OPTIONS: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
 
 

@@ -19,6 +19,7 @@ from ray import serve
 
 from pipelines.cli.options import REPORT
 from pipelines.recipe.recipe import load_recipe
+from pipelines.registry import free_port
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.processes import children, wait_for
@@ -26,7 +27,7 @@ from tests.pipelines.registered import register_champions
 
 pytestmark = [pytest.mark.soak, pytest.mark.full, pytest.mark.ray, pytest.mark.slow]
 
-PORT = 8126
+PORT = free_port()
 SOAK_S, LOAD = 1800.0, 0.8
 MEASURE_S, SAMPLE_S, SETTLE_S = 60.0, 5.0, 300.0
 CALLERS = 64  # what they all make a process take stays taken: they come together before the samples

@@ -19,7 +19,7 @@ from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, train_attribute
 from pipelines.training.run import fit, run_name
-from pipelines.training.train_all import begun
+from pipelines.training.workflow import begun
 from tests.faults import Fault
 from tests.pipelines.processes import children, wait_for
 from tests.pipelines.reports import Reports, assert_same_adapters

@@ -13,13 +13,13 @@ from rich.console import Console
 from pipelines.evaluation import EvaluationWorker, summarise, write_report
 from pipelines.recipe.extends import read_content
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import TrainingRuns
+from pipelines.registry import TrainingRuns, free_port
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve.app import build
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
-from pipelines.training.train_all import train_all
+from pipelines.training.workflow import train_all
 from tests.families import SIZE_PX, tiny
 from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.in_process import InProcess, listening
@@ -27,7 +27,7 @@ from tests.pipelines.reports import Reports
 from tests.tiny import save_tiny_clip
 
 pytestmark = pytest.mark.slow
-PORT = 8124
+PORT = free_port()
 FAMILY_OF = {
     "sd15": "SD 1.x",
     "sd21": "SD 2.x",

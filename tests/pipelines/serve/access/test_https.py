@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipelines.registry.tracking_server import free_port
+from pipelines.registry.local_server import free_port
 from pipelines.serve.run import Tls, served
 from pipelines.serve.settings import ServeSettings
 

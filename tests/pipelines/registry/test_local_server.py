@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.registry.tracking_server import check_answers, free_port, tracking_server
+from pipelines.registry.local_server import check_answers, free_port, tracking_server
 
 
 def servers_over(store: Path) -> list[psutil.Process]:
@@ -56,7 +56,7 @@ def test_a_server_is_stopped_when_its_run_is_killed(tmp_path: Path) -> None:
     script = """
         import sys, time
         from pathlib import Path
-        from pipelines.registry.tracking_server import tracking_server
+        from pipelines.registry.local_server import tracking_server
         with tracking_server(Path(sys.argv[1])):
             print("up", flush=True)
             time.sleep(600)

@@ -6,17 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fairgen.adapters import fingerprint, load_adapter
-from fairgen.backbones import load_backbone
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore
-from pipelines.evaluation.engine_source import EngineSource
+from fairgen.pictures import png
 from pipelines.evaluation.evaluation import Evaluation, summarise
-from pipelines.evaluation.measure import Drawn, Judges, measure, plan_prompt
-from pipelines.evaluation.report import png, write_report
-from pipelines.ray_runtime.resumable import actor_pool
-from pipelines.recipe.evaluation_config import EvaluationSize
-from pipelines.recipe.models import load_pipe
-from pipelines.recipe.recipe import Recipe
+from pipelines.evaluation.measure import Drawn, Judges, measure_prompt, plan_prompt
+from pipelines.evaluation.report import write_report
+from pipelines.ray_runtime import actor_pool
+from pipelines.recipe import EvaluationSize, Recipe, load_pipe
 
 SYSTEMS: dict[str, Drawn] = {"base": "nothing", "iid": "iid", "fairgen": "quota"}
 _NUM_SHOWN = 8
@@ -30,6 +27,9 @@ class EvaluationWorker:
 
     def __init__(self, recipe: Recipe, adapter_folders: Sequence[Path]) -> None:
         """Raises ValueError for an adapter of another base model."""
+        from fairgen.backbones import load_backbone  # not in the driver, which paints nothing
+        from pipelines.evaluation.engine_source import EngineSource
+
         self._recipe = recipe
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         base = fingerprint(backbone.denoiser) if adapter_folders else ""
@@ -64,7 +64,7 @@ class EvaluationWorker:
         reference: EmbeddedImages | None = None
         for system, drawn in SYSTEMS.items():
             plan = plan_prompt(self._recipe, concept, num_images, self._target, drawn)
-            score, embedded = measure(self._source, plan, self._judges, system, reference)
+            score, embedded = measure_prompt(self._source, plan, self._judges, system, reference)
             reference = reference or embedded
             scores.append(score)
             shown[system] = [png(image) for image in embedded.images[:_NUM_SHOWN]]

@@ -16,13 +16,25 @@ import ray
 from rich.console import Console
 
 from pipelines.evaluation import Evaluation, evaluate
-from pipelines.ray_runtime.progress import ProgressView, ReportProgress, open_progress_actor, watch
-from pipelines.ray_runtime.session import check_shared, cluster_session, parallel_jobs
-from pipelines.recipe.evaluation_config import EvaluationSize
-from pipelines.recipe.recipe import Recipe
-from pipelines.registry import ChampionSet, RegisteredAdapter, Registry, TrainingRuns
-from pipelines.registry.tracking_server import check_answers, tracking_server
-from pipelines.registry.trained import TrainedAttribute
+from pipelines.ray_runtime import (
+    ProgressView,
+    ReportProgress,
+    check_shared,
+    cluster_session,
+    open_progress_actor,
+    parallel_jobs,
+    watch,
+)
+from pipelines.recipe import EvaluationSize, Recipe
+from pipelines.registry import (
+    ChampionSet,
+    RegisteredAdapter,
+    Registry,
+    TrainedAttribute,
+    TrainingRuns,
+    check_answers,
+    tracking_server,
+)
 from pipelines.training.checkpoints import damaged, newest_whole
 from pipelines.training.job import TrainingJob
 from pipelines.training.run import (

@@ -14,7 +14,6 @@ import yaml
 from mlflow import MlflowClient
 
 from pipelines.recipe import load_recipe, read_content
-from pipelines.registry.tracking_server import tracking_server
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, train_attribute
 from pipelines.training.run import find_trained, run_name
@@ -43,6 +42,11 @@ def wait_for(reached: Callable[[], list], run: subprocess.Popen[str]) -> list:
         assert run.poll() is None, "the run ended too early"
         time.sleep(0.05)
     return found
+
+
+def store_of(folder: Path) -> MlflowClient:
+    """Return what reads the registry that a run has left in a folder; its server is gone."""
+    return MlflowClient(f"sqlite:///{folder / '.fairgen' / 'mlflow.db'}")
 
 
 def is_ray_agent(process: psutil.Process) -> bool:
@@ -98,11 +102,10 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
     resumed = find_trained(recipe, "age", storage)
     assert resumed is not None
     assert_same_adapters(whole.checkpoints[60] / "adapters", resumed.folders[0].parent)
-    with tracking_server(tmp_path / ".fairgen") as uri:
-        client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name("twice").experiment_id
-        runs = {found.info.run_name: found for found in client.search_runs([experiment])}
-        curve = client.get_metric_history(runs["twice-age"].info.run_id, "loss")
+    client = store_of(tmp_path)
+    experiment = client.get_experiment_by_name("twice").experiment_id
+    runs = {found.info.run_name: found for found in client.search_runs([experiment])}
+    curve = client.get_metric_history(runs["twice-age"].info.run_id, "loss")
     assert {name: found.info.status for name, found in runs.items()} == dict.fromkeys(
         ("twice", "twice-gender", "twice-age"), "FINISHED"
     )
@@ -138,22 +141,19 @@ def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path:
     assert report["agreement"]["fairgen"]["age"]["share"] == 1
     assert (tmp_path / "report" / "grid.png").stat().st_size > 0
     assert (tmp_path / "report" / "bars.png").stat().st_size > 0
-    with tracking_server(tmp_path / ".fairgen") as uri:
-        client = MlflowClient(uri)
-        names = {model.name for model in client.search_registered_models()}
-        assert names == {
-            recipe.registered_name(attribute.name, category)
-            for attribute in recipe.attributes
-            for category in attribute.names
-        }
-        version = client.get_model_version_by_alias("fairgen-quick-skin-dark", "candidate")
-        assert float(version.tags["fd"]) == pytest.approx(
-            report["fairness"]["skin"]["fairgen"]["fd"], abs=1e-4
-        )
-        experiment = client.get_experiment_by_name("portraits-quick").experiment_id
-        parents = client.search_runs([experiment], "tags.`fairgen.kind` = 'train-all'")
-        assert len(parents) == 1
-        artifacts = {
-            found.path for found in client.list_artifacts(parents[0].info.run_id, "report")
-        }
-    assert {"report/grid.png", "report/bars.png", "report/evaluation.json"} <= artifacts
+    client = store_of(tmp_path)
+    names = {model.name for model in client.search_registered_models()}
+    assert names == {
+        recipe.registered_name(attribute.name, category)
+        for attribute in recipe.attributes
+        for category in attribute.names
+    }
+    version = client.get_model_version_by_alias("fairgen-quick-skin-dark", "candidate")
+    assert float(version.tags["fd"]) == pytest.approx(
+        report["fairness"]["skin"]["fairgen"]["fd"], abs=1e-4
+    )
+    experiment = client.get_experiment_by_name("portraits-quick").experiment_id
+    parents = client.search_runs([experiment], "tags.`fairgen.kind` = 'train-all'")
+    assert len(parents) == 1
+    kept = (tmp_path / ".fairgen" / "artifacts").rglob(f"{parents[0].info.run_id}/**/report/*")
+    assert {"grid.png", "bars.png", "evaluation.json"} <= {path.name for path in kept}

@@ -1,0 +1,25 @@
+from .as_lora import AsLora
+from .concept_sliders import ConceptSliders
+from .fair_diffusion import FairDiffusion
+from .gated import weights_of
+from .h_space import HSpace
+from .official import Official
+from .system import Ask, BaselineTask, Sampling, System, Weights
+from .uce import Uce
+from .words import Words
+
+__all__ = [
+    "AsLora",
+    "Ask",
+    "BaselineTask",
+    "ConceptSliders",
+    "FairDiffusion",
+    "HSpace",
+    "Official",
+    "Sampling",
+    "System",
+    "Uce",
+    "Weights",
+    "Words",
+    "weights_of",
+]

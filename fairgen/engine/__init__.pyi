@@ -1,0 +1,17 @@
+from .engine import Engine
+from .key_values import KeyValueCache
+from .requests import AdapterNotLoaded, Event, ImageError, ImageJob, ImageResult, RequestHandle
+from .thread import EngineState, EngineThread
+
+__all__ = [
+    "AdapterNotLoaded",
+    "Engine",
+    "EngineState",
+    "EngineThread",
+    "Event",
+    "ImageError",
+    "ImageJob",
+    "ImageResult",
+    "KeyValueCache",
+    "RequestHandle",
+]

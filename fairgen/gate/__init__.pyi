@@ -1,0 +1,6 @@
+from .decision import GateDecision, decide
+
+__all__ = [
+    "GateDecision",
+    "decide",
+]

@@ -1,0 +1,24 @@
+from .jobs import Verb, check_known, connect, describe_jobs, follow, submit
+from .progress import ProgressView, ReportProgress, open_progress_actor, watch
+from .resumable import Step, actor_pool, results_key, run_steps
+from .session import check_shared, cluster_session, parallel_jobs
+
+__all__ = [
+    "ProgressView",
+    "ReportProgress",
+    "Step",
+    "Verb",
+    "actor_pool",
+    "check_known",
+    "check_shared",
+    "cluster_session",
+    "connect",
+    "describe_jobs",
+    "follow",
+    "open_progress_actor",
+    "parallel_jobs",
+    "results_key",
+    "run_steps",
+    "submit",
+    "watch",
+]

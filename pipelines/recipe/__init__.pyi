@@ -1,0 +1,26 @@
+from .bundled import expand_names
+from .evaluation_config import AblationConfig, ComparisonSize, EvaluationSize
+from .extends import read_content
+from .folders import DEFAULT_RECIPE, PROJECT_ROOT
+from .models import load_base, load_judge, load_pipe, load_second_judge
+from .recipe import Recipe, load_recipe
+from .sections import MEASURED_DIGITS, GenerationConfig, RegistryConfig
+
+__all__ = [
+    "DEFAULT_RECIPE",
+    "MEASURED_DIGITS",
+    "PROJECT_ROOT",
+    "AblationConfig",
+    "ComparisonSize",
+    "EvaluationSize",
+    "GenerationConfig",
+    "Recipe",
+    "RegistryConfig",
+    "expand_names",
+    "load_base",
+    "load_judge",
+    "load_pipe",
+    "load_recipe",
+    "load_second_judge",
+    "read_content",
+]

@@ -1,0 +1,31 @@
+from .champions import ChampionPoller
+from .exchange import export_registered, import_set
+from .local_server import check_answers, free_port, serve_in_foreground, tracking_server
+from .migration import push
+from .promotion import promote
+from .runs import Curves, TrainingRuns
+from .served_adapters import ServedAdapters, loaded_name
+from .trained import TrainedAttribute
+from .versions import Champion, ChampionSet, RegisteredAdapter, RegisteredVersion, Registry
+
+__all__ = [
+    "Champion",
+    "ChampionPoller",
+    "ChampionSet",
+    "Curves",
+    "RegisteredAdapter",
+    "RegisteredVersion",
+    "Registry",
+    "ServedAdapters",
+    "TrainedAttribute",
+    "TrainingRuns",
+    "check_answers",
+    "export_registered",
+    "free_port",
+    "import_set",
+    "loaded_name",
+    "promote",
+    "push",
+    "serve_in_foreground",
+    "tracking_server",
+]

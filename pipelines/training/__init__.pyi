@@ -1,0 +1,17 @@
+from .workflow import (
+    Outcome,
+    evaluate_candidates,
+    evaluate_champions,
+    evaluate_trained,
+    finished_training,
+    train_all,
+)
+
+__all__ = [
+    "Outcome",
+    "evaluate_candidates",
+    "evaluate_champions",
+    "evaluate_trained",
+    "finished_training",
+    "train_all",
+]

@@ -1,0 +1,29 @@
+"""What starts in a second: parts that paint nothing import none of the libraries that paint."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "diffusers", "transformers", "mlflow", "scipy", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "pipelines.cli.app",
+        "pipelines.recipe.recipe",
+        "pipelines.serve.deployments",  # gateway and indicator: one small process each
+        "pipelines.ray_runtime.resumable",
+    ],
+)
+def test_what_paints_nothing_starts_without_the_libraries_that_paint(module: str) -> None:
+    script = f"import sys, {module}; print([n for n in {HEAVY} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_run_s_driver_loads_no_diffusion_library() -> None:
+    script = "import sys, pipelines.training.workflow; print('diffusers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
