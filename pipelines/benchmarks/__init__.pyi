@@ -1,11 +1,12 @@
 from .audit import audit_endpoint
 from .capacity import indicators_for, scaling_table
 from .memory_estimate import markdown_table, memory_page
-from .serving import bench, benchmark_table
+from .serving import BenchmarkSize, bench, benchmark_table
 from .speed import RECIPES, learning_table, measure_speed, memory_measured, read_speed, speed_table
 
 __all__ = [
     "RECIPES",
+    "BenchmarkSize",
     "audit_endpoint",
     "bench",
     "benchmark_table",

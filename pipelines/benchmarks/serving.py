@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.kernels import (
     engine_figures,
     full_size_figures,
+    measured_seconds,
     pass_figures,
-    seconds_of,
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.recipe import Recipe, load_pipe
@@ -33,10 +34,6 @@ from pipelines.registry import Registry, free_port, tracking_server
 from pipelines.serve import APP, PICTURES, IndicatorService, ServeSettings, served
 
 Figures = dict[str, float]
-_REQUESTS = 32
-_ROUNDS, _LOAD_ROUNDS = 15, 5
-_LONE_REQUESTS = 12
-_DECISIONS, _PROMPTS, _AT_ONCE = 4000, 500, 64
 MEANING = {
     "bank_overhead": "engine, 8 pictures with 3 adapters each, over no bank",
     "bank_64_over_2": "engine, 64 adapters loaded over 2",
@@ -62,8 +59,31 @@ MEANING = {
 }
 
 
+@dataclass(frozen=True)
+class BenchmarkSize:
+    """How often each thing is measured: rounds of the kernels and of the load, pictures of a load
+    and of a lone caller, decisions of the indicator, over how many prompts and how many at once.
+    """
+
+    rounds: int = 15
+    load_rounds: int = 5
+    requests: int = 32
+    lone_requests: int = 12
+    decisions: int = 4000
+    prompts: int = 500
+    at_once: int = 64
+    full_size: bool = True
+
+
+STANDARD_SIZE = BenchmarkSize()
+
+
 def bench(
-    recipe: Recipe, settings: ServeSettings, home: Path, out: Path, with_full_size: bool = True
+    recipe: Recipe,
+    settings: ServeSettings,
+    home: Path,
+    out: Path,
+    size: BenchmarkSize = STANDARD_SIZE,
 ) -> Figures:
     """Measure on the recipe's base model and write the figures to `out`, a JSON file.
 
@@ -73,8 +93,8 @@ def bench(
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="fairgen-bench-") as scratch:
         champions = _champions(recipe, home, Path(scratch))
-        figures = _denoiser(recipe, with_full_size)
-        figures |= _serving(recipe, settings, home, champions)
+        figures = _denoiser(recipe, size)
+        figures |= _serving(recipe, settings, home, champions, size)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     about = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -115,12 +135,12 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
     return folders
 
 
-def _denoiser(recipe: Recipe, with_full_size: bool) -> Figures:
+def _denoiser(recipe: Recipe, size: BenchmarkSize) -> Figures:
     backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
     rank, projections = recipe.discovery.rank, recipe.discovery.projections
-    figures = engine_figures(backbone, rank, projections, recipe.generation.steps, _ROUNDS)
-    figures |= pass_figures(backbone, rounds=_ROUNDS)
-    if with_full_size:
+    figures = engine_figures(backbone, rank, projections, recipe.generation.steps, size.rounds)
+    figures |= pass_figures(backbone, rounds=size.rounds)
+    if size.full_size:
         device, on_gpu = backbone.device, backbone.device.type == "cuda"
         rows, dtype = (8, torch.bfloat16) if on_gpu else (2, torch.float32)
         large = load_backbone(random_pipeline(full_size_shapes()["sd15"], device, dtype))
@@ -130,7 +150,11 @@ def _denoiser(recipe: Recipe, with_full_size: bool) -> Figures:
 
 
 def _serving(
-    recipe: Recipe, settings: ServeSettings, home: Path, folders: Sequence[Path]
+    recipe: Recipe,
+    settings: ServeSettings,
+    home: Path,
+    folders: Sequence[Path],
+    size: BenchmarkSize,
 ) -> Figures:
     """Return throughput and latency of mixed requests, and what HTTP and the graph add to one."""
     from ray import serve
@@ -144,12 +168,15 @@ def _serving(
             serve.run(baseline.bind(recipe, list(folders)), name=name, route_prefix=f"/{name}")
         urls = {"serve": address + PICTURES} | {name: f"{address}/{name}" for name in baselines}
         alone = _engine(recipe, folders)
-        figures = _lone_requests(recipe, urls["serve"], alone)
-        figures |= _mixed_load(recipe, urls, alone)
-        return figures | _indicator(recipe, serve.get_deployment_handle("Indicator", APP))
+        figures = _lone_requests(recipe, urls["serve"], alone, size)
+        figures |= _mixed_load(recipe, urls, alone, size)
+        indicator = serve.get_deployment_handle("Indicator", APP)
+        return figures | _indicator(recipe, indicator, size)
 
 
-def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], object]) -> Figures:
+def _mixed_load(
+    recipe: Recipe, urls: dict[str, str], alone: Callable[[], object], size: BenchmarkSize
+) -> Figures:
     """Offer the same requests at the same moments to each in turn, twice as fast as one picture
     after the other can be painted.
     """
@@ -157,13 +184,13 @@ def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], object
     concepts = (*recipe.concepts.train, *recipe.concepts.held_out)
     bodies: list[dict[str, Any]] = [
         {"prompt": render(recipe.templates[0], rng.choice(concepts)), "seed": seed}
-        for seed in range(_REQUESTS)
+        for seed in range(size.requests)
     ]
     for_rivals = [
         body | {"categories": {a.name: rng.choice(a.names) for a in recipe.attributes}}
         for body in bodies
     ]
-    gap_s = statistics.median(seconds_of(alone) for _ in range(5)) / 2
+    gap_s = statistics.median(measured_seconds(alone) for _ in range(5)) / 2
     due, at = [], 0.0
     for _ in bodies:
         at += rng.expovariate(1 / gap_s)
@@ -178,7 +205,7 @@ def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], object
 
     for name in urls:
         ask_all(urls[name], sent[name][:4], clients=4)
-    rounds = [{name: offer(name) for name in urls} for _ in range(_LOAD_ROUNDS)]
+    rounds = [{name: offer(name) for name in urls} for _ in range(size.load_rounds)]
     baselines = [name for name in urls if name != "serve"]
     figures = {
         "serve_throughput_over_best": statistics.median(
@@ -197,15 +224,17 @@ def _mixed_load(recipe: Recipe, urls: dict[str, str], alone: Callable[[], object
     return figures
 
 
-def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], object]) -> Figures:
+def _lone_requests(
+    recipe: Recipe, url: str, alone: Callable[[], object], size: BenchmarkSize
+) -> Figures:
     """Ask for one picture at a time, in turn with an engine in this process."""
     prompt = render(recipe.templates[0], recipe.concepts.train[0])
-    bodies = [{"prompt": prompt, "seed": seed} for seed in range(_LONE_REQUESTS)]
+    bodies = [{"prompt": prompt, "seed": seed} for seed in range(size.lone_requests)]
     over_http: list[float] = []
     engine: list[float] = []
-    for turn in range(_LOAD_ROUNDS + 1):
+    for turn in range(size.load_rounds + 1):
         answers = ask_all(url, bodies, clients=1)
-        seconds = [seconds_of(alone) for _ in bodies]
+        seconds = [measured_seconds(alone) for _ in bodies]
         if turn:  # the first warms both up
             over_http += [answer.latency_s for answer in answers]
             engine += seconds
@@ -214,28 +243,28 @@ def _lone_requests(recipe: Recipe, url: str, alone: Callable[[], object]) -> Fig
     return {"graph_overhead_ms": 1000 * added, "graph_overhead_share": added / whole}
 
 
-def _indicator(recipe: Recipe, handle: Any) -> Figures:
+def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
     """Return how many decisions a second the indicator takes, alone and as a replica."""
     service = IndicatorService(recipe.attributes, default=None, calibrate=False)
     served = dict.fromkeys(attribute.name for attribute in recipe.attributes)
     requests = [
-        (f"a photo of a doctor in room {index % _PROMPTS}", 1, None, served)
-        for index in range(_DECISIONS)
+        (f"a photo of a doctor in room {index % size.prompts}", 1, None, served)
+        for index in range(size.decisions)
     ]
-    for request in requests[:_PROMPTS]:
+    for request in requests[: size.prompts]:
         service.assign(*request)
-    alone_s = seconds_of(lambda: [service.assign(*request) for request in requests])
+    alone_s = measured_seconds(lambda: [service.assign(*request) for request in requests])
 
     def behind_serve() -> None:
-        for start in range(0, _DECISIONS, _AT_ONCE):
-            answers = [handle.assign.remote(*r) for r in requests[start : start + _AT_ONCE]]
+        for start in range(0, size.decisions, size.at_once):
+            answers = [handle.assign.remote(*r) for r in requests[start : start + size.at_once]]
             for answer in answers:
                 answer.result()
 
     behind_serve()
     return {
-        "indicator_decisions_per_s": _DECISIONS / alone_s,
-        "indicator_requests_per_s": _DECISIONS / seconds_of(behind_serve),
+        "indicator_decisions_per_s": size.decisions / alone_s,
+        "indicator_requests_per_s": size.decisions / measured_seconds(behind_serve),
     }
 
 

@@ -226,15 +226,15 @@ def bench(
     """Measure what gating and serving cost, as ratios in one run; needs champions."""
     from rich.console import Console
 
-    from pipelines.benchmarks import bench as measure
-    from pipelines.benchmarks import benchmark_table
+    from pipelines import benchmarks
 
     loaded = load(recipe, base)
     try:
-        figures = measure(loaded, settings_of(recipe, base), HOME, out, full_size)
+        size = benchmarks.BenchmarkSize(full_size=full_size)
+        figures = benchmarks.bench(loaded, settings_of(recipe, base), HOME, out, size)
     except ValueError as error:
         raise refusal(error) from error
-    Console().print(benchmark_table(figures))
+    Console().print(benchmarks.benchmark_table(figures))
     typer.echo(f"Every figure: {out}")
 
 

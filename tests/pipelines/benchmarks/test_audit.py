@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fairgen.judging import fairness_of
+from fairgen.judging import prompt_fairness
 from pipelines.benchmarks.audit import audit_endpoint
 from pipelines.cli.app import app
 from pipelines.evaluation import EvaluationWorker, evaluation_targets
@@ -66,7 +66,7 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
     alignment: list[float] = []
     for concept in SIZE.concepts:
         scores, _ = EvaluationWorker(recipe, folders).measure(concept, SIZE.num_images)
-        own = {score.system: fairness_of(score, target, attributes) for score in scores}
+        own = {score.system: prompt_fairness(score, target, attributes) for score in scores}
         over_http = found.fairness["gender"]["base"].prompts[concept]
         assert over_http.soft_fd == pytest.approx(own["base"].soft_fd, abs=1e-4)
         assert over_http.model_copy(update={"soft_fd": own["base"].soft_fd}) == own["base"]

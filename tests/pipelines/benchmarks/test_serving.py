@@ -73,11 +73,12 @@ def test_every_figure_is_measured_and_written(
     with pytest.raises(ValueError, match=r"got no champion of \['age', 'gender'\]"):
         benchmark.bench(recipe, ServeSettings(recipe=path), tmp_path, tmp_path / "none.json")
     register_champions(tracking_uri, recipe, tmp_path / "adapters", seed=1)
-    for name in ("_LOAD_ROUNDS", "_ROUNDS"):
-        monkeypatch.setattr(benchmark, name, 1)
     out = tmp_path / "bench.json"
     settings = ServeSettings(recipe=path)
-    figures = benchmark.bench(recipe, settings, tmp_path, out, with_full_size=False)
+    small = benchmark.BenchmarkSize(
+        rounds=1, load_rounds=1, requests=6, lone_requests=2, decisions=128, full_size=False
+    )
+    figures = benchmark.bench(recipe, settings, tmp_path, out, small)
     unmeasured = {name for name in benchmark.MEANING if name not in figures}
     assert unmeasured == {"bank_overhead_kv_full_size", "bank_overhead_qkvo_full_size"}
     assert all(figures[name] > 0 for name in figures if not name.startswith("graph_overhead"))

@@ -12,7 +12,7 @@ from fairgen.discovery import Discovery, DiscoveryStats
 from fairgen.engine import Engine, ImageJob, RequestHandle
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.memory_estimate import DenoiserShape, PipelineShape, full_size_shapes
-from pipelines.benchmarks.speed import learning_table, speed_of, speed_table
+from pipelines.benchmarks.speed import family_speed, learning_table, speed_table
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import Recipe, load_recipe
 from tests.pipelines.conftest import SHIPPED
@@ -47,7 +47,7 @@ def recipe() -> Recipe:
 
 
 def test_painting_and_learning_are_timed_in_every_size(recipe: Recipe) -> None:
-    found = speed_of(recipe, SMALL, "cpu", pictures=(1, 3, 4096), rounds=1)
+    found = family_speed(recipe, SMALL, "cpu", pictures=(1, 3, 4096), rounds=1)
     assert [row.pictures for row in found.painting] == [1, 3]  # more are too many pixels
     assert all(row.images_per_s > 0 < row.plain_images_per_s for row in found.painting)
     assert all(row.step_s * found.steps * row.images_per_s > 0 for row in found.painting)
@@ -75,7 +75,7 @@ def test_what_is_timed_wears_three_adapters_and_learns_both_ways(
 
     monkeypatch.setattr(Engine, "submit", submitted)
     monkeypatch.setattr(Discovery, "update", updated)
-    speed_of(recipe, SMALL, "cpu", pictures=(3,), rounds=1)
+    family_speed(recipe, SMALL, "cpu", pictures=(3,), rounds=1)
     assert {len(picture.gates) for picture in asked} == {3}
     assert len({tuple(picture.gates) for picture in asked}) == 3
     assert recomputed == [True, True, False, False]
