@@ -1,11 +1,10 @@
 from .jobs import Verb, check_known, connect, describe_jobs, follow, submit
-from .progress import ProgressView, ReportProgress, open_progress_actor, watch
+from .progress import ProgressView, open_progress_actor, watch
 from .resumable import Step, actor_pool, results_key, run_steps
 from .session import check_shared, cluster_session, parallel_jobs
 
 __all__ = [
     "ProgressView",
-    "ReportProgress",
     "Step",
     "Verb",
     "actor_pool",

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.train import Checkpoint, UserCallback
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -39,18 +38,6 @@ class ProgressActor:
 def open_progress_actor() -> ray.actor.ActorHandle:
     """Return a board that takes no CPU from the jobs."""
     return ray.remote(ProgressActor).options(num_cpus=0).remote()
-
-
-class ReportProgress(UserCallback):
-    """Posts the first worker's metrics to the board whenever all workers have reported."""
-
-    def __init__(self, board: ray.actor.ActorHandle, job: str) -> None:
-        self._board, self._job = board, job
-
-    def after_report(
-        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
-    ) -> None:
-        self._board.post.remote(self._job, metrics[0])
 
 
 class ProgressView:

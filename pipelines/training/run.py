@@ -4,13 +4,21 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import (
+    Checkpoint,
+    CheckpointConfig,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    UserCallback,
+)
 from ray.train.torch import TorchTrainer
 
 from pipelines.files import write
-from pipelines.ray_runtime import ReportProgress, parallel_jobs
+from pipelines.ray_runtime import parallel_jobs
 from pipelines.recipe import Recipe
 from pipelines.registry import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
@@ -19,6 +27,18 @@ from pipelines.training.job import TrainingJob, ray_loop
 _CHECKPOINTS_KEPT = 2
 _MARKER = "finished.json"
 _RAYS_OWN = "checkpoint_manager_snapshot.json"
+
+
+class ReportProgress(UserCallback):
+    """Posts the first worker's metrics to the board whenever all workers have reported."""
+
+    def __init__(self, board: ray.actor.ActorHandle, job: str) -> None:
+        self._board, self._job = board, job
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+    ) -> None:
+        self._board.post.remote(self._job, metrics[0])
 
 
 def fit(

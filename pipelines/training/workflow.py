@@ -18,7 +18,6 @@ from rich.console import Console
 from pipelines.evaluation import Evaluation, evaluate
 from pipelines.ray_runtime import (
     ProgressView,
-    ReportProgress,
     check_shared,
     cluster_session,
     open_progress_actor,
@@ -38,6 +37,7 @@ from pipelines.registry import (
 from pipelines.training.checkpoints import damaged, newest_whole
 from pipelines.training.job import TrainingJob
 from pipelines.training.run import (
+    ReportProgress,
     find_finished,
     find_trained,
     fit,
