@@ -46,8 +46,8 @@ def picture_grid(
     for top, row in zip(tops, rows, strict=False):
         for left, label_px, block in zip(lefts, labels, row, strict=False):
             pen.text((left, top + side_px / 2 - 8), block.label, fill="black", font=font)
-            for place, (image, caption) in enumerate(zip_longest(block.images, block.captions)):
-                corner = left + label_px + place * (side_px + _GAP_PX)
+            for index, (image, caption) in enumerate(zip_longest(block.images, block.captions)):
+                corner = left + label_px + index * (side_px + _GAP_PX)
                 sheet.paste(_fitted(image, side_px), (corner, top))
                 if caption:
                     below = (corner, top + side_px + 2)

@@ -1,7 +1,7 @@
 from .as_lora import AsLora
 from .concept_sliders import ConceptSliders
 from .fair_diffusion import FairDiffusion
-from .gated import weights_of
+from .gated import named_tensors
 from .h_space import HSpace
 from .official import Official
 from .system import Ask, BaselineTask, Sampling, System, Weights
@@ -21,5 +21,5 @@ __all__ = [
     "Uce",
     "Weights",
     "Words",
-    "weights_of",
+    "named_tensors",
 ]

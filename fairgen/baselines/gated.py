@@ -36,7 +36,7 @@ class Gated(System):
         self, backbone: Backbone, lesson: BaselineTask, weights: Weights, setting: float
     ) -> None:
         self._backbone, self._scale = backbone, setting
-        adapters = directions_of(weights)
+        adapters = named_directions(weights)
         projections = list(dict.fromkeys(path for found in adapters.values() for path in found))
         self.bank = AdapterBank(backbone.denoiser, projections)
         for name, directions in adapters.items():
@@ -61,7 +61,7 @@ class Gated(System):
         self.bank.close()
 
 
-def weights_of(adapters: Mapping[str, Directions]) -> Weights:
+def named_tensors(adapters: Mapping[str, Directions]) -> Weights:
     """Return adapters as named tensors: "gender-woman/down_blocks.0...to_k.lora_A.weight" and so
     on.
     """
@@ -71,8 +71,8 @@ def weights_of(adapters: Mapping[str, Directions]) -> Weights:
     return weights
 
 
-def directions_of(weights: Weights) -> dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
-    """Return adapter name -> projection -> (A, B): the adapters that `weights_of` was given."""
+def named_directions(weights: Weights) -> dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+    """Return adapter name -> projection -> (A, B): the adapters that `named_tensors` was given."""
     adapters: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}
     for key, down in weights.items():
         name, _, parameter = key.partition("/")

@@ -21,7 +21,7 @@ from torch.nn import functional
 from fairgen.attributes import adapter_name
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import AdapterBank
-from fairgen.baselines.gated import weights_of
+from fairgen.baselines.gated import named_tensors
 from fairgen.baselines.system import BaselineTask, Cost, Weights
 from fairgen.gradients import clip_gradients, sound_gradients
 from fairgen.guidance import GuidedRows
@@ -103,7 +103,7 @@ class LowRankTrainer:
 
     def weights(self) -> Weights:
         """Return an adapter a category as it stands."""
-        return weights_of({name: self.bank.directions(name) for name in self.bank.names})
+        return named_tensors({name: self.bank.directions(name) for name in self.bank.names})
 
     def _rate(self, update: int) -> float:
         """Warm up, then fall in a straight line with what is left of the rows."""

@@ -19,8 +19,8 @@ from .scoring import (
     PromptScore,
     diversity,
     drift,
-    fairness_of,
     hit_rates,
+    prompt_fairness,
     score_pictures,
 )
 
@@ -42,12 +42,12 @@ __all__ = [
     "drift",
     "drift_floor",
     "fairness_discrepancy",
-    "fairness_of",
     "frechet_distance",
     "gate_report",
     "hit_rates",
     "kernel_distance",
     "load_prompt_set",
+    "prompt_fairness",
     "sampling_floor",
     "score_pictures",
 ]

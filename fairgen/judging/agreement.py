@@ -1,4 +1,4 @@
-"""Do two judges see the same? What is measured by one perceiver is only as sure as that."""
+"""How far two judges agree: figures of one judge are only as certain as that."""
 
 import math
 from collections.abc import Sequence

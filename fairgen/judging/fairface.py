@@ -50,8 +50,8 @@ class FairFaceClassifier:
 
     A category is one or more labels. Its probability is the softmax over all logits that the
     attribute's categories mention, summed over its own: FairFace too reads each head by a softmax
-    of its own. Pictures are judged whole, and FairFace learnt from face crops with a margin of a
-    quarter: portraits suit it, small faces do not.
+    of its own. The judge sees whole pictures, while FairFace was trained on face crops with
+    a margin of a quarter: it suits portraits, and misses small faces.
     """
 
     def __init__(

@@ -1,17 +1,17 @@
-"""The gate on labelled prompts: how often it acts where a careful person would not, and how often
-it leaves alone what one would balance.
+"""The gate on labelled prompts: how often it acts where a careful person would not act, and how
+often it leaves a prompt alone that a careful person would balance.
 
 A line of a suite holds a class, the attributes on which one would want action, and the prompt.
-Only the mistakes on the last suite are unknown to who writes the rules of `fairgen.gate.decision`:
+The author of the rules of `fairgen.gate.decision` has not seen the mistakes on the last suite:
 
-- `gate-suite` grew along with the rules; it shows that they are kept.
+- `gate-suite` grew along with the rules; it shows that they still hold.
 - `gate-unseen` was unseen when the rules were written and was measured once: 46 of 667 decisions
   falsely acted (6.9 %), 32 of 482 falsely skipped (6.6 %). It has since been used to mend them.
 - `gate-held-out` was written after that measure and before the mending, and is only counted.
   Before the mending 13 of 281 falsely acted (4.6 %), 8 of 187 falsely skipped (4.3 %).
 
-The prompt sets are measured too: nobody is acted on in `no-people`, what `explicit` names is left
-alone, and a bare occupation leaves every attribute free.
+The prompt sets are measured too: the gate should leave `no-people` alone, and the attributes that
+`explicit` names; an occupation alone leaves every attribute free.
 """
 
 from collections.abc import Iterable, Sequence

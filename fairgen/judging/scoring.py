@@ -202,7 +202,7 @@ class Fairness(BaseModel):
     delivered: dict[str, float]
 
 
-def fairness_of(
+def prompt_fairness(
     score: PromptScore, target: TargetDistribution, attributes: Mapping[str, Attribute]
 ) -> Fairness:
     """Return how far one prompt's pictures are from a target over one or more attributes."""

@@ -200,8 +200,8 @@ def teach_several_words(folder: Path) -> None:
 
 
 def teach_the_unnamed(folder: Path) -> None:
-    """Train the UNet further until what a caption leaves out keeps the planted table, whatever the
-    caption names.
+    """Train the UNet further until attributes that a caption leaves out keep their planted shares,
+    whatever else the caption names.
 
     As `teach_several_words`, but glasses are seldom named: a brown-skinned dancer wears them as
     often as any dancer does.

@@ -1,4 +1,4 @@
-"""The drawn world's population: who works as what, biased on purpose.
+"""The drawn world's population and its occupations, biased on purpose.
 
 The table below *is* the stereotype that the embedded model learns. It says nothing about real
 people: it plants a known bias, so that the bias measured on the model's pictures can be compared

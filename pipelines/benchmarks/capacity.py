@@ -1,6 +1,6 @@
-"""How many replicas a load needs: on paper from measured steps, and by simulation of their queues.
+"""How many replicas a load needs: calculated from measured steps, and by a simulation of queues.
 
-What is simulated is what `pipelines/serve` does: requests come at random, each goes to the less
+The simulation does what `pipelines/serve` does: requests arrive at random, each goes to the less
 loaded of two replicas (how Ray Serve routes), and a replica takes pictures into its batch between
 two steps, whatever step the others are at.
 """
@@ -27,7 +27,7 @@ INDICATOR_REQUESTS_PER_S = 580  # docs/operations.md, `indicator_requests_per_s`
 
 
 class Scaling(BaseModel):
-    """What so many replicas make of a load: seconds from a request to its last picture."""
+    """How long requests take with a number of replicas: seconds until their last picture."""
 
     replicas: int
     p50_s: float
@@ -36,7 +36,9 @@ class Scaling(BaseModel):
 
 @dataclass
 class _Replica:
-    """A batch and a queue; pictures are the steps that they have left, with their request."""
+    """A replica: its batch and queue of pictures, each the number of its steps to come, with its
+    request.
+    """
 
     waiting: deque[int] = field(default_factory=deque)
     batch: list[tuple[int, int]] = field(default_factory=list)
@@ -53,7 +55,7 @@ def replicas_for(images_per_s: float, of_one: float) -> int:
 
 
 def indicators_for(images_per_s: float, per_request: int = PER_REQUEST) -> int:
-    """Return into how many endpoints prompts are to be sharded, as many as there are indicators."""
+    """Return how many indicators a load needs: prompts are sharded over as many endpoints."""
     return math.ceil(images_per_s / per_request / INDICATOR_REQUESTS_PER_S)
 
 
@@ -62,7 +64,7 @@ def scaling_table(
 ) -> str:
     """Return a Markdown table of what loads need, by default that of docs/operations.md.
 
-    Raises ValueError for what is no load.
+    Raises ValueError for a load that is not positive.
     """
     columns = (
         "recipe, steps", "pictures at once", "s a step", "images/s a GPU", "over plain diffusers",

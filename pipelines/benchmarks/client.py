@@ -20,7 +20,7 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture; `latency_s` runs from when its request was sent."""
+    """One picture of the endpoint; `latency_s` counts from the moment its request was sent."""
 
     image: Image.Image
     provenance: Provenance | None

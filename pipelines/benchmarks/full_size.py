@@ -1,8 +1,7 @@
 """How fast a GPU paints and learns at full size, and what memory that takes.
 
-The pipelines have the real ones' shape and random weights: they cost what the real ones cost, and
-draw nothing. So the figures need no download; what is measured is the engine and discovery as they
-are used.
+The pipelines have the shapes of the real ones and random weights: they cost as much, and draw
+nothing, so that no download is needed. The engine and discovery are measured as they are used.
 """
 
 import statistics
@@ -26,7 +25,7 @@ from fairgen.attributes import Attribute
 from fairgen.backbones import Backbone
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine, ImageJob
-from pipelines.benchmarks.kernels import random_directions, seconds_of
+from pipelines.benchmarks.kernels import measured_seconds, random_directions
 from pipelines.benchmarks.memory_estimate import DenoiserShape
 
 _GIB = 2**30
@@ -41,7 +40,7 @@ _CODEC = {
 
 
 class Painting(BaseModel):
-    """So many guided pictures at once, each with three adapters of its own, decoded.
+    """The figures of a batch of guided pictures, each with three adapters of its own, decoded.
 
     `plain_images_per_s` is diffusers' own pipeline with no adapter, in the same batch.
     """
@@ -54,7 +53,7 @@ class Painting(BaseModel):
 
 
 class Learning(BaseModel):
-    """One update of discovery."""
+    """The figures of one update of discovery."""
 
     num_rows: int
     checkpointed: bool
@@ -65,7 +64,7 @@ class Learning(BaseModel):
 def random_pipeline(
     shape: DenoiserShape, device: str | torch.device, dtype: torch.dtype = torch.bfloat16
 ) -> DiffusionPipeline:
-    """Return the whole pipeline of a shape, which draws nothing.
+    """Return a whole pipeline of a shape, with random weights.
 
     Raises ValueError for a shape that does not describe one.
     """
@@ -132,13 +131,13 @@ def painting(
     engine.submit(pictures(num_steps))
     steps = []
     while engine.pending:
-        steps.append(seconds_of(engine.step))
+        steps.append(measured_seconds(engine.step))
     peak = peak_gib()
     ours = statistics.median(
-        seconds_of(lambda: engine.paint(pictures(num_steps))) for _ in range(rounds)
+        measured_seconds(lambda: engine.paint(pictures(num_steps))) for _ in range(rounds)
     )
     engine.close()
-    theirs = statistics.median(seconds_of(lambda: plain(num_steps)) for _ in range(rounds))
+    theirs = statistics.median(measured_seconds(lambda: plain(num_steps)) for _ in range(rounds))
     return Painting(
         pictures=num_pictures,
         step_s=statistics.median(steps[1:-1]),
@@ -157,7 +156,9 @@ def learning(
     checkpointed: bool,
     rounds: int,
 ) -> Learning:
-    """Return what an update takes; `checkpointed` recomputes activations on the way back."""
+    """Return the figures of an update; with `checkpointed`, activations are recomputed for the
+    gradient.
+    """
     denoiser: Any = backbone.denoiser
     if checkpointed:
         backbone.denoiser.enable_gradient_checkpointing()
@@ -167,7 +168,7 @@ def learning(
     discovery.update()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    took_s = statistics.median(seconds_of(discovery.update) for _ in range(rounds))
+    took_s = statistics.median(measured_seconds(discovery.update) for _ in range(rounds))
     discovery.bank.close()
     return Learning(
         num_rows=config.num_rows, checkpointed=checkpointed, update_s=took_s, peak_gib=peak_gib()
@@ -175,7 +176,7 @@ def learning(
 
 
 def peak_gib() -> float:
-    """Return the most memory that tensors took on the GPU since it was last reset; 0 without."""
+    """Return the peak memory of tensors on the GPU since the last reset; 0 without a GPU."""
     return torch.cuda.max_memory_allocated() / _GIB if torch.cuda.is_available() else 0.0
 
 

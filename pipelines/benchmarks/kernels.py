@@ -33,13 +33,13 @@ def paired_ratio(
     """Return the median over rounds of the time of `first` divided by that of `second`."""
     ratios = []
     for turn in range(rounds + warmup):
-        ratio = seconds_of(first) / seconds_of(second)
+        ratio = measured_seconds(first) / measured_seconds(second)
         if turn >= warmup:
             ratios.append(ratio)
     return statistics.median(ratios)
 
 
-def seconds_of(work: Callable[[], object]) -> float:
+def measured_seconds(work: Callable[[], object]) -> float:
     """Return how long a piece of work takes, with the work that it queues on a GPU."""
     started = time.perf_counter()
     work()

@@ -1,5 +1,5 @@
-"""How much GPU memory discovery takes for each recipe of a real model, counted on shapes alone: no
-weight is ever allocated.
+"""How much GPU memory discovery takes for each recipe of a real model, calculated from shapes: no
+weight is allocated.
 
 The denoiser is built of tensors that have a shape and no content, its adapted projections get
 directions, and one pass with a gradient runs through it. What counts is what stays: the weights,
@@ -50,8 +50,8 @@ _ADAM = 4  # a direction, its gradient and two moments, all in fp32
 
 
 class PipelineShape(BaseModel):
-    """A pipeline around a denoiser: its class in diffusers, what its constructor is told besides
-    its parts, and the configurations of its text encoders, CLIP's; the second one projects.
+    """A pipeline around a denoiser: its class in diffusers, further arguments of its constructor,
+    and the configurations of its CLIP text encoders; the second one projects.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,8 +66,8 @@ class DenoiserShape(BaseModel):
     """A denoiser of full size: its class in diffusers, its configuration, and one row's inputs.
 
     `inputs` holds shapes without the row, or a number; `adapted` the ends of the adapted layers'
-    names; `beside` the parameters of what else of the pipeline lies in memory; `picture` the size
-    that all is for. `pipeline` is the whole of it, where that can be built of random weights.
+    names; `beside` the parameters of the pipeline's other parts that lie in memory; `picture` the
+    size of a picture. `pipeline` describes the whole pipeline, where random weights can build it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +83,7 @@ class DenoiserShape(BaseModel):
 
 @dataclass(frozen=True)
 class Memory:
-    """GiB by what takes it; `activations` for one row, with and without checkpointed gradients."""
+    """GiB of each kind; `activations` of one row, with and without gradient checkpointing."""
 
     parameters: int
     denoiser_gib: float
@@ -94,11 +94,11 @@ class Memory:
 
     @property
     def standing_gib(self) -> float:
-        """What lies there whatever the batch."""
+        """The memory that does not depend on the batch."""
         return self.denoiser_gib + self.beside_gib + self.directions_gib
 
     def total_gib(self, num_rows: int, checkpointed: bool) -> float:
-        """Return what a batch of discovery takes: a third of its rows come twice, to be kept."""
+        """Return the memory of a batch of discovery, of which a third of the rows pass twice."""
         a_row = self.checkpointed_gib if checkpointed else self.activations_gib
         return self.standing_gib + a_row * (num_rows + max(1, num_rows // 3))
 

@@ -1,4 +1,4 @@
-"""What else stands behind Ray Serve for the same pictures: for the benchmark of serving only."""
+"""Two other ways to serve the same pictures behind Ray Serve, for the benchmark only."""
 
 import base64
 from collections.abc import Sequence

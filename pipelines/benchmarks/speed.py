@@ -28,7 +28,7 @@ _MOST_PX = 8 * 1024 * 1024  # at once; more would only be slower and larger
 
 
 class RecipeSpeed(BaseModel):
-    """What one recipe's pipeline does at full size."""
+    """The figures of one recipe's pipeline at full size."""
 
     recipe: str
     picture: str
@@ -90,12 +90,12 @@ def measure_speed(
     out.parent.mkdir(parents=True, exist_ok=True)
     for name in names:
         recipe = load_recipe(name)
-        found.recipes.append(speed_of(recipe, shapes[name], rounds=rounds))
+        found.recipes.append(family_speed(recipe, shapes[name], rounds=rounds))
         out.write_text(json.dumps(found.model_dump(), indent=2) + "\n")
         yield found.recipes[-1]
 
 
-def speed_of(
+def family_speed(
     recipe: Recipe,
     shape: DenoiserShape,
     device: str = "cuda",
@@ -171,7 +171,7 @@ def learning_table(found: RecipeSpeed) -> Table:
 
 
 def memory_measured(found: Speed) -> str:
-    """Return the section of docs/memory.md on what was measured, beside what is calculated."""
+    """Return the section of docs/memory.md that compares measured with calculated memory."""
     columns = ("recipe", "rows", "checkpointed", "calculated, GiB", "measured, GiB", "s an update")
     shapes, rows = full_size_shapes(), []
     for speed in found.recipes:

@@ -19,8 +19,8 @@ from fairgen.judging import (
     diversity,
     drift,
     drift_floor,
-    fairness_of,
     hit_rates,
+    prompt_fairness,
 )
 from pipelines.recipe import Recipe
 
@@ -194,7 +194,7 @@ def _agreement(scores: Sequence[PromptScore], attribute: Attribute) -> Agreement
 def _fairness(
     scores: Sequence[PromptScore], target: TargetDistribution, attributes: Mapping[str, Attribute]
 ) -> SystemFairness:
-    prompts = {score.concept: fairness_of(score, target, attributes) for score in scores}
+    prompts = {score.concept: prompt_fairness(score, target, attributes) for score in scores}
     fairness = list(prompts.values())
     values = [one.fd for one in fairness]
     return SystemFairness(

@@ -17,8 +17,8 @@ from fairgen.judging import (
     PromptScore,
     bootstrap_interval,
     drift,
-    fairness_of,
     hit_rates,
+    prompt_fairness,
 )
 from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.ablation.results import (
@@ -62,7 +62,7 @@ class AblationWorker:
         discovery.bank.close()
         scores, base = self._measure(partial(self._runner.open_engine, adapters), name, size)
         target = self._target(name)
-        fds = [fairness_of(score, target, self._attributes).fd for score in scores]
+        fds = [prompt_fairness(score, target, self._attributes).fd for score in scores]
         rates = hit_rates(scores, self._attributes[name])
         heads = [head for head in base[0].seen if head != name]
         variant = Variant(

@@ -14,10 +14,10 @@ from fairgen.attributes import Attribute
 from fairgen.judging import (
     PromptScore,
     drift,
-    fairness_of,
     frechet_distance,
     hit_rates,
     kernel_distance,
+    prompt_fairness,
 )
 from pipelines.evaluation import Evaluation, draw_categories, evaluation_targets, summarise
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition, eval_conditions
@@ -189,7 +189,7 @@ def _condition_result(
     others = set(scores[0].seen) - set(target.attributes) - set(named) if is_people else set()
     return ConditionResult(
         fd={
-            name: _mean([fairness_of(score, one, attributes).fd for score in scores])
+            name: _mean([prompt_fairness(score, one, attributes).fd for score in scores])
             for name, one in evaluation_targets(recipe, target.marginalised(free)).items()
         },
         hit_rates={

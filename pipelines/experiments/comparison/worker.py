@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from fairgen.adapters import load_adapter
-from fairgen.baselines import AsLora, Sampling, System, Uce, weights_of
+from fairgen.baselines import AsLora, Sampling, System, Uce, named_tensors
 from fairgen.indicator import TargetDistribution
-from fairgen.judging import EmbeddedImages, PromptScore, fairness_of
+from fairgen.judging import EmbeddedImages, PromptScore, prompt_fairness
 from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.experiments.comparison.files import (
@@ -59,7 +59,7 @@ class ComparisonWorker:
             rows_per_image = method.rows_per_image
         else:
             if method is AsLora:
-                weights = weights_of({a.name: a.directions for a in self._adapters})
+                weights = named_tensors({a.name: a.directions for a in self._adapters})
                 denoiser_rows = self._own_rows
             else:
                 weights, cost = method.train(self._runner.backbone, self._task)
@@ -84,7 +84,7 @@ class ComparisonWorker:
                 recognised += score.recognised
                 for name in self._target.attributes:
                     target = self._target.marginalised((name,))
-                    fds.append(fairness_of(score, target, attributes).fd)
+                    fds.append(prompt_fairness(score, target, attributes).fd)
         point = SweepPoint(
             setting=setting,
             fd=sum(fds) / len(fds),
