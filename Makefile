@@ -67,7 +67,7 @@ portraits-report: $(READY)  ## Measure the embedded base model: judge, occupatio
 	$(BIN)/fairgen portraits-report
 
 test: test-fast  ## Run the tests: the fast ones, then those that need a cluster, a server or a browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not fast"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not fast"
 
 test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m fast
@@ -79,7 +79,7 @@ soak: $(READY)  ## Half an hour at 80 % load: no failed request, no memory that 
 	$(BIN)/python -m pytest -s -m soak --full
 
 families: $(READY)  ## Fill docs/families.md from the tests of every family
-	$(BIN)/python -m pytest -q tests/fairgen/backbones/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
+	$(BIN)/python -m pytest -q --full tests/fairgen/backbones/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
 
 api: $(READY)  ## Write docs/api.md from the docstrings of what is public
 	$(BIN)/griffe2md fairgen -o docs/api.md

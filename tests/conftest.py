@@ -64,35 +64,40 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return bool(_SLOW_MODULE.search(collection_path.read_text())) or None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what needs a server or a cluster by its fixtures, and what is fast."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if fixtures & {"tracking_uri", "shared"}:
+        item.add_marker("mlflow")
+    if "cluster" in fixtures:
+        item.add_marker("ray")
+    if not any(kind in item.keywords for kind in _SLOW_KINDS):
+        item.add_marker("fast")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs a server or a cluster by its fixtures, and what is fast; fast ones run first.
-
-    Then come the longest, those on a cluster. Where several processes run them, one has all that
-    share the session's cluster, and no file is run by two.
+    """Run the fast ones first, and then the longest: those on clusters of their own, and those that
+    share the session's.
     """
     if not config.getoption("--full"):
         unwanted = [item for item in items if "full" in item.keywords]
         items[:] = [item for item in items if "full" not in item.keywords]
         config.hook.pytest_deselected(items=unwanted)
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & {"tracking_uri", "shared"}:
-            item.add_marker("mlflow")
-        if "cluster" in fixtures:
-            item.add_marker("ray")
-        if not any(kind in item.keywords for kind in _SLOW_KINDS):
-            item.add_marker("fast")
-        group = "cluster" if "cluster" in fixtures else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: ("fast" not in item.keywords, "ray" not in item.keywords))
+
+    def turn(item: pytest.Item) -> tuple[bool, ...]:
+        shares = "cluster" in getattr(item, "fixturenames", ())
+        return "fast" not in item.keywords, "ray" not in item.keywords, shares
+
+    items.sort(key=turn)
 
 
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Fault:
     """What the test tells of the fault that it does."""
     found = Fault()
-    request.node.user_properties.append(("fault", found))
+    if request.config.getoption("--chaos"):  # a property that other processes could not be sent
+        request.node.user_properties.append(("fault", found))
     return found
 
 

@@ -221,5 +221,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "FLUX.1 dev": lambda: _flux(dev=True),
     "FLUX.1 schnell": lambda: _flux(dev=False),
 }  # fmt: skip
+# one of each kind of denoiser and of prompt, for what hardly depends on the family
+KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
 # diffusers loads LoRAs into these
 WITH_LOADER = [family for family in FAMILIES if not family.startswith("PixArt")]

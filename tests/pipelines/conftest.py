@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,11 +51,19 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_recipe(tiny_base: Path) -> Callable[..., Path]:
     """Return a function that writes `tiny.yaml` into a folder, with the tiny base model and the
-    sections given.
+    sections given, and of its attributes those in `only`.
     """
 
-    def write(folder: Path, name: str = "tiny", **sections: dict) -> Path:
+    def write(
+        folder: Path, name: str = "tiny", only: Sequence[str] = ("gender", "age"), **sections: dict
+    ) -> Path:
         content = expand_names(yaml.safe_load(TINY.read_text()))
+        content["attributes"] = [a for a in content["attributes"] if a["name"] in only]
+        for of_each in (content["thresholds"], content["evaluation"]["target"]):
+            for attribute in set(of_each) - set(only):
+                del of_each[attribute]
+        if content["ablation"]["attribute"] not in only:
+            del content["ablation"]
         content |= {"name": name, "base": str(tiny_base)}
         content["registry"] = {"prefix": name, "experiment": name}
         for section, values in sections.items():

@@ -1,9 +1,13 @@
-"""Every family goes through the workflow: adapters are trained, registered, and served."""
+"""Every family goes through the workflow: adapters are trained, registered, and served.
+
+One family of each kind in every run of the tests, all of them with --full.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -22,12 +26,22 @@ from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
-from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
+from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, tiny
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of
 from tests.pipelines.reports import Reports
 
 pytestmark = pytest.mark.slow
+
+
+def marked(families: Iterable[str]) -> list[Any]:
+    """Return families as parameters, those beside `KINDS` for --full."""
+    return [
+        pytest.param(family, marks=() if family in KINDS else pytest.mark.full)
+        for family in families
+    ]
+
+
 GENERATION = {"steps": 3, "guidance_scale": 3.0, "scheduler": "own", "size_px": SIZE_PX}
 
 
@@ -41,7 +55,7 @@ class Trained:
     folders: dict[str, tuple[Path, ...]]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=marked(FAMILIES))
 def trained(
     request: pytest.FixtureRequest,
     make_recipe: Callable[..., Path],
@@ -107,7 +121,7 @@ def test_a_family_s_adapters_are_registered(registered: Trained, tracking_uri: s
         assert [m.sha256 for m in members] == [load_adapter(folder).sha256 for folder in folders]
 
 
-@pytest.mark.parametrize("trained", WITH_LOADER, indirect=True)
+@pytest.mark.parametrize("trained", marked(WITH_LOADER), indirect=True)
 def test_a_family_s_registered_version_is_a_model_of_mlflow(
     registered: Trained, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
     inside = [read_provenance(file.read_bytes()) for file in files]
     assert Counter(r.categories["gender"] for r in inside if r) == {"woman": 3, "man": 3}
     with Image.open(out / "grid.png") as grid:
-        assert grid.size == (6 * 16, 16)
+        assert grid.width > 4 * 256 and grid.height > 2 * 256  # four a row, words below
     calibrated = ["--calibrate", "--fairness", "gender=woman:0.25,man:0.75"]  # hit 97 of 100
     assert CliRunner().invoke(app, [*arguments, *calibrated]).exit_code == 0
     records = json.loads((out / "records.json").read_text())

@@ -1,6 +1,7 @@
 """Every family does what the method needs: the same for all, on tiny pipelines of real classes."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,19 @@ def discovery(backbone: Backbone, config: DiscoveryConfig = CONFIG) -> Discovery
     )  # fmt: skip
 
 
-def adapters_of(backbone: Backbone, num_updates: int = 3) -> list[Adapter]:
+def learnt(backbone: Backbone) -> list[Adapter]:
+    """Return the adapters of three updates."""
     found = discovery(backbone)
-    for _ in range(num_updates):
+    for _ in range(3):
         found.update()
     found.bank.close()
     return found.adapters(fingerprint(backbone.denoiser), "0123")
+
+
+@cache
+def adapters_of(family: str) -> list[Adapter]:
+    """Return adapters that fit every tiny pipeline of a family."""
+    return learnt(open_backbone(family))
 
 
 def paint(engine: Engine, pictures: list[ImageJob]) -> list[Image.Image]:
@@ -91,7 +99,7 @@ def test_gates_at_zero_are_the_bare_pipeline(family: str) -> None:
     generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
     options = options_of(pipe)
     bare = pipe(PROMPT, generator=generators, num_images_per_prompt=2, **options).images
-    fair = FairGenPipeline(pipe, adapters_of(open_backbone(family)))
+    fair = FairGenPipeline(pipe, adapters_of(family))
     off = fair(PROMPT, 2, "off", seed=3, **options).images
     on = fair(PROMPT, 2, {"gender": {"woman": 1.0}}, seed=3, **options).images
     for one, other, moved in zip(bare, off, on, strict=True):
@@ -103,7 +111,7 @@ def test_gates_at_zero_are_the_bare_pipeline(family: str) -> None:
 def test_a_mixed_batch_equals_each_picture_alone(family: str) -> None:
     backbone = open_backbone(family)
     engine = Engine(backbone)
-    for adapter in adapters_of(open_backbone(family)):
+    for adapter in adapters_of(family):
         engine.load(adapter.name, adapter)
     mixed = [
         ImageJob(PROMPT, 1, {"gender-woman": 1.0}, num_steps=4, guidance_scale=4.0),
@@ -118,7 +126,7 @@ def test_a_mixed_batch_equals_each_picture_alone(family: str) -> None:
 @pytest.mark.cell("engine equality")
 @families
 def test_the_engine_s_adapters_are_the_library_pipeline_s(family: str) -> None:
-    pipe, adapters = tiny(family), adapters_of(open_backbone(family))
+    pipe, adapters = tiny(family), adapters_of(family)
     fair = FairGenPipeline(pipe, adapters)
     expected = fair(PROMPT, 2, {"gender": {"man": 1.0}}, seed=3, **options_of(pipe)).images
     engine = Engine(open_backbone(family))
@@ -131,7 +139,7 @@ def test_the_engine_s_adapters_are_the_library_pipeline_s(family: str) -> None:
 
 @pytest.mark.parametrize("family", WITH_LOADER)
 def test_a_saved_adapter_is_a_lora_of_plain_diffusers(family: str, tmp_path: Any) -> None:
-    (woman, _) = adapters_of(open_backbone(family))
+    (woman, _) = adapters_of(family)
     save_adapter(woman, tmp_path)
     assert load_adapter(tmp_path).sha256 == woman.sha256
     backbone = open_backbone(family)
@@ -164,7 +172,7 @@ def test_a_model_that_is_told_its_guidance_takes_one_row_and_no_negative_prompt(
 def test_checkpointed_gradients_lead_to_the_same_weights(family: str) -> None:
     plain, spared = open_backbone(family), open_backbone(family)
     spared.denoiser.enable_gradient_checkpointing()
-    for ours, theirs in zip(adapters_of(plain), adapters_of(spared), strict=True):
+    for ours, theirs in zip(learnt(plain), learnt(spared), strict=True):
         for path, pair in ours.directions.items():
             for one, other in zip(pair, theirs.directions[path], strict=True):
                 torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

@@ -19,7 +19,7 @@ from fairgen.baselines import fair_diffusion, uce
 from fairgen.baselines.as_lora import AsLora
 from fairgen.baselines.concept_sliders import ConceptSliders
 from fairgen.baselines.fair_diffusion import FairDiffusion, edit_signs, strongest
-from fairgen.baselines.gated import Gated, directions_of, weights_of
+from fairgen.baselines.gated import Gated, named_directions, named_tensors
 from fairgen.baselines.h_space import HSpace, shifted
 from fairgen.baselines.official import Official
 from fairgen.baselines.partial_denoising import Example, learn
@@ -126,7 +126,7 @@ def test_gated_adapters_are_fairgens_own_pictures() -> None:
     expected = FairGenPipeline(pipe, [woman, flipped])(
         "a photo of a doctor", 4, seed=0, num_inference_steps=3, guidance_scale=3.0
     )
-    weights = weights_of({found.name: found.directions for found in (woman, flipped)})
+    weights = named_tensors({found.name: found.directions for found in (woman, flipped)})
     system = Gated(load_backbone(tiny_pipeline()), lesson(), weights, 1.0)
     found = system.paint(ask(*(record.categories for record in expected.records)), SAMPLING)
     assert_same(found, expected.images)
@@ -143,7 +143,7 @@ def test_adapters_as_loras_are_what_plain_diffusers_paints_with_the_files(tmp_pa
         num_inference_steps=3,
         guidance_scale=3.0,
     ).images
-    weights = weights_of({woman.name: woman.directions})
+    weights = named_tensors({woman.name: woman.directions})
     found = AsLora(load_backbone(tiny_pipeline()), lesson(), weights, 1.0)
     gated = Gated(load_backbone(tiny_pipeline()), lesson(), weights, 1.0)
     asked = ask({"gender": "woman"}, {"gender": "woman"})
@@ -153,7 +153,7 @@ def test_adapters_as_loras_are_what_plain_diffusers_paints_with_the_files(tmp_pa
 
 def test_adapters_survive_as_named_tensors() -> None:
     adapter = make_adapter(tiny_pipeline())
-    found = directions_of(weights_of({adapter.name: adapter.directions}))
+    found = named_directions(named_tensors({adapter.name: adapter.directions}))
     assert set(found) == {"gender-woman"}
     for path, (down, up) in adapter.directions.items():
         assert torch.equal(found["gender-woman"][path][0], down)

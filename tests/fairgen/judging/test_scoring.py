@@ -17,8 +17,8 @@ from fairgen.judging.scoring import (
     cells_seen,
     diversity,
     drift,
-    fairness_of,
     hit_rates,
+    prompt_fairness,
     score_pictures,
 )
 from tests.tiny import AGE, ATTRIBUTES, GENDER
@@ -117,18 +117,18 @@ def test_joint_cells_and_their_discrepancy() -> None:
     found = score("r r r g")
     seen = [target.cells[index] for index in cells_seen(found, target, BY_NAME)]
     assert seen == [("woman", "young")] * 3 + [("man", "old")]
-    fairness = fairness_of(found, target, BY_NAME)
+    fairness = prompt_fairness(found, target, BY_NAME)
     assert fairness.fd == pytest.approx((0.5**2 + 2 * 0.25**2) ** 0.5)
     assert fairness.n == 4 and fairness.delivered["woman,young"] == 0.75
     assert fairness.parity_gap == 0.75 and fairness.soft_fd is None
     assert fairness.kl == pytest.approx(0.75 * math.log(3))
-    even = fairness_of(score("r - rg g"), target, BY_NAME)
+    even = prompt_fairness(score("r - rg g"), target, BY_NAME)
     assert even.fd == even.kl == even.parity_gap == 0 < even.floor
 
 
 def test_one_attribute_has_a_soft_discrepancy_and_kl_may_be_infinite() -> None:
     target = TargetDistribution.from_request({"gender": {"man": 1.0}}, ATTRIBUTES)
-    found = fairness_of(score("r r r g"), target, BY_NAME)
+    found = prompt_fairness(score("r r r g"), target, BY_NAME)
     assert found.soft_fd == pytest.approx(0.75 * 2**0.5)  # the judge is sure of every picture
     assert found.kl is None
 

@@ -1,6 +1,10 @@
-"""The graph on a real cluster: mixed requests, and a champion that changes under load."""
+"""The graph on a real cluster, over HTTPS: mixed requests, and a champion that changes under
+load.
+"""
 
+import ssl
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import BadRequestError, DefaultHttpxClient, OpenAI
 from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import free_port
 from pipelines.serve.app import build
+from pipelines.serve.run import APP, Tls, served
 from pipelines.serve.settings import ServeSettings
+from tests.pipelines.certificate import certificate
 from tests.pipelines.load import under_load
 from tests.pipelines.processes import wait_for
 from tests.pipelines.registered import register_champions
@@ -36,17 +42,34 @@ def recipe(make_recipe: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+def trusted(tls: Tls) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(tls.certificate))
+
+
+@pytest.fixture(scope="module")
 def client(
-    cluster: None, tracking_uri: str, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+    cluster: None,
+    tracking_uri: str,
+    recipe: Recipe,
+    tls: Tls,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OpenAI]:
     folder = tmp_path_factory.mktemp("graph-adapters")
     register_champions(tracking_uri, recipe, folder, seed=1)
     path = next(iter(tmp_path_factory.getbasetemp().glob("graph*/graph.yaml")))
-    settings = ServeSettings(recipe=path, tracking_uri=tracking_uri, poll_s=0.5, inspect_share=1.0)
-    serve.start(http_options={"host": "127.0.0.1", "port": PORT})
-    serve.run(build(settings), name="graph", route_prefix="/")
-    yield OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0)
-    serve.shutdown()
+    settings = ServeSettings(recipe=path, poll_s=0.5, inspect_share=1.0)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+        with served(settings, folder / "home", "127.0.0.1", PORT, tls) as address:
+            assert address == f"https://127.0.0.1:{PORT}"
+            yield OpenAI(
+                base_url=f"{address}/v1", api_key="none", max_retries=0,
+                http_client=DefaultHttpxClient(verify=trusted(tls)),
+            )  # fmt: skip
 
 
 def paint(client: OpenAI, prompt: str, **extra: Any) -> dict[str, Any]:
@@ -56,8 +79,18 @@ def paint(client: OpenAI, prompt: str, **extra: Any) -> dict[str, Any]:
 
 def generators_running() -> int:
     """Return how many generator replicas serve."""
-    found = serve.status().applications["graph"].deployments["Generator"]
+    found = serve.status().applications[APP].deployments["Generator"]
     return found.replica_states.get("RUNNING", 0)
+
+
+def test_the_endpoint_answers_by_https_only(client: OpenAI, tls: Tls) -> None:
+    health = f"https://127.0.0.1:{PORT}/health"
+    with urllib.request.urlopen(health, context=trusted(tls)) as answer:
+        assert answer.status == 200
+    with pytest.raises(urllib.error.URLError, match="self-signed"):
+        urllib.request.urlopen(health)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=10)
 
 
 def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
@@ -67,23 +100,26 @@ def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
     assert set(cells.values()) == {6}
 
 
-def test_the_judge_looks_at_delivered_pictures_beside_the_traffic(client: OpenAI) -> None:
+def test_the_judge_looks_at_delivered_pictures_beside_the_traffic(client: OpenAI, tls: Tls) -> None:
     paint(client, "a doctor", fairness={"gender": {"woman": 1.0}})
     paint(client, "a car")  # nothing is asked of it
-    wait_for(lambda: "fairgen_hit_rate" in page())
-    asked = [line for line in page().splitlines() if line.startswith("fairgen_images_inspected_t")]
+    wait_for(lambda: "fairgen_hit_rate" in page(tls))
+    asked = [
+        line for line in page(tls).splitlines() if line.startswith("fairgen_images_inspected_t")
+    ]
     genders = [line for line in asked if 'attribute="gender"' in line]
     assert any('asked="woman"' in line for line in genders)
     assert sum(float(line.split()[-1]) for line in genders) <= sum(
         float(line.split()[-1])
-        for line in page().splitlines()
+        for line in page(tls).splitlines()
         if line.startswith('fairgen_images_total{attribute="gender"')
     )
 
 
-def page() -> str:
+def page(tls: Tls) -> str:
     """Return what Prometheus scrapes."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
+    address = f"https://127.0.0.1:{PORT}/metrics"
+    with urllib.request.urlopen(address, timeout=30, context=trusted(tls)) as answer:
         return answer.read().decode()
 
 
@@ -123,14 +159,18 @@ def test_a_new_champion_goes_live_under_load_without_a_failed_request(
 
 
 def test_replicas_follow_the_load_and_share_one_ledger(
-    client: OpenAI, tracking_uri: str, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+    client: OpenAI,
+    tls: Tls,
+    tracking_uri: str,
+    recipe: Recipe,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = next(iter(tmp_path_factory.getbasetemp().glob("graph*/graph.yaml")))
     settings = ServeSettings(
         recipe=path, tracking_uri=tracking_uri, max_rows=4, max_replicas=2, cpus_per_replica=0.5,
         upscale_delay_s=0.5,
     )  # fmt: skip
-    serve.run(build(settings), name="graph", route_prefix="/")
+    serve.run(build(settings), name=APP, route_prefix="/")
     assert generators_running() == 1
     deadline, records = time.monotonic() + 120, []
     with ThreadPoolExecutor(8) as pool:
@@ -140,4 +180,6 @@ def test_replicas_follow_the_load_and_share_one_ledger(
         records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
     cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
     assert max(cells.values()) - min(cells.values()) <= 1 and len(cells) == 4
-    assert len({line for line in page().splitlines() if line.startswith("fairgen_reloads{")}) == 2
+    assert (
+        len({line for line in page(tls).splitlines() if line.startswith("fairgen_reloads{")}) == 2
+    )

@@ -27,7 +27,7 @@ from tests.pipelines.wire import wire
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
 
-NUM_UPDATES = 60
+NUM_UPDATES = 30
 RAYS_LIST = "checkpoint_manager_snapshot.json"
 
 

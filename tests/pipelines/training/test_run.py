@@ -12,12 +12,12 @@ from mlflow import MlflowClient
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from pipelines.ray_runtime.progress import ReportProgress, open_progress_actor
+from pipelines.ray_runtime.progress import open_progress_actor
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import TrainingRuns
 from pipelines.training.checkpoints import seal
 from pipelines.training.job import TrainingJob, ray_loop
-from pipelines.training.run import find_trained, fit, num_workers_of, run_name
+from pipelines.training.run import ReportProgress, find_trained, fit, num_workers_of, run_name
 
 pytestmark = pytest.mark.ray
 

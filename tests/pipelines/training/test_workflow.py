@@ -1,11 +1,11 @@
 """The whole workflow as a user starts it, on a cluster and an MLflow server of its own."""
 
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -13,12 +13,14 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from pipelines.recipe import load_recipe, read_content
+from pipelines.recipe import Recipe, load_recipe, read_content
+from pipelines.registry import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
 from pipelines.training.job import TrainingJob, train_attribute
 from pipelines.training.run import find_trained, run_name
 from tests.faults import Fault
 from tests.pipelines.commands import output_of, start
+from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.reports import Reports, assert_same_adapters
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -62,92 +64,122 @@ def wait_until_gone(family: list[psutil.Process]) -> None:
     assert alive == []
 
 
-@pytest.mark.chaos
-def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
-    write_recipe: Callable[..., Path], tmp_path: Path, fault: Fault
-) -> None:
-    one_at_a_time = {"cpus_per_worker": os.cpu_count(), "checkpoint_every": 10}
-    path = write_recipe("twice", discovery={"num_updates": 60}, jobs=one_at_a_time)
-    recipe, storage = load_recipe(path), tmp_path / ".fairgen" / "runs"
+NUM_UPDATES = 16  # age's: it trains longest
 
-    run = start_alone(tmp_path, "train-all", str(path), "--no-eval")
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was killed while age trained, and its second try, which went to the end."""
+
+    recipe: Recipe
+    folder: Path
+    storage: Path
+    fault: Fault
+    family: list[psutil.Process]
+    gender: TrainedAttribute  # as the first try had left it
+    step: int  # of age's newest checkpoint, when the first try was gone
+    output: str
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two tries of `train-all` on the embedded model, with a cluster and a registry of its own."""
+    folder, fault = tmp_path_factory.mktemp("workflow"), Fault()
+    content = read_content(SHIPPED / "portraits-quick.yaml")
+    content |= {
+        "second_judge": content["judge"],
+        "overrides": {"age": {"num_updates": NUM_UPDATES}},
+    }
+    path = folder / "with-two-judges.yaml"
+    path.write_text(yaml.safe_dump(content))
+    recipe, storage = load_recipe(path), folder / ".fairgen" / "runs"
     age = storage / run_name(recipe, "age")
-    wait_for(lambda: list(age.glob("checkpoint_*/state-0.pt"))[1:], run)
-    family = psutil.Process(run.pid).children(recursive=True)
+
+    first = start_alone(folder, "train-all", str(path))
+    wait_for(lambda: list(age.glob("checkpoint_*/state-0.pt"))[1:], first)
+    wait_for(lambda: [1] * (find_trained(recipe, "gender", storage) is not None), first)
+    family = psutil.Process(first.pid).children(recursive=True)
     fault.strikes(
         "the driver of a run is killed, and its cluster with it",
         "the same command skips what is trained, and goes on with the rest",
     )
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
     wait_until_gone([process for process in family if not is_ray_agent(process)])
-    gender = find_trained(recipe, "gender", storage)
-    assert gender is not None
-    assert find_trained(recipe, "age", storage) is None
+    gender, latest = find_trained(recipe, "gender", storage), newest_whole(age)
+    assert gender is not None and latest is not None and latest.step < NUM_UPDATES
 
-    latest = newest_whole(age)
-    assert latest is not None
-    again = start_alone(tmp_path, "train-all", str(path), "--no-eval")
-    wait_for(lambda: [newest_whole(age)] * (newest_whole(age).step > latest.step), again)
+    second = start_alone(folder, "train-all", str(path))
+    wait_for(lambda: [newest_whole(age)] * (newest_whole(age).step > latest.step), second)
     fault.over()
-    output = finish(again, tmp_path)
-    assert "goes on" in output
-    assert "gender: 1/1 trained by an earlier run" in output
-    assert "age: 60/60" in output
-    assert "twice-age-old version 1: candidate" in output
-    assert find_trained(recipe, "gender", storage) == gender
+    output = finish(second, folder)
+    return Run(recipe, folder, storage, fault, family, gender, latest.step, output)
+
+
+@pytest.mark.chaos
+def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
+    run: Run, fault: Fault, tmp_path: Path
+) -> None:
+    vars(fault).update(vars(run.fault))
+    assert "goes on" in run.output
+    assert "gender: 1/1 trained by an earlier run" in run.output
+    assert f"age: {NUM_UPDATES}/{NUM_UPDATES}" in run.output
+    assert find_trained(run.recipe, "gender", run.storage) == run.gender
 
     whole = Reports(tmp_path / "whole")
-    train_attribute(TrainingJob(recipe, "age", "", ""), whole)
-    resumed = find_trained(recipe, "age", storage)
+    train_attribute(TrainingJob(run.recipe, "age", "", ""), whole)
+    resumed = find_trained(run.recipe, "age", run.storage)
     assert resumed is not None
-    assert_same_adapters(whole.checkpoints[60] / "adapters", resumed.folders[0].parent)
-    client = store_of(tmp_path)
-    experiment = client.get_experiment_by_name("twice").experiment_id
-    runs = {found.info.run_name: found for found in client.search_runs([experiment])}
-    curve = client.get_metric_history(runs["twice-age"].info.run_id, "loss")
-    assert {name: found.info.status for name, found in runs.items()} == dict.fromkeys(
-        ("twice", "twice-gender", "twice-age"), "FINISHED"
+    assert_same_adapters(whole.checkpoints[NUM_UPDATES] / "adapters", resumed.folders[0].parent)
+    client = store_of(run.folder)
+    experiment = client.get_experiment_by_name("portraits-quick").experiment_id
+    jobs = {found.info.run_name: found for found in client.search_runs([experiment])}
+    assert {name: found.info.status for name, found in jobs.items()} == dict.fromkeys(
+        ("portraits-quick", *(f"portraits-quick-{a.name}" for a in run.recipe.attributes)),
+        "FINISHED",
     )
+    curve = client.get_metric_history(jobs["portraits-quick-age"].info.run_id, "loss")
     steps = [point.step for point in curve]
-    assert steps.count(5) == 1, "the second run started from the beginning"
-    assert sorted(set(steps)) == list(range(5, 61, 5))
-    wait_until_gone(family)
+    assert steps.count(2) == 1, "the second try started from the beginning"
+    assert set(steps) >= set(range(2, NUM_UPDATES + 1, 2))
+    wait_until_gone(run.family)
 
 
-def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path: Path) -> None:
-    content = read_content(Path("pipelines/recipes/portraits-quick.yaml"))
-    path = tmp_path / "with-two-judges.yaml"
-    path.write_text(yaml.safe_dump(content | {"second_judge": content["judge"]}))
-    recipe = load_recipe(path)
-    output = finish(start_alone(tmp_path, "train-all", str(path)), tmp_path)
-    assert "Hit rate" in output
-    assert "make ui" in output
-    report = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+def test_attributes_meet_the_final_adapters_of_the_stages_before(run: Run, tmp_path: Path) -> None:
+    recipe, storage = run.recipe, run.storage
+    alone = find_trained(recipe, "skin", storage)
+    peers = [find_trained(recipe, name, storage, joint_round=True) for name in ("gender", "age")]
+    folders = tuple(folder for found in peers for folder in found.folders)
+    last = Reports(tmp_path / "last")
+    train_attribute(TrainingJob(recipe, "skin", "", "", alone.folders, folders), last)
+    skin = find_trained(recipe, "skin", storage, joint_round=True)
+    assert_same_adapters(last.checkpoints[2] / "adapters", skin.folders[0].parent)
+
+
+def test_a_run_ends_with_figures_and_pictures(run: Run) -> None:
+    assert "Hit rate" in run.output and "make ui" in run.output
+    report = json.loads((run.folder / "report" / "evaluation.json").read_text())
     assert set(report["fairness"]) == {"gender", "skin", "age", "gender x skin"}
     for systems in report["fairness"].values():
         assert {"fd", "interval", "floor", "n"} <= set(systems["fairgen"])
         assert set(systems) == {"base", "iid", "fairgen"}
-    storage = tmp_path / ".fairgen" / "runs"
-    alone = find_trained(recipe, "skin", storage)
-    peers = [find_trained(recipe, name, storage, joint_round=True) for name in ("gender", "age")]
-    folders = tuple(folder for found in peers for folder in found.folders)
-    last = Reports(tmp_path / "last")  # skin's second round met the final adapters of the others
-    train_attribute(TrainingJob(recipe, "skin", "", "", alone.folders, folders), last)
-    skin = find_trained(recipe, "skin", storage, joint_round=True)
-    assert_same_adapters(last.checkpoints[2] / "adapters", skin.folders[0].parent)
-    assert report["no_people_unchanged"] == dict.fromkeys(recipe.concepts.no_people, True)
+    assert report["no_people_unchanged"] == dict.fromkeys(run.recipe.concepts.no_people, True)
     assert report["second_fairness"] == report["fairness"]  # both judges are the same here
     assert report["agreement"]["fairgen"]["age"]["share"] == 1
-    assert (tmp_path / "report" / "grid.png").stat().st_size > 0
-    assert (tmp_path / "report" / "bars.png").stat().st_size > 0
-    client = store_of(tmp_path)
+    for picture in ("grid.png", "bars.png"):
+        assert (run.folder / "report" / picture).stat().st_size > 0
+
+
+def test_a_run_ends_with_registered_candidates(run: Run) -> None:
+    client, recipe = store_of(run.folder), run.recipe
+    assert "fairgen-quick-age-old version 1: candidate" in run.output
     names = {model.name for model in client.search_registered_models()}
     assert names == {
         recipe.registered_name(attribute.name, category)
         for attribute in recipe.attributes
         for category in attribute.names
     }
+    report = json.loads((run.folder / "report" / "evaluation.json").read_text())
     version = client.get_model_version_by_alias("fairgen-quick-skin-dark", "candidate")
     assert float(version.tags["fd"]) == pytest.approx(
         report["fairness"]["skin"]["fairgen"]["fd"], abs=1e-4
@@ -155,5 +187,5 @@ def test_train_all_trains_measures_and_registers_on_the_embedded_model(tmp_path:
     experiment = client.get_experiment_by_name("portraits-quick").experiment_id
     parents = client.search_runs([experiment], "tags.`fairgen.kind` = 'train-all'")
     assert len(parents) == 1
-    kept = (tmp_path / ".fairgen" / "artifacts").rglob(f"{parents[0].info.run_id}/**/report/*")
+    kept = (run.folder / ".fairgen" / "artifacts").rglob(f"{parents[0].info.run_id}/**/report/*")
     assert {"grid.png", "bars.png", "evaluation.json"} <= {path.name for path in kept}
