@@ -141,7 +141,8 @@ def test_a_killed_run_started_again_skips_what_finished_and_resumes_the_rest(
     curve = client.get_metric_history(jobs["portraits-quick-age"].info.run_id, "loss")
     steps = [point.step for point in curve]
     assert steps.count(2) == 1, "the second try started from the beginning"
-    assert set(steps) >= set(range(2, NUM_UPDATES + 1, 2))
+    # what is written beside training may lack the points of the moment before the kill
+    assert set(steps) >= set(range(run.step + 2, NUM_UPDATES + 1, 2))
     wait_until_gone(run.family)
 
 
