@@ -37,7 +37,7 @@ def effect(backbone: Backbone, adapter: Adapter) -> torch.Tensor:
 @families
 @pytest.mark.parametrize("form", FORMS)
 def test_a_round_trip_keeps_the_effect(family: str, form: str, tmp_path: Path) -> None:
-    (woman, _) = adapters_of(open_backbone(family))
+    (woman, _) = adapters_of(family)
     backbone = open_backbone(family)
     bare, expected = denoised(backbone), effect(backbone, woman)
     if form == "kohya" and backbone.denoiser_name == "transformer":
@@ -60,7 +60,7 @@ def test_a_round_trip_keeps_the_effect(family: str, form: str, tmp_path: Path) -
 @pytest.mark.cell("export")
 @families
 def test_peft_loads_its_form(family: str, tmp_path: Path) -> None:
-    (woman, _) = adapters_of(open_backbone(family))
+    (woman, _) = adapters_of(family)
     backbone = open_backbone(family)
     expected = effect(backbone, woman)
     PeftModel.from_pretrained(backbone.denoiser, str(export_adapter(woman, "peft", tmp_path)))
@@ -69,7 +69,7 @@ def test_peft_loads_its_form(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["SD 1.x", "SD 2.x", "SDXL"])
 def test_plain_diffusers_loads_kohya_s_form(family: str, tmp_path: Path) -> None:
-    (woman, _) = adapters_of(open_backbone(family))
+    (woman, _) = adapters_of(family)
     backbone = open_backbone(family)
     expected = effect(backbone, woman)
     file = export_adapter(woman, "kohya", tmp_path)

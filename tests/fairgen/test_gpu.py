@@ -10,7 +10,7 @@ from PIL import Image
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.engine import Engine, ImageJob
-from tests.fairgen.backbones.test_families import PROMPT, adapters_of, discovery, options_of, paint
+from tests.fairgen.backbones.test_families import PROMPT, discovery, learnt, options_of, paint
 from tests.families import FAMILIES, SIZE_PX, tiny
 
 pytestmark = [
@@ -67,7 +67,7 @@ def test_the_engine_paints_what_the_family_s_own_pipeline_paints(family: str) ->
 
 @families
 def test_a_mixed_batch_is_that_of_a_cpu(family: str) -> None:
-    adapters = adapters_of(backbone_on("cpu", family))
+    adapters = learnt(backbone_on("cpu", family))
     there, here = (
         paint(engine_with(adapters, backbone_on(device, family)), mixed(adapters))
         for device in ("cuda", "cpu")
@@ -77,7 +77,7 @@ def test_a_mixed_batch_is_that_of_a_cpu(family: str) -> None:
 
 @families
 def test_discovery_learns_what_it_learns_on_a_cpu(family: str) -> None:
-    there, here = (adapters_of(backbone_on(device, family)) for device in ("cuda", "cpu"))
+    there, here = (learnt(backbone_on(device, family)) for device in ("cuda", "cpu"))
     for one, other in zip(there, here, strict=True):
         for path, (down, up) in one.directions.items():
             torch.testing.assert_close(down, other.directions[path][0], rtol=1e-2, atol=1e-4)
@@ -90,7 +90,7 @@ def test_half_precision_learns_and_paints(family: str, dtype: torch.dtype) -> No
     found = discovery(backbone_on("cuda", family, dtype))
     assert all(np.isfinite(found.update().loss) for _ in range(3))
     found.bank.close()
-    adapters = adapters_of(backbone_on("cuda", family, dtype))
+    adapters = learnt(backbone_on("cuda", family, dtype))
     engine = engine_with(adapters, backbone_on("cuda", family, dtype))
     together = paint(engine, mixed(adapters))
     alone = [paint(engine, [picture])[0] for picture in mixed(adapters)]
@@ -115,7 +115,7 @@ def test_training_interrupted_on_a_gpu_goes_on_the_same(family: str) -> None:
 
 @families
 def test_parts_that_wait_in_main_memory_paint_the_same(family: str) -> None:
-    adapters = adapters_of(backbone_on("cpu", family))
+    adapters = learnt(backbone_on("cpu", family))
     offloaded = tiny(family)
     offloaded.enable_model_cpu_offload()
     waiting = paint(engine_with(adapters, load_backbone(offloaded, SIZE_PX)), mixed(adapters))

@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fairgen.pipeline import FairGenPipeline
-from tests.fairgen.backbones.test_families import PROMPT, adapters_of, open_backbone
+from tests.fairgen.backbones.test_families import PROMPT, adapters_of
 from tests.families import SIZE_PX, tiny
 
 GUIDE = Image.fromarray(
@@ -84,7 +84,7 @@ def check(open_pipe: Open, family: str, **options: object) -> None:
     options = {"num_inference_steps": 4, "guidance_scale": 4.0} | options
     generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
     bare = open_pipe()(PROMPT, generator=generators, num_images_per_prompt=2, **options).images
-    fair = FairGenPipeline(open_pipe(), adapters_of(open_backbone(family), num_updates=8))
+    fair = FairGenPipeline(open_pipe(), adapters_of(family, num_updates=8))
 
     def paint(fairness: object) -> list[Image.Image]:
         return fair(PROMPT, 2, fairness, seed=3, **options).images
@@ -123,7 +123,7 @@ def test_with_another_sampler(family: str) -> None:
 def test_beside_a_lora_that_has_nothing_to_do_with_it(family: str, tmp_path: Path) -> None:
     check(lambda: beside_a_lora(family, tmp_path), family)
     with_style, without = (
-        FairGenPipeline(pipe, adapters_of(open_backbone(family), num_updates=8))(
+        FairGenPipeline(pipe, adapters_of(family, num_updates=8))(
             PROMPT, 1, {"gender": {"woman": 1.0}}, seed=3, num_inference_steps=4
         ).images[0]
         for pipe in (beside_a_lora(family, tmp_path), tiny(family))

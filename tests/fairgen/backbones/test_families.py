@@ -46,19 +46,19 @@ def discovery(backbone: Backbone, config: DiscoveryConfig = CONFIG) -> Discovery
     )  # fmt: skip
 
 
-def learnt(backbone: Backbone) -> list[Adapter]:
-    """Return the adapters of three updates."""
+def learnt(backbone: Backbone, num_updates: int = 3) -> list[Adapter]:
+    """Return the adapters of a few updates."""
     found = discovery(backbone)
-    for _ in range(3):
+    for _ in range(num_updates):
         found.update()
     found.bank.close()
     return found.adapters(fingerprint(backbone.denoiser), "0123")
 
 
 @cache
-def adapters_of(family: str) -> list[Adapter]:
+def adapters_of(family: str, num_updates: int = 3) -> list[Adapter]:
     """Return adapters that fit every tiny pipeline of a family."""
-    return learnt(open_backbone(family))
+    return learnt(open_backbone(family), num_updates)
 
 
 def paint(engine: Engine, pictures: list[ImageJob]) -> list[Image.Image]:
