@@ -62,8 +62,8 @@ def kl_divergence(target_C: Sequence[float] | Array, shares_C: Sequence[float] |
 def sampling_floor(
     target_C: Sequence[float] | Array, num_images: int, trials: int = 4000, seed: int = 0
 ) -> float:
-    """Return the mean FD of a perfect i.i.d. sampler of `num_images` pictures: a fair
-    coin does not get below it.
+    """Return the mean FD of a perfect i.i.d. sampler of `num_images` pictures: a fair coin
+    does not get below it.
     """
     target = np.asarray(target_C, float)
     counts = np.random.default_rng(seed).multinomial(num_images, target / target.sum(), size=trials)

@@ -5,18 +5,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlparse
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
 from pipelines.recipe import Recipe, RegistryConfig, load_recipe
 from pipelines.serve.files import read_provenance
@@ -26,11 +21,10 @@ from pipelines.serve.settings import Limits, ServeSettings
 from tests.pipelines.browser import headless_browser
 from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.in_process import InProcess, listening
+from tests.pipelines.page import TIMEOUT_S, Page, contained
 from tests.pipelines.registered import register_champions
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
@@ -41,82 +35,6 @@ class Endpoint:
     backend: InProcess
     recipe: Recipe
     settings: ServeSettings
-
-
-@dataclass(frozen=True)
-class Page:
-    """The open page, and what a person does with it."""
-
-    driver: webdriver.Chrome
-
-    def open(self, address: str) -> "Page":
-        for kind in ("browser", "performance"):
-            self.driver.get_log(kind)
-        self.driver.get(address)
-        self.wait(lambda: self.one("#attributes").get_attribute("aria-busy") == "false")
-        return self
-
-    def wait(self, happened: Callable[[], object]) -> None:
-        WebDriverWait(self.driver, TIMEOUT_S, poll_frequency=0.1).until(lambda _: happened())
-
-    def one(self, selector: str) -> WebElement:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def text(self, selector: str) -> str:
-        return self.one(selector).text
-
-    def texts(self, selector: str) -> list[str]:
-        return [found.text for found in self.all(selector)]
-
-    def write(self, field: str, text: str) -> None:
-        self.one(f"#{field}").clear()
-        self.one(f"#{field}").send_keys(text)
-
-    def shares(self, attribute: str) -> list[int]:
-        sliders = self.all(f"#attribute-{attribute} input[type=range]")
-        return [int(str(slider.get_property("value"))) for slider in sliders]
-
-    def write_steps(self, steps: str) -> None:
-        if not self.one("#num_inference_steps").is_displayed():
-            self.one("#more summary").click()
-        self.write("num_inference_steps", steps)
-
-    def generate(self) -> None:
-        self.one("#generate").click()
-        self.wait(lambda: self.one("#generate").is_enabled())
-
-    def pictures(self, panel: str) -> list[bytes]:
-        return [contained(image, "src") for image in self.all(f"#{panel} img")]
-
-    def focused(self) -> str:
-        return self.driver.switch_to.active_element.get_attribute("id") or ""
-
-    def complaints(self) -> list[str]:
-        """Return what the browser's console holds of warnings and errors."""
-        entries = self.driver.get_log("browser")
-        return [entry["message"] for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
-
-    def foreign_requests(self, address: str) -> list[str]:
-        """Return the addresses of other origins that the page has asked."""
-        messages = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
-        asked = [
-            message["params"]["request"]["url"]
-            for message in messages
-            if message["method"] == "Network.requestWillBeSent"
-        ]
-        assert address + "/" in asked
-        own = urlparse(address)
-        return [
-            url for url in asked if urlparse(url).scheme != "data" and urlparse(url)[:2] != own[:2]
-        ]
-
-
-def contained(element: WebElement, attribute: str) -> bytes:
-    """Return the content of a data URL."""
-    return base64.b64decode(str(element.get_attribute(attribute)).split(",", 1)[1])
 
 
 def record_of(file: bytes) -> Provenance:
