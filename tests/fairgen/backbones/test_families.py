@@ -22,7 +22,7 @@ from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
 from tests.tiny import GENDER
 
 CONFIG = DiscoveryConfig(
-    num_updates=60, num_rows=8, num_steps=4, rank=2, learning_rate=2e-2, keep_weight=0.1
+    num_updates=32, num_rows=8, num_steps=4, rank=2, learning_rate=3e-2, keep_weight=0.1
 )
 PROMPT = "a photo of a doctor"
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -46,7 +46,7 @@ def discovery(backbone: Backbone, config: DiscoveryConfig = CONFIG) -> Discovery
     )  # fmt: skip
 
 
-def learnt(backbone: Backbone, num_updates: int = 3) -> list[Adapter]:
+def learnt(backbone: Backbone, num_updates: int = 2) -> list[Adapter]:
     """Return the adapters of a few updates."""
     found = discovery(backbone)
     for _ in range(num_updates):
@@ -56,7 +56,7 @@ def learnt(backbone: Backbone, num_updates: int = 3) -> list[Adapter]:
 
 
 @cache
-def adapters_of(family: str, num_updates: int = 3) -> list[Adapter]:
+def adapters_of(family: str, num_updates: int = 1) -> list[Adapter]:
     """Return adapters that fit every tiny pipeline of a family."""
     return learnt(open_backbone(family), num_updates)
 

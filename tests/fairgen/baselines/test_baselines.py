@@ -300,7 +300,7 @@ def test_h_space_learns_what_the_model_predicts(
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_h_space_vectors_lower_the_error_that_they_are_trained_on(prediction_type: str) -> None:
     backbone = load_backbone(tiny_pipeline(prediction_type))
-    vectors, _ = HSpace.train(backbone, lesson(max_rows=6000))
+    vectors, _ = HSpace.train(backbone, lesson(max_rows=3000))
     assert set(vectors) == {"gender-woman", "gender-man", "age-young", "age-old"}
     pipe = tiny_pipeline(prediction_type)
     noise = torch.Generator().manual_seed(5)
@@ -335,10 +335,10 @@ def test_the_published_loop_learns_its_target() -> None:
 
     weights, _ = learn(
         backbone,
-        lesson(max_rows=12_000),
+        lesson(max_rows=4_000),
         example,
         rank=4,
-        learning_rate=2e-2,
+        learning_rate=4e-2,
     )
     x = torch.randn(32, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     t_N = torch.full((32,), 500)
