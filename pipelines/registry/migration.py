@@ -9,6 +9,7 @@ from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from fairgen.adapters import load_adapter
+from pipelines.registry.description import describe
 from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredVersion, Registry
 
 _FROM, _WHOLE = "fairgen.pushed_from", "fairgen.pushed"
@@ -104,4 +105,6 @@ def _push_version(
     with tempfile.TemporaryDirectory() as scratch:
         folder = source.download(found, Path(scratch))
         run_id = runs[stored.run_id]
-        target.log_version(found.name, load_adapter(folder), folder, found.tags, run_id)
+        adapter = load_adapter(folder)
+        number = target.log_version(found.name, adapter, folder, found.tags, run_id)
+        describe(target, found.name, number, adapter, found.tags, run_id)

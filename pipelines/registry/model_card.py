@@ -7,15 +7,9 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from fairgen.adapters import Adapter
 from pipelines.recipe import Recipe
+from pipelines.registry.description import MEASURED
 
 _TEMPLATE = Path(__file__).parent / "model_card.md"
-_MEASURED = {
-    "hit_rate": "hit rate: pictures asked for the category in which the judge sees it",
-    "fd": "fairness discrepancy of the attribute, with its adapters, by quota",
-    "base_fd": "the same of the base model",
-    "recognised": "concept recognised",
-    "same_seed_ssim": "same-seed SSIM with the base model's pictures",
-}
 
 
 def model_card(recipe: Recipe, adapter: Adapter, tags: Mapping[str, str], grid: str) -> ModelCard:
@@ -38,6 +32,6 @@ def model_card(recipe: Recipe, adapter: Adapter, tags: Mapping[str, str], grid: 
         m=metadata,
         categories=list(recipe.attribute(metadata.attribute).names),
         sha256=adapter.sha256,
-        measured={text: tags[key] for key, text in _MEASURED.items() if key in tags},
+        measured={text: tags[key] for key, text in MEASURED.items() if key in tags},
         grid=grid,
     )

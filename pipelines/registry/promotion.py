@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from fairgen.adapters import load_adapter
 from fairgen.attributes import Attribute
+from pipelines.registry.description import describe
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.registry.version_tags import measured_tags, meets_thresholds, version_tags
 from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredAdapter, Registry
@@ -45,6 +46,7 @@ def register_adapter_set(
         stored_tags = registry.client.get_model_version(name, found).tags
         for key in (key for key, value in tags.items() if stored_tags.get(key) != value):
             registry.client.set_model_version_tag(name, found, key, tags[key])
+        describe(registry, name, found, adapter, {**stored_tags, **tags}, run_id)
         numbers[name] = found
     registry.point(CANDIDATE, list(numbers), adapter_set)
     if evaluation is not None and meets_thresholds(registry.recipe, attribute, evaluation):

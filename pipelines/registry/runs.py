@@ -118,7 +118,9 @@ class TrainingRuns:
         return register_adapter_set(self.registry, run_id, attribute, trained, evaluation)
 
     def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
-        """Log fairness, hit rates and preservation as metrics, the report as artifacts."""
+        """Log fairness, hit rates and preservation as metrics, the report as artifacts. An
+        attribute's run gets its own FD and lowest hit rate, the recipe's the worst of all.
+        """
         values = {
             f"{target} {system} fd".replace(" x ", "-"): found.fd
             for target, systems in evaluation.fairness.items()
@@ -128,14 +130,27 @@ class TrainingRuns:
             values |= {f"{attribute_name} {name} hit_rate": row[name] for name, row in rows.items()}
         for system, kept in evaluation.preservation.items():
             values |= {f"{system} {name}": value for name, value in kept.figures().items()}
+        own = {
+            attribute.name: _own_figures(evaluation, attribute)
+            for attribute in self._recipe.attributes
+        }
+        values |= {
+            "fd": max(figures["fd"] for figures in own.values()),
+            "base_fd": max(figures["base_fd"] for figures in own.values()),
+            "hit_rate": min(figures["hit_rate"] for figures in own.values()),
+        }
+        self._log_metrics(self._run_id, values)
+        self.client.log_artifacts(self._run_id, str(report), "report")
+        for name, figures in own.items():
+            self._log_metrics(self.job_run(name), figures)
+            self.client.log_artifact(self.job_run(name), str(report / GRID))
+
+    def _log_metrics(self, run_id: str, values: dict[str, float]) -> None:
         now_ms = int(time.time() * 1000)
         metrics = [
             Metric(name.replace(" ", "/"), value, now_ms, 0) for name, value in values.items()
         ]
-        self.client.log_batch(self._run_id, metrics=metrics)
-        self.client.log_artifacts(self._run_id, str(report), "report")
-        for attribute in self._recipe.attributes:
-            self.client.log_artifact(self.job_run(attribute.name), str(report / GRID))
+        self.client.log_batch(run_id, metrics=metrics)
 
     def job_run(self, attribute: str) -> str:
         """Return the id of an attribute's child run. Raises RuntimeError outside a `with`."""
@@ -162,3 +177,10 @@ class TrainingRuns:
             else self.client.create_run(self.registry.experiment_id, run_name=name, tags=tags)
         )
         return str(run.info.run_id)
+
+
+def _own_figures(evaluation: "Evaluation", attribute: Attribute) -> dict[str, float]:
+    """Return what an attribute's run shows as columns: FD before and after, the lowest hit rate."""
+    fairness = evaluation.fairness[attribute.name]
+    rates = [evaluation.hit_rate(attribute.name, name, "all") for name in attribute.names]
+    return {"fd": fairness["fairgen"].fd, "base_fd": fairness["base"].fd, "hit_rate": min(rates)}

@@ -1,7 +1,7 @@
 """Adapters as registered models: versions, complete sets, aliases."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -168,14 +168,11 @@ class Registry:
         says first, in one tag, which set it wants, and goes on until the aliases are those of the
         set that the tag names then: the last to say so wins, whoever ends last.
         """
-        self.client.set_registered_model_tag(names[0], f"{alias}_set", adapter_set)
+        _twice(self.client.set_registered_model_tag, names[0], f"{alias}_set", adapter_set)
         while True:
             for name in names:
                 if (number := self.find_version(name, adapter_set)) is not None:
-                    try:
-                        self.client.set_registered_model_alias(name, alias, number)
-                    except MlflowException:  # another set it for the first time at the same moment
-                        self.client.set_registered_model_alias(name, alias, number)
+                    _twice(self.client.set_registered_model_alias, name, alias, number)
             if (wanted := self._wish(names[0], alias)) in (None, adapter_set):
                 return
             adapter_set = wanted
@@ -213,3 +210,13 @@ class Registry:
         if oldest != own:
             self.client.delete_model_version(name, own)
         return oldest
+
+
+def _twice(write: Callable[[str, str, str], object], *arguments: str) -> None:
+    """Write a tag or an alias. MLflow reads and then inserts: of two who write one for the first
+    time, the second is refused by the database, and finds it there when it comes again.
+    """
+    try:
+        write(*arguments)
+    except MlflowException:
+        write(*arguments)
