@@ -1,9 +1,10 @@
 from .agreement import Agreement, agreement_between
 from .config import JudgeConfig
 from .gate_suite import SuiteCount, gate_report
+from .intervals import Estimate, ShareSample, corrected_rate, proportion_interval
 from .judge import Judge, Perception
+from .judge_confusion import JudgeConfusion, measure_confusion
 from .metrics import (
-    bootstrap_interval,
     class_shares,
     drift_floor,
     fairness_discrepancy,
@@ -17,8 +18,10 @@ from .scoring import (
     Fairness,
     JudgedLabels,
     PromptScore,
+    cell_counts,
     diversity,
     drift,
+    hit_counts,
     hit_rates,
     prompt_fairness,
     score_pictures,
@@ -28,26 +31,33 @@ __all__ = [
     "Agreement",
     "ConceptPrompts",
     "EmbeddedImages",
+    "Estimate",
     "Fairness",
     "Judge",
     "JudgeConfig",
+    "JudgeConfusion",
     "JudgedLabels",
     "Perception",
     "PromptScore",
+    "ShareSample",
     "SuiteCount",
     "agreement_between",
-    "bootstrap_interval",
+    "cell_counts",
     "class_shares",
+    "corrected_rate",
     "diversity",
     "drift",
     "drift_floor",
     "fairness_discrepancy",
     "frechet_distance",
     "gate_report",
+    "hit_counts",
     "hit_rates",
     "kernel_distance",
     "load_prompt_set",
+    "measure_confusion",
     "prompt_fairness",
+    "proportion_interval",
     "sampling_floor",
     "score_pictures",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from fairgen.judging.metrics import proportion_interval
+from fairgen.judging.intervals import proportion_interval
 
 
 class Agreement(BaseModel):

@@ -12,22 +12,58 @@ from fairgen.judging.judge import Classes, Classifier, Judge
 
 if TYPE_CHECKING:
     from fairgen.judging.clip import ClipJudge
+    from fairgen.judging.judge_confusion import JudgeConfusion
 
 
 class _JudgeConfig(BaseModel, ABC):
-    """What every kind of judge has. On the device "auto" it runs on the GPU if there is one."""
+    """What every kind of judge has. On the device "auto" it runs on the GPU if there is one.
+
+    `confusion` is the file that `fairgen judge` writes: how often this judge errs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     batch_size: int = Field(default=64, ge=1)
+    confusion: Path | None = None
 
     @abstractmethod
     def load(self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str]) -> Judge:
         """Return the judge; a relative path is read from `root`. Raises ValueError when the weights
         are missing.
         """
+
+    def check(self, root: Path, attributes: Sequence[Attribute]) -> None:
+        """Raise ValueError where a file is missing, or cannot be used; no weights are read."""
+        self._check_files(root)
+        self.load_confusion(root, attributes)
+
+    @abstractmethod
+    def _check_files(self, root: Path) -> None:
+        """Raise ValueError where a folder of the judge is missing, or no model."""
+
+    def load_confusion(
+        self, root: Path, attributes: Sequence[Attribute]
+    ) -> "JudgeConfusion | None":
+        """Return how the judge errs, None where it was not measured; a relative path is read from
+        `root`. Raises ValueError for a file that is none, or of other categories.
+        """
+        from fairgen.judging.judge_confusion import JudgeConfusion
+
+        path = root / self.confusion if self.confusion else self._own_confusion(root)
+        if path is None:
+            return None
+        try:
+            found = JudgeConfusion.model_validate_json(path.read_text())
+            found.check(attributes)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"judge.confusion: {str(path)!r} cannot be used: {error}") from error
+        return found
+
+    def _own_confusion(self, root: Path) -> Path | None:
+        """Return the file that lies beside the judge's weights, if there is one."""
+        return None
 
     def _device(self) -> str:
         if self.device != "auto":
@@ -60,7 +96,7 @@ class _JudgeConfig(BaseModel, ABC):
                 batch_size=self.batch_size,
             )
 
-        if (root / path).exists() or len(path.parts) != 2:
+        if not _of_hub(root, path):
             return load(_folder(field, root, path, "config.json"))
         try:
             return load(path.as_posix())
@@ -78,10 +114,17 @@ class PortraitJudgeConfig(_JudgeConfig):
     kind: Literal["portraits"]
 
     def load(self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str]) -> Judge:
+        self._check_files(root)
         from fairgen.judging.portraits import PortraitJudge
 
-        folder = _folder("path", root, self.path, "judge.safetensors")
-        return PortraitJudge(folder, self._device(), self.batch_size)
+        return PortraitJudge(root / self.path, self._device(), self.batch_size)
+
+    def _check_files(self, root: Path) -> None:
+        _folder("path", root, self.path, "judge.safetensors")
+
+    def _own_confusion(self, root: Path) -> Path | None:
+        path = root / self.path / "judge_confusion.json"
+        return path if path.exists() else None
 
 
 class ClipJudgeConfig(_JudgeConfig):
@@ -91,6 +134,10 @@ class ClipJudgeConfig(_JudgeConfig):
 
     def load(self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str]) -> Judge:
         return self._load_clip("path", root, self.path, attributes, concepts)
+
+    def _check_files(self, root: Path) -> None:
+        if not _of_hub(root, self.path):
+            _folder("path", root, self.path, "config.json")
 
 
 class FairFaceJudgeConfig(_JudgeConfig):
@@ -110,10 +157,21 @@ class FairFaceJudgeConfig(_JudgeConfig):
         )
         return self._load_clip("clip", root, self.clip, (), concepts, classifier)
 
+    def _check_files(self, root: Path) -> None:
+        if not (root / self.path).exists():
+            raise ValueError(f"judge.path: got {str(self.path)!r}, which is no file and no folder")
+        if not _of_hub(root, self.clip):
+            _folder("clip", root, self.clip, "config.json")
+
 
 JudgeConfig = Annotated[
     PortraitJudgeConfig | ClipJudgeConfig | FairFaceJudgeConfig, Field(discriminator="kind")
 ]
+
+
+def _of_hub(root: Path, path: Path) -> bool:
+    """Return whether a path that is no folder under `root` reads as owner/name."""
+    return not (root / path).exists() and len(path.parts) == 2
 
 
 def _folder(field: str, root: Path, path: Path, needed: str) -> Path:

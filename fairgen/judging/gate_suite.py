@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
 from fairgen.gate import decide
-from fairgen.judging.metrics import proportion_interval
+from fairgen.judging.intervals import proportion_interval
 from fairgen.judging.prompt_sets import (
     PROMPTS,
     ConceptPrompts,

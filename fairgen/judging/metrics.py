@@ -1,5 +1,5 @@
-"""Fairness, preservation, diversity and their uncertainty: plain functions on class counts,
-probabilities, pictures and the judge's image features.
+"""Fairness, preservation and diversity: plain functions on class counts, probabilities, pictures
+and the judge's image features.
 """
 
 from collections.abc import Sequence
@@ -83,37 +83,13 @@ def drift_floor(
     return float(np.linalg.norm((one - other) / num_images, axis=1).mean())
 
 
-def bootstrap_interval(
-    values: Sequence[float], confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean over prompts; one gives a point."""
-    if len(values) < 2:
-        return float(values[0]), float(values[0])
-    interval = stats.bootstrap(
-        (np.asarray(values, float),),
-        np.mean,
-        confidence_level=confidence,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
-def proportion_interval(
-    successes: int, trials: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return the Wilson interval of a proportion."""
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def confusion(asked: Sequence[int], seen: Sequence[int], num_classes: int) -> Array:
-    """Return C x C shares: row = category asked of the adapter, column = category the judge saw;
-    empty rows are 0.
+def confusion_counts(asked: Sequence[int], seen: Sequence[int], num_classes: int) -> Array:
+    """Return pictures, C x C: row = category asked of the adapter, column = category the judge
+    saw.
     """
     counts = np.zeros((num_classes, num_classes))
-    np.add.at(counts, (np.asarray(asked), np.asarray(seen)), 1)
-    return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    np.add.at(counts, (np.asarray(asked, int), np.asarray(seen, int)), 1)
+    return counts
 
 
 def similarity(pictures: Tensor, others: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
 from fairgen.judging.judge import Judge, Perception
 from fairgen.judging.metrics import (
+    Array,
     class_shares,
-    confusion,
+    confusion_counts,
     cosines,
     deviation_ratio,
     fairness_discrepancy,
@@ -173,12 +174,16 @@ def _unit(images: Sequence[Image.Image]) -> torch.Tensor:
     return torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
 
 
-def cells_seen(
-    score: PromptScore, target: TargetDistribution, attributes: Mapping[str, Attribute]
+def cells_of(
+    categories: Mapping[str, Sequence[int]],
+    target: TargetDistribution,
+    attributes: Mapping[str, Attribute],
 ) -> list[int]:
-    """Return, picture by picture, the index of the joint cell of the target that the judge saw."""
+    """Return, picture by picture, the index of the target's joint cell that its categories make;
+    `categories` holds their indices by attribute, as `PromptScore.seen`.
+    """
     names = [
-        [attributes[name].names[index] for index in score.seen[name]] for name in target.attributes
+        [attributes[name].names[index] for index in categories[name]] for name in target.attributes
     ]
     return [target.cells.index(cell) for cell in zip(*names, strict=True)]
 
@@ -206,7 +211,7 @@ def prompt_fairness(
     score: PromptScore, target: TargetDistribution, attributes: Mapping[str, Attribute]
 ) -> Fairness:
     """Return how far one prompt's pictures are from a target over one or more attributes."""
-    shares = class_shares(cells_seen(score, target, attributes), len(target.cells))
+    shares = class_shares(cells_of(score.seen, target, attributes), len(target.cells))
     kl = kl_divergence(target.probabilities, shares)
     soft_fd = None
     if len(target.attributes) == 1:
@@ -250,10 +255,24 @@ def diversity(score: PromptScore, base: PromptScore, groups: Sequence[str]) -> f
     return sum(ratios) / len(ratios) if ratios else None
 
 
-def hit_rates(scores: Sequence[PromptScore], attribute: Attribute) -> dict[str, dict[str, float]]:
-    """Return the confusion of an attribute pooled over prompts: asked category -> seen category ->
-    share.
+def cell_counts(
+    scores: Sequence[PromptScore], target: TargetDistribution, attributes: Mapping[str, Attribute]
+) -> Array:
+    """Return pictures by prompt, cell of the target that was asked, and cell that was seen, P x K x
+    C. K is 1 where not all attributes of the target were asked.
     """
+    num_cells = len(target.cells)
+    asked = all(score.asked[name] for score in scores for name in target.attributes)
+    counts = np.zeros((len(scores), num_cells if asked else 1, num_cells))
+    for prompt, score in enumerate(scores):
+        seen = cells_of(score.seen, target, attributes)
+        rows = cells_of(score.asked, target, attributes) if asked else [0] * len(seen)
+        np.add.at(counts[prompt], (rows, seen), 1)
+    return counts
+
+
+def hit_counts(scores: Sequence[PromptScore], attribute: Attribute) -> Array:
+    """Return pictures, C x C, pooled over prompts: row = category asked, column = category seen."""
     asked = [index for score in scores for index in score.asked[attribute.name]]
     seen = [
         index
@@ -261,8 +280,16 @@ def hit_rates(scores: Sequence[PromptScore], attribute: Attribute) -> dict[str, 
         if score.asked[attribute.name]
         for index in score.seen[attribute.name]
     ]
-    table = confusion(asked, seen, len(attribute.names))
+    return confusion_counts(asked, seen, len(attribute.names))
+
+
+def hit_rates(scores: Sequence[PromptScore], attribute: Attribute) -> dict[str, dict[str, float]]:
+    """Return the confusion of an attribute pooled over prompts: asked category -> seen category ->
+    share. The row of a category that was never asked is 0.
+    """
+    counts = hit_counts(scores, attribute)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     return {
         name: dict(zip(attribute.names, row.tolist(), strict=True))
-        for name, row in zip(attribute.names, table, strict=True)
+        for name, row in zip(attribute.names, shares, strict=True)
     }

@@ -1,13 +1,17 @@
 from .clip import PortraitClip, build_tokenizer
 from .drawing import draw_all
+from .folders import ADAPTERS, MODEL
 from .judge import PortraitClassifier
 from .pretrain import rebuild_base
-from .report import measure_base
+from .report import ReportSize, measure_base
 from .sibling import write_sibling
 
 __all__ = [
+    "ADAPTERS",
+    "MODEL",
     "PortraitClassifier",
     "PortraitClip",
+    "ReportSize",
     "build_tokenizer",
     "draw_all",
     "measure_base",

@@ -2,11 +2,12 @@
 `make portraits-report`.
 """
 
-import argparse
 import json
 import logging
 import random
 import time
+from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -19,10 +20,10 @@ from PIL import Image
 
 from fairgen.attributes import adapter_name, render
 from fairgen.pictures import Block, picture_grid
+from fairgen.portraits.folders import MODEL
 from fairgen.portraits.judge import HEADS, PortraitClassifier, draw_labelled
 from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, WORDS
 
-MODEL = Path(__file__).parent / "model"
 _TEMPLATE = "a photo of {subject}"
 _BATCH_SIZE = 25
 _SHOWN = 8  # pictures of an occupation in the grid
@@ -93,22 +94,34 @@ def study(occupation: str, size: ReportSize) -> tuple[dict, list[Image.Image]]:
     return figures, images[:_SHOWN]
 
 
-def judge_accuracy(count: int = 4000, seed: int = 99) -> dict[str, float]:
-    """Return the judge's accuracy per head on drawings it has never seen."""
+def judge_counts(count: int = 4000, seed: int = 99) -> dict[str, dict[str, dict[str, int]]]:
+    """Return what the judge names on drawings it has never seen: head -> true class -> named class
+    -> drawings. A head counts those that it applies to.
+    """
     _, judge = _load()
     images, truth = draw_labelled(count, random.Random(seed))
-    accuracy = {}
     with torch.inference_mode():
-        logits: dict[str, list[torch.Tensor]] = {name: [] for name in HEADS}
-        for start in range(0, count, 200):
-            for name, values in judge.network(images[start : start + 200]).items():
-                logits[name].append(values.argmax(1))
-    for name in HEADS:
+        batches = [judge.network(batch) for batch in images.split(200)]
+    counts = {}
+    for name, classes in HEADS.items():
+        named = torch.cat([batch[name].argmax(1) for batch in batches])
         known = truth[name] >= 0
-        accuracy[name] = (
-            (torch.cat(logits[name])[known] == truth[name][known]).float().mean().item()
-        )
-    return accuracy
+        pairs = Counter(zip(truth[name][known].tolist(), named[known].tolist(), strict=True))
+        counts[name] = {
+            true: {
+                other: pairs[row, column]
+                for column, other in enumerate(classes)
+                if pairs[row, column]
+            }
+            for row, true in enumerate(classes)
+        }
+    return counts
+
+
+def accuracy(counts: Mapping[str, Mapping[str, int]]) -> float:
+    """Return the share of drawings whose class a head names."""
+    right = sum(row.get(true, 0) for true, row in counts.items())
+    return right / sum(sum(row.values()) for row in counts.values())
 
 
 def summarise(figures: dict[str, dict]) -> dict:
@@ -145,31 +158,24 @@ def summarise(figures: dict[str, dict]) -> dict:
     }
 
 
-def measure_base() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/portraits"))
-    parser.add_argument("--num-images", type=int, default=100)
-    parser.add_argument("--num-per-word", type=int, default=10)
-    parser.add_argument("--num-steps", type=int, default=12)
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
-    parser.add_argument("--processes", type=int, default=2)
-    arguments = parser.parse_args()
+def measure_base(out: Path, size: ReportSize, processes: int) -> None:
+    """Write `portraits.json` and `grid.webp` into `out`, beside the model how its judge errs."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    size = ReportSize(
-        arguments.num_steps, arguments.guidance_scale, arguments.num_images, arguments.num_per_word
-    )
-    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(study, OCCUPATIONS, [size] * len(OCCUPATIONS)))
     figures = {name: result[0] for name, result in zip(OCCUPATIONS, results, strict=True)}
-    summary = {"judge_accuracy": judge_accuracy(), **summarise(figures)}
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    counts = judge_counts()
+    accuracies = {name: accuracy(table) for name, table in counts.items()}
+    summary = {"judge_accuracy": accuracies, **summarise(figures)}
+    confusion = {
+        "source": "4,000 held-out drawings of the fair world",
+        "counts": {name: counts[name] for name in ATTRIBUTES},
+    }
+    (MODEL / "judge_confusion.json").write_text(json.dumps(confusion, indent=1) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
     report = {"sampling": vars(size), "summary": summary, "occupations": figures}
-    (arguments.out / "portraits.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "portraits.json").write_text(json.dumps(report, indent=2) + "\n")
     blocks = [Block(images, name) for name, (_, images) in zip(OCCUPATIONS, results, strict=True)]
     grid = picture_grid([blocks[index : index + 2] for index in range(0, len(blocks), 2)])
-    grid.save(arguments.out / "grid.webp", quality=92, method=6)
+    grid.save(out / "grid.webp", quality=92, method=6)
     logging.getLogger(__name__).info("%s", json.dumps(summary, indent=2))
-
-
-if __name__ == "__main__":
-    measure_base()

@@ -16,6 +16,9 @@ from pipelines.evaluation import (
     Judges,
     PromptPlan,
     measure_prompt,
+    pick_shown,
+    picture_seeds,
+    shown_cells,
     summarise,
     write_report,
 )
@@ -23,7 +26,6 @@ from pipelines.recipe import EvaluationSize, Recipe
 from pipelines.serve import PICTURES
 
 NUM_CLIENTS = 8
-_NUM_SHOWN = 8
 _NUM_UNCHANGED = 4
 
 
@@ -53,7 +55,7 @@ def audit_endpoint(
     bodies = [
         {
             "prompt": render(recipe.templates[0], concept),
-            "seed": recipe.evaluation.seed + index,
+            "seed": picture_seeds(recipe, concept, index + 1)[index],
             "fairness": fairness[system],
         }
         for system, concept, index in jobs
@@ -87,13 +89,14 @@ def audit_endpoint(
         for concept, _ in things
     }
     evaluation = summarise(recipe, scores, unchanged)
-    shown = {
-        concept: {
-            system: [png(answer.image) for answer in answers[system, concept][:_NUM_SHOWN]]
+    shown = {}
+    for concept, cells in shown_cells(recipe, size).items():
+        plan = AnswerSource(answers["fairgen", concept]).plan(recipe, concept)
+        picked = pick_shown(plan.categories, cells)
+        shown[concept] = {
+            system: [png(answers[system, concept][index].image) for index in picked]
             for system in fairness
         }
-        for concept in size.concepts
-    }
     write_report(evaluation, shown, out)
     return evaluation
 
@@ -106,13 +109,12 @@ class AnswerSource:
 
     def plan(self, recipe: Recipe, concept: str) -> PromptPlan:
         """Return the plan of the answers: the endpoint drew the categories itself."""
-        first = recipe.evaluation.seed
         records = [answer.provenance for answer in self._answers]
         return PromptPlan(
             concept=concept,
             template=recipe.templates[0],
             phrase=concept,
-            seeds=range(first, first + len(records)),
+            seeds=picture_seeds(recipe, concept, len(records)),
             categories=[record.categories for record in records if record is not None],
         )
 

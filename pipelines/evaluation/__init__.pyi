@@ -7,10 +7,19 @@ from .measure import (
     PromptPlan,
     draw_categories,
     measure_prompt,
+    pick_shown,
+    picture_seeds,
     plan_prompt,
 )
-from .report import evaluation_table, gate_table, hit_rate_table, judges_table, write_report
-from .worker import EvaluationWorker, evaluate
+from .report import (
+    evaluation_table,
+    gate_table,
+    hit_rate_table,
+    judge_table,
+    judges_table,
+    write_report,
+)
+from .worker import EvaluationWorker, evaluate, shown_cells
 
 __all__ = [
     "Drawn",
@@ -28,9 +37,13 @@ __all__ = [
     "evaluation_targets",
     "gate_table",
     "hit_rate_table",
+    "judge_table",
     "judges_table",
     "measure_prompt",
+    "pick_shown",
+    "picture_seeds",
     "plan_prompt",
+    "shown_cells",
     "summarise",
     "write_report",
 ]

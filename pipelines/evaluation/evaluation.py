@@ -11,23 +11,30 @@ from fairgen.attributes import Attribute
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import (
     Agreement,
+    Estimate,
     Fairness,
+    JudgeConfusion,
     PromptScore,
+    ShareSample,
     agreement_between,
-    bootstrap_interval,
+    cell_counts,
     class_shares,
+    corrected_rate,
     diversity,
     drift,
     drift_floor,
+    hit_counts,
     hit_rates,
     prompt_fairness,
+    proportion_interval,
 )
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, load_judge_confusion
 
 
 class SystemFairness(BaseModel):
-    """One system's fairness under one target: means over prompts, the interval of the FD over
-    prompts, and the floor. `kl` is the mean over prompts in which it is finite.
+    """One system's fairness under one target: means over prompts, the interval of the FD, and the
+    floor. `kl` is the mean over prompts in which it is finite. `corrected` is the FD that a judge
+    who never errs would have measured, None where nobody measured how the judge errs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +48,20 @@ class SystemFairness(BaseModel):
     kl: float | None
     n: int
     prompts: dict[str, Fairness]
+    corrected: Estimate | None = None
+
+
+class HitRate(BaseModel):
+    """The share of `n` pictures asked for a category in which the judge sees it, with its Wilson
+    interval. `corrected` is the share that truly shows it, None where nobody measured how the judge
+    errs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seen: Estimate
+    n: int
+    corrected: Estimate | None = None
 
 
 class Preservation(BaseModel):
@@ -75,8 +96,10 @@ class Evaluation(BaseModel):
     """Base against FairGen, i.i.d. and by quota, on one prompt set.
 
     `drift_floor` is, by attribute, the drift between two independent samples of the base model.
-    Where the recipe has a second judge, `second_fairness` is `fairness` by its labels, and
-    `agreement` says, by system and attribute, how often the two name the same category.
+    `targets` holds the share asked of each cell, by target. `hits` holds FairGen's hit rates by
+    group, attribute and category. `judge` says on which pictures the judge's own errors were
+    measured. Where the recipe has a second judge, `second_fairness` is `fairness` by its labels,
+    and `agreement` says, by system and attribute, how often the two name the same category.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,8 +109,11 @@ class Evaluation(BaseModel):
     num_images: int
     trained: list[str]
     held_out: list[str]
+    targets: dict[str, dict[str, float]] = {}
     fairness: dict[str, dict[str, SystemFairness]]
     hit_rates: dict[str, dict[str, dict[str, dict[str, float]]]]
+    hits: dict[str, dict[str, dict[str, HitRate]]] = {}
+    judge: str | None = None
     preservation: dict[str, Preservation]
     drift_floor: dict[str, float]
     no_people_unchanged: dict[str, bool]
@@ -128,6 +154,7 @@ def summarise(
         system: [score for score in scores if score.system == system] for system in systems
     }
     fairgen, targets = by_system["fairgen"], evaluation_targets(recipe)
+    confusion, second_confusion = (load_judge_confusion(recipe, second) for second in (False, True))
     twice = all(score.second is not None for score in scores)
     unasked = [name for name in scores[0].seen if not any(s.asked[name] for s in scores)]
     groups = {
@@ -141,12 +168,28 @@ def summarise(
         num_images=scores[0].num_images,
         trained=[score.concept for score in groups["trained"]],
         held_out=[score.concept for score in groups["held_out"]],
-        fairness={
-            name: {system: _fairness(by_system[system], target, attributes) for system in systems}
+        targets={
+            name: {
+                ",".join(cell): share
+                for cell, share in zip(target.cells, target.probabilities, strict=True)
+            }
             for name, target in targets.items()
         },
+        fairness={
+            name: {
+                system: _fairness(by_system[system], target, attributes, confusion)
+                for system in systems
+            }
+            for name, target in targets.items()
+        },
+        judge=confusion.source if confusion else None,
         hit_rates={
             group: {name: hit_rates(members, attribute) for name, attribute in attributes.items()}
+            for group, members in groups.items()
+            if members
+        },
+        hits={
+            group: {name: _hits(members, one, confusion) for name, one in attributes.items()}
             for group, members in groups.items()
             if members
         },
@@ -164,7 +207,9 @@ def summarise(
         no_people_unchanged=dict(no_people),
         second_fairness={
             name: {
-                system: _fairness([s.by_second() for s in by_system[system]], target, attributes)
+                system: _fairness(
+                    [s.by_second() for s in by_system[system]], target, attributes, second_confusion
+                )
                 for system in systems
             }
             for name, target in targets.items()
@@ -191,15 +236,41 @@ def _agreement(scores: Sequence[PromptScore], attribute: Attribute) -> Agreement
     )
 
 
+def _hits(
+    scores: Sequence[PromptScore], attribute: Attribute, confusion: JudgeConfusion | None
+) -> dict[str, HitRate]:
+    """Return the hit rate of every category that was asked."""
+    known = confusion is not None and attribute.name in confusion.counts
+    error = confusion.error(attribute.name, attribute.names) if confusion and known else None
+    found = {}
+    for index, (name, seen) in enumerate(
+        zip(attribute.names, hit_counts(scores, attribute), strict=True)
+    ):
+        hits, total = int(seen[index]), int(seen.sum())
+        if total:
+            found[name] = HitRate(
+                seen=Estimate(value=hits / total, interval=proportion_interval(hits, total)),
+                n=total,
+                corrected=corrected_rate(seen, index, error) if error else None,
+            )
+    return found
+
+
 def _fairness(
-    scores: Sequence[PromptScore], target: TargetDistribution, attributes: Mapping[str, Attribute]
+    scores: Sequence[PromptScore],
+    target: TargetDistribution,
+    attributes: Mapping[str, Attribute],
+    confusion: JudgeConfusion | None,
 ) -> SystemFairness:
     prompts = {score.concept: prompt_fairness(score, target, attributes) for score in scores}
     fairness = list(prompts.values())
-    values = [one.fd for one in fairness]
+    sample = ShareSample(cell_counts(scores, target, attributes))
+    errors = confusion.errors(target) if confusion else []
+    fd = sample.fd(target.probabilities)
     return SystemFairness(
-        fd=_mean(values),
-        interval=bootstrap_interval(values),
+        fd=fd.value,
+        interval=fd.interval,
+        corrected=sample.fd(target.probabilities, errors) if errors else None,
         floor=_mean(one.floor for one in fairness),
         soft_fd=_mean_known(one.soft_fd for one in fairness),
         dev_rat=_mean(one.dev_rat for one in fairness),

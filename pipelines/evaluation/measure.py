@@ -1,5 +1,6 @@
 """Paint one prompt's pictures with any source, and score them: for every stage that measures."""
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -85,19 +86,34 @@ def plan_prompt(
     num_images: int,
     target: TargetDistribution,
     drawn: Drawn,
+    system: str,
     phrase: str = "{concept}",
 ) -> PromptPlan:
-    """Return the plan of a concept in the recipe's first template; seeds count up from the
-    evaluation's.
+    """Return the plan of a concept in the recipe's first template. All systems paint from the
+    concept's own seeds; each draws its categories by itself, prompt by prompt.
     """
-    seed = recipe.evaluation.seed
+    spoken = phrase.format(concept=concept)
+    draws = seed_of(recipe, system, spoken)
     return PromptPlan(
         concept=concept,
         template=recipe.templates[0],
-        phrase=phrase.format(concept=concept),
-        seeds=range(seed, seed + num_images),
-        categories=draw_categories(target, drawn, num_images, seed),
+        phrase=spoken,
+        seeds=picture_seeds(recipe, concept, num_images),
+        categories=draw_categories(target, drawn, num_images, draws),
     )
+
+
+def picture_seeds(recipe: Recipe, concept: str, num_images: int) -> range:
+    """Return the seeds of a concept's pictures, which follow from the evaluation's seed."""
+    first = seed_of(recipe, "pictures", concept)
+    return range(first, first + num_images)
+
+
+def seed_of(recipe: Recipe, *parts: str) -> int:
+    """Return a seed of 31 bits for a purpose: other parts, or another seed of the evaluation, give
+    one that has nothing to do with it.
+    """
+    return random.Random("/".join((str(recipe.evaluation.seed), *parts))).getrandbits(31)
 
 
 def draw_categories(
@@ -115,3 +131,16 @@ def draw_categories(
     else:
         cells = assign(target, num_images, seed, drawn)
     return [dict(zip(target.attributes, target.cells[cell], strict=True)) for cell in cells]
+
+
+def pick_shown(
+    categories: Sequence[Mapping[str, str]], cells: Sequence[dict[str, str]]
+) -> list[int]:
+    """Return which pictures to show, one a cell: the first that was asked for it and is not shown
+    yet, or else the first one left. Pictures that were asked for nothing are taken in their order.
+    """
+    left, shown = list(range(len(categories))), []
+    for cell in cells[: len(left)]:
+        shown.append(next((index for index in left if categories[index] == cell), left[0]))
+        left.remove(shown[-1])
+    return shown

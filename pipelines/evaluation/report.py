@@ -4,16 +4,18 @@ shares.
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, cycle
 from pathlib import Path
 
 from PIL import Image
 from rich.table import Table
 
-from fairgen.judging import SuiteCount
+from fairgen.judging import Estimate, JudgeConfusion, SuiteCount, proportion_interval
 from fairgen.pictures import Block, picture_grid
-from pipelines.evaluation.evaluation import Evaluation
+from pipelines.evaluation.evaluation import Evaluation, SystemFairness
 
 _LABELS = {"base": "indicator off", "fairgen": "indicator on"}
+COLUMNS = 6  # pictures of a concept in the grid, off and on
 _SYSTEMS = {"base": "base", "iid": "FairGen iid", "fairgen": "FairGen quota"}
 
 
@@ -29,7 +31,7 @@ def write_report(
     draw_bars(evaluation, out / "bars.png")
 
 
-def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]], columns: int = 6) -> Image.Image:
+def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]]) -> Image.Image:
     """Return one row a concept: the base model's pictures on the left, FairGen's of the same seeds
     on the right.
     """
@@ -37,40 +39,40 @@ def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]], columns: int =
     for concept, systems in shown.items():
         blocks = []
         for label, system in zip((concept, ""), _LABELS, strict=True):
-            images = [Image.open(io.BytesIO(content)) for content in systems[system][:columns]]
+            images = [Image.open(io.BytesIO(content)) for content in systems[system]]
             blocks.append(Block(images, label))
         rows.append(blocks)
     return picture_grid(rows, list(_LABELS.values()))
 
 
 def draw_bars(evaluation: Evaluation, path: Path) -> None:
-    """Plot, per attribute and concept, the delivered share of each category; dashed lines are the
-    shares asked for.
+    """Plot, per attribute and concept, the delivered share of each category, which has a colour of
+    its own; dashed lines are the shares asked for.
     """
+    from matplotlib import color_sequences
     from matplotlib.figure import Figure
 
     names = [name for name in evaluation.fairness if " x " not in name]
+    palette = cycle(color_sequences["petroff10"])
     figure = Figure(figsize=(13, 3.0 * len(names)), layout="constrained")
     for row, name in enumerate(names):
+        colours = dict(zip(evaluation.targets[name], palette, strict=False))
         for column, system in enumerate(_LABELS):
             axes = figure.add_subplot(len(names), 2, 2 * row + column + 1)
             prompts = evaluation.fairness[name][system].prompts
             bottoms = [0.0] * len(prompts)
-            categories = list(next(iter(prompts.values())).delivered)
-            for category in categories:
+            for category, colour in colours.items():
                 heights = [fairness.delivered[category] for fairness in prompts.values()]
-                axes.bar(list(prompts), heights, bottom=bottoms, label=category, width=0.8)
+                axes.bar(list(prompts), heights, 0.8, bottoms, label=category, color=colour)
                 bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
-            for edge in range(1, len(categories)):
-                axes.axhline(edge / len(categories), color="black", linestyle="--", linewidth=0.8)
-            axes.set_title(
-                f"{name}, {_LABELS[system]}: FD {evaluation.fairness[name][system].fd:.3f}",
-                fontsize=10,
-            )
+            for edge in list(accumulate(evaluation.targets[name].values()))[:-1]:
+                axes.axhline(edge, color="black", linestyle="--", linewidth=0.8)
+            found = evaluation.fairness[name][system]
+            axes.set_title(f"{name}, {_LABELS[system]}: FD {_of(found)}", fontsize=10)
             axes.tick_params(axis="x", labelrotation=35, labelsize=8)
             axes.set_ylim(0, 1)
             if column:
-                axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+                axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
     figure.savefig(path, dpi=110)
 
 
@@ -78,17 +80,17 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     """Return the terminal's table: FD per target with interval and floor, base against FairGen."""
     table = Table(
         title=f"Fairness, N={evaluation.num_images} pictures a prompt, {_prompts(evaluation)} "
-        "prompts, mean of per-prompt FD [95 % interval over prompts]"
+        "prompts, mean of per-prompt FD [95 % interval over prompts and pictures]"
     )
     known = [system for system in _SYSTEMS if system in evaluation.preservation]
     for heading in ("target", *(_SYSTEMS[s] for s in known), "floor of a fair coin"):
         table.add_column(heading)
     for name, systems in evaluation.fairness.items():
-        cells = [
-            f"{systems[s].fd:.3f} [{systems[s].interval[0]:.3f}, {systems[s].interval[1]:.3f}]"
-            for s in known
-        ]
+        cells = (_of(systems[system]) for system in known)
         table.add_row(name, *cells, f"{systems['fairgen'].floor:.3f}")
+        if systems["fairgen"].corrected:
+            cells = (_written(systems[system].corrected) for system in known)
+            table.add_row("  judge's errors taken off", *cells, "")
     table.add_section()
     figures = [evaluation.preservation[system].figures() for system in known]
     labels = {
@@ -126,17 +128,39 @@ def judges_table(evaluation: Evaluation) -> Table:
 
 
 def hit_rate_table(evaluation: Evaluation) -> Table:
-    """Return the table of hit rates per category, on trained and on held-out concepts."""
-    table = Table(title="Hit rate: the judge saw the category that was asked")
-    groups = list(evaluation.hit_rates)
-    for heading in ("category", *groups):
+    """Return the table of hit rates per category with Wilson intervals, on trained and on held-out
+    concepts.
+    """
+    table = Table(title="Hit rate: the judge saw the category that was asked [95 %]")
+    groups = list(evaluation.hits)
+    for heading in (
+        "category",
+        *groups,
+        *(["judge's errors taken off"] if evaluation.judge else []),
+    ):
         table.add_column(heading)
-    for attribute, categories in evaluation.hit_rates["all"].items():
-        for category in categories:
-            table.add_row(
-                f"{attribute} {category}",
-                *(f"{evaluation.hit_rate(attribute, category, group):.3f}" for group in groups),
-            )
+    for attribute, categories in evaluation.hits["all"].items():
+        for category, hit in categories.items():
+            rates = [evaluation.hits[group][attribute].get(category) for group in groups]
+            cells = [_written(rate.seen if rate else None) for rate in rates]
+            if evaluation.judge:
+                cells.append(_written(hit.corrected))
+            table.add_row(f"{attribute} {category}", *cells)
+    return table
+
+
+def judge_table(confusion: JudgeConfusion) -> Table:
+    """Return the table of a judge's errors: how often it names each category, and which instead."""
+    table = Table(title=f"The judge on {confusion.source}: named rightly [95 %]")
+    for heading in ("category", "pictures", "named rightly", "taken for"):
+        table.add_column(heading)
+    for attribute, rows in confusion.counts.items():
+        for category, row in rows.items():
+            right, total = row.get(category, 0), sum(row.values())
+            rate = Estimate(value=right / total, interval=proportion_interval(right, total))
+            others = (f"{name} {count}" for name, count in row.items() if name != category)
+            cells = (f"{attribute} {category}", str(total), _written(rate), ", ".join(others))
+            table.add_row(*cells)
     return table
 
 
@@ -155,3 +179,15 @@ def gate_table(suites: Sequence[SuiteCount], classes: bool) -> Table:
 
 def _prompts(evaluation: Evaluation) -> int:
     return len(next(iter(evaluation.fairness.values()))["base"].prompts)
+
+
+def _of(fairness: SystemFairness) -> str:
+    return _written(Estimate(value=fairness.fd, interval=fairness.interval))
+
+
+def _written(estimate: Estimate | None) -> str:
+    """Return a figure with its interval, "-" where there is none."""
+    if estimate is None:
+        return "-"
+    low, high = estimate.interval
+    return f"{estimate.value:.3f} [{low:.3f}, {high:.3f}]"

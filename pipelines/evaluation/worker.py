@@ -10,13 +10,20 @@ from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore
 from fairgen.pictures import png
 from pipelines.evaluation.evaluation import Evaluation, summarise
-from pipelines.evaluation.measure import Drawn, Judges, measure_prompt, plan_prompt
-from pipelines.evaluation.report import write_report
+from pipelines.evaluation.measure import (
+    Drawn,
+    Judges,
+    draw_categories,
+    measure_prompt,
+    pick_shown,
+    plan_prompt,
+    seed_of,
+)
+from pipelines.evaluation.report import COLUMNS, write_report
 from pipelines.ray_runtime import actor_pool
 from pipelines.recipe import EvaluationSize, Recipe, load_pipe
 
 SYSTEMS: dict[str, Drawn] = {"base": "nothing", "iid": "iid", "fairgen": "quota"}
-_NUM_SHOWN = 8
 _NUM_UNCHANGED = 4
 
 
@@ -54,21 +61,24 @@ class EvaluationWorker:
         return self._paint_ungated(concept)
 
     def measure(
-        self, concept: str, num_images: int
+        self, concept: str, num_images: int, cells: Sequence[dict[str, str]] = ()
     ) -> tuple[list[PromptScore], dict[str, list[bytes]]]:
-        """Return every system's score on a concept and its first pictures as PNG, all from the same
-        seeds.
+        """Return every system's score on a concept, all from the same seeds, and as PNG the
+        pictures of the seeds at which FairGen was asked for the cells.
         """
         self._load_adapters()
-        scores, shown = [], {}
+        scores, images = [], {}
         reference: EmbeddedImages | None = None
         for system, drawn in SYSTEMS.items():
-            plan = plan_prompt(self._recipe, concept, num_images, self._target, drawn)
+            plan = plan_prompt(self._recipe, concept, num_images, self._target, drawn, system)
             score, embedded = measure_prompt(self._source, plan, self._judges, system, reference)
             reference = reference or embedded
             scores.append(score)
-            shown[system] = [png(image) for image in embedded.images[:_NUM_SHOWN]]
-        return scores, shown
+            images[system] = embedded.images
+        shown = pick_shown(plan.categories, cells)  # the last system's: FairGen's
+        return scores, {
+            system: [png(painted[index]) for index in shown] for system, painted in images.items()
+        }
 
     def unchanged(self, concept: str, base_pictures: Sequence[bytes]) -> bool:
         """Return whether a prompt without people keeps every pixel of the model without adapters,
@@ -78,7 +88,7 @@ class EvaluationWorker:
         return self._paint_ungated(concept) == list(base_pictures)
 
     def _paint_ungated(self, concept: str) -> list[bytes]:
-        plan = plan_prompt(self._recipe, concept, _NUM_UNCHANGED, self._target, "nothing")
+        plan = plan_prompt(self._recipe, concept, _NUM_UNCHANGED, self._target, "nothing", "base")
         return [png(image) for image in self._source.paint(plan)]
 
     def _load_adapters(self) -> None:
@@ -105,7 +115,8 @@ def evaluate(
     scores: list[PromptScore] = []
     shown: dict[str, dict[str, list[bytes]]] = {}
     measured = workers.map_unordered(
-        lambda actor, concept: actor.measure.remote(concept, size.num_images), size.concepts
+        lambda actor, row: actor.measure.remote(row[0], size.num_images, row[1]),
+        list(shown_cells(recipe, size).items()),
     )
     for done, (prompt_scores, pictures) in enumerate(measured, start=1):
         scores += prompt_scores
@@ -118,3 +129,16 @@ def evaluate(
     evaluation = summarise(recipe, scores, dict(zip(things, unchanged, strict=True)))
     write_report(evaluation, {concept: shown[concept] for concept in size.concepts}, out)
     return evaluation
+
+
+def shown_cells(recipe: Recipe, size: EvaluationSize) -> dict[str, list[dict[str, str]]]:
+    """Return the cells of the target that each concept's row of the grid shows: over all rows they
+    are in the target's quota.
+    """
+    target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)
+    num_cells = COLUMNS * len(size.concepts)
+    cells = draw_categories(target, "quota", num_cells, seed_of(recipe, "grid"))
+    return {
+        concept: cells[row * COLUMNS : (row + 1) * COLUMNS]
+        for row, concept in enumerate(size.concepts)
+    }

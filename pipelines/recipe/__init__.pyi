@@ -2,9 +2,10 @@ from .bundled import expand_names
 from .evaluation_config import AblationConfig, ComparisonSize, EvaluationSize
 from .extends import read_content
 from .folders import DEFAULT_RECIPE, PROJECT_ROOT
-from .models import load_base, load_judge, load_pipe, load_second_judge
+from .models import load_base, load_judge, load_judge_confusion, load_pipe, load_second_judge
+from .preflight import check_models
 from .recipe import Recipe, load_recipe
-from .sections import MEASURED_DIGITS, GenerationConfig, RegistryConfig
+from .sections import MEASURED_DIGITS, GenerationConfig, JobsConfig, RegistryConfig
 
 __all__ = [
     "DEFAULT_RECIPE",
@@ -14,11 +15,14 @@ __all__ = [
     "ComparisonSize",
     "EvaluationSize",
     "GenerationConfig",
+    "JobsConfig",
     "Recipe",
     "RegistryConfig",
+    "check_models",
     "expand_names",
     "load_base",
     "load_judge",
+    "load_judge_confusion",
     "load_pipe",
     "load_recipe",
     "load_second_judge",

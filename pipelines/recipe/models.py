@@ -11,6 +11,8 @@ from pipelines.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
+    from fairgen.judging import JudgeConfusion
+
 _SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "dpm-solver++": "DPMSolverMultistepScheduler",
@@ -48,7 +50,20 @@ def load_second_judge(recipe: Recipe) -> Judge | None:
     return _load(recipe, recipe.second_judge) if recipe.second_judge else None
 
 
+def load_judge_confusion(recipe: Recipe, second: bool = False) -> "JudgeConfusion | None":
+    """Return how the judge errs, or the second one; None where nobody has measured it.
+
+    Raises ValueError for a file that cannot be used.
+    """
+    config = recipe.second_judge if second else recipe.judge
+    return config.load_confusion(judge_root(config), recipe.attributes) if config else None
+
+
 def _load(recipe: Recipe, config: JudgeConfig) -> Judge:
-    root = Path() if config.path.exists() else PROJECT_ROOT
     concepts = (*recipe.concepts.train, *recipe.concepts.held_out)
-    return config.load(root, recipe.attributes, concepts)
+    return config.load(judge_root(config), recipe.attributes, concepts)
+
+
+def judge_root(config: JudgeConfig) -> Path:
+    """Return the folder that a judge's relative paths are read from."""
+    return Path() if config.path.exists() else PROJECT_ROOT

@@ -7,29 +7,44 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.table import Table
 
 from pipelines.experiments.ablation.results import OWN, Ablation, Variant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 _CURVES = {"fairgen": "FairGen", "official": "official loop"}
 
 
 def write_ablation(ablation: Ablation, out: Path) -> None:
     """Write `ablation.json` and `ablation.png` into `out`."""
-    from matplotlib.figure import Figure
-
     out.mkdir(parents=True, exist_ok=True)
     (out / "ablation.json").write_text(ablation.model_dump_json(indent=2) + "\n")
-    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    ablation_figure(ablation).savefig(out / "ablation.png", dpi=120)
+
+
+def ablation_figure(ablation: Ablation) -> "Figure":
+    """Return the plots: FD against SSIM and against drift, hit rates over rows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(16, 6.4), layout="constrained")
     ssim, drift, cost = figure.subplots(1, 3)
-    _against(ssim, ablation, "same-seed SSIM (right is better)", lambda v: v.ssim)
-    _against(drift, ablation, "drift of what was not asked, mean (left is better)", mean_drift)
+    labels = {
+        ssim: _against(ssim, ablation, "same-seed SSIM (right is better)", lambda v: v.ssim),
+        drift: _against(
+            drift, ablation, "drift of what was not asked, mean (left is better)", mean_drift
+        ),
+    }
     _learning(cost, ablation)
     ssim.legend(fontsize=8, frameon=False)
-    figure.savefig(out / "ablation.png", dpi=120)
+    figure.draw_without_rendering()  # labels are placed once the axes have their places
+    for axes, texts in labels.items():
+        _part(axes, texts)
+    return figure
 
 
 def ablation_tables(ablation: Ablation) -> list[Table]:
@@ -75,25 +90,41 @@ def mean_drift(variant: Variant) -> float:
 
 def _against(
     axes: "Axes", ablation: Ablation, label: str, measure: Callable[[Variant], float]
-) -> None:
+) -> "list[Text]":
+    """Plot the variants and return their labels, which may lie on each other."""
     own = next(variant for variant in ablation.variants if variant.group == OWN)
+    labels = []
     others = [variant for variant in ablation.variants if variant.group != OWN]
     for group, members in groupby(others, key=lambda variant: variant.group):
         chosen = list(members)
         x, y = [measure(v) for v in chosen], [v.fd for v in chosen]
         axes.scatter(x, y, s=34, label=group)
-        for variant, left, up in zip(chosen, x, y, strict=True):
-            axes.annotate(
-                str(variant.value),
-                (left, up),
-                fontsize=7,
-                xytext=(4, 3),
-                textcoords="offset points",
-            )
+        labels += [
+            axes.text(left, up, f"{group} {variant.value}", fontsize=7)
+            for variant, left, up in zip(chosen, x, y, strict=True)
+        ]
     axes.scatter([measure(own)], [own.fd], s=130, marker="*", color="black", label="the recipe")
     axes.set_xlabel(label)
     axes.set_ylabel(f"FD of {ablation.attribute} (down is better)")
-    axes.set_ylim(bottom=0)
+    highest = max(variant.fd for variant in ablation.variants)
+    axes.set_ylim(-0.15 * highest, 1.15 * highest + 0.001)
+    axes.margins(x=0.15)
+    return labels
+
+
+def _part(axes: "Axes", labels: "list[Text]") -> None:
+    """Move labels off each other and off the points, each with a line to its point."""
+    from adjustText import adjust_text
+
+    points = np.concatenate([np.asarray(found.get_offsets()) for found in axes.collections])
+    adjust_text(
+        labels,
+        *points.T,
+        ax=axes,
+        expand=(1.15, 1.7),
+        iter_lim=1000,  # steps, not its default of half a second: a busy machine draws the same
+        arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.6},
+    )
 
 
 def _learning(axes: "Axes", ablation: Ablation) -> None:

@@ -15,10 +15,10 @@ from fairgen.indicator import TargetDistribution
 from fairgen.judging import (
     EmbeddedImages,
     PromptScore,
-    bootstrap_interval,
+    ShareSample,
+    cell_counts,
     drift,
     hit_rates,
-    prompt_fairness,
 )
 from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.ablation.results import (
@@ -62,14 +62,15 @@ class AblationWorker:
         discovery.bank.close()
         scores, base = self._measure(partial(self._runner.open_engine, adapters), name, size)
         target = self._target(name)
-        fds = [prompt_fairness(score, target, self._attributes).fd for score in scores]
+        counts = cell_counts(scores, target, self._attributes)
+        fd = ShareSample(counts).fd(target.probabilities)
         rates = hit_rates(scores, self._attributes[name])
         heads = [head for head in base[0].seen if head != name]
         variant = Variant(
             group=setting,
             value=value,
-            fd=_mean(fds),
-            interval=bootstrap_interval(fds),
+            fd=fd.value,
+            interval=fd.interval,
             hit_rate=min(row[category] for category, row in rates.items()),
             recognised=_mean([float(is_seen) for s in scores for is_seen in s.recognised]),
             ssim=_mean([value for s in scores for value in s.ssim]),
@@ -160,7 +161,9 @@ class AblationWorker:
         target, base = self._target(name), []
         for concept in size.concepts:
             if (concept, size.num_images) not in self._base:
-                plan = plan_prompt(self._recipe, concept, size.num_images, target, "nothing")
+                plan = plan_prompt(
+                    self._recipe, concept, size.num_images, target, "nothing", "base"
+                )
                 with self._runner.open_engine() as source:
                     measured = measure_prompt(source, plan, self._runner.judges, "base")
                 self._base[concept, size.num_images] = measured
@@ -168,7 +171,9 @@ class AblationWorker:
         scores = []
         with candidate() as source:
             for concept, (_, reference) in zip(size.concepts, base, strict=True):
-                plan = plan_prompt(self._recipe, concept, size.num_images, target, "quota")
+                plan = plan_prompt(
+                    self._recipe, concept, size.num_images, target, "quota", "candidate"
+                )
                 score, _ = measure_prompt(source, plan, self._runner.judges, "candidate", reference)
                 scores.append(score)
         return scores, [score for score, _ in base]

@@ -144,5 +144,7 @@ class ComparisonWorker:
         recipe = self._recipe
         confusions = measured_confusions(recipe, self._folder) if compared.calibrated else {}
         target = asked_target(recipe, compared, condition, concept, confusions)
-        plan = plan_prompt(recipe, concept, num_images, target, compared.drawn, condition.phrase)
+        plan = plan_prompt(
+            recipe, concept, num_images, target, compared.drawn, compared.name, condition.phrase
+        )
         return measure_prompt(source, plan, self._runner.judges, compared.name, reference)

@@ -3,7 +3,7 @@
 import pytest
 
 from fairgen.judging.agreement import Agreement, agreement_between
-from fairgen.judging.metrics import proportion_interval
+from fairgen.judging.intervals import proportion_interval
 
 
 def test_kappa_is_that_of_a_table_worked_by_hand() -> None:

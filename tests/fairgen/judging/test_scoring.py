@@ -14,7 +14,8 @@ from fairgen.judging.judge import Perception
 from fairgen.judging.scoring import (
     EmbeddedImages,
     PromptScore,
-    cells_seen,
+    cell_counts,
+    cells_of,
     diversity,
     drift,
     hit_rates,
@@ -115,7 +116,7 @@ def test_pictures_are_compared_with_those_of_the_same_seeds() -> None:
 def test_joint_cells_and_their_discrepancy() -> None:
     target = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
     found = score("r r r g")
-    seen = [target.cells[index] for index in cells_seen(found, target, BY_NAME)]
+    seen = [target.cells[index] for index in cells_of(found.seen, target, BY_NAME)]
     assert seen == [("woman", "young")] * 3 + [("man", "old")]
     fairness = prompt_fairness(found, target, BY_NAME)
     assert fairness.fd == pytest.approx((0.5**2 + 2 * 0.25**2) ** 0.5)
@@ -148,6 +149,15 @@ def test_hit_rates_are_rows_of_what_was_asked() -> None:
     pooled = hit_rates([score("r -", asked="ww"), score("- -", asked="mw"), score("r r")], GENDER)
     assert pooled["woman"] == pytest.approx({"woman": 1 / 3, "man": 2 / 3})
     assert pooled["man"] == {"woman": 0, "man": 1}
+
+
+def test_pictures_are_counted_by_prompt_asked_cell_and_seen_cell() -> None:
+    target = TargetDistribution.from_request({"gender": "uniform"}, ATTRIBUTES)
+    asked = [score("r - r r", asked="wwwm"), score("- - - -", asked="mmmm")]
+    assert cell_counts(asked, target, BY_NAME).tolist() == [[[2, 1], [1, 0]], [[0, 0], [0, 4]]]
+    assert cell_counts([score("r - r r")], target, BY_NAME).tolist() == [[[3, 1]]]
+    both = TargetDistribution.from_request({"gender": "uniform", "age": "uniform"}, ATTRIBUTES)
+    assert cell_counts(asked, both, BY_NAME).shape == (2, 1, 4)  # nobody was asked for an age
 
 
 def test_drift_is_the_distance_from_the_base_model() -> None:

@@ -9,9 +9,10 @@ import pytest
 from diffusers import StableDiffusionPipeline
 
 from fairgen.adapters import fingerprint
+from fairgen.portraits import MODEL
 from fairgen.portraits.clip import build_tokenizer
 from fairgen.portraits.drawing import SIZE_PX, draw
-from fairgen.portraits.report import MODEL
+from fairgen.portraits.report import accuracy, judge_counts
 from fairgen.portraits.sibling import fine_tune
 from fairgen.portraits.world import (
     AGES,
@@ -121,3 +122,10 @@ def test_the_tokenizer_knows_every_caption() -> None:
     captions = {caption(sample_portrait(rng), choose_named(rng), rng) for _ in range(2000)}
     assert all(tokenizer.unk_token_id not in tokenizer(text).input_ids for text in captions)
     assert tokenizer.unk_token_id in tokenizer("a photo of a dragon").input_ids
+
+
+def test_the_judge_names_fresh_drawings_as_they_were_drawn() -> None:
+    counts = judge_counts(count=120, seed=5)
+    assert {name: accuracy(table) for name, table in counts.items()} == dict.fromkeys(counts, 1.0)
+    assert set(counts) == {"gender", "skin", "age", "glasses", "concept"}
+    assert all(len(table) > 1 for table in counts.values())

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from rich.console import Console
+from rich.table import Table
 
-from fairgen.judging import JudgedLabels, PromptScore
+from fairgen.judging import JudgedLabels, PromptScore, proportion_interval
 from pipelines.evaluation import (
     Evaluation,
     evaluation_table,
@@ -19,6 +20,7 @@ from pipelines.evaluation import (
     summarise,
     write_report,
 )
+from pipelines.evaluation.report import draw_bars
 from pipelines.recipe.recipe import Recipe, load_recipe
 
 N = 4
@@ -78,6 +80,54 @@ def test_hit_rates_tell_trained_from_held_out_concepts(evaluation: Evaluation) -
     assert evaluation.hit_rate("gender", "woman", "trained") == 1
     assert evaluation.hit_rate("gender", "woman", "held_out") == 0.5
     assert evaluation.hit_rate("gender", "woman", "all") == 0.75
+    woman = evaluation.hits["all"]["gender"]["woman"]
+    assert (woman.n, woman.seen.value) == (4, 0.75)
+    assert woman.seen.interval == proportion_interval(3, 4)
+    assert woman.corrected is not None  # the judge of drawings hardly ever errs
+    assert woman.corrected.value == pytest.approx(0.75)
+
+
+def test_the_target_is_kept_with_what_was_delivered(evaluation: Evaluation) -> None:
+    assert evaluation.targets["gender"] == {"woman": 0.5, "man": 0.5}
+    assert set(evaluation.targets) == set(evaluation.fairness)
+    assert set(evaluation.targets["gender x age"]) == set(
+        evaluation.fairness["gender x age"]["base"].prompts["nurse"].delivered
+    )
+
+
+def test_no_interval_over_different_prompts_has_no_width(evaluation: Evaluation) -> None:
+    for systems in evaluation.fairness.values():
+        for found in systems.values():
+            assert found.interval[0] <= found.fd <= found.interval[1]
+            assert found.interval[0] < found.interval[1]
+
+
+def test_what_the_judge_mistakes_is_taken_off(recipe: Recipe, tmp_path: Path) -> None:
+    """The judge takes a third of all women for men: of four women it sees three."""
+    file = tmp_path / "confusion.json"
+    rows = {"woman": {"woman": 200, "man": 100}, "man": {"man": 300}}
+    file.write_text(json.dumps({"source": "300 labelled pictures", "counts": {"gender": rows}}))
+    judge = recipe.judge.model_copy(update={"confusion": file})
+    recipe = recipe.model_copy(update={"judge": judge})
+    scores = [score(system, "nurse", 1, system != "base") for system in ("base", "fairgen")]
+    found = summarise(recipe, scores, {})
+    assert found.judge == "300 labelled pictures"
+    gender = found.fairness["gender"]["fairgen"]
+    assert gender.fd == pytest.approx(0.25 * 2**0.5)  # one of four is seen as a woman
+    assert gender.corrected is not None
+    assert gender.corrected.value == pytest.approx(0.125 * 2**0.5)  # it were one and a half
+    assert found.fairness["age"]["fairgen"].corrected is None
+    woman = found.hits["all"]["gender"]["woman"].corrected
+    assert woman is not None and woman.value == pytest.approx(0.75)  # one of two is seen
+    text = shown(evaluation_table(found)) + shown(hit_rate_table(found))
+    assert "judge's errors taken off" in text and "0.177 [" in text and "0.750 [" in text
+
+
+def shown(table: Table) -> str:
+    """Return what a terminal would show."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
 
 
 def test_preservation_names_what_moved_though_nobody_asked(evaluation: Evaluation) -> None:
@@ -101,9 +151,19 @@ def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path
     found = content["fairness"]["gender x age"]["iid"]
     assert {"fd", "interval", "floor", "n", "prompts"} <= set(found) and found["n"] == N
     assert Evaluation.model_validate(content) == evaluation
+    assert content["targets"]["age"] == {"young": 0.5, "old": 0.5}
     for name in ("grid.png", "bars.png"):
         with Image.open(tmp_path / name) as image:
             assert image.width > 400 and len(image.convert("RGB").getcolors(1 << 24) or []) > 3
+
+
+def test_every_category_has_a_colour_of_its_own(evaluation: Evaluation, tmp_path: Path) -> None:
+    """Women, men, young and old: four areas of four colours, each as large as it was delivered."""
+    draw_bars(evaluation, tmp_path / "bars.png")
+    with Image.open(tmp_path / "bars.png") as image:
+        counts = image.convert("RGB").getcolors(1 << 24) or []
+    areas = [colour for count, colour in counts if count > 2000 and len(set(colour)) > 1]
+    assert len(areas) == 4
 
 
 def test_a_second_judge_measures_beside_the_first(recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """A prompt is planned, painted by any source and scored; the engine paints as the library does."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,17 @@ from fairgen.backbones import load_backbone
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import JudgeConfig
 from fairgen.pipeline import FairGenPipeline
-from pipelines.evaluation import EngineSource, Judges, PromptPlan, draw_categories, measure_prompt
+from pipelines.evaluation import (
+    EngineSource,
+    Judges,
+    PromptPlan,
+    draw_categories,
+    measure_prompt,
+    pick_shown,
+    plan_prompt,
+    shown_cells,
+)
+from pipelines.recipe import EvaluationSize, load_recipe
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import AGE, ATTRIBUTES, GENDER, save_tiny_clip, tiny_pipeline
 
@@ -37,6 +48,43 @@ def test_a_quota_is_exact_and_nothing_asks_nothing() -> None:
     cells = Counter(tuple(asked.values()) for asked in draw_categories(TARGET, "quota", 8, seed=0))
     assert set(cells.values()) == {2} and len(cells) == 4
     assert draw_categories(TARGET, "nothing", 2, seed=0) == [{}, {}]
+
+
+def test_systems_share_the_pictures_seeds_and_every_prompt_and_system_draws_by_itself(
+    write_recipe: Callable[..., Path],
+) -> None:
+    recipe = load_recipe(write_recipe())
+
+    def planned(concept: str, system: str, phrase: str = "{concept}") -> PromptPlan:
+        return plan_prompt(recipe, concept, 24, TARGET, "iid", system, phrase)
+
+    doctor = planned("doctor", "iid")
+    assert planned("doctor", "iid") == doctor
+    others = [
+        planned("doctor", "words"), planned("doctor", "iid", "poor {concept}"),
+        planned("nurse", "iid"),
+    ]  # fmt: skip
+    assert [other.seeds == doctor.seeds for other in others] == [True, True, False]
+    assert all(other.categories != doctor.categories for other in others)
+    another = load_recipe(write_recipe("again", evaluation={"seed": recipe.evaluation.seed + 1}))
+    assert plan_prompt(another, "doctor", 24, TARGET, "iid", "iid").seeds != doctor.seeds
+
+
+def test_the_pictures_that_are_shown_hold_the_cells_that_are_wanted() -> None:
+    woman, man = {"gender": "woman"}, {"gender": "man"}
+    assert pick_shown([man, woman, man, woman], [woman, woman, man]) == [1, 3, 0]
+    assert pick_shown([man, man, man], [woman, man]) == [0, 1]  # nobody was asked for a woman
+    assert pick_shown([{}, {}, {}], [man, woman]) == [0, 1]
+    assert pick_shown([man], [man, woman]) == [0]
+
+
+def test_the_rows_of_a_grid_show_every_category_and_cell(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(write_recipe())
+    size = EvaluationSize(num_images=24, concepts=("doctor", "nurse", "teacher"))
+    rows = shown_cells(recipe, size)
+    assert list(rows) == list(size.concepts)
+    counts = Counter(tuple(cell.values()) for row in rows.values() for cell in row)
+    assert len(counts) == 4 and max(counts.values()) - min(counts.values()) <= 1
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])

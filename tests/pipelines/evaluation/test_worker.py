@@ -46,10 +46,12 @@ def test_the_base_model_cannot_be_painted_once_adapters_are_loaded(
 
 
 def test_every_system_is_scored_on_the_same_seeds(worker: EvaluationWorker) -> None:
-    scores, shown = worker.measure("doctor", 10)
+    cells = [{"gender": name} for name in ("man", "man", "woman", "man")]
+    scores, shown = worker.measure("doctor", 10, cells)
     assert [score.system for score in scores] == ["base", "iid", "fairgen"] == list(shown)
-    assert all(len(pictures) == 8 for pictures in shown.values())
-    base, _, fairgen = scores
+    assert all(len(set(pictures)) == 4 for pictures in shown.values())
+    base, iid, fairgen = scores
+    assert iid.asked["gender"] != sorted(iid.asked["gender"])
     assert base.psnr == [100] * 10 and max(fairgen.psnr) < 100
     assert base.asked["gender"] == [] and sorted(fairgen.asked["gender"]) == [0] * 5 + [1] * 5
     assert fairgen.second is not None and fairgen.second.seen["gender"] == fairgen.seen["gender"]

@@ -1,10 +1,13 @@
-"""The page of a comparison, from the figures that docs/ holds and pictures of one colour."""
+"""The page of a comparison and the plots of an ablation, from the figures that docs/ holds."""
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from pipelines.experiments.ablation.report import ablation_figure
+from pipelines.experiments.ablation.results import Ablation
 from pipelines.experiments.comparison.comparison import Comparison
 from pipelines.experiments.comparison.conditions import PLAIN, eval_conditions
 from pipelines.experiments.comparison.files import save_pictures, score_path
@@ -48,3 +51,13 @@ def test_the_page_shows_every_system_with_figures_and_pictures(
 def test_words_of_a_recipe_cannot_become_markup(comparison: Comparison, tmp_path: Path) -> None:
     page = write_page(comparison.model_copy(update={"recipe": "<b>tiny</b>"}), tmp_path)
     assert "&lt;b&gt;tiny&lt;/b&gt;" in page and "<b>tiny" not in page
+
+
+def test_labels_of_an_ablation_do_not_lie_on_each_other() -> None:
+    ablation = Ablation.model_validate_json(FIGURES.with_name("ablation.json").read_text())
+    figure = ablation_figure(ablation)
+    for axes in figure.axes[:2]:
+        labels = [text for text in axes.texts if text.get_text()]
+        assert len(labels) == len(ablation.variants) - 1
+        places = [label.get_window_extent() for label in labels]
+        assert not any(one.overlaps(other) for one, other in combinations(places, 2))

@@ -10,7 +10,7 @@ from openai import OpenAI
 from ray import serve
 from rich.console import Console
 
-from pipelines.evaluation import EvaluationWorker, summarise, write_report
+from pipelines.evaluation import EvaluationWorker, shown_cells, summarise, write_report
 from pipelines.recipe.extends import read_content
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import TrainingRuns, free_port
@@ -82,7 +82,8 @@ def test_a_recipe_trains_measures_registers_and_serves(
         recipe, [folder for folders in trained.values() for folder in folders]
     )
     base_pictures = worker.paint_base("car")
-    scores, shown = worker.measure("doctor", 4)
+    cells = shown_cells(recipe, recipe.evaluation.quick)["doctor"]
+    scores, shown = worker.measure("doctor", 4, cells)
     assert worker.unchanged("car", base_pictures)
     evaluation = summarise(recipe, scores, {"car": True})
     write_report(evaluation, {"doctor": shown}, tmp_path / "report")
