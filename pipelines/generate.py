@@ -4,7 +4,8 @@ import asyncio
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -15,7 +16,7 @@ from fairgen.pictures import Block, picture_grid
 from pipelines.recipe import Recipe
 from pipelines.registry import tracking_server
 from pipelines.serve import (
-    Fairness,
+    Assignment,
     GeneratorService,
     ImageRequest,
     IndicatorService,
@@ -27,38 +28,12 @@ from pipelines.serve import (
 _COLUMNS, _SIDE_PX = 4, 256
 
 
-def parse_fairness(given: list[str]) -> Fairness | None:
-    """Return the fairness that "gender=uniform", "skin=light:0.25,dark:0.75" or "off" mean.
+@dataclass(frozen=True)
+class Generated:
+    """What was painted, and by attribute why the target was not applied to it: empty if it was."""
 
-    Raises ValueError for another form.
-    """
-    if not given:
-        return None
-    if given == ["off"]:
-        return "off"
-    fairness: dict[str, object] = {}
-    for item in given:
-        attribute, equals, value = item.partition("=")
-        if not equals or not attribute or not value:
-            raise ValueError(
-                f"fairness: got {item!r}, allowed are 'off', ATTRIBUTE=uniform and "
-                "ATTRIBUTE=CATEGORY:SHARE,..."
-            )
-        fairness[attribute] = value if value == "uniform" else _table(item, value)
-    return fairness
-
-
-def _table(item: str, value: str) -> dict[str, float]:
-    shares = {}
-    for part in value.split(","):
-        category, colon, share = part.partition(":")
-        try:
-            shares[category] = float(share)
-        except ValueError:
-            colon = ""
-        if not colon:
-            raise ValueError(f"fairness: got {part!r} in {item!r}, allowed is CATEGORY:SHARE")
-    return shares
+    records: list[Provenance]
+    not_applied: dict[str, str]
 
 
 def generate(
@@ -68,7 +43,7 @@ def generate(
     out: Path,
     console: Console,
     calibrate: bool = False,
-) -> list[Provenance]:
+) -> Generated:
     """Paint with the champions of the registry under `home` and write files, records and a grid.
 
     With `calibrate`, what the measured adapters miss is made up for. Raises ValueError for a target
@@ -78,13 +53,9 @@ def generate(
         settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None)
         service = GeneratorService(settings, recipe)
     try:
+        served = {info.name: info.confusion for info in service.attributes()}
         indicator = IndicatorService(recipe.attributes, None, calibrate)
-        assignment = indicator.assign(
-            request.prompt,
-            request.n,
-            request.fairness,
-            {info.name: info.confusion for info in service.attributes()},
-        )
+        assignment = indicator.assign(request.prompt, request.n, request.fairness, served)
         plan = plan_images(request, assignment, recipe.generation)
         files = asyncio.run(_paint(service, recipe, plan, console))
     finally:
@@ -99,7 +70,27 @@ def generate(
         json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n"
     )
     _grid(painted).save(out / "grid.png")
-    return records
+    return Generated(records, _not_applied(recipe, request, assignment, served))
+
+
+def _not_applied(
+    recipe: Recipe, request: ImageRequest, assignment: Assignment, served: Collection[str]
+) -> dict[str, str]:
+    """Return, by attribute that was asked, why nothing was balanced."""
+    if request.fairness == "off":
+        return {}
+    names = [attribute.name for attribute in recipe.attributes]
+    if request.fairness is not None and "joint" not in request.fairness:
+        names = list(request.fairness)
+    found = {}
+    for name in names:
+        if name not in served:
+            found[name] = (
+                "the registry holds no champions of it (fairgen adapters shows what it has)"
+            )
+        elif assignment.gate is not None and name not in assignment.gate.free:
+            found[name] = assignment.gate.why(name)
+    return found
 
 
 async def _paint(

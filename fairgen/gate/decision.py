@@ -24,6 +24,15 @@ from fairgen.gate.reading import Reading
 Reason = Literal["free", "named", "negated", "no people", "several people"]
 
 
+_WHY: dict[Reason, str] = {
+    "free": "the prompt leaves it open",
+    "named": "the prompt names it ({named})",
+    "negated": "the prompt says what it is not ({named})",
+    "no people": "the prompt names no person",
+    "several people": "the prompt is about several people",
+}
+
+
 class AttributeDecision(BaseModel):
     """Whether the indicator may act on one attribute, why, and which categories are mentioned."""
 
@@ -46,6 +55,12 @@ class GateDecision(BaseModel):
     def free(self) -> tuple[str, ...]:
         """The attributes that the indicator may act on."""
         return tuple(name for name, decision in self.attributes.items() if decision.act)
+
+    def why(self, attribute: str) -> str:
+        """Return why an attribute is left alone, or acted on, in a few words."""
+        decision = self.attributes[attribute]
+        named = ", ".join(decision.named) or self.person
+        return _WHY[decision.reason].format(named=named)
 
 
 def decide(prompt: str, attributes: Sequence[Attribute]) -> GateDecision:

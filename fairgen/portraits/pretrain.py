@@ -1,9 +1,7 @@
-"""Rebuild the embedded base model from nothing: `python -m fairgen.portraits.pretrain`, some
-hours on 2 cores.
-"""
+"""Rebuild the embedded base model from nothing: `make portraits`, some hours on 2 cores."""
 
-import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -62,22 +60,14 @@ def run_stage(stage: str, folder: Path, destination: Path) -> None:
             assemble(folder, destination)
 
 
-def rebuild_base() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "stages", nargs="*", default=list(STAGES), help="stages to run: " + ", ".join(STAGES)
-    )
-    parser.add_argument(
-        "--folder", type=Path, default=Path("portraits-pretraining"), help="checkpoints go here"
-    )
-    parser.add_argument("--destination", type=Path, default=Path(__file__).parent / "model")
-    arguments = parser.parse_args()
+def rebuild_base(stages: Sequence[str] | None, folder: Path, destination: Path) -> None:
+    """Run stages, all where none is given; checkpoints go into `folder`, the model into
+    `destination`. Raises ValueError for an unknown stage.
+    """
+    if unknown := sorted(set(stages or ()) - set(STAGES)):
+        raise ValueError(f"stages: got {unknown}, allowed are {list(STAGES)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    for stage in arguments.stages:
-        run_stage(stage, arguments.folder, arguments.destination)
-
-
-if __name__ == "__main__":
-    rebuild_base()
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in stages or STAGES:
+        run_stage(stage, folder, destination)

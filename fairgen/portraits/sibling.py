@@ -2,7 +2,6 @@
 stereotypes point the other way. Adapters of the embedded model work on it as they are.
 """
 
-import argparse
 import logging
 import random
 from pathlib import Path
@@ -45,15 +44,8 @@ def fine_tune(
     checkpoint.unlink(missing_ok=True)
 
 
-def write_sibling() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("destination", type=Path, help="the folder to write")
-    parser.add_argument("--base", type=Path, default=Path(__file__).parent / "model")
-    arguments = parser.parse_args()
+def write_sibling(base: Path, destination: Path) -> None:
+    """Fine-tune the embedded model at `base` and save it at `destination`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    fine_tune(arguments.base, arguments.destination)
-
-
-if __name__ == "__main__":
-    write_sibling()
+    fine_tune(base, destination)

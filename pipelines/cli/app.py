@@ -3,7 +3,6 @@ answers at once.
 """
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +16,14 @@ from pipelines.cli.options import (
     REPORT,
     Base,
     Cluster,
+    OneSentence,
     RecipePath,
     load,
-    refusal,
+    load_here,
+    parse_fairness,
     settings_of,
 )
+from pipelines.cli.portraits import portraits_app
 from pipelines.cli.registry import registry_app
 from pipelines.cli.serve import serve_app
 from pipelines.cli.speed import speed_app
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pipelines.training import Outcome
 
 app = typer.Typer(
+    cls=OneSentence,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,11 +44,10 @@ app = typer.Typer(
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(portraits_app)
 app.add_typer(registry_app)
 app.add_typer(serve_app)
 app.add_typer(speed_app)
-
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def _show_version(is_set: bool) -> None:
@@ -82,18 +84,19 @@ def train_all(
     """Train the adapters of every attribute in parallel, evaluate and register them."""
     from rich.console import Console
 
+    if cluster is not None:
+        flags = () if quick_eval else ("--no-eval",)
+        run_on_cluster(load(recipe, base), "train-all", cluster, flags)
+        return
+    from pipelines.ray_runtime import check_jobs_here
+
+    loaded = load_here(recipe, base)
+    check_jobs_here(loaded.jobs)
     from pipelines import training
 
-    loaded = load(recipe, base)
-    if cluster is not None:
-        run_on_cluster(loaded, "train-all", cluster, () if quick_eval else ("--no-eval",))
-        return
     size = loaded.evaluation.quick if quick_eval else None
     console = Console()
-    try:
-        _show(training.train_all(loaded, size, HOME, REPORT, console), console)
-    except ValueError as error:
-        raise refusal(error) from error
+    _show(training.train_all(loaded, size, HOME, REPORT, console), console)
 
 
 @app.command()
@@ -124,28 +127,26 @@ def evaluate(
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
 
-    from pipelines import training
+    if cluster is not None and endpoint is None:
+        flags = {"--candidates": candidates, "--champions": champions}
+        chosen = [flag for flag, on in flags.items() if on]
+        run_on_cluster(load(recipe, base), "evaluate", cluster, chosen)
+        return
+    loaded, console = load_here(recipe, base), Console()
+    if endpoint is None:
+        from pipelines import training
+
+        measure = training.evaluate_trained
+        if candidates or champions:
+            measure = training.evaluate_champions if champions else training.evaluate_candidates
+        _show(measure(loaded, HOME, REPORT, console), console)
+        return
     from pipelines.benchmarks import audit_endpoint
     from pipelines.ray_runtime import ProgressView
 
-    loaded = load(recipe, base)
-    if cluster is not None and endpoint is None:
-        flags = {"--candidates": candidates, "--champions": champions}
-        run_on_cluster(loaded, "evaluate", cluster, [flag for flag, on in flags.items() if on])
-        return
-    console = Console()
-    try:
-        if endpoint is None:
-            measure = training.evaluate_trained
-            if candidates or champions:
-                measure = training.evaluate_champions if champions else training.evaluate_candidates
-            _show(measure(loaded, HOME, REPORT, console), console)
-            return
-        with ProgressView(console).open() as view:
-            evaluation = audit_endpoint(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
-        _show_evaluation(evaluation, console)
-    except (ValueError, OSError) as error:
-        raise refusal(error) from error
+    with ProgressView(console).open() as view:
+        evaluation = audit_endpoint(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
+    _show_evaluation(evaluation, console)
 
 
 @app.command()
@@ -159,14 +160,10 @@ def compare(
     """Compare the trained adapters with rivals on the same base model; writes report/."""
     from rich.console import Console
 
+    loaded, console = load_here(recipe, base), Console()
     from pipelines import experiments
 
-    loaded = load(recipe, base)
-    console = Console()
-    try:
-        found = experiments.compare(loaded, full, HOME, REPORT, console)
-    except (ValueError, OSError) as error:
-        raise refusal(error) from error
+    found = experiments.compare(loaded, full, HOME, REPORT, console)
     conditions = experiments.eval_conditions(loaded)
     robustness = experiments.robustness_table(found, conditions)
     console.print(*experiments.comparison_tables(found), robustness)
@@ -178,14 +175,10 @@ def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
     from rich.console import Console
 
+    loaded, console = load_here(recipe, base), Console()
     from pipelines import experiments
 
-    loaded = load(recipe, base)
-    console = Console()
-    try:
-        found = experiments.ablate(loaded, HOME, REPORT, console)
-    except (ValueError, OSError) as error:
-        raise refusal(error) from error
+    found = experiments.ablate(loaded, HOME, REPORT, console)
     console.print(*experiments.ablation_tables(found))
     typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
 
@@ -203,15 +196,46 @@ def gate(
     from pipelines.evaluation import gate_table
 
     loaded = load(recipe)
-    try:
-        found = gate_report(loaded.attributes)
-    except ValueError as error:
-        raise refusal(error) from error
+    found = gate_report(loaded.attributes)
     Console().print(gate_table(found, classes))
     for suite in found if mistakes else ():
         for mistake in suite.total.mistakes:
             acted, left = (", ".join(n) or "-" for n in (mistake.activated, mistake.skipped))
             typer.echo(f"{suite.suite}: {mistake.prompt!r} acted on {acted}, left alone {left}")
+
+
+@app.command()
+def judge(
+    labelled: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with a folder for each attribute, and in it one for each category, with "
+            "pictures that people have labelled."
+        ),
+    ],
+    recipe: Annotated[Path, typer.Option(help=RECIPE)] = DEFAULT_RECIPE,
+    second: Annotated[bool, typer.Option("--second", help="Measure the second judge.")] = False,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The JSON file to write.")] = REPORT
+    / "judge_confusion.json",
+) -> None:
+    """Measure how often the recipe's judge errs, on pictures that people have labelled; write it
+    down for `judge: {confusion: FILE}`.
+    """
+    from rich.console import Console
+
+    loaded = load(recipe)
+    from fairgen.judging import measure_confusion
+    from pipelines.evaluation import judge_table
+    from pipelines.recipe import load_judge, load_second_judge
+
+    found_judge = load_second_judge(loaded) if second else load_judge(loaded)
+    if found_judge is None:
+        raise ValueError("second: the recipe has no second judge")
+    confusion = measure_confusion(found_judge, loaded.attributes, labelled)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(confusion.model_dump_json(indent=1) + "\n")
+    Console().print(judge_table(confusion))
+    typer.echo(f"Name it in the recipe, judge: {{confusion: {out}}}; figures are corrected then.")
 
 
 @app.command()
@@ -226,14 +250,11 @@ def bench(
     """Measure what gating and serving cost, as ratios in one run; needs champions."""
     from rich.console import Console
 
+    loaded = load_here(recipe, base)
     from pipelines import benchmarks
 
-    loaded = load(recipe, base)
-    try:
-        size = benchmarks.BenchmarkSize(full_size=full_size)
-        figures = benchmarks.bench(loaded, settings_of(recipe, base), HOME, out, size)
-    except ValueError as error:
-        raise refusal(error) from error
+    size = benchmarks.BenchmarkSize(full_size=full_size)
+    figures = benchmarks.bench(loaded, settings_of(recipe, base), HOME, out, size)
     Console().print(benchmarks.benchmark_table(figures))
     typer.echo(f"Every figure: {out}")
 
@@ -250,66 +271,42 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="The first picture's seed.", min=0)] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
     calibrate: Annotated[bool, typer.Option(help=CALIBRATE)] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with status 3 where fairness was not applied.")
+    ] = False,
     base: Base = None,
 ) -> None:
     """Paint with the registry's champions into a folder, without a server."""
     from rich.console import Console
 
-    from pipelines import generate as painting
+    from fairgen.indicator import TargetDistribution
     from pipelines.serve import ImageRequest
 
-    loaded, console = load(recipe, base), Console()
-    try:
-        request = ImageRequest(
-            prompt=prompt,
-            n=num_images,
-            seed=seed,
-            fairness=painting.parse_fairness(fairness or []),
-        )
-        records = painting.generate(loaded, request, HOME, out, console, calibrate)
-    except ValueError as error:
-        raise refusal(error) from error
-    for attribute, counts in painting.tally(records).items():
+    asked = parse_fairness(fairness or [])
+    request = ImageRequest(prompt=prompt, n=num_images, seed=seed, fairness=asked)
+    loaded, console = load_here(recipe, base), Console()
+    if isinstance(asked, dict):
+        TargetDistribution.from_request(asked, loaded.attributes)
+    from pipelines import generate as painting
+
+    generated = painting.generate(loaded, request, HOME, out, console, calibrate)
+    for attribute, counts in painting.tally(generated.records).items():
         shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         console.print(f"{attribute}: {shares}")
-    console.print(f"{len(records)} pictures, records.json and grid.png: {out}")
-
-
-@app.command(context_settings=_PASS_ON)
-def portraits(context: typer.Context) -> None:
-    """Rebuild the embedded base model and its judge from nothing; hours on two cores. Options are
-    its own.
-    """
-    from fairgen.portraits import rebuild_base
-
-    sys.argv[1:] = context.args
-    rebuild_base()
-
-
-@app.command("portraits-sibling", context_settings=_PASS_ON)
-def portraits_sibling(context: typer.Context) -> None:
-    """Fine-tune the embedded base model on a mirrored population; minutes. Options are its own."""
-    from fairgen.portraits import write_sibling
-
-    sys.argv[1:] = context.args
-    write_sibling()
-
-
-@app.command("portraits-report", context_settings=_PASS_ON)
-def portraits_report(context: typer.Context) -> None:
-    """Measure the embedded base model: its judge, its occupations, its planted bias. Options are
-    its own.
-    """
-    from fairgen.portraits import measure_base
-
-    sys.argv[1:] = context.args
-    measure_base()
+    console.print(f"{len(generated.records)} pictures, records.json and grid.png: {out}")
+    for attribute, reason in generated.not_applied.items():
+        typer.secho(f"{attribute} was not balanced: {reason}", fg="red", err=True)
+    if strict and generated.not_applied:
+        raise typer.Exit(3)
 
 
 @recipe_app.command("check")
 def recipe_check(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     """Load a recipe and say what it would train, or what is wrong with it."""
+    from pipelines.recipe import check_models
+
     loaded = load(recipe, base)
+    check_models(loaded, ask_hub=False)
     for attribute in loaded.attributes:
         typer.echo(f"{attribute.name}: {', '.join(attribute.names)}")
     typer.echo(f"{loaded.name} on {loaded.base_path}, recipe hash {loaded.recipe_hash}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import Cluster, refusal
+from pipelines.cli.options import Cluster
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -49,10 +49,7 @@ def stop(job: JobId, cluster: Cluster = None) -> None:
     from pipelines.ray_runtime import check_known
 
     client = _connected(cluster)
-    try:
-        check_known(client, job)
-    except ValueError as error:
-        raise refusal(error) from error
+    check_known(client, job)
     client.stop_job(job)
     typer.echo(f"{job} is told to stop")
 
@@ -62,10 +59,7 @@ def run_on_cluster(recipe: "Recipe", verb: "Verb", cluster: str, flags: Sequence
     from pipelines.ray_runtime import submit
 
     client = _connected(cluster)
-    try:
-        job, new = submit(client, recipe, verb, flags)
-    except ValueError as error:
-        raise refusal(error) from error
+    job, new = submit(client, recipe, verb, flags)
     typer.echo(f"{job} {'submitted' if new else 'is running already: following it'}")
     follow_to_the_end(client, job)
 
@@ -84,8 +78,6 @@ def follow_to_the_end(client: "JobSubmissionClient", job: str) -> None:
         again = f"fairgen jobs attach {job} --cluster {client.get_address()}"
         typer.echo(f"\n{job} goes on. Follow it: {again}")
         raise typer.Exit(130) from None
-    except (ValueError, OSError) as error:
-        raise refusal(error) from error
     typer.echo(f"{job}: {status}")
     if status != "SUCCEEDED":
         raise typer.Exit(1)
@@ -94,9 +86,6 @@ def follow_to_the_end(client: "JobSubmissionClient", job: str) -> None:
 def _connected(cluster: str | None) -> "JobSubmissionClient":
     from pipelines.ray_runtime import connect
 
-    try:
-        if cluster is None:
-            raise ValueError("cluster: got none, allowed is an address such as http://head:8265")
-        return connect(cluster)
-    except ValueError as error:
-        raise refusal(error) from error
+    if cluster is None:
+        raise ValueError("cluster: got none, allowed is an address such as http://head:8265")
+    return connect(cluster)

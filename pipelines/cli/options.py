@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
-    from pipelines.serve import ServeSettings
+    from pipelines.serve import Fairness, ServeSettings
 
 _SHARED = os.environ.get("FAIRGEN_HOME")  # on a cluster: a folder that all nodes see
 HOME = Path(_SHARED or ".fairgen")
@@ -28,20 +29,56 @@ Cluster = Annotated[
 CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
 
 
+class OneSentence(TyperGroup):
+    """A command that tells what went wrong in a sentence, in red, and no traceback: that is for
+    FAIRGEN_DEBUG=1, and for mistakes of its own.
+    """
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            status = _status(error)
+            if status is None or os.environ.get("FAIRGEN_DEBUG"):
+                raise
+            typer.secho(_sentence(error), fg="red", err=True)
+            raise typer.Exit(status) from error
+
+
+def _status(error: Exception) -> int | None:
+    """Return 2 for what a user has asked wrongly, 1 for what failed, None for what is our fault."""
+    if isinstance(error, ValueError | OSError):
+        return 2
+    library = type(error).__module__.partition(".")[0]
+    return 1 if isinstance(error, RuntimeError) or library in ("ray", "mlflow") else None
+
+
+def _sentence(error: Exception) -> str:
+    if type(error).__module__.partition(".")[0] != "ray":
+        return str(error)
+    from pipelines.ray_runtime import reason_of
+
+    return reason_of(error)
+
+
 def load(path: Path, base: str | None = None) -> "Recipe":
-    """Return the recipe, or end the command with the reason why it cannot be used."""
+    """Return the recipe. Raises ValueError with the reason why it cannot be used."""
     from pipelines.recipe import load_recipe
 
-    try:
-        return load_recipe(path, base)
-    except ValueError as error:
-        raise refusal(error) from error
+    return load_recipe(path, base)
 
 
-def refusal(error: Exception) -> typer.Exit:
-    """Return the end of a command that shows the error."""
-    typer.secho(str(error), fg="red", err=True)
-    return typer.Exit(2)
+def load_here(path: Path, base: str | None = None) -> "Recipe":
+    """Return the recipe of a command that loads its models here. Raises ValueError where one of
+    them is missing, before anything heavy is imported.
+    """
+    from pipelines.recipe import check_models
+
+    recipe = load(path, base)
+    check_models(recipe)
+    return recipe
 
 
 def settings_of(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings":
@@ -51,3 +88,37 @@ def settings_of(recipe: Path, base: str | None, **changes: Any) -> "ServeSetting
     path = recipe.resolve() if recipe.is_file() else recipe
     folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base
     return ServeSettings(recipe=path, base=folder, **changes)
+
+
+def parse_fairness(given: list[str]) -> "Fairness | None":
+    """Return the fairness that "gender=uniform", "skin=light:0.25,dark:0.75" or "off" mean.
+
+    Raises ValueError for another form.
+    """
+    if not given:
+        return None
+    if given == ["off"]:
+        return "off"
+    fairness: dict[str, object] = {}
+    for item in given:
+        attribute, equals, value = item.partition("=")
+        if not equals or not attribute or not value:
+            raise ValueError(
+                f"fairness: got {item!r}, allowed are 'off', ATTRIBUTE=uniform and "
+                "ATTRIBUTE=CATEGORY:SHARE,..."
+            )
+        fairness[attribute] = value if value == "uniform" else _table(item, value)
+    return fairness
+
+
+def _table(item: str, value: str) -> dict[str, float]:
+    shares = {}
+    for part in value.split(","):
+        category, colon, share = part.partition(":")
+        try:
+            shares[category] = float(share)
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise ValueError(f"fairness: got {part!r} in {item!r}, allowed is CATEGORY:SHARE")
+    return shares

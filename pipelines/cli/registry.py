@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, load, refusal
+from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, load
 from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -46,12 +46,9 @@ def promote(
     from pipelines.registry import promote as promote_set
 
     loaded = load(recipe, base)
-    try:
-        with tracking_server(HOME) as uri:
-            for version in promote_set(Registry(uri, loaded), attribute, adapter_set, force):
-                typer.echo(f"{version.name} version {version.version}: champion")
-    except ValueError as error:
-        raise refusal(error) from error
+    with tracking_server(HOME) as uri:
+        for version in promote_set(Registry(uri, loaded), attribute, adapter_set, force):
+            typer.echo(f"{version.name} version {version.version}: champion")
 
 
 @registry_app.command("export")
@@ -71,10 +68,7 @@ def export_adapter(
     from pipelines.registry import export_registered
 
     loaded = load(recipe, base)
-    try:
-        typer.echo(export_registered(loaded, name, form, candidate, out, HOME))
-    except ValueError as error:
-        raise refusal(error) from error
+    typer.echo(export_registered(loaded, name, form, candidate, out, HOME))
 
 
 @registry_app.command("import")
@@ -94,14 +88,11 @@ def import_adapters(
     from pipelines.registry import import_set
 
     loaded = load(recipe, base)
-    try:
-        if wrong := [given for given in files if "=" not in given]:
-            raise ValueError(f"files: got {wrong}, allowed is CATEGORY=FILE")
-        by_category = {name: Path(file) for name, _, file in (f.partition("=") for f in files)}
-        for version in import_set(loaded, attribute, by_category, HOME):
-            typer.echo(f"{version.name} version {version.version}: candidate")
-    except ValueError as error:
-        raise refusal(error) from error
+    if wrong := [given for given in files if "=" not in given]:
+        raise ValueError(f"files: got {wrong}, allowed is CATEGORY=FILE")
+    by_category = {name: Path(file) for name, _, file in (f.partition("=") for f in files)}
+    for version in import_set(loaded, attribute, by_category, HOME):
+        typer.echo(f"{version.name} version {version.version}: candidate")
 
 
 @_moving.command("push")
@@ -121,14 +112,11 @@ def push_registry(
     from pipelines.registry import Registry, push, tracking_server
 
     loaded, console = load(recipe, base), Console()
-    try:
-        with tracking_server(HOME) as uri, ProgressView(console).open() as view:
-            if uri.rstrip("/") == to.rstrip("/"):
-                raise ValueError(f"to: got {to!r}, which is where it would come from: "
-                                 "MLFLOW_TRACKING_URI names it")  # fmt: skip
-            new = push(Registry(uri, loaded), Registry(to, loaded), view.show)
-    except ValueError as error:
-        raise refusal(error) from error
+    with tracking_server(HOME) as uri, ProgressView(console).open() as view:
+        if uri.rstrip("/") == to.rstrip("/"):
+            raise ValueError(f"to: got {to!r}, which is where it would come from: "
+                             "MLFLOW_TRACKING_URI names it")  # fmt: skip
+        new = push(Registry(uri, loaded), Registry(to, loaded), view.show)
     typer.echo(f"{new} versions are new in {to}")
 
 
@@ -139,7 +127,7 @@ def ui(
     """Browse runs and registered adapters in MLflow until interrupted."""
     from pipelines.registry import serve_in_foreground
 
-    typer.echo(f"http://127.0.0.1:{port}")
+    typer.echo(f"Registered adapters: http://127.0.0.1:{port}/#/models")
     raise typer.Exit(serve_in_foreground(HOME, port))
 
 

@@ -12,7 +12,7 @@ from pipelines.cli.options import (
     Cluster,
     RecipePath,
     load,
-    refusal,
+    load_here,
     settings_of,
 )
 from pipelines.recipe import DEFAULT_RECIPE
@@ -58,6 +58,10 @@ def serve(
     """
     from rich.console import Console
 
+    if cluster is None:
+        load_here(recipe, base)
+    else:
+        load(recipe, base)
     from pipelines.serve import (
         AccessConfig,
         ServeSettings,
@@ -67,7 +71,6 @@ def serve(
         serve_until_interrupted,
     )
 
-    load(recipe, base)
     changes: dict[str, Any] = {
         "max_replicas": replicas,
         "max_rows": max_rows,
@@ -81,17 +84,14 @@ def serve(
             cors_origins=tuple(cors_origin or ()),
         ),
     }
-    try:
-        if cluster is not None:
-            if tls_certificate or tls_key:
-                raise ValueError("tls: on a cluster it stands in the Serve config's http_options")
-            there = ServeSettings(recipe=recipe, base=base, **changes)
-            deploy(cluster, serve_config(there), typer.echo)
-            return
-        tls = None
+    if cluster is not None:
         if tls_certificate or tls_key:
-            tls = Tls.of(tls_certificate, tls_key)
-    except ValueError as error:
-        raise refusal(error) from error
+            raise ValueError("tls: on a cluster it stands in the Serve config's http_options")
+        there = ServeSettings(recipe=recipe, base=base, **changes)
+        deploy(cluster, serve_config(there), typer.echo)
+        return
+    tls = None
+    if tls_certificate or tls_key:
+        tls = Tls.of(tls_certificate, tls_key)
     settings = settings_of(recipe, base, **changes)
     serve_until_interrupted(settings, HOME, host, port, Console(), tls)

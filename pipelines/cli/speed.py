@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import REPORT, refusal
+from pipelines.cli.options import REPORT
 
 speed_app = typer.Typer()
 
@@ -22,10 +22,7 @@ def memory(
     from pipelines.benchmarks import memory_measured, memory_page, read_speed
 
     logging.set_verbosity_error()
-    try:
-        beside = memory_measured(read_speed(measured)) if measured else ""
-    except ValueError as error:
-        raise refusal(error) from error
+    beside = memory_measured(read_speed(measured)) if measured else ""
     typer.echo("\n".join(filter(None, (memory_page(), beside))), nl=False)
 
 
@@ -45,11 +42,8 @@ def speed(
 
     logging.set_verbosity_error()
     console = Console()
-    try:
-        for speed_of_recipe in measure_speed(out, recipes or RECIPES, rounds):
-            console.print(speed_table(speed_of_recipe), learning_table(speed_of_recipe))
-    except ValueError as error:
-        raise refusal(error) from error
+    for speed_of_recipe in measure_speed(out, recipes or RECIPES, rounds):
+        console.print(speed_table(speed_of_recipe), learning_table(speed_of_recipe))
     console.print(f"Every figure: {out}")
 
 
@@ -64,9 +58,6 @@ def scaling(
     """Simulate loads: how many replicas each needs, and how long requests then take."""
     from pipelines.benchmarks import indicators_for, read_speed, scaling_table
 
-    try:
-        typer.echo(scaling_table(read_speed(measured), rates, per_request))
-    except ValueError as error:
-        raise refusal(error) from error
+    typer.echo(scaling_table(read_speed(measured), rates, per_request))
     for rate in rates:
         typer.echo(f"{rate:,g} images/s: indicators {indicators_for(rate, per_request)}")

@@ -1,21 +1,33 @@
+from .failures import reason_of
 from .jobs import Verb, check_known, connect, describe_jobs, follow, submit
 from .progress import ProgressView, open_progress_actor, watch
 from .resumable import Step, actor_pool, results_key, run_steps
-from .session import check_shared, cluster_session, parallel_jobs
+from .session import (
+    check_jobs,
+    check_jobs_here,
+    check_shared,
+    cluster_nodes,
+    cluster_session,
+    parallel_jobs,
+)
 
 __all__ = [
     "ProgressView",
     "Step",
     "Verb",
     "actor_pool",
+    "check_jobs",
+    "check_jobs_here",
     "check_known",
     "check_shared",
+    "cluster_nodes",
     "cluster_session",
     "connect",
     "describe_jobs",
     "follow",
     "open_progress_actor",
     "parallel_jobs",
+    "reason_of",
     "results_key",
     "run_steps",
     "submit",

@@ -5,9 +5,15 @@ with the run.
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.recipe import JobsConfig
+
+Resources = Mapping[str, float]
 
 RAY_SETTINGS = {
     "RAY_worker_niceness": "0",  # the default of 15 starves workers on a busy machine
@@ -86,6 +92,43 @@ def _provide_token() -> None:
     own = "RAY_AUTH_TOKEN_PATH" in os.environ or (Path.home() / ".ray" / "auth_token").exists()
     if not own:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def check_jobs(jobs: "JobsConfig", nodes: Sequence[Resources], gpus: float) -> None:
+    """Raise ValueError for training jobs that would wait for ever on nodes that stay as they are:
+    every worker needs room on one node, and takes so many `gpus`.
+    """
+    num_workers, cpus = jobs.num_workers, jobs.cpus_per_worker
+    asked = {name: share for name, share in (("CPU", cpus), ("GPU", gpus)) if share}
+
+    def held(node: Resources) -> int:
+        return int(min(node.get(name, 0) / share for name, share in asked.items()))
+
+    if jobs.autoscaling or sum(held(node) for node in nodes) >= num_workers:
+        return
+    largest = max(nodes, key=lambda node: tuple(node.get(name, 0) for name in asked), default={})
+    wanted, there = (
+        " and ".join(f"{amounts.get(name, 0):g} {name}" for name in asked)
+        for amounts in (asked, largest)
+    )
+    raise ValueError(
+        f"jobs: got {num_workers} workers a job, {wanted} each; the largest of {len(nodes)} nodes "
+        f"has {there}, and a job would wait for ever. Lower num_workers, cpus_per_worker or "
+        "gpus_per_worker, or set autoscaling where the cluster brings nodes that are asked for"
+    )
+
+
+def check_jobs_here(jobs: "JobsConfig") -> None:
+    """Do the same for the local cluster that a run would start, before it takes its time."""
+    if os.environ.get("RAY_ADDRESS", "local") == "local":
+        check_jobs(jobs, [{"CPU": os.cpu_count() or 1}], gpus=0)
+
+
+def cluster_nodes() -> list[Resources]:
+    """Return what each living node of the open cluster has."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def parallel_jobs(num_workers: int, cpus_per_worker: float, gpus_per_worker: float) -> int:

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 
+ALLOWED_BASES = (
+    "allowed are a folder that save_pretrained left, and a model of the hub as owner/name"
+)
+
+
 class LoadingConfig(Section):
     """How the base model is loaded.
 
@@ -41,10 +46,7 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
 
     logging.disable_progress_bar()
     if not Path(path).is_dir() and path.count("/") != 1:
-        raise ValueError(
-            f"base: got {base!r}, which is no folder; allowed are a folder that save_pretrained "
-            "left, and a model of the hub as owner/name"
-        )
+        raise ValueError(f"base: got {base!r}, which is no folder; {ALLOWED_BASES}")
     try:
         pipe = DiffusionPipeline.from_pretrained(
             path,

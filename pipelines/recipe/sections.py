@@ -87,9 +87,12 @@ class JobsConfig(Section):
 
     If a stage of the joint round holds one attribute only, its job may use `num_workers_alone`
     workers; on a GPU one worker is enough. With `gradient_checkpointing` the denoiser's
-    activations are computed anew for the gradient: less memory, more time, the same weights.
+    activations are computed anew for the gradient: less memory, more time, the same weights. A job
+    that the nodes of a cluster cannot hold is refused, unless the cluster is `autoscaling` and will
+    bring a node for it.
     """
 
+    autoscaling: bool = False
     num_workers: int = Field(default=1, ge=1)
     num_workers_alone: int | None = Field(default=None, ge=1)
     cpus_per_worker: float = Field(default=1, gt=0)

@@ -1,7 +1,7 @@
 from .access.middleware import PICTURES
 from .generator import GeneratorService
 from .image_plan import plan_images
-from .indicator import IndicatorService
+from .indicator import Assignment, IndicatorService
 from .remote import deploy, serve_config
 from .run import APP, Tls, serve_until_interrupted, served
 from .schemas import Fairness, ImageRequest, Provenance
@@ -11,6 +11,7 @@ __all__ = [
     "APP",
     "PICTURES",
     "AccessConfig",
+    "Assignment",
     "Fairness",
     "GeneratorService",
     "ImageRequest",

@@ -18,10 +18,13 @@ from rich.console import Console
 from pipelines.evaluation import Evaluation, evaluate
 from pipelines.ray_runtime import (
     ProgressView,
+    check_jobs,
     check_shared,
+    cluster_nodes,
     cluster_session,
     open_progress_actor,
     parallel_jobs,
+    reason_of,
     watch,
 )
 from pipelines.recipe import EvaluationSize, Recipe
@@ -64,9 +67,10 @@ def train_all(
 
     `home` keeps checkpoints and the local MLflow store, `report` receives figures and pictures.
     Raises RuntimeError that names the attributes whose job failed; the others are kept, and the
-    same command goes on from there.
+    same command goes on from there. Raises ValueError for jobs that the cluster cannot hold.
     """
     with _at_work(recipe, home, console) as (runs, view):
+        check_jobs(recipe.jobs, cluster_nodes(), gpus_per_worker(recipe))
         trained = train_attributes(recipe, runs, home, view)
         return _measure_and_register(recipe, trained, size, runs, report, view)
 
@@ -258,7 +262,7 @@ def _train_round(
 
     failed = {name: error for name, future in futures.items() if (error := future.exception())}
     if failed:
-        causes = "\n".join(f"{name}: {error}" for name, error in failed.items())
+        causes = "\n".join(f"{name}: {reason_of(error)}" for name, error in failed.items())
         raise RuntimeError(
             f"training failed for {sorted(failed)}; the same command goes on from there\n{causes}"
         )

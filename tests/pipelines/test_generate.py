@@ -11,27 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
-from pipelines.generate import parse_fairness
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry, TrainingRuns, promote
 from pipelines.serve.files import read_provenance
 from tests.pipelines.registered import register_champions
 from tests.pipelines.registry.test_registry import trained
-
-
-def test_fairness_is_read_from_the_command_line() -> None:
-    assert parse_fairness([]) is None
-    assert parse_fairness(["off"]) == "off"
-    assert parse_fairness(["gender=uniform", "skin=light:0.25,dark:0.75"]) == {
-        "gender": "uniform",
-        "skin": {"light": 0.25, "dark": 0.75},
-    }
-
-
-@pytest.mark.parametrize("given", ["gender", "gender=", "=uniform", "gender=woman", "age=old:much"])
-def test_another_form_is_refused_with_the_allowed(given: str) -> None:
-    with pytest.raises(ValueError, match=r"fairness: got .*allowed (is|are) "):
-        parse_fairness([given])
 
 
 @pytest.mark.slow
@@ -62,8 +46,34 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
     assert woman["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
     refused = CliRunner().invoke(app, [*arguments, "--fairness", "height=uniform"])
     assert refused.exit_code == 2 and "allowed are ['age', 'gender']" in refused.stderr
+    assert "not balanced" not in result.stderr
+    for prompt, why in (
+        ("a car", "the prompt names no person"),
+        ("two doctors", "the prompt is about several people"),
+        ("a female doctor", r"the prompt names it (woman)"),
+    ):
+        alone = CliRunner().invoke(app, ["generate", prompt, *arguments[2:], "--strict"])
+        assert alone.exit_code == 3 and f"gender was not balanced: {why}" in alone.stderr
+        assert (out / "grid.png").exists()
     listed = CliRunner().invoke(app, ["adapters", str(path)])
     assert listed.exit_code == 0 and "folder-gender-woman" in listed.stdout
+
+
+@pytest.mark.slow
+def test_pictures_without_champions_are_said_to_be_the_bare_model_s(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    path, out = write_recipe("bare"), str(tmp_path / "out")
+    arguments = ["generate", "a doctor", "-n", "2", "--recipe", str(path), "-o", out]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    for attribute in ("gender", "age"):
+        assert f"{attribute} was not balanced: the registry holds no champions" in result.stderr
+    assert CliRunner().invoke(app, [*arguments, "--strict"]).exit_code == 3
+    off = CliRunner().invoke(app, [*arguments, "--strict", "--fairness", "off"])
+    assert off.exit_code == 0 and "not balanced" not in off.stderr
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve import deployments
 from pipelines.serve.app import gpus_per_replica
 from pipelines.serve.files import read_provenance
+from pipelines.serve.run import unserved
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
 from tests.pipelines.registered import register_champions
@@ -58,6 +59,15 @@ def test_the_official_client_gets_pictures_in_the_prescribed_distribution(
         assert {adapter["version"] for adapter in picture.provenance["adapters"]} == {"1"}
         assert picture.provenance["probability"] == 0.5
         assert picture.provenance["gate"]["person"] == "doctor"
+
+
+def test_an_attribute_without_champions_is_told_to_who_starts_the_endpoint(
+    endpoint: Endpoint, served_recipe: Recipe
+) -> None:
+    assert unserved(endpoint.address, served_recipe) == []
+    hat = served_recipe.attributes[0].model_copy(update={"name": "hat"})
+    more = served_recipe.model_copy(update={"attributes": (*served_recipe.attributes, hat)})
+    assert unserved(endpoint.address, more) == ["hat"]
 
 
 def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:

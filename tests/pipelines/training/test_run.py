@@ -11,13 +11,16 @@ import yaml
 from mlflow import MlflowClient
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
+from typer.testing import CliRunner
 
+from pipelines.cli.app import app
 from pipelines.ray_runtime.progress import open_progress_actor
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import TrainingRuns
 from pipelines.training.checkpoints import seal
 from pipelines.training.job import TrainingJob, ray_loop
 from pipelines.training.run import ReportProgress, find_trained, fit, num_workers_of, run_name
+from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.ray
 
@@ -97,3 +100,24 @@ def assert_equal_parameters(first: dict, second: dict) -> None:
     assert first["bank"].keys() == second["bank"].keys()
     for name, tensor in first["bank"].items():
         torch.testing.assert_close(tensor, second["bank"][name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_is_told_in_a_sentence(
+    cluster: None, tracking_uri: str, make_recipe: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A base whose weights are no numbers: no gradient is one either."""
+    pipe = tiny_pipeline()
+    torch.nn.init.constant_(pipe.unet.conv_out.weight, torch.nan)
+    pipe.save_pretrained(tmp_path / "base")
+    path = make_recipe(tmp_path, "broken", ["gender"], jobs={"max_failures": 0})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    monkeypatch.chdir(tmp_path)
+    asked = ["train-all", str(path), "--base", str(tmp_path / "base"), "--no-eval"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 1
+    assert "training failed for ['gender']; the same command goes on from there" in result.stderr
+    (reason,) = (line for line in result.stderr.splitlines() if line.startswith("gender: "))
+    assert "not finite" in reason or "nan" in reason.lower()
+    assert "Traceback" not in result.output + result.stderr
