@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlparse
@@ -61,6 +62,24 @@ class Page:
 
     def pictures(self, panel: str) -> list[bytes]:
         return [contained(image, "src") for image in self.all(f"#{panel} img")]
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window's inside so large, as a phone's screen where it is narrow."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def on_screen(self, selector: str) -> bool:
+        """Return whether all of an element is inside the window."""
+        script = (
+            "const { top, bottom, left, right } = arguments[0].getBoundingClientRect();"
+            "return top >= 0 && left >= 0 && bottom <= innerHeight && right <= innerWidth;"
+        )
+        return bool(self.driver.execute_script(script, self.one(selector)))
+
+    def colour(self, selector: str, variable: str = "background-color") -> tuple[int, ...]:
+        """Return red, green and blue of a style, 0 to 255."""
+        found = self.one(selector).value_of_css_property(variable)
+        return tuple(int(part) for part in re.findall(r"\d+", found)[:3])
 
     def focused(self) -> str:
         return self.driver.switch_to.active_element.get_attribute("id") or ""

@@ -67,6 +67,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield Page(driver)
 
 
+@pytest.fixture(autouse=True)
+def usual_window(page: Page) -> None:
+    page.resize(1280, 1000)
+
+
 def test_a_person_prescribes_compares_and_looks_where_a_picture_comes_from(
     page: Page, endpoint: Endpoint
 ) -> None:
@@ -74,7 +79,9 @@ def test_a_person_prescribes_compares_and_looks_where_a_picture_comes_from(
     assert page.texts("#attributes legend") == ["gender", "skin", "age"]
     assert page.texts("#attribute-gender .slider label") == ["woman", "man"]
     assert page.shares("gender") == [50, 50] and page.shares("skin") == [25, 25, 25, 25]
-    assert page.text("#attribute-gender .small") == "Measured hit rate: woman 97 %, man 97 %"
+    assert page.text("#attribute-gender .small") == (
+        "How often pictures show what was asked: woman 97 %, man 97 %"
+    )
 
     page.write("prompt", "a photo of a firefighter")
     page.write("seed", "100")
@@ -134,6 +141,56 @@ def test_a_person_prescribes_compares_and_looks_where_a_picture_comes_from(
     assert page.foreign_requests(endpoint.address) == []
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_what_a_person_needs_first_is_on_the_first_screen_and_pictures_stand_side_by_side(
+    page: Page, endpoint: Endpoint, tmp_path: Path, width: int, height: int
+) -> None:
+    page.resize(width, height)
+    page.open(endpoint.address)
+    for selector in ("#prompt", "#examples", "#n", "#generate"):
+        assert page.on_screen(selector), f"{selector} at {width} x {height}"
+    page.all("#examples button")[1].click()
+    assert page.one("#prompt").get_property("value") == "a portrait of a nurse"
+    page.write("n", "2")
+    page.write_steps("2")
+    page.generate()
+    page.wait(lambda: page.on_screen("#panel-fair figure"))
+    assert page.on_screen("#panel-off figure")
+    fair, off = (page.one(f"#panel-{name} .frame").rect for name in ("fair", "off"))
+    assert abs(fair["y"] - off["y"]) <= 1 and fair["x"] + fair["width"] < off["x"]
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
+    page.driver.save_screenshot(tmp_path / f"{width}.png")
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_bars_stand_out_from_what_they_lie_on(page: Page, endpoint: Endpoint, scheme: str) -> None:
+    """The least contrast of what is drawn, by WCAG 2.2, 1.4.11."""
+    asked = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+    page.open(endpoint.address)
+    page.write("n", "2")
+    page.write_steps("2")
+    page.generate()
+    bar, track, tick = (page.colour(f"#shares .{part}") for part in ("fill", "track", "tick"))
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert contrast(bar, track) >= 3 and contrast(bar, tick) >= 3
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Return the ratio of two colours' relative luminances, each raised by 0.05."""
+
+    def luminance(colour: tuple[int, ...]) -> float:
+        linear = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+            for part in (value / 255 for value in colour)
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
 def test_shares_always_sum_to_100(page: Page, endpoint: Endpoint) -> None:
     page.open(endpoint.address)
     dark = page.one("#share-skin-dark")
@@ -188,14 +245,16 @@ def test_the_lines_beside_the_pictures_make_the_request_again(
 
 
 @pytest.mark.parametrize(
-    ("prompt", "notes"),
+    ("prompt", "title", "notes"),
     [
         (
             "a photo of a female nurse",
+            "As prescribed, but for gender",
             ["gender: the prompt names it (woman), so it is left alone."],
         ),
         (
             "a photo of a car",
+            "Not balanced",
             [
                 f"{name}: the prompt names no person, so it is left alone."
                 for name in ("gender", "skin", "age")
@@ -204,7 +263,7 @@ def test_the_lines_beside_the_pictures_make_the_request_again(
     ],
 )
 def test_what_the_gate_left_alone_is_said_in_a_sentence(
-    page: Page, endpoint: Endpoint, prompt: str, notes: list[str]
+    page: Page, endpoint: Endpoint, prompt: str, title: str, notes: list[str]
 ) -> None:
     page.open(endpoint.address)
     page.write("prompt", prompt)
@@ -213,7 +272,9 @@ def test_what_the_gate_left_alone_is_said_in_a_sentence(
     page.one("#compare").click()
     page.generate()
     assert page.texts("#notes li") == notes
-    assert page.texts("#panels h2") == ["As prescribed"]
+    assert page.texts("#panels h2") == [title]
+    red, green, _ = page.colour("#notes", "color")
+    assert red > 2 * green
     assert "gender" not in page.texts("#shares caption")
     assert page.complaints() == []
 
@@ -228,8 +289,8 @@ def test_an_error_stands_at_its_field_and_the_pictures_stay(page: Page, endpoint
     page.one("#prompt").clear()
     page.write("n", "17")
     page.generate()
-    assert page.text("#prompt-wrong") == "prompt: write what to paint"
-    assert page.text("#n-wrong") == "n: allowed are whole numbers from 1 to 16"
+    assert page.text("#prompt-wrong") == "Prompt: write what to paint"
+    assert page.text("#n-wrong") == "Number of images: allowed are whole numbers from 1 to 16"
     assert page.focused() == "prompt"
     assert page.one("#n").get_attribute("aria-invalid") == "true"
     assert page.complaints() == []
@@ -239,9 +300,7 @@ def test_an_error_stands_at_its_field_and_the_pictures_stay(page: Page, endpoint
     page.write_steps("1000")
     page.one("#more summary").click()
     page.generate()
-    assert page.text("#num_inference_steps-wrong") == (
-        "num_inference_steps: got 1000, allowed are at most 100"
-    )
+    assert page.text("#num_inference_steps-wrong") == ("Steps: got 1000, allowed are at most 100")
     assert page.focused() == "num_inference_steps"
     assert page.text("#n-wrong") == "" and page.text("#status") == ""
     assert len(page.pictures("panel-fair")) == 1
