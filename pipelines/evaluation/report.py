@@ -4,7 +4,7 @@ shares.
 
 import io
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, cycle
+from itertools import accumulate, cycle, islice
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +15,7 @@ from fairgen.pictures import Block, picture_grid
 from pipelines.evaluation.evaluation import Evaluation, SystemFairness
 
 _LABELS = {"base": "indicator off", "fairgen": "indicator on"}
+_FEW, _SMALL_PX = 4, 48  # concepts and pictures of the small grid: as wide as a page's text
 COLUMNS = 6  # pictures of a concept in the grid, off and on
 _SYSTEMS = {"base": "base", "iid": "FairGen iid", "fairgen": "FairGen quota"}
 
@@ -22,16 +23,18 @@ _SYSTEMS = {"base": "base", "iid": "FairGen iid", "fairgen": "FairGen quota"}
 def write_report(
     evaluation: Evaluation, shown: Mapping[str, Mapping[str, Sequence[bytes]]], out: Path
 ) -> None:
-    """Write `evaluation.json`, `grid.png` and `bars.png` into `out`; `shown` holds PNGs per concept
-    and system.
+    """Write `evaluation.json`, `grid.png`, a smaller one of some concepts, and `bars.png` into
+    `out`; `shown` holds PNGs per concept and system.
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(evaluation.model_dump_json(indent=2) + "\n")
     draw_grid(shown).save(out / "grid.png")
+    some = dict(islice(shown.items(), _FEW))
+    draw_grid(some, _SMALL_PX).save(out / "grid-small.png")
     draw_bars(evaluation, out / "bars.png")
 
 
-def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]]) -> Image.Image:
+def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]], side_px: int = 96) -> Image.Image:
     """Return one row a concept: the base model's pictures on the left, FairGen's of the same seeds
     on the right.
     """
@@ -42,7 +45,7 @@ def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]]) -> Image.Image
             images = [Image.open(io.BytesIO(content)) for content in systems[system]]
             blocks.append(Block(images, label))
         rows.append(blocks)
-    return picture_grid(rows, list(_LABELS.values()))
+    return picture_grid(rows, list(_LABELS.values()), side_px)
 
 
 def draw_bars(evaluation: Evaluation, path: Path) -> None:

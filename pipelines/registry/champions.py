@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairgen.adapters import Adapter, load_adapter
+from fairgen.attributes import adapter_name
 from pipelines.recipe import Recipe
 from pipelines.registry.last_served import LastServedSets
 from pipelines.registry.server import fail_fast
@@ -48,6 +49,7 @@ class ChampionPoller:
         self._base_fingerprint, self._check = base_fingerprint, check
         self._last_served = LastServedSets(home, recipe) if home else None
         self._refused: set[tuple[Champion, ...]] = set()
+        self._bytes: dict[tuple[str, str], str] = {}  # (name, version) -> sha256 when first seen
         self._folder = tempfile.TemporaryDirectory(prefix="fairgen-champions-")
         self.expected = frozenset[str]() if tracking_uri is None else None
         self.num_failed = 0
@@ -130,11 +132,20 @@ class ChampionPoller:
             adapter = load_adapter(
                 folders[category], self._base_fingerprint, self._recipe.loading.siblings
             )
+            where = f"{champion.name} version {champion.version}"
             if adapter.sha256 != champion.sha256:
                 raise ValueError(
-                    f"{champion.name} version {champion.version}: got sha256 {adapter.sha256}, "
-                    f"the registry says {champion.sha256}"
+                    f"{where}: got sha256 {adapter.sha256}, the registry says {champion.sha256}"
                 )
+            known = self._bytes.setdefault((champion.name, champion.version), adapter.sha256)
+            if adapter.sha256 != known:
+                raise ValueError(
+                    f"{where}: got sha256 {adapter.sha256}, it was {known}; allowed is a new "
+                    "version for new weights"
+                )
+            wanted = adapter_name(attribute, category)
+            if adapter.name != wanted:
+                raise ValueError(f"{where}: got weights of {adapter.name}, allowed are {wanted}'s")
             self._check(champion, adapter)
             adapters[category] = adapter
         return OfferedSet(attribute, champions, adapters)

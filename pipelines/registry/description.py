@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fairgen.adapters import Adapter
 from pipelines.recipe import Recipe
-from pipelines.registry.server import GRID
+from pipelines.registry.server import SMALL_GRID
 from pipelines.registry.versions import Registry
 
 MEASURED = {
@@ -28,8 +28,8 @@ def describe(
     the grid is its run's.
     """
     client = registry.client
-    has_grid = any(file.path == GRID for file in client.list_artifacts(run_id))
-    grid = f"get-artifact?path={GRID}&run_uuid={run_id}" if has_grid else ""
+    has_grid = any(file.path == SMALL_GRID for file in client.list_artifacts(run_id))
+    grid = f"get-artifact?path={SMALL_GRID}&run_uuid={run_id}" if has_grid else ""
     text = version_description(registry.recipe, adapter, tags, grid)
     client.update_model_version(name, number, text)
     of_model = f"Adapters that draw people as {adapter.metadata.word}, on {registry.recipe.base}."

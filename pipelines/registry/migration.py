@@ -1,5 +1,6 @@
 """A registry's content moves to another: runs with curves and pictures, versions, aliases."""
 
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ from mlflow.exceptions import MlflowException
 
 from fairgen.adapters import load_adapter
 from pipelines.registry.description import describe
+from pipelines.registry.server import every
 from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredVersion, Registry
 
 _FROM, _WHOLE = "fairgen.pushed_from", "fairgen.pushed"
+log = logging.getLogger(__name__)
 _BATCH = 1000  # metrics of a request, MLflow's limit
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
 
@@ -50,7 +53,7 @@ def _push_runs(
 ) -> dict[str, str]:
     """Return source run id -> target run id."""
     oldest_first = ["attributes.start_time ASC"]
-    found = source.client.search_runs([source.experiment_id], order_by=oldest_first)
+    found = every(source.client.search_runs, [source.experiment_id], order_by=oldest_first)
     found = sorted(found, key=lambda run: _PARENT in run.data.tags)  # parents before children
     copies: dict[str, str] = {}
     for done, run in enumerate(found, start=1):
@@ -61,7 +64,7 @@ def _push_runs(
 
 def _push_run(source: Registry, target: Registry, run_id: str, copies: dict[str, str]) -> str:
     query = f"tags.`{_FROM}` = '{run_id}'"
-    for earlier in target.client.search_runs([target.experiment_id], query):
+    for earlier in every(target.client.search_runs, [target.experiment_id], query):
         if earlier.data.tags.get(_WHOLE):
             return str(earlier.info.run_id)
         target.client.delete_run(earlier.info.run_id)
@@ -104,7 +107,21 @@ def _push_version(
     stored = source.client.get_model_version(found.name, found.version)
     with tempfile.TemporaryDirectory() as scratch:
         folder = source.download(found, Path(scratch))
-        run_id = runs[stored.run_id]
+        run_id = runs.get(stored.run_id) or _stand_in(target, found, stored.run_id)
         adapter = load_adapter(folder)
         number = target.log_version(found.name, adapter, folder, found.tags, run_id)
         describe(target, found.name, number, adapter, found.tags, run_id)
+
+
+def _stand_in(target: Registry, found: RegisteredVersion, run_id: str) -> str:
+    """Return a run for a version whose own one was deleted: made once, and it says so."""
+    query = f"tags.`{_FROM}` = '{run_id}'"
+    if earlier := every(target.client.search_runs, [target.experiment_id], query):
+        return str(earlier[0].info.run_id)
+    log.warning("the run of %s version %s was deleted", found.name, found.version)
+    note = "Its original was deleted before this registry was filled."
+    tags = {_FROM: run_id, _WHOLE: "whole", "mlflow.note.content": note}
+    name = f"deleted run of {found.name}"
+    made = target.client.create_run(target.experiment_id, tags=tags, run_name=name)
+    target.client.set_terminated(made.info.run_id)
+    return str(made.info.run_id)

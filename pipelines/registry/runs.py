@@ -15,7 +15,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from fairgen.attributes import Attribute
 from pipelines.recipe import Recipe
 from pipelines.registry.promotion import register_adapter_set
-from pipelines.registry.server import GRID, current, retry_for_minutes
+from pipelines.registry.server import GRID, SMALL_GRID, current, retry_for_minutes
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.registry.versions import RegisteredAdapter, Registry
 
@@ -96,7 +96,8 @@ class TrainingRuns:
         """Return the id of the child run that receives an attribute's curves, now running."""
         run_id = self.job_run(attribute)
         self.client.update_run(run_id, status="RUNNING")
-        settings = {"attribute": attribute, "base": self._recipe.base}
+        self.client.set_tag(run_id, "fairgen.base", self._recipe.base)  # a folder may move
+        settings = {"attribute": attribute}
         settings |= self._recipe.discovery_of(attribute).model_dump(mode="json")
         params = {name: str(value) for name, value in settings.items()}
         try:
@@ -143,7 +144,9 @@ class TrainingRuns:
         self.client.log_artifacts(self._run_id, str(report), "report")
         for name, figures in own.items():
             self._log_metrics(self.job_run(name), figures)
-            self.client.log_artifact(self.job_run(name), str(report / GRID))
+            for picture in (GRID, SMALL_GRID):
+                if (report / picture).exists():
+                    self.client.log_artifact(self.job_run(name), str(report / picture))
 
     def _log_metrics(self, run_id: str, values: dict[str, float]) -> None:
         now_ms = int(time.time() * 1000)

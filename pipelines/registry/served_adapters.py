@@ -85,5 +85,5 @@ class ServedAdapters:
 
 
 def loaded_name(champion: Champion) -> str:
-    """Return the name under which a champion's adapter is loaded."""
-    return f"{champion.name}@{champion.version}"
+    """Return the name under which a champion's adapter is loaded: other bytes have another."""
+    return f"{champion.name}@{champion.version}#{champion.sha256}"

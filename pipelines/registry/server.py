@@ -3,13 +3,15 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.store.entities import PagedList
 
-GRID = "grid.png"
+GRID, SMALL_GRID = "grid.png", "grid-small.png"
 _IMPATIENCE = threading.Lock()
 
 
@@ -27,6 +29,16 @@ def retry_for_minutes() -> None:
     otherwise.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
+
+
+def every(search: Callable[..., PagedList], *arguments: Any, **options: Any) -> list[Any]:
+    """Return what a search of MLflow's finds, all of its pages."""
+    page = search(*arguments, **options)
+    found = list(page)
+    while page.token:
+        page = search(*arguments, **options, page_token=page.token)
+        found += page
+    return found
 
 
 @contextmanager

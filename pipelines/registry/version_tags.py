@@ -1,7 +1,11 @@
 """What a registered version says of itself, and whether that is enough to be champion."""
 
 import json
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
@@ -9,6 +13,10 @@ from pipelines.recipe import MEASURED_DIGITS, Recipe
 
 if TYPE_CHECKING:
     from pipelines.evaluation import Evaluation
+
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Confusion = TypeAdapter(dict[str, _Share])
+log = logging.getLogger(__name__)
 
 
 def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluation") -> bool:
@@ -53,6 +61,19 @@ def measured_tags(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str
         "recognised": _written(evaluation.preservation["fairgen"].recognised),
         "same_seed_ssim": _written(evaluation.preservation["fairgen"].ssim),
     }
+
+
+def measured_confusion(tags: Mapping[str, str]) -> dict[str, float] | None:
+    """Return what was seen where a version's category was asked, category -> share; None where it
+    was not measured, or the tag is no such table.
+    """
+    if "confusion" not in tags:
+        return None
+    try:
+        return _Confusion.validate_json(tags["confusion"])
+    except ValidationError:
+        log.warning("a tag `confusion` is no table of shares, and is not used")
+        return None
 
 
 def _written(figure: float) -> str:

@@ -1,23 +1,29 @@
 """Adapters as registered models: versions, complete sets, aliases."""
 
-import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
 import mlflow.artifacts
 import mlflow.diffusers
+from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from fairgen.adapters import Adapter
 from pipelines.recipe import Recipe
-from pipelines.registry.server import GRID, connect, current
+from pipelines.registry.server import GRID, connect, current, every
+from pipelines.registry.version_tags import measured_confusion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+_OURS = {"adapter_set", "sha256", "attribute", "category"}  # tags that every version of ours has
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,20 @@ class Registry:
 
     @cached_property
     def experiment_id(self) -> str:
-        """The recipe's experiment, made where there is none."""
+        """The recipe's experiment: made where there is none, restored where somebody deleted it."""
         name = self.recipe.registry.experiment
-        if experiment := self.client.get_experiment_by_name(name):
-            return experiment.experiment_id
-        try:
-            return self.client.create_experiment(name)
-        except MlflowException:  # another process created it in between
-            experiment = self.client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-            return experiment.experiment_id
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return self.client.create_experiment(name)
+            except MlflowException:  # another process created it in between
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
+            log.warning("experiment %s was deleted, and is restored", name)
+            self.client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
 
     def champions(self) -> dict[str, ChampionSet]:
         """Return attribute -> its champions; only complete sets that were trained together.
@@ -101,7 +110,8 @@ class Registry:
             names = [self.recipe.registered_name(attribute.name, c) for c in attribute.names]
             members = [self._member(name, self.aliased(name, alias)) for name in names]
             sets = {member.adapter_set for member in members if member}
-            if len(sets) > 1 and (wanted := self._wish(names[0], alias)):
+            in_part = len(sets) > 1 or (sets and None in members)
+            if in_part and (wanted := self._wish(names[0], alias)):
                 members = [self._member(name, self.find_version(name, wanted)) for name in names]
                 sets = {wanted}
             whole = {c: m for c, m in zip(attribute.names, members, strict=True) if m}
@@ -117,7 +127,9 @@ class Registry:
                 name = self.recipe.registered_name(attribute.name, category)
                 models = self.client.search_registered_models(f"name = '{name}'")
                 aliases = models[0].aliases if models else {}
-                for stored in self.client.search_model_versions(f"name = '{name}'"):
+                for stored in every(self.client.search_model_versions, f"name = '{name}'"):
+                    if not _is_ours(name, stored.version, stored.tags):
+                        continue
                     held = tuple(sorted(a for a, n in aliases.items() if n == stored.version))
                     found.append(
                         RegisteredVersion(name, str(stored.version), held, dict(stored.tags))
@@ -125,15 +137,28 @@ class Registry:
         return found
 
     def download(self, found: "Champion | RegisteredVersion", into: Path) -> Path:
-        """Return the folder of one version's adapter, downloaded below `into`."""
+        """Return the folder of one version's adapter, downloaded below `into`. Raises ValueError
+        where the store has its files no more.
+        """
         target = into / found.name / found.version
         target.mkdir(parents=True, exist_ok=True)
         stored = self.client.get_model_version_download_uri(found.name, found.version)
-        model = Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=stored, dst_path=str(target), tracking_uri=self.tracking_uri
-            )
+        gone = (
+            f"{found.name} version {found.version}: its files are gone from the registry's store; "
+            "allowed is a version whose artifacts nobody has collected"
         )
+        try:
+            model = Path(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=stored, dst_path=str(target), tracking_uri=self.tracking_uri
+                )
+            )
+        except MlflowException as error:
+            if ErrorCode.Name(RESOURCE_DOES_NOT_EXIST) in str(error):
+                raise ValueError(gone) from error
+            raise
+        if not (model / MLMODEL_FILE_NAME).is_file():
+            raise ValueError(gone)
         return model / Model.load(str(model)).flavors["diffusers"]["adapter_weights"]
 
     def version_tags(self, version: "Champion") -> dict[str, str]:
@@ -141,11 +166,16 @@ class Registry:
         return dict(self.client.get_model_version(version.name, version.version).tags)
 
     def download_grid(self, version: "Champion", into: Path) -> Path | None:
-        """Return the same-seed pictures of a version's training, below `into`, if there are any."""
+        """Return the same-seed pictures of a version's training, below `into`, if there are any:
+        its run may be deleted.
+        """
         run_id = self.client.get_model_version(version.name, version.version).run_id
-        if not run_id or GRID not in {a.path for a in self.client.list_artifacts(run_id)}:
-            return None
-        return Path(self.client.download_artifacts(run_id, GRID, str(into)))
+        try:
+            if run_id and GRID in {a.path for a in self.client.list_artifacts(run_id)}:
+                return Path(self.client.download_artifacts(run_id, GRID, str(into)))
+        except MlflowException as error:
+            log.warning("the pictures of run %s are gone: %s", run_id, error)
+        return None
 
     def _wish(self, first_name: str, alias: str) -> str | None:
         """Return the set that an alias was last to be moved to; `first_name` is the model that
@@ -158,8 +188,9 @@ class Registry:
         if number is None:
             return None
         tags = self.client.get_model_version(name, number).tags
-        confusion = json.loads(tags["confusion"]) if "confusion" in tags else None
-        return Champion(name, number, tags["adapter_set"], tags["sha256"], confusion)
+        if not _is_ours(name, number, tags):
+            return None
+        return Champion(name, number, tags["adapter_set"], tags["sha256"], measured_confusion(tags))
 
     def point(self, alias: str, names: Sequence[str], adapter_set: str) -> None:
         """Point an alias of all of an attribute's models at the versions of one set.
@@ -185,7 +216,7 @@ class Registry:
 
     def find_version(self, name: str, adapter_set: str) -> str | None:
         """Return the version of a set; the same weights in another set are another version."""
-        versions = self.client.search_model_versions(f"name = '{name}'")
+        versions = every(self.client.search_model_versions, f"name = '{name}'")
         found = [int(v.version) for v in versions if v.tags.get("adapter_set") == adapter_set]
         return str(min(found)) if found else None
 
@@ -195,12 +226,15 @@ class Registry:
         """Register an adapter under a run and return its version: the oldest of its set, where
         somebody else has registered the same meanwhile.
         """
+        # by itself log_model puts the model into the active experiment, not into the run's
+        model = self.client.create_logged_model(self.experiment_id, adapter.name, run_id)
         with current(self.tracking_uri):
             logged = mlflow.diffusers.log_model(
                 str(folder),
                 self.recipe.base_path,
                 name=adapter.name,
                 run_id=run_id,
+                model_id=model.model_id,
                 pip_requirements=[
                     f"{package}=={version(package)}" for package in ("torch", "diffusers", "peft")
                 ],
@@ -220,3 +254,18 @@ def _twice(write: Callable[[str, str, str], object], *arguments: str) -> None:
         write(*arguments)
     except MlflowException:
         write(*arguments)
+
+
+def _is_ours(name: str, number: str, tags: Mapping[str, str]) -> bool:
+    """Return whether a version was registered by FairGen; say of one that was not that it is passed
+    over.
+    """
+    if set(tags) >= _OURS:
+        return True
+    _say_passed_over(name, str(number))
+    return False
+
+
+@lru_cache(maxsize=4096)  # a registry is looked at every few seconds: each is named once
+def _say_passed_over(name: str, number: str) -> None:
+    log.warning("%s version %s was not registered by FairGen: passed over", name, number)

@@ -137,8 +137,10 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        served = await backend.attributes()
-        return {"status": "ok", "model": recipe.name, "attributes": [a.name for a in served]}
+        served = [attribute.name for attribute in await backend.attributes()]
+        missing = [a.name for a in recipe.attributes if a.name not in served]
+        status = "degraded" if missing else "ok"  # it answers 200: what is served is served
+        return {"status": status, "model": recipe.name, "attributes": served, "missing": missing}
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

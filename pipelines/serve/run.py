@@ -14,7 +14,6 @@ from typing import Self
 from rich.console import Console
 
 from pipelines.ray_runtime import cluster_session
-from pipelines.recipe import Recipe, load_recipe
 from pipelines.registry import tracking_server
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
@@ -76,7 +75,7 @@ def serve_until_interrupted(
     with served(settings, home, host, port, tls) as address:
         console.print(f"The page: {address}/   the API: {address}/v1   its docs: {address}/docs")
         here = address.replace("//0.0.0.0:", "//127.0.0.1:")
-        if missing := unserved(here, load_recipe(settings.recipe, settings.base)):
+        if missing := unserved(here):
             console.print(
                 f"Not balanced: {', '.join(missing)}. The registry has no champions of them yet; "
                 "in these, pictures are the base model's until some are promoted.",
@@ -85,11 +84,10 @@ def serve_until_interrupted(
         ended.wait()
 
 
-def unserved(address: str, recipe: Recipe) -> list[str]:
+def unserved(address: str) -> list[str]:
     """Return the recipe's attributes of which an endpoint of this process has no adapters."""
     context = ssl.create_default_context()
     context.check_hostname = False  # it is our own, whatever its certificate's names are
     context.verify_mode = ssl.CERT_NONE
     with urllib.request.urlopen(f"{address}/health", context=context, timeout=60) as answer:
-        found = json.load(answer)["attributes"]
-    return [attribute.name for attribute in recipe.attributes if attribute.name not in found]
+        return list(json.load(answer)["missing"])

@@ -58,7 +58,7 @@ def test_an_endpoint_is_measured_as_its_users_see_it(
     assert found.preservation["base"].ssim == pytest.approx(1, abs=1e-4)
     assert found.preservation["fairgen"].ssim < 0.9999
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "evaluation.json", "grid.png", "bars.png",
+        "evaluation.json", "grid.png", "grid-small.png", "bars.png",
     }  # fmt: skip
     folders = sorted(path for path in (tmp_path / "adapters").iterdir())
     target = evaluation_targets(recipe)["gender"]

@@ -152,6 +152,11 @@ def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path
     assert {"fd", "interval", "floor", "n", "prompts"} <= set(found) and found["n"] == N
     assert Evaluation.model_validate(content) == evaluation
     assert content["targets"]["age"] == {"young": 0.5, "old": 0.5}
+    with (
+        Image.open(tmp_path / "grid-small.png") as small,
+        Image.open(tmp_path / "grid.png") as grid,
+    ):
+        assert small.width < grid.width and small.width <= 720
     for name in ("grid.png", "bars.png"):
         with Image.open(tmp_path / name) as image:
             assert image.width > 400 and len(image.convert("RGB").getcolors(1 << 24) or []) > 3

@@ -4,14 +4,17 @@ never pictures without the adapters that were asked for.
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry
+from pipelines.registry.server import current
 from tests.pipelines.endpoint import Endpoint, open_endpoint
 from tests.pipelines.registered import register_champions
 
@@ -123,3 +126,56 @@ def test_an_attribute_that_nobody_has_promoted_holds_nothing_up(
     for uri in (champions.tracking_uri, AWAY):
         for endpoint in open_endpoint(recipe, tracking_uri=uri, home=home):
             assert list(served_by(endpoint)) == ["gender"]
+
+
+def looked_again(endpoint: Endpoint) -> None:
+    """Let the generator look at the registry, and wait until it has refused what it found."""
+    generator = endpoint.backend.generator
+    failed = generator.state().failed_reloads
+    generator.poll_now()
+    deadline = time.monotonic() + 60
+    while generator.state().failed_reloads == failed:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_version_whose_bytes_change_under_its_number_is_refused(
+    champions: Registry, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody deletes the models, and registers others: they are version 1 again."""
+    for endpoint in open_endpoint(recipe, tracking_uri=champions.tracking_uri):
+        before = served_by(endpoint)
+        (picture,) = endpoint.generate(fairness={"gender": {"woman": 1.0}}, seed=1)
+        for name in recipe.attribute("gender").names:
+            champions.client.delete_registered_model(recipe.registered_name("gender", name))
+        register_champions(champions.tracking_uri, recipe, tmp_path / "other", seed=5)
+        new = champions.champions()
+        assert new["gender"].members["woman"].version == "1"
+        looked_again(endpoint)
+        assert served_by(endpoint) == before | {"age": new["age"].adapter_set}
+        assert "started-gender-woman version 1: got sha256" in caplog.text
+        (again,) = endpoint.generate(fairness={"gender": {"woman": 1.0}}, seed=1)
+        (one, other) = (p.provenance["adapters"] for p in (picture, again))
+        assert [a for a in one if "gender" in a["name"]] == [
+            a for a in other if "gender" in a["name"]
+        ]
+
+
+def test_weights_that_stand_in_another_category_s_place_are_refused(
+    champions: Registry, recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A man's weights, registered by hand as a woman's, with tags that fit them."""
+    client = champions.client
+    found = champions.champions()["gender"].members
+    for place, origin in (("woman", "man"), ("man", "woman")):
+        name, source = found[place].name, found[origin]
+        stored = client.get_model_version(source.name, source.version)
+        tags = client.get_model_version(name, found[place].version).tags
+        tags |= {"sha256": source.sha256, "adapter_set": "exchanged"}
+        with current(champions.tracking_uri):
+            made = mlflow.register_model(stored.source, name, tags=tags)
+        client.set_registered_model_alias(name, "champion", made.version)
+    for endpoint in open_endpoint(recipe, tracking_uri=champions.tracking_uri):
+        assert "adapters of ['gender'] cannot be had" in refusal(endpoint)
+        assert list(served_by(endpoint)) == ["age"]
+    assert "got weights of gender-man, allowed are gender-woman's" in caplog.text

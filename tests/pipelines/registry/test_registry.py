@@ -1,5 +1,6 @@
 """The registry on a real MLflow server: versions, aliases, complete sets, a pipeline out of it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def trained(recipe: Recipe, attribute: str, folder: Path, seed: int) -> TrainedA
 def report(tmp_path: Path) -> Path:
     folder = tmp_path / "report"
     folder.mkdir()
-    (folder / "grid.png").write_bytes(b"png")
+    for name in ("grid.png", "grid-small.png"):
+        (folder / name).write_bytes(b"png")
     return folder
 
 
@@ -58,6 +60,12 @@ def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
         }
     assert [version.name for version in found] == ["good-gender-woman", "good-gender-man"]
     assert all(version.champion and version.version == "1" for version in found)
+    stored = registry.client.get_model_version("good-gender-woman", "1")
+    for part in ("**female**", "hit rate", "0.9900", "0.0200", "Perceived presentation"):
+        assert part in stored.description
+    assert f"get-artifact?path=grid-small.png&run_uuid={stored.run_id}" in stored.description
+    job = registry.client.get_run(stored.run_id).data.metrics
+    assert (job["fd"], job["base_fd"], job["hit_rate"]) == (0.02, 0.7, 0.99)
     assert again == found
 
     client = MlflowClient(tracking_uri)
@@ -175,8 +183,8 @@ def test_aliases_that_a_promotion_left_mixed_are_read_as_it_wanted_them(
     assert "gender" not in registry.champions()  # moved by hand: nobody said what was wanted
 
 
-def test_a_run_started_again_is_the_same_run(
-    tracking_uri: str, write_recipe: Callable[..., Path]
+def test_a_run_started_again_is_the_same_run_also_where_its_base_has_moved(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
     recipe = load_recipe(write_recipe("again"))
     client = MlflowClient(tracking_uri)
@@ -188,6 +196,8 @@ def test_a_run_started_again_is_the_same_run(
         raise KeyboardInterrupt
     parent = client.get_run(first).data.tags["mlflow.parentRunId"]
     assert client.get_run(parent).info.status == "FAILED"
+    shutil.copytree(recipe.base_path, tmp_path / "moved")
+    recipe = load_recipe(tmp_path / "again.yaml", base=str(tmp_path / "moved"))
     with TrainingRuns(tracking_uri, recipe) as runs:
         assert runs.open_job("gender") == first
         assert client.get_run(first).info.status == "RUNNING"

@@ -61,13 +61,18 @@ def test_the_official_client_gets_pictures_in_the_prescribed_distribution(
         assert picture.provenance["gate"]["person"] == "doctor"
 
 
-def test_an_attribute_without_champions_is_told_to_who_starts_the_endpoint(
-    endpoint: Endpoint, served_recipe: Recipe
+def test_health_says_what_is_served_and_what_the_recipe_has_beside_it(
+    endpoint: Endpoint, served_recipe: Recipe, tracking_uri: str
 ) -> None:
-    assert unserved(endpoint.address, served_recipe) == []
-    hat = served_recipe.attributes[0].model_copy(update={"name": "hat"})
-    more = served_recipe.model_copy(update={"attributes": (*served_recipe.attributes, hat)})
-    assert unserved(endpoint.address, more) == ["hat"]
+    found = json.loads(endpoint.get("/health"))
+    assert (found["status"], found["attributes"]) == ("ok", ["gender", "age"])
+    assert found["missing"] == unserved(endpoint.address) == []
+    bare = served_recipe.registry.model_copy(update={"prefix": "nobody-has-trained"})
+    recipe = served_recipe.model_copy(update={"registry": bare})
+    for without in open_endpoint(recipe, tracking_uri=tracking_uri):
+        found = json.loads(without.get("/health"))
+        assert (found["status"], found["attributes"]) == ("degraded", [])
+        assert found["missing"] == unserved(without.address) == ["gender", "age"]
 
 
 def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
