@@ -176,8 +176,8 @@ class Recipe(Section):
         settings |= {"train": self.concepts.train}
         settings |= self.jobs.model_dump(include={"num_workers", "num_workers_alone"})
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
-        if self.loading.revision:
-            settings |= {"revision": self.loading.revision}
+        settings |= self.loading.model_dump(include={"revision", "variant", "dtype"})
+        settings |= {"size_px": self.generation.size_px}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def adapter_names(self, attribute: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -244,6 +245,70 @@ def test_the_hash_follows_what_training_depends_on_and_nothing_else(
         assert load_recipe(write_recipe()).recipe_hash != first
     finally:
         weights.write_bytes(before)
+
+
+DEPENDS = {  # field -> another value of it; of these training depends
+    "base": "owner/name", "attributes": [], "discovery": {"rank": 3}, "overrides": {},
+    "joint_round": {"num_updates": 3}, "joint_stages": [["age"], ["gender"]],
+    "templates": ["a drawing of {subject}"], "preserve": ["a tree"], "concepts.train": ["pilot"],
+    "loading.revision": "abc", "loading.variant": "fp16", "loading.dtype": "bfloat16",
+    "jobs.num_workers": 3, "jobs.num_workers_alone": 5, "generation.size_px": 32,
+}  # fmt: skip
+DOES_NOT = {  # and of these it does not: painting, measuring, placing
+    "name": "another", "judge": {"kind": "clip", "path": "owner/clip"},
+    "second_judge": {"kind": "clip", "path": "owner/clip"}, "evaluation": {"seed": 9},
+    "comparison": None, "ablation": None, "thresholds": {"age": {"max_fd": 1, "min_hit_rate": 0}},
+    "registry": {"prefix": "other"}, "concepts.held_out": ["pilot"], "concepts.no_people": ["hut"],
+    "loading.local_files_only": True, "loading.siblings": True, "loading.attention_slicing": True,
+    "loading.vae_slicing": True, "loading.cpu_offload": True, "jobs.autoscaling": True,
+    "jobs.cpus_per_worker": 2, "jobs.use_gpu": False, "jobs.gpus_per_worker": 0.5,
+    "jobs.max_failures": 9, "jobs.checkpoint_every": 7, "jobs.gradient_checkpointing": True,
+    "generation.steps": 3, "generation.guidance_scale": 2.0, "generation.scheduler": "ddim",
+    "generation.batch_size": 3,
+}  # fmt: skip
+
+
+def fields() -> set[str]:
+    """Return every field of a recipe, those of its smaller sections by themselves."""
+    found = set()
+    for name, field in Recipe.model_fields.items():
+        if name in ("loading", "jobs", "generation", "concepts"):
+            found |= {f"{name}.{inner}" for inner in field.annotation.model_fields}
+        else:
+            found.add(name)
+    return found
+
+
+def test_of_every_field_it_is_known_whether_training_depends_on_it() -> None:
+    assert fields() == set(DEPENDS) | set(DOES_NOT) and not set(DEPENDS) & set(DOES_NOT)
+
+
+@pytest.mark.parametrize("field", [*DEPENDS, *DOES_NOT])
+def test_a_training_is_found_again_by_what_it_depends_on(
+    field: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    content = yaml.safe_load(write_recipe().read_text())
+    content |= {"joint_round": {"num_updates": 2}, "joint_stages": [["gender"], ["age"]]}
+    content |= {"overrides": {"age": {"eta": 1.5}}}
+
+    def hash_of(content: dict[str, Any]) -> str:
+        (path := tmp_path / "changed.yaml").write_text(yaml.safe_dump(content))
+        return load_recipe(path).recipe_hash
+
+    first = hash_of(content)
+    section, _, inner = field.partition(".")
+    value = (DEPENDS | DOES_NOT)[field]
+    if field == "attributes":
+        content["attributes"][0]["categories"][0]["word"] = "womanly"
+    elif inner:
+        of_section = content.setdefault(section, {})
+        old = of_section.get(inner)
+        of_section[inner] = [*old, *value] if isinstance(old, list) else value
+    elif isinstance(value, dict) and value and field not in ("judge", "second_judge"):
+        content[section] |= value
+    else:
+        content[section] = value
+    assert (hash_of(content) != first) == (field in DEPENDS)
 
 
 @pytest.mark.parametrize("name", ["portraits", "portraits-quick"])
