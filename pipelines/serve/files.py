@@ -1,6 +1,7 @@
 """Pictures as files that say where they come from: PNG text chunks, EXIF in WebP and JPEG."""
 
 import io
+import json
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -27,8 +28,8 @@ def encode(
         image.save(buffer, format="PNG", pnginfo=chunks)
     else:
         exif = Image.Exif()
-        if record:
-            exif[_EXIF_DESCRIPTION] = record.encode()
+        if provenance:  # the field is ASCII by the standard: other letters are escaped
+            exif[_EXIF_DESCRIPTION] = json.dumps(provenance.model_dump(mode="json"))
         quality = 95 if compression is None else compression
         image.convert("RGB").save(buffer, format=output_format.upper(), quality=quality, exif=exif)
     return buffer.getvalue()
