@@ -11,7 +11,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench speed ui test test-fast api chaos soak families check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench speed ui test test-fast api chaos soak families screenshots check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ soak: $(READY)  ## Half an hour at 80 % load: no failed request, no memory that 
 
 families: $(READY)  ## Fill docs/families.md from the tests of every family
 	$(BIN)/python -m pytest -q --full tests/fairgen/backbones/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
+
+screenshots: $(READY)  ## Take the front page's pictures of the page and the registry (needs champions, Chromium)
+	$(BIN)/python -m tests.screenshots
 
 api: $(READY)  ## Write docs/api.md from the docstrings of what is public
 	$(BIN)/griffe2md fairgen -o docs/api.md

@@ -8,17 +8,14 @@ import pytest
 import yaml
 
 from fairgen.attributes import Attribute
-from fairgen.judging import gate_report
 from pipelines.benchmarks.capacity import INDICATOR_REQUESTS_PER_S, scaling_table
 from pipelines.benchmarks.memory_estimate import memory_page
 from pipelines.benchmarks.speed import memory_measured, read_speed
 from pipelines.cli.app import app
 from pipelines.recipe.bundled import expand_names
-from pipelines.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-RECIPE = ROOT / "pipelines" / "recipes" / "portraits.yaml"
 SPEED = read_speed(ROOT / "docs" / "speed.json")
 
 
@@ -28,8 +25,8 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0][:40])
-def test_the_python_blocks_run(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_the_python_blocks_run(code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "HF_HUB_OFFLINE", "1")
     exec(compile(code, "README.md", "exec"), {})
 
@@ -45,11 +42,10 @@ def test_every_make_target_exists() -> None:
     assert {"train-all", "test"} <= named <= targets
 
 
-def test_every_local_link_and_picture_exists() -> None:
-    linked = re.findall(r"\]\(([^)#:]+)\)", README)
-    linked += re.findall(r"`((?:fairgen|pipelines)/[^`]+)`", README)
-    assert linked
-    for path in linked:
+def test_every_file_that_is_named_exists() -> None:
+    named = re.findall(r"`((?:fairgen|pipelines)/[^`]+)`", README)
+    assert named
+    for path in named:
         assert (ROOT / path).exists(), path
 
 
@@ -84,20 +80,3 @@ def test_replicas_are_those_that_are_simulated() -> None:
 
 def test_no_placeholder_is_left() -> None:
     assert "<!--" not in README
-
-
-def test_the_figures_of_the_gate_are_those_that_it_counts() -> None:
-    totals = {found.suite: found.total for found in gate_report(load_recipe(RECIPE).attributes)}
-    text = " ".join(README.split())
-    suite, unseen = totals["gate-suite"], totals["gate-held-out"]
-    assert f"On the {suite.num_prompts} that grew along" in text
-    assert suite.false_activation.wrong == 0
-    assert f"leaves {suite.false_skip.wrong} of {suite.false_skip.total} decisions alone" in text
-    nobody, named = totals["no-people"], totals["explicit"]
-    assert f"on {nobody.num_prompts} prompts without people and {named.num_prompts} that" in text
-    assert nobody.false_activation.wrong == named.false_activation.wrong == 0
-    assert f"(0 of {nobody.false_activation.total + named.false_activation.total})" in text
-    assert f"On {unseen.num_prompts} prompts that it was never mended with" in text
-    for rate, words in ((unseen.false_activation, "in"), (unseen.false_skip, "leaves")):
-        low, high = (f"{100 * bound:.1f}" for bound in rate.interval)
-        assert f"{words} {rate.wrong} of {rate.total}" in text and f"({low} to {high} %)" in text

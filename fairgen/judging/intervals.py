@@ -108,10 +108,10 @@ class ShareSample:
 
         unmixed = _unmixing([error.shares for error in errors])
         estimate = float(distances(_unmix(self.shares_PC, unmixed)).mean())
-        rng = np.random.default_rng(self._seed)
+        rng, of_judge = (np.random.default_rng([self._seed, stream]) for stream in (0, 1))
         plain, drawn = [], []
         for _ in range(0, self._trials, _CHUNK):
-            drawn_errors = [error.draw(_CHUNK, rng) for error in errors]
+            drawn_errors = [error.draw(_CHUNK, of_judge) for error in errors]
             matrices = _unmixing(drawn_errors)
             rows = _rows(rng.standard_gamma(np.repeat(self._counts[None], _CHUNK, 0)))
             plain.append(distances(_unmix(self._mixed(rows), matrices)))

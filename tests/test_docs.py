@@ -1,0 +1,215 @@
+"""The pages of the docs: links lead somewhere, and figures are those of the JSON beside them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairgen.judging import gate_report
+from pipelines.recipe.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted((ROOT / "cluster").rglob("*.md"))]
+TARGETS = ("gender", "skin", "age", "gender x skin", "gender x skin x age")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((DOCS / name).read_text())
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of a page may be linked by, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text()), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in _LINK.findall(without_code(page.read_text())):
+        if "://" in link:
+            assert link.startswith("https://"), link
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor and page.name != "api.md":  # written by a program, whose anchors are its own
+            assert anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_the_front_page_is_short_and_the_index_names_every_page() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) <= 150 and len(text.split()) <= 1200
+    assert "https://arxiv.org/abs/2412.18810" in text and "(LICENSE)" in text
+    linked = set(_LINK.findall((DOCS / "README.md").read_text()))
+    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
+    assert set(_LINK.findall(text)) >= {"docs/README.md", "docs/results.md", "docs/method.md"}
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def interval(found: dict[str, Any]) -> str:
+    low, high = found["interval"]
+    value = found["value"] if "value" in found else found["fd"]
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def evaluation_rows(evaluation: dict[str, Any], corrected: bool) -> list[str]:
+    """Return a row a target: base, coin, quota with its bold where it is best, floor."""
+    rows = []
+    for name in TARGETS:
+        systems = evaluation["fairness"][name]
+        best = min(systems, key=lambda system: systems[system]["fd"])
+        cells = [
+            f"**{interval(systems[s])}**" if s == best else interval(systems[s])
+            for s in ("base", "iid", "fairgen")
+        ]
+        more = [interval(systems["fairgen"]["corrected"])] if corrected else []
+        rows.append(row(f"{name}, FD", *cells, *more, f"{systems['fairgen']['floor']:.3f}"))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("page", "file", "corrected"),
+    [(README, "evaluation.json", False), (DOCS / "results.md", "evaluation.json", True)],
+    ids=["README", "results"],
+)
+def test_the_table_of_fairness_is_that_of_its_run(page: Path, file: str, corrected: bool) -> None:
+    text = page.read_text()
+    for expected in evaluation_rows(read(file), corrected):
+        assert expected in text, expected
+
+
+def test_no_interval_of_the_run_has_no_width() -> None:
+    for name, systems in read("evaluation.json")["fairness"].items():
+        for system, found in systems.items():
+            assert found["interval"][0] < found["interval"][1], (name, system)
+
+
+def test_hit_rates_are_those_of_the_run() -> None:
+    text = (DOCS / "results.md").read_text()
+    hits = read("evaluation.json")["hits"]
+    for attribute, categories in hits["all"].items():
+        for category in categories:
+            groups = [hits[group][attribute][category] for group in ("trained", "held_out", "all")]
+            cells = [interval(found["seen"]) for found in groups]
+            assert row(f"{attribute} {category}", *cells, interval(groups[-1]["corrected"])) in text
+
+
+def test_what_was_preserved_is_that_of_the_run() -> None:
+    text, found = (DOCS / "results.md").read_text(), read("evaluation.json")
+    kept = [found["preservation"][system] for system in ("base", "iid", "fairgen")]
+    for label, figure in (("occupation recognised", "recognised"), ("same-seed SSIM", "ssim")):
+        assert row(label, *(f"{one[figure]:.3f}" for one in kept), "", "") in text
+    drift = [f"{one['drift']['glasses']:.3f}" for one in kept]
+    assert row("drift of glasses", *drift, "", f"{found['drift_floor']['glasses']:.3f}") in text
+
+
+def compared(system: str) -> dict[str, float]:
+    """Return what the table of rivals shows of a system."""
+    found = read("compare.json")
+    kept = found["preservation"][system]
+    return {
+        **{name: found["fairness"][name][system]["fd"] for name in TARGETS},
+        "recognised": kept["recognised"],
+        "ssim": kept["ssim"],
+        "glasses": kept["drift"]["glasses"],
+    }
+
+
+def test_the_table_of_rivals_is_that_of_its_run_and_its_bold_is_the_best() -> None:
+    text = (DOCS / "results.md").read_text()
+    systems = read("compare.json")["systems"]
+    table = {name: compared(name) for name in systems}
+    best = {
+        figure: min(f"{found[figure]:.3f}" for name, found in table.items() if name != "base")
+        for figure in TARGETS
+    }
+    for name, found in table.items():
+        cells = [
+            f"**{value:.3f}**" if best.get(figure) == f"{value:.3f}" else f"{value:.3f}"
+            for figure, value in found.items()
+        ]
+        title = systems[name]["title"]
+        expected = row(title, *cells)[:-2]
+        assert expected in text, expected
+
+
+def test_words_beside_adapters_are_those_of_the_run() -> None:
+    text = README.read_text()
+    found = read("compare.json")
+    one, other = compared("words_quota"), compared("fairgen")
+
+    def cells(left: float, right: float, smaller: bool) -> list[str]:
+        shown = [f"{left:.3f}", f"{right:.3f}"]
+        if shown[0] == shown[1]:
+            return [f"**{value}**" for value in shown]
+        first = (float(shown[0]) < float(shown[1])) == smaller
+        return [
+            f"**{value}**" if place == first else value
+            for place, value in zip((True, False), shown, strict=True)
+        ]
+
+    for label, figure, smaller in (
+        ("gender, FD", "gender", True), ("skin, FD", "skin", True),
+        ("gender x skin x age, FD", "gender x skin x age", True),
+        ("same-seed SSIM", "ssim", False), ("drift of glasses", "glasses", True),
+    ):  # fmt: skip
+        assert row(label, *cells(one[figure], other[figure], smaller)) in text, label
+    for label, condition, figure in (
+        ("prompts that name a category: obeyed", "explicit", "obeyed"),
+        ("a successful person: occupation recognised", "phrase-0", "recognised"),
+        ("prompts without people: still recognised", "no-people", "recognised"),
+    ):
+        names = [name for name in found["conditions"] if name.startswith(condition)]
+        left, right = (
+            sum(found["conditions"][name][system][figure] for name in names) / len(names)
+            for system in ("words_quota", "fairgen")
+        )
+        assert row(label, *cells(left, right, False)) in text, label
+
+
+def test_a_fine_tune_s_table_is_that_of_its_run() -> None:
+    text, found = (DOCS / "results.md").read_text(), read("transfer.json")["fairness"]
+    for name in TARGETS:
+        systems = found[name]
+        start = row(name, interval(systems["base"]), interval(systems["fairgen"]))[:-2]
+        assert start in text, start
+
+
+def test_the_figures_of_the_gate_are_those_that_it_counts() -> None:
+    recipe = load_recipe(ROOT / "pipelines" / "recipes" / "portraits.yaml")
+    totals = {found.suite: found.total for found in gate_report(recipe.attributes)}
+    text = " ".join((DOCS / "method.md").read_text().split())
+    suite, unseen = totals["gate-suite"], totals["gate-held-out"]
+    assert f"On the {suite.num_prompts} that grew along" in text
+    assert suite.false_activation.wrong == 0
+    assert f"leaves {suite.false_skip.wrong} of {suite.false_skip.total} decisions alone" in text
+    nobody, named = totals["no-people"], totals["explicit"]
+    assert f"on {nobody.num_prompts} prompts without people and {named.num_prompts} that" in text
+    assert nobody.false_activation.wrong == named.false_activation.wrong == 0
+    assert f"(0 of {nobody.false_activation.total + named.false_activation.total})" in text
+    assert f"On {unseen.num_prompts} prompts that it was never mended with" in text
+    for rate, words in ((unseen.false_activation, "in"), (unseen.false_skip, "leaves")):
+        low, high = (f"{100 * bound:.1f}" for bound in rate.interval)
+        assert f"{words} {rate.wrong} of {rate.total}" in text and f"({low} to {high} %)" in text
+
+
+def test_the_costs_are_those_of_the_run() -> None:
+    text = (DOCS / "costs.md").read_text()
+    found = read("bench.json").items()
+    figures = {n: value for n, value in found if f"`{n}`" in text and isinstance(value, float)}
+    assert len(figures) > 15
+    for name, value in figures.items():
+        assert f"| `{name}` | {value:.3g} |" in text, name
