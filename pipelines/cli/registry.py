@@ -125,9 +125,12 @@ def ui(
     port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
 ) -> None:
     """Browse runs and registered adapters in MLflow until interrupted."""
-    from pipelines.registry import serve_in_foreground
+    from pipelines.registry import local_view_pages, serve_in_foreground
 
-    typer.echo(f"Registered adapters: http://127.0.0.1:{port}/#/models")
+    address = f"http://127.0.0.1:{port}"
+    typer.echo(f"Registered adapters: {address}/#/models")
+    for experiment, page in local_view_pages(HOME):
+        typer.echo(f"Runs of {experiment}, with FD and hit rates: {address}/{page}")
     raise typer.Exit(serve_in_foreground(HOME, port))
 
 

@@ -3,6 +3,7 @@ from .exchange import export_registered, import_set
 from .local_server import check_answers, free_port, serve_in_foreground, tracking_server
 from .migration import push
 from .promotion import promote
+from .run_view import local_view_pages
 from .runs import Curves, TrainingRuns
 from .served_adapters import ServedAdapters, loaded_name
 from .trained import TrainedAttribute
@@ -24,6 +25,7 @@ __all__ = [
     "free_port",
     "import_set",
     "loaded_name",
+    "local_view_pages",
     "promote",
     "push",
     "serve_in_foreground",

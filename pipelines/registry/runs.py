@@ -15,6 +15,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from fairgen.attributes import Attribute
 from pipelines.recipe import Recipe
 from pipelines.registry.promotion import register_adapter_set
+from pipelines.registry.run_view import share_view
 from pipelines.registry.server import GRID, SMALL_GRID, current, retry_for_minutes
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.registry.versions import RegisteredAdapter, Registry
@@ -80,6 +81,7 @@ class TrainingRuns:
         self._current.__enter__()
         self._run_id = self._find_or_create_run(recipe.name, {"fairgen.kind": "train-all"})
         self.client.update_run(self._run_id, status="RUNNING")
+        share_view(self.client, self.registry.experiment_id)
         self.client.log_dict(self._run_id, recipe.model_dump(mode="json"), "recipe.yaml")
         environment = {package: version(package) for package in _PACKAGES}
         environment |= {"python": platform.python_version(), "machine": platform.platform()}

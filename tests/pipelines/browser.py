@@ -32,3 +32,12 @@ def headless_browser(profile: Path) -> Iterator[webdriver.Chrome]:
         yield driver
     finally:
         driver.quit()
+
+
+def open_registry(driver: webdriver.Chrome, address: str) -> None:
+    """Open MLflow's page as somebody sees it who has closed the panel of the first visit."""
+    driver.get(address)
+    driver.execute_script(
+        "localStorage['mlflow.assistant.panelOpen_v1'] = 'false';"
+        "localStorage['mlflow.assistant.fab.autoOpenedOnFirstLoad_v1'] = 'true';"
+    )

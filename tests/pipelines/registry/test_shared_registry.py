@@ -25,8 +25,9 @@ from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Curves, Registry, TrainingRuns, promote, push
 from pipelines.registry.local_server import free_port
+from pipelines.registry.run_view import view_pages
 from pipelines.registry.trained import TrainedAttribute
-from tests.pipelines.browser import headless_browser
+from tests.pipelines.browser import headless_browser, open_registry
 from tests.pipelines.registered import evaluation_of, random_adapters
 from tests.pipelines.shared_registry import PASSWORD, USER, postgres, registry_server
 
@@ -191,15 +192,16 @@ def test_the_registry_is_browsed(
     run = registry.client.get_model_version(champion.name, champion.version).run_id
     there = shared.replace("://", f"://{USER}:{PASSWORD}@")
     pages = {
+        dict(view_pages(registry.client))["browsed"]: ["Run Name", "fd", "hit_rate", "browsed"],
         f"#/models/{champion.name}": ["Version 1", "Version 2", "champion", "candidate"],
         f"#/models/{champion.name}/versions/{champion.version}": [
-            "champion", "adapter_set", champion.adapter_set, "hit_rate", "0.97",
+            "champion", "adapter_set", champion.adapter_set, "hit_rate", "0.97", "Draws people as",
         ],
         f"#/experiments/{registry.experiment_id}/runs/{run}": ["browsed-gender", "loss-0", "eta"],
         f"#/experiments/{registry.experiment_id}/runs/{run}/artifacts/grid.png": ["grid.png"],
     }  # fmt: skip
     with headless_browser(tmp_path / "profile") as driver:
-        driver.get(there)  # logged in: the page itself wants an address without a password
+        open_registry(driver, there)  # logged in: the page wants an address without a password
         for place, (page, texts) in enumerate(pages.items()):
             driver.get("about:blank")
             driver.get(f"{shared}/{page}")
