@@ -67,11 +67,13 @@ def test_the_attributes_of_the_page_are_attributes() -> None:
     assert names == ["gender", "hair"]
 
 
+@pytest.mark.slow
 def test_the_page_on_memory_is_what_is_calculated() -> None:
     page = "\n".join((memory_page(), memory_measured(SPEED)))
     assert (ROOT / "docs" / "memory.md").read_text() == page
 
 
+@pytest.mark.slow
 def test_replicas_are_those_that_are_simulated() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     assert scaling_table(SPEED) in page

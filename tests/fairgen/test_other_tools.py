@@ -102,6 +102,7 @@ def check(open_pipe: Open, family: str, **options: object) -> None:
     assert {record.categories["gender"] for record in mixed.records} == {"woman", "man"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FROM_A_PICTURE)
 def test_from_a_picture(family: str) -> None:
     sides = {"width": SIZE_PX, "height": SIZE_PX} if family in ("SD 3", "FLUX.1 dev") else {}

@@ -6,6 +6,8 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 import fairgen
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ print(len(names))
 """
 
 
+@pytest.mark.slow
 def test_the_library_imports_where_no_extra_is_installed() -> None:
     done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

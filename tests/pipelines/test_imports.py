@@ -23,6 +23,7 @@ def test_what_paints_nothing_starts_without_the_libraries_that_paint(module: str
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_s_driver_loads_no_diffusion_library() -> None:
     script = "import sys, pipelines.training.workflow; print('diffusers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

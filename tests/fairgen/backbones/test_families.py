@@ -18,7 +18,7 @@ from fairgen.bank import AdapterBank
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
-from tests.families import FAMILIES, SIZE_PX, WITH_LOADER, tiny
+from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, tiny
 from tests.tiny import GENDER
 
 CONFIG = DiscoveryConfig(
@@ -26,6 +26,10 @@ CONFIG = DiscoveryConfig(
 )
 PROMPT = "a photo of a doctor"
 families = pytest.mark.parametrize("family", FAMILIES)
+# what takes seconds a family is fast for one of each kind only
+kinds_first = pytest.mark.parametrize(
+    "family", [f if f in KINDS else pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES]
+)
 
 
 def open_backbone(family: str) -> Backbone:
@@ -71,7 +75,7 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 
 
 @pytest.mark.cell("train")
-@families
+@kinds_first
 def test_discovery_lowers_its_error(family: str) -> None:
     found = discovery(open_backbone(family))
     errors = [found.update().relative_error for _ in range(CONFIG.num_updates)]
@@ -168,7 +172,7 @@ def test_a_model_that_is_told_its_guidance_takes_one_row_and_no_negative_prompt(
 
 
 @pytest.mark.cell("train")
-@families
+@kinds_first
 def test_checkpointed_gradients_lead_to_the_same_weights(family: str) -> None:
     plain, spared = open_backbone(family), open_backbone(family)
     spared.denoiser.enable_gradient_checkpointing()

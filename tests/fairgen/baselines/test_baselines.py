@@ -297,6 +297,7 @@ def test_h_space_learns_what_the_model_predicts(
         torch.testing.assert_close(target, noise if prediction_type == "epsilon" else velocity)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_h_space_vectors_lower_the_error_that_they_are_trained_on(prediction_type: str) -> None:
     backbone = load_backbone(tiny_pipeline(prediction_type))
@@ -325,6 +326,7 @@ def test_h_space_needs_a_middle_block(pipe: StableDiffusionPipeline) -> None:
         HSpace.train(backbone, lesson())
 
 
+@pytest.mark.slow
 def test_the_published_loop_learns_its_target() -> None:
     """After training, the adapted model tells "a doctor" much more like its target than before."""
     backbone = load_backbone(tiny_pipeline())

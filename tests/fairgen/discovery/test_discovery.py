@@ -32,6 +32,7 @@ def discovery(pipe: StableDiffusionPipeline, config: DiscoveryConfig = CONFIG) -
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_error_falls_to_a_fraction_of_the_direction(any_pipe: StableDiffusionPipeline) -> None:
     config = CONFIG.model_copy(
         update={"rank": 8, "num_rows": 24, "num_updates": 50, "learning_rate": 0.035}
@@ -252,6 +253,7 @@ def test_words_stand_in_the_order_of_the_attributes_the_first_next_to_the_noun(
     assert all(row.category_prompt.split()[-2] in ("female", "male") for row in found.rows)
 
 
+@pytest.mark.slow
 def test_a_second_round_begins_where_the_first_ended_and_resumes_the_same() -> None:
     config = CONFIG.model_copy(update={"num_updates": 8})
     whole, first, second = (joint_round(config) for _ in range(3))
@@ -269,6 +271,7 @@ def test_a_second_round_begins_where_the_first_ended_and_resumes_the_same() -> N
         torch.testing.assert_close(second.bank.state_dict()[name], value, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_half_precision_base_trains_full_precision_directions() -> None:
     config = CONFIG.model_copy(update={"rank": 4, "num_updates": 40, "learning_rate": 0.02})
     found = discovery(tiny_pipeline().to(torch.bfloat16), config)

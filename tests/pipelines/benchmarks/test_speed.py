@@ -46,6 +46,7 @@ def recipe() -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_painting_and_learning_are_timed_in_every_size(recipe: Recipe) -> None:
     found = family_speed(recipe, SMALL, "cpu", pictures=(1, 3, 4096), rounds=1)
     assert [row.pictures for row in found.painting] == [1, 3]  # more are too many pixels
@@ -58,6 +59,7 @@ def test_painting_and_learning_are_timed_in_every_size(recipe: Recipe) -> None:
     assert [table.row_count for table in (speed_table(found), learning_table(found))] == [2, 2]
 
 
+@pytest.mark.slow
 def test_what_is_timed_wears_three_adapters_and_learns_both_ways(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
