@@ -79,11 +79,9 @@ def _not_applied(
     """Return, by attribute that was asked, why nothing was balanced."""
     if request.fairness == "off":
         return {}
-    names = [attribute.name for attribute in recipe.attributes]
-    if request.fairness is not None and "joint" not in request.fairness:
-        names = list(request.fairness)
+    asked = request.fairness or {attribute.name: "uniform" for attribute in recipe.attributes}
     found = {}
-    for name in names:
+    for name in asked:
         if name not in served:
             found[name] = (
                 "the registry holds no champions of it (fairgen adapters shows what it has)"

@@ -32,9 +32,9 @@ class Estimate(BaseModel):
     interval: tuple[float, float]
 
     @classmethod
-    def within(cls, value: float, drawn: Array, confidence: float) -> "Estimate":
+    def within(cls, value: float, drawn: Array) -> "Estimate":
         """Return an estimate whose interval holds the middle of the values drawn, and itself."""
-        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+        low, high = np.quantile(drawn, [0.025, 0.975])
         return cls(value=value, interval=(min(float(low), value), max(float(high), value)))
 
 
@@ -57,19 +57,13 @@ class JudgeError:
         return _rows(rng.standard_gamma(np.repeat(self.counts[None] + prior, num, 0)))
 
 
-def corrected_rate(
-    seen_C: Sequence[float] | Array,
-    category: int,
-    error: JudgeError,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
+def corrected_rate(seen_C: Sequence[float] | Array, category: int, error: JudgeError) -> Estimate:
     """Return the share of pictures that truly show a category, where the judge counted `seen_C`."""
-    counts, rng = np.asarray(seen_C, float), np.random.default_rng(seed)
+    counts, rng = np.asarray(seen_C, float), np.random.default_rng(0)
     estimate = float(_unmix(_rows(counts), _unmixing([error.shares]))[category])
     drawn = rng.dirichlet(counts + 1 / len(counts), (_NUM_TRIALS, 1))
     true = _unmix(drawn, _unmixing([error.draw(_NUM_TRIALS, rng)]))[:, 0, category]
-    return Estimate.within(estimate, true, confidence)
+    return Estimate.within(estimate, true)
 
 
 class ShareSample:
@@ -82,18 +76,15 @@ class ShareSample:
     more an asked cell, over all prompts: no miss in n pictures may hide a rate of about 3.7 / n.
     """
 
-    def __init__(
-        self, counts_PKC: Array, confidence: float = 0.95, trials: int = _NUM_TRIALS, seed: int = 0
-    ) -> None:
+    def __init__(self, counts_PKC: Array, trials: int = _NUM_TRIALS, seed: int = 0) -> None:
         """`counts_PKC` holds pictures by prompt, asked cell and seen cell. Where nothing is asked,
         K is 1.
         """
         self._counts = np.asarray(counts_PKC, float)
-        self._confidence = confidence
         self._trials, self._seed = trials, seed
         asked_PK = self._counts.sum(2)
         self._asked_PK1 = (asked_PK / asked_PK.sum(1, keepdims=True))[..., None]
-        self.shares_PC: Array = (self._asked_PK1 * _rows(self._counts)).sum(1)
+        self._shares_PC: Array = (self._asked_PK1 * _rows(self._counts)).sum(1)
 
     def fd(self, target_C: Sequence[float] | Array, errors: Sequence[JudgeError] = ()) -> Estimate:
         """Return the mean over prompts of the distance to a target.
@@ -107,7 +98,7 @@ class ShareSample:
             return np.linalg.norm(shares_C - target, axis=-1)
 
         unmixed = _unmixing([error.shares for error in errors])
-        estimate = float(distances(_unmix(self.shares_PC, unmixed)).mean())
+        estimate = float(distances(_unmix(self._shares_PC, unmixed)).mean())
         rng, of_judge = (np.random.default_rng([self._seed, stream]) for stream in (0, 1))
         plain, drawn = [], []
         for _ in range(0, self._trials, _CHUNK):
@@ -122,7 +113,7 @@ class ShareSample:
             drawn.append(far.mean(1))
         bias = float(np.concatenate(plain).mean()) - estimate  # a distance only grows by noise
         unbiased = np.maximum(np.concatenate(drawn) - bias, 0)
-        return Estimate.within(estimate, unbiased, self._confidence)
+        return Estimate.within(estimate, unbiased)
 
     def _mixed(self, rows_TPKC: Array) -> Array:
         """Return the shares of the seen cells, T x P x C."""

@@ -21,7 +21,7 @@ def reason_of(error: BaseException) -> str:
 
 def _inner(error: BaseException) -> BaseException | None:
     """Return the error that another one tells of."""
-    for name in ("cause", "controller_failure", "base_exc"):
+    for name in ("cause", "controller_failure"):
         if isinstance(inner := getattr(error, name, None), BaseException):
             return inner
     failures = getattr(error, "worker_failures", None)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -251,10 +252,10 @@ def _twice(write: Callable[[str, str, str], object], *arguments: str) -> None:
     """Write a tag or an alias. MLflow reads and then inserts: of two who write one for the first
     time, the second is refused by the database, and finds it there when it comes again.
     """
-    try:
+    with suppress(MlflowException):
         write(*arguments)
-    except MlflowException:
-        write(*arguments)
+        return
+    write(*arguments)
 
 
 def _is_ours(name: str, number: str, tags: Mapping[str, str]) -> bool:

@@ -75,7 +75,12 @@ def serve_until_interrupted(
     with served(settings, home, host, port, tls) as address:
         console.print(f"The page: {address}/   the API: {address}/v1   its docs: {address}/docs")
         here = address.replace("//0.0.0.0:", "//127.0.0.1:")
-        if missing := unserved(here):
+        missing: list[str] = []
+        try:
+            missing = unserved(here)
+        except OSError as error:  # its champions cannot be had: requests are told so, too
+            console.print(f"{here}/health: {error}", style="red")
+        if missing:
             console.print(
                 f"Not balanced: {', '.join(missing)}. The registry has no champions of them yet; "
                 "in these, pictures are the base model's until some are promoted.",
