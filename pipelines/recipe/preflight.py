@@ -8,12 +8,13 @@ from pipelines.recipe.models import judge_root
 from pipelines.recipe.recipe import Recipe
 
 _INDEX = "model_index.json"
+_ANSWER_S = 4
 
 
 def check_models(recipe: Recipe, ask_hub: bool = True) -> None:
     """Raise ValueError where the base model or a judge is missing, or not all of it is there.
 
-    Of a base on the hub the index is asked for, which the download of the model needs, too.
+    A base that is no folder is looked for in the hub's cache, and with `ask_hub` on the hub.
     """
     _check_base(recipe, ask_hub)
     for config in (recipe.judge, recipe.second_judge):
@@ -42,19 +43,18 @@ def _check_base(recipe: Recipe, ask_hub: bool) -> None:
 
 
 def _ask_hub(recipe: Recipe) -> None:
-    from huggingface_hub import hf_hub_download
+    """Ask once, and not for long: a download would ask again for half a minute, line by line."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
 
-    loading = recipe.loading
+    base, loading = recipe.base, recipe.loading
+    if isinstance(try_to_load_from_cache(base, _INDEX, revision=loading.revision), str):
+        return
+    if loading.local_files_only or constants.HF_HUB_OFFLINE:
+        raise ValueError(f"base: got {base!r}, which is no folder and not in the hub's cache here")
     try:
-        hf_hub_download(
-            recipe.base,
-            _INDEX,
-            revision=loading.revision,
-            local_files_only=loading.local_files_only,
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        HfApi().model_info(base, revision=loading.revision, timeout=_ANSWER_S)
+    except Exception as error:  # its HTTP client's errors have no common base with its own
+        reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"base: got {recipe.base!r}, which is no folder and cannot be had from the hub: "
-            f"{reason}"
+            f"base: got {base!r}, which is no folder and cannot be had from the hub: {reason}"
         ) from error

@@ -78,6 +78,7 @@ def test_mistakes_of_our_own_and_of_whoever_looks_for_them_keep_their_traceback(
         (["evaluate", "--base", "/no/folder"], "base: got '/no/folder', which is no folder"),
         (["serve", "--base", "/no/folder"], "base: got '/no/folder', which is no folder"),
         (["recipe", "check", "--base", "/no/folder"], "base: got '/no/folder', which is no folder"),
+        (["train-all", "--base", "no/body"], "base: got 'no/body', which is no folder and"),
         (["train-all", "--base", "."], "base: got '.', a folder without model_index.json"),
     ],
 )
