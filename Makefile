@@ -7,11 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
+QUANTIZATION := $(VENV)/quantization
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench speed ui test test-fast api chaos soak families screenshots check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench speed ui test test-fast test-quantization api chaos soak families screenshots check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,11 @@ $(READY): pyproject.toml constraints.txt
 	@command -v nvidia-smi >/dev/null || $(PIP) --retries 0 --extra-index-url $(TORCH_CPU_INDEX) "$(TORCH)+cpu" \
 		|| echo "No CPU build of torch within reach: installing the plain one."
 	$(PIP) -c constraints.txt "$(TORCH)" -e ".[dev]"
+	@touch $@
+
+# What quantises lies apart: peft and diffusers import it wherever they find it, and every process would wait for that.
+$(QUANTIZATION): pyproject.toml constraints.txt | $(READY)
+	$(PIP) --no-deps --upgrade --target $@ -c constraints.txt bitsandbytes torchao gguf
 	@touch $@
 
 train-all: $(READY)  ## Train, evaluate and register the adapters of every attribute of RECIPE, here or on CLUSTER
@@ -66,11 +72,14 @@ portraits: $(READY)  ## Rebuild the embedded base model and its judge from nothi
 portraits-report: $(READY)  ## Measure the embedded base model: judge, occupations, planted bias
 	$(BIN)/fairgen portraits-report
 
-test: test-fast  ## Run the tests: the fast ones, then those that need a cluster, a server or a browser
+test: test-fast test-quantization  ## Run the tests: the fast ones, then those that need a cluster, a server or a browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not fast"
 
 test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m fast
+
+test-quantization: $(READY) $(QUANTIZATION)  ## Run the tests of base models that are quantised
+	OMP_NUM_THREADS=1 PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q $$(grep -rl --include='test_*.py' '^pytestmark = .*quantization' tests)
 
 chaos: $(READY)  ## Kill, cut and corrupt every part in turn; writes report/chaos.json
 	$(BIN)/python -m pytest -m chaos --full --chaos report/chaos.json
@@ -78,8 +87,8 @@ chaos: $(READY)  ## Kill, cut and corrupt every part in turn; writes report/chao
 soak: $(READY)  ## Half an hour at 80 % load: no failed request, no memory that grows
 	$(BIN)/python -m pytest -s -m soak --full
 
-families: $(READY)  ## Fill docs/families.md from the tests of every family
-	$(BIN)/python -m pytest -q --full tests/fairgen/backbones/test_families.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
+families: $(READY) $(QUANTIZATION)  ## Fill docs/families.md from the tests of every family
+	PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q --full tests/fairgen/backbones/test_families.py tests/fairgen/test_passes.py tests/fairgen/test_storage.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
 
 screenshots: $(READY)  ## Take the front page's pictures of the page and the registry (needs champions, Chromium)
 	$(BIN)/python -m tests.screenshots

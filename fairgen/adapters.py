@@ -12,13 +12,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairgen.attributes import adapter_name
+from fairgen.base_model import is_same_base, short
 from fairgen.files import written_whole
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
-_SAMPLED_VALUES = 16
 
 
 class AdapterMetadata(BaseModel):
@@ -84,12 +84,10 @@ class Adapter:
         `siblings`, on one of the same structure: a fine-tune of the one may wear the other's.
         """
         trained_on = self.metadata.base_fingerprint
-        ours, theirs = base_fingerprint, trained_on
-        if siblings:
-            ours, theirs = (found.partition("-")[0] for found in (ours, theirs))
-        if ours != theirs:
+        if not is_same_base(trained_on, base_fingerprint, siblings):
             raise ValueError(
-                f"{self.name}: trained on base {trained_on}, this base is {base_fingerprint}"
+                f"{self.name}: trained on base {short(trained_on)}, "
+                f"this base is {short(base_fingerprint)}"
             )
 
 
@@ -207,23 +205,6 @@ def _is_whole(down: Tensor, up: Tensor, rank: int) -> bool:
         and down.shape[0] == up.shape[1] == rank
         and bool(down.isfinite().all() and up.isfinite().all())
     )
-
-
-def fingerprint(denoiser: nn.Module) -> str:
-    """Return "<structure>-<weights>", 12 hex digits each: names and shapes, and sampled values.
-
-    Values are rounded to fp16: equal for the same model whether loaded in fp32 or fp16, with or
-    without a LoRA on it. A fine-tuned sibling shares the first half only.
-    """
-    parameters = sorted(
-        (name, p.detach()) for name, p in denoiser.named_parameters() if ".lora_" not in name
-    )
-    parameters = [(name.replace(".base_layer", ""), p) for name, p in parameters]
-    structure = hashlib.sha256(
-        json.dumps([(name, list(p.shape)) for name, p in parameters]).encode()
-    )
-    sampled = ((name, p.flatten()[:_SAMPLED_VALUES].cpu().half()) for name, p in parameters)
-    return f"{structure.hexdigest()[:12]}-{_digest(sampled)[:12]}"
 
 
 def _words_digest(metadata: str) -> str:

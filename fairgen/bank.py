@@ -7,13 +7,16 @@ and gates G (N x K) expanded over ranks to g (N x R), the projection computes, i
 
 which is the indicator multiplied by the set of adapters (arXiv 2412.18810). Only directions that a
 row has switched on are multiplied, gathered once for a whole `with`: the cost follows how many
-adapters a picture uses, not how many are loaded. The line is a forward hook on the linear layer
-itself, so a LoRA of diffusers or PEFT works beside it, loaded before or after.
+adapters a picture uses, not how many are loaded. The line is a forward hook on the layer that the
+denoiser calls, there only inside the `with`: a LoRA of diffusers or PEFT works beside it, loaded
+before or after, and a bare pass is the denoiser's own. Compiled code knows no hook that came later,
+so inside the `with` what was compiled runs uncompiled. At its end every layer must have seen every
+row.
 """
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -21,6 +24,12 @@ from torch import Tensor, nn
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 Directions = Mapping[str, tuple[Tensor, Tensor]]
+_COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_FUSED = {  # what `fuse_qkv_projections` makes of which layers
+    "to_kv": ("to_k", "to_v"),
+    "to_qkv": ("to_q", "to_k", "to_v"),
+    "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
+}
 
 
 class AdapterBank(nn.Module):
@@ -38,8 +47,10 @@ class AdapterBank(nn.Module):
         """`device` is where the denoiser runs, by default where its weights are."""
         super().__init__()
         self._device = device
+        self._owner = [denoiser]  # in a list, so that it is no part of the bank
+        self._is_closed = False
         self.projections = tuple(projections)
-        self.layers = {path: _linear(denoiser, path) for path in projections}
+        self.layers = {path: _linear(denoiser.get_submodule(path), path) for path in projections}
         self._ranks: dict[str, int] = {}
         self._active: ActiveDirections | None = None
         self._without: set[str] = set()
@@ -49,10 +60,6 @@ class AdapterBank(nn.Module):
             empty = _zeros_for(layer, self._device)
             self.A[_key(path)] = nn.Parameter(empty(0, layer.in_features), requires_grad=False)
             self.B[_key(path)] = nn.Parameter(empty(layer.out_features, 0), requires_grad=False)
-        self._handles = [
-            layer.register_forward_hook(self._hook(_key(path)))
-            for path, layer in self.layers.items()
-        ]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,18 +179,32 @@ class AdapterBank(nn.Module):
     def gated(self, gates: "Tensor | ActiveDirections") -> Iterator[None]:
         """Gate the adapters row by row inside the `with`: gates, N rows x K adapters, or their mix.
 
-        Raises ValueError for another number of columns or a `with` inside a `with`; the denoiser
-        raises it for another number of rows.
+        A layer may be called with the rows in parts, in their order. Raises ValueError for another
+        number of columns or rows, a `with` inside a `with`, or a closed bank; LayerNotReached at
+        the end of the `with` where a switched-on layer has not seen every row.
         """
         if self._active is not None:
             raise ValueError("gates: already inside a `with bank.gated(...)`")
-        self._active = (
-            gates if isinstance(gates, ActiveDirections) else self.active_directions(gates)
-        )
+        active = gates if isinstance(gates, ActiveDirections) else self.active_directions(gates)
+        if self._is_closed and active.num_active:
+            raise ValueError("gates: the bank is closed, its adapters are off the denoiser")
+        denoiser, self._active = self._owner[0], active
+        seen = dict.fromkeys(active.keys if active.num_active else (), 0)
+        uncompiled = torch.compiler.set_stance("force_eager") if seen else nullcontext()
+        handles = []
+        for path in self.projections:
+            if _key(path) in seen:
+                layer, columns = _called_for(denoiser, path)
+                hook = self._hook(_key(path), columns, active, seen)
+                handles.append(layer.register_forward_hook(hook, prepend=True))
         try:
-            yield
+            with uncompiled:
+                yield
         finally:
             self._active = None
+            for handle in handles:
+                handle.remove()
+        _check_reached(denoiser, seen, active.num_rows)
 
     def follow(self, device: torch.device) -> None:
         """Move the directions to where the denoiser runs now."""
@@ -192,33 +213,42 @@ class AdapterBank(nn.Module):
             self.to(device)
 
     def close(self) -> None:
-        """Take the bank off the denoiser."""
-        for handle in self._handles:
-            handle.remove()
+        """Take the bank off the denoiser: it gates no more."""
+        self._is_closed = True
 
-    def _hook(self, key: str) -> Hook:
+    def _hook(
+        self, key: str, columns: slice, active: "ActiveDirections", seen: dict[str, int]
+    ) -> Hook:
+        """Return the forward hook of a layer, some columns of whose output are a projection's; it
+        counts rows into `seen`.
+        """
+
         def add_gated_directions(
             layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
-        ) -> Tensor | None:
-            if self._active is None or key not in self._active.keys:
-                return None
-            x = inputs[0]
-            if x.shape[0] != self._active.num_rows:
+        ) -> Tensor:
+            x, first = inputs[0], seen[key] % active.num_rows
+            seen[key] += x.shape[0]
+            if first + x.shape[0] > active.num_rows:
                 raise ValueError(
-                    f"gates: got {self._active.num_rows} rows, "
-                    f"the denoiser's batch has {x.shape[0]}"
+                    f"gates: got {active.num_rows} rows, the denoiser's batch has "
+                    f"{first + x.shape[0]} or more"
                 )
-            if self._active.num_active == 0:
-                return None
-            A_NIr, B_NrO = self._active.gather(key, self.A[key], self.B[key], x.dtype)
-            flat = x.ndim == 2
-            x, y = (x[:, None], output[:, None]) if flat else (x, output)
-            rows = self._active.rows  # those without adapters at either end are passed over
-            share = torch.bmm(x[rows], A_NIr)
-            if self._active.num_active == 1:  # an outer product, for which matmul is slow
-                y[rows].addcmul_(share, B_NrO)
+            part = active.rows_of(first, first + x.shape[0])
+            if part.start == part.stop:
+                return output
+            if output.requires_grad and output._is_view():  # of a quantised layer's own function
+                output = output.clone()
+            A_NIr, B_NrO = active.gather(key, self.A[key], self.B[key], output.dtype)
+            among = slice(part.start - active.rows.start, part.stop - active.rows.start)
+            rows = slice(part.start - first, part.stop - first)
+            y = output[..., columns]
+            if x.ndim == 2:
+                x, y = x[:, None], y[:, None]
+            share = torch.bmm(x[rows].to(output.dtype), A_NIr[among])
+            if active.num_active == 1:  # an outer product, for which matmul is slow
+                y[rows].addcmul_(share, B_NrO[among])
             else:
-                y[rows].baddbmm_(share, B_NrO)
+                y[rows].baddbmm_(share, B_NrO[among])
             return output
 
         return add_gated_directions
@@ -246,6 +276,10 @@ class AdapterBank(nn.Module):
         raise AssertionError(name)
 
 
+class LayerNotReached(RuntimeError):
+    """A pass went past a layer that adapters act on: the picture would not be what was asked."""
+
+
 class ActiveDirections:
     """Each row's switched-on directions, gathered per projection and kept for the next step.
 
@@ -263,6 +297,11 @@ class ActiveDirections:
         self._gates_Nr = gates_NR[self.rows].gather(1, self._places_Nr)
         self._gathered: dict[str, tuple[Tensor, Tensor]] = {}
 
+    def rows_of(self, start: int, stop: int) -> slice:
+        """Return which rows from `start` to `stop` have adapters on, with those between them."""
+        first = min(max(start, self.rows.start), stop)
+        return slice(first, max(first, min(stop, self.rows.stop)))
+
     def gather(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return A, N x in x r, and B with the gates folded in, N x r x out."""
         if key in self._gathered:
@@ -275,8 +314,11 @@ class ActiveDirections:
 
 
 def _zeros_for(layer: nn.Linear, device: torch.device | None) -> Callable[..., Tensor]:
-    """Return a function that makes zeros of a shape in a layer's precision, where it runs."""
-    return partial(torch.zeros, dtype=layer.weight.dtype, device=device or layer.weight.device)
+    """Return a function that makes zeros of a shape where a layer runs, in its precision, or in
+    fp32 where its weights are stored in less than they compute in.
+    """
+    dtype = layer.weight.dtype if layer.weight.dtype in _COMPUTED else torch.float32
+    return partial(torch.zeros, dtype=dtype, device=device or layer.weight.device)
 
 
 def _keys_without_effect(B: nn.ParameterDict) -> set[str]:
@@ -284,8 +326,45 @@ def _keys_without_effect(B: nn.ParameterDict) -> set[str]:
     return {key for key, up in B.items() if not up.requires_grad and not bool(up.any())}
 
 
-def _linear(denoiser: nn.Module, path: str) -> nn.Linear:
-    layer = denoiser.get_submodule(path)
+def _check_reached(denoiser: nn.Module, seen: Mapping[str, int], num_rows: int) -> None:
+    """Raise LayerNotReached unless each layer was called with all rows, once or more often."""
+    missed = sorted(key for key, count in seen.items() if count == 0 or count % num_rows)
+    if not missed:
+        return
+    path = missed[0].replace("/", ".")
+    raise LayerNotReached(
+        f"adapters: {len(missed)} of {len(seen)} adapted layers, such as {path}, have not seen "
+        f"every row: {_reason(denoiser, path)}"
+    )
+
+
+def _reason(denoiser: nn.Module, path: str) -> str:
+    """Return why a pass has gone past a layer, and what to do."""
+    if getattr(denoiser, "is_cache_enabled", False):
+        return "a cache passes over blocks; call `disable_cache()` on the denoiser"
+    attention = denoiser.get_submodule(path.rpartition(".")[0])
+    processor = type(getattr(attention, "processor", None)).__name__
+    return f"its attention goes past it ({processor}); allowed is what calls every projection"
+
+
+def _called_for(denoiser: nn.Module, path: str) -> tuple[nn.Module, slice]:
+    """Return the layer that is called for a projection, and which columns of its output are its
+    own: some where diffusers has fused projections, else all.
+    """
+    above, _, name = path.rpartition(".")
+    attention = denoiser.get_submodule(above)
+    for fused, parts in _FUSED.items():
+        if getattr(attention, "fused_projections", False) and name in parts:
+            if (layer := getattr(attention, fused, None)) is None:
+                continue
+            before = parts[: parts.index(name)]
+            start = sum(_linear(getattr(attention, p), p).out_features for p in before)
+            width = _linear(getattr(attention, name), path).out_features
+            return layer, slice(start, start + width)
+    return denoiser.get_submodule(path), slice(None)
+
+
+def _linear(layer: nn.Module, path: str) -> nn.Linear:
     layer = getattr(layer, "base_layer", layer)  # a LoRA that was loaded earlier wraps it
     if not isinstance(layer, nn.Linear):
         kind = type(layer).__name__

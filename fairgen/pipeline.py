@@ -1,6 +1,5 @@
 """The library's front door: any diffusers pipeline, its pictures in the prescribed distribution."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +10,36 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from fairgen.adapters import Adapter, fingerprint, load_adapter
+from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import Attribute, Category
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
+from fairgen.base_model import fingerprint, short, storage_of
 from fairgen.indicator import TargetDistribution, gates
 from fairgen.ledger import AssignmentMethod, assign
+from fairgen.passes import PassGates
 
 Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
+_OURS = {"num_images_per_prompt": "num_images", "generator": "seed"}
 
 
 class ImageRecord(BaseModel):
     """Where a picture comes from: its seed, its categories, how likely they were, what was on.
 
-    `adapters` holds the first 12 hex digits of the weights' sha256 of each adapter by its name.
+    `prompt` is None where an embedded one was given. `adapters` holds the first 12 hex digits of
+    the weights' sha256 of each adapter by its name; `base` is the base model's fingerprint and
+    `storage` how its weights are kept, such as "float16" or "nf4, bfloat16".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prompt: str
+    prompt: str | None
     seed: int
     categories: dict[str, str]
     probability: float
     adapters: dict[str, str]
+    base: str
+    storage: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class FairGenPipeline:
         """
         self.pipe = pipe
         self._backbone = load_backbone(pipe)
-        base = fingerprint(self._backbone.denoiser) if adapters else ""
+        base = fingerprint(self._backbone.denoiser)
+        self._base, self._storage = short(base), storage_of(self._backbone.denoiser)
         self.adapters = [
             given if isinstance(given, Adapter) else load_adapter(Path(given)) for given in adapters
         ]
@@ -75,6 +82,7 @@ class FairGenPipeline:
         self.bank = AdapterBank(self._backbone.denoiser, projections, self._backbone.device)
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
+        self._passes = PassGates(self._backbone, self.bank)
 
     def __enter__(self) -> Self:
         return self
@@ -90,12 +98,6 @@ class FairGenPipeline:
         """Move the pipeline as its own `to` does; the adapters follow wherever it runs."""
         self.pipe.to(*args)
         return self
-
-    @property
-    def _default_guidance_scale(self) -> float:
-        """What the pipeline's own call guides with where nothing is said."""
-        parameters = inspect.signature(type(self.pipe).__call__).parameters
-        return float(parameters["guidance_scale"].default)
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
@@ -118,7 +120,7 @@ class FairGenPipeline:
 
     def __call__(
         self,
-        prompt: str,
+        prompt: str | None = None,
         num_images: int = 1,
         fairness: Fairness = None,
         *,
@@ -130,18 +132,21 @@ class FairGenPipeline:
         """Return `num_images` pictures with the seeds seed, seed + 1, ... and their records.
 
         `fairness` None means uniform over all loaded attributes. `pipe_options` go to the wrapped
-        pipeline as they are. Raises ValueError for a request that the adapters cannot meet, and for
-        options that would return no pictures.
+        pipeline as they are; an embedded prompt is given as its `prompt_embeds` (and what else the
+        family takes), with `prompt` left out. Raises ValueError for a request that the adapters
+        cannot meet, and for options that would return no pictures, or another number of them;
+        LayerNotReached where the adapters did not act, so that no record names one that the picture
+        did not feel.
         """
         if refused := sorted({"output_type", "return_dict"} & pipe_options.keys()):
             raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")
+        if refused := sorted(_OURS.keys() & pipe_options.keys()):
+            raise ValueError(f"{refused[0]}: allowed is {_OURS[refused[0]]!r} in its place")
+        _check_one_prompt(prompt, pipe_options.get("prompt_embeds"))
         seeds = list(range(seed, seed + num_images))
         if fairness == "off" or (fairness is None and not self.adapters):
             gates_NK = torch.zeros(num_images, len(self.bank.names))
-            records = [
-                ImageRecord(prompt=prompt, seed=s, categories={}, probability=1.0, adapters={})
-                for s in seeds
-            ]
+            records = [self._record(prompt, s) for s in seeds]
         else:
             target = self._target(fairness)
             cells = assign(target, num_images, seed, assignment)
@@ -166,28 +171,26 @@ class FairGenPipeline:
 
     def _paint(
         self,
-        prompt: str,
+        prompt: str | None,
         seeds: Sequence[int],
         gates_NK: torch.Tensor,
         pipe_options: Mapping[str, Any],
     ) -> list[Image.Image]:
-        """Run the pipe on one batch; the unconditional half of its rows stays bare."""
-        device = self._backbone.device
-        self.bank.follow(device)
-        scale = pipe_options.get("guidance_scale", self._default_guidance_scale)
-        guided = self._backbone.classifier_free and scale > 1
-        rows = torch.cat([torch.zeros_like(gates_NK), gates_NK]) if guided else gates_NK
+        """Run the pipe on one batch, each conditional row with its picture's gates."""
+        self.bank.follow(self._backbone.device)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        with self.bank.gated(rows.to(device)):
-            return self.pipe(
-                prompt,
-                num_images_per_prompt=len(seeds),
-                generator=generators,
-                **{**self._backbone.pipe_options, **pipe_options},
-            ).images
+        given = pipe_options if prompt is None else {"prompt": prompt, **pipe_options}
+        options = self._backbone.call_options(len(seeds), given)
+        with self._passes.gating(gates_NK):
+            return self.pipe(generator=generators, **options).images
 
-    def _record(self, prompt: str, seed: int, target: TargetDistribution, cell: int) -> ImageRecord:
-        categories = dict(zip(target.attributes, target.cells[cell], strict=True))
+    def _record(
+        self, prompt: str | None, seed: int, target: TargetDistribution | None = None, cell: int = 0
+    ) -> ImageRecord:
+        """Return the record of a picture of a cell, or of one without fairness."""
+        categories = {}
+        if target is not None:
+            categories = dict(zip(target.attributes, target.cells[cell], strict=True))
         on = {
             adapter.name: adapter.sha256[:12]
             for adapter in self.adapters
@@ -197,6 +200,20 @@ class FairGenPipeline:
             prompt=prompt,
             seed=seed,
             categories=categories,
-            probability=target.probabilities[cell],
+            probability=1.0 if target is None else target.probabilities[cell],
             adapters=on,
+            base=self._base,
+            storage=self._storage,
+        )
+
+
+def _check_one_prompt(prompt: object, prompt_embeds: torch.Tensor | None) -> None:
+    """Raise ValueError unless there is one prompt, as text or embedded."""
+    if prompt_embeds is not None and len(prompt_embeds) != 1:
+        raise ValueError(f"prompt_embeds: got {len(prompt_embeds)} rows, allowed is 1")
+    if isinstance(prompt, str) == (prompt_embeds is not None) or not isinstance(prompt, str | None):
+        beside = "without" if prompt_embeds is None else "with"
+        raise ValueError(
+            f"prompt: got {type(prompt).__name__} {beside} prompt_embeds, allowed is one text, or "
+            "one embedded prompt"
         )

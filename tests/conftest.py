@@ -5,6 +5,7 @@ FILE`, what every fault has cost.
 import os
 import re
 from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from pipelines.benchmarks import markdown_table
+from tests.families import FAMILIES
 from tests.faults import Fault, FaultTable
 from tests.tiny import tiny_pipeline
 
@@ -25,6 +27,7 @@ hypothesis.settings.load_profile("here")
 COLUMNS = (
     "train", "bank equality", "engine equality", "register", "serve", "export", "import",
 )  # fmt: skip
+STORAGE_COLUMNS = ("same base", "bank equality", "engine equality", "train")
 _HEAD = """# What every family does
 
 `make families` fills this table from a run of the tests: a cell is a yes when all of its tests
@@ -38,6 +41,29 @@ paint the same. bf16 and fp16 train to finite losses and paint; train in bf16, s
 small gradients (after two updates FLUX.1's error stood at 0.99 to 1.00, in bf16 at 0.89 to 0.98).
 
 """
+_ABOVE = {
+    "family": "",
+    "option": """## What a pipeline may be told besides
+
+`FairGenPipeline` with the options that a pipeline has. A yes says: each pass of the denoiser is
+what it should be, row by row (those that read the prompt as with the adapter merged into the
+weights, those that read the negative prompt bare), and with fairness off pictures are the plain
+pipeline's, byte for byte. A dash: diffusers has no such pipeline for the family, or its own call
+fails. What is compiled runs uncompiled while adapters are on. Also refused, with the reason: an
+attention processor that goes past a projection, a callback that exchanges the prompt's embedding, a
+denoiser that was exchanged after the adapters were loaded.
+
+""",
+    "storage": """## How the base model may be stored
+
+Directions act in the type that a layer computes in. An adapter that was learnt on the plain base is
+taken by a rounded or quantised one: norms and biases tell that they are one model, and the record
+says how it is stored. Recipes: `loading: {quantization: torchao-int8}` (or `bitsandbytes-4bit`,
+`bitsandbytes-8bit`, `torchao-fp8`, `fp8-casting`), `loading: {gguf_file: FILE}`. bitsandbytes loads
+through diffusers onto a GPU only; here its layers are tested on a CPU.
+
+""",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,14 +80,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _SLOW_KINDS = ("browser", "ray", "mlflow", "postgres", "slow")
+_QUANTIZATION_MODULE = re.compile(r"^pytestmark = .*mark\.quantization\b", re.MULTILINE)
 _SLOW_MODULE = re.compile(r"^pytestmark = .*mark\.(slow|ray|browser|postgres)\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave modules that are slow as a whole out of a fast run: importing them takes seconds."""
-    if config.option.markexpr != "fast" or collection_path.suffix != ".py":
+    """Leave out modules whose libraries are not there (`make test-quantization` brings them), and
+    those that are slow as a whole out of a fast run: importing them takes seconds.
+    """
+    if collection_path.suffix != ".py":
         return None
-    return bool(_SLOW_MODULE.search(collection_path.read_text())) or None
+    code = collection_path.read_text()
+    if _QUANTIZATION_MODULE.search(code) and not find_spec("torchao"):
+        return True
+    return bool(config.option.markexpr == "fast" and _SLOW_MODULE.search(code)) or None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -108,32 +140,50 @@ def outage_s(request: pytest.FixtureRequest) -> float:
 
 
 class FamiliesTable:
-    """Collects, by family and column, whether every test of a cell has passed."""
+    """Collects, by table, row and column, whether every test of a cell has passed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._outcomes: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._outcomes: dict[str, dict[tuple[str, str], set[str]]] = {
+            name: defaultdict(set) for name in ("family", "option", "storage")
+        }
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> object:
         report = yield
-        callspec = getattr(item, "callspec", None)
-        family = callspec and (callspec.params.get("family") or callspec.params.get("trained"))
-        if family and (report.when == "call" or report.failed):
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        family = params.get("family") or params.get("trained")
+        if report.when == "call" or report.failed:
             for marker in item.iter_markers("cell"):
-                self._outcomes[family, marker.args[0]].add(report.outcome)
+                what, *says = marker.args
+                outcome = says[0] if says and report.passed else report.outcome
+                if "option" in params:
+                    self._outcomes["option"][params["option"], family].add(outcome)
+                elif "storage" in params:
+                    self._outcomes["storage"][params["storage"], what].add(outcome)
+                elif family:
+                    self._outcomes["family"][family, what].add(outcome)
         return report
 
     def pytest_sessionfinish(self) -> None:
-        families = list(dict.fromkeys(family for family, _ in self._outcomes))
-        rows = [
-            [family, *(self._cell(self._outcomes[family, column]) for column in COLUMNS)]
-            for family in families
+        families = [
+            name for name in FAMILIES if any(name in cell for cell in self._outcomes["option"])
         ]
-        self._path.write_text(_HEAD + markdown_table(["family", *COLUMNS], rows))
+        tables = {"family": COLUMNS, "option": families, "storage": STORAGE_COLUMNS}
+        text = _HEAD
+        for name, columns in tables.items():
+            cells = self._outcomes[name]
+            rows = [
+                [row, *(self._cell(cells[row, column]) for column in columns)]
+                for row in dict.fromkeys(row for row, _ in cells)
+            ]
+            text += _ABOVE[name] + markdown_table([name, *columns], rows) + "\n"
+        self._path.write_text(text.rstrip() + "\n")
 
     def _cell(self, outcomes: set[str]) -> str:
-        return "yes" if outcomes == {"passed"} else "failed" if "failed" in outcomes else "-"
+        if outcomes == {"passed"}:
+            return "yes"
+        return "failed" if "failed" in outcomes else "refused" if "refused" in outcomes else "-"
 
 
 @pytest.fixture(params=["epsilon", "v_prediction"])

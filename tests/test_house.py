@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "fairgen": (
         "attributes", "files", "pictures", "indicator", "ledger", "calibration", "solvers",
-        "guidance", "gradients", "bank", "adapters", "backbones", "discovery", "engine", "exchange",
-        "pipeline", "gate", "portraits", "judging", "baselines",
+        "guidance", "gradients", "bank", "base_model", "adapters", "backbones", "passes",
+        "discovery", "engine", "exchange", "pipeline", "gate", "portraits", "judging", "baselines",
     ),
     "pipelines": (
         "recipe", "files", "ray_runtime", "evaluation", "registry", "training", "serve",

@@ -6,36 +6,36 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.models.modeling_utils import get_parameter_dtype
+from diffusers.utils.torch_utils import unwrap_module
 from PIL import Image
 from tensordict import TensorDict
 from torch import Tensor
 
+from fairgen.backbones.pipeline_call import PipelineCall
 from fairgen.solvers import Solver, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
 
 
-class Backbone(ABC):
+class Backbone(PipelineCall, ABC):
     """A base model, left as it is: neither its parameters nor their `requires_grad` change.
 
     Latents are N x C x h x w whatever the denoiser itself takes. `projection_suffixes` are the
     ends of the names of the adapted layers, by letter: queries, keys, values, outputs.
     `denoiser_name` is the denoiser's component name in the pipeline. `classifier_free` says that
     guidance is a second, unconditional row; otherwise it is an input of the denoiser, or none.
-    `pipe_options` are arguments without which the family's pipeline would change the size or the
-    prompt that it was asked for.
     """
 
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
     denoiser_name: ClassVar[Literal["unet", "transformer"]]
     projection_suffixes: ClassVar[Mapping[str, str]]
     classifier_free: bool = True
-    pipe_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""
         self.pipe = pipe
-        self.denoiser: Any = getattr(pipe, self.denoiser_name)
+        self.denoiser: Any = unwrap_module(getattr(pipe, self.denoiser_name))  # not compiled
         self._native = size_px // self.vae_scale_factor or self.sample_size
 
     @property
@@ -45,8 +45,8 @@ class Backbone(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The denoiser's precision."""
-        return next(self.denoiser.parameters()).dtype
+        """The precision that the denoiser computes in, whatever its weights are stored in."""
+        return get_parameter_dtype(self.denoiser)
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> TensorDict:
@@ -77,8 +77,14 @@ class Backbone(ABC):
         """Return C, h, w for a picture's size; a side is a multiple of what the codec reduces and
         the denoiser halves.
 
-        Raises ValueError for a size that the model cannot paint.
+        Raises ValueError for a size that the model cannot paint, or a denoiser that reads more than
+        a prompt and latents, as one made for inpainting does.
         """
+        if self.num_latent_channels != self.pipe.vae.config.latent_channels:
+            raise ValueError(
+                f"base: got a {self.denoiser_name} that reads {self.num_latent_channels} channels, "
+                f"allowed are the {self.pipe.vae.config.latent_channels} of its codec's latents"
+            )
         unit = self.vae_scale_factor * self.patch_size
         if bool(width_px) != bool(height_px) or width_px % unit or height_px % unit:
             raise ValueError(

@@ -1,6 +1,10 @@
 """What transformers with joint attention on rectified flows share: SD 3, FLUX."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from diffusers import FlowMatchEulerDiscreteScheduler
+from PIL import Image
 
 from fairgen.backbones.backbone import Backbone
 from fairgen.solvers import Solver, flow_euler
@@ -26,6 +30,21 @@ class FlowBackbone(Backbone):
 
     denoiser_name = "transformer"
     projection_suffixes = _TEXT_STREAM
+
+    def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments for several pictures; embedded prompts, and the picture that SD 3
+        starts from, are repeated here since these pipelines do not.
+        """
+        found = super().call_options(num_images, options)
+        if found.get("prompt_embeds") is None:
+            start = found.get("image")
+            if isinstance(start, Image.Image):
+                found["image"] = [start] * num_images
+            return found
+        for name, given in found.items():
+            if name.endswith("prompt_embeds") and given is not None:
+                found[name] = given.repeat_interleave(num_images, 0)
+        return found | {"num_images_per_prompt": 1}
 
     def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
         """Return Euler on the flow, shifted for latents of a shape where the scheduler says so.

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import FluxImg2ImgPipeline, FluxPipeline
+from diffusers import (
+    FluxControlNetImg2ImgPipeline,
+    FluxControlNetInpaintPipeline,
+    FluxControlNetPipeline,
+    FluxImg2ImgPipeline,
+    FluxInpaintPipeline,
+    FluxPipeline,
+)
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -17,7 +24,14 @@ class FluxBackbone(FlowBackbone):
     Blocks of one stream hold text and picture in the same projections, which are left alone.
     """
 
-    pipelines = (FluxPipeline, FluxImg2ImgPipeline)
+    pipelines = (
+        FluxControlNetImg2ImgPipeline,
+        FluxControlNetInpaintPipeline,
+        FluxControlNetPipeline,
+        FluxImg2ImgPipeline,
+        FluxInpaintPipeline,
+        FluxPipeline,
+    )
     classifier_free = False
 
     @torch.no_grad()

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 import torch
-from diffusers import PixArtAlphaPipeline, PixArtSigmaPipeline
+from diffusers import (
+    PixArtAlphaPipeline,
+    PixArtSigmaPAGPipeline,
+    PixArtSigmaPipeline,
+)
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -17,7 +21,11 @@ class PixArtBackbone(Backbone):
     The variance that the model predicts beside the noise is not used, nor adapted.
     """
 
-    pipelines = (PixArtAlphaPipeline, PixArtSigmaPipeline)
+    pipelines = (
+        PixArtAlphaPipeline,
+        PixArtSigmaPAGPipeline,
+        PixArtSigmaPipeline,
+    )
     denoiser_name = "transformer"
     projection_suffixes = CROSS_ATTENTION
     pipe_options = MappingProxyType({"use_resolution_binning": False, "clean_caption": False})

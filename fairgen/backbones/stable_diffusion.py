@@ -1,12 +1,22 @@
 """Stable Diffusion 1.x and 2.x: a UNet with one text encoder, epsilon or velocity prediction."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from diffusers import (
     DiffusionPipeline,
+    StableDiffusionAdapterPipeline,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetInpaintPipeline,
+    StableDiffusionControlNetPAGInpaintPipeline,
+    StableDiffusionControlNetPAGPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPAGImg2ImgPipeline,
+    StableDiffusionPAGInpaintPipeline,
+    StableDiffusionPAGPipeline,
     StableDiffusionPipeline,
 )
 from tensordict import TensorDict
@@ -23,10 +33,19 @@ class StableDiffusionBackbone(Backbone):
     row.
     """
 
-    pipelines = (
-        StableDiffusionPipeline,
-        StableDiffusionImg2ImgPipeline,
+    pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]] = (
+        StableDiffusionAdapterPipeline,
+        StableDiffusionControlNetImg2ImgPipeline,
+        StableDiffusionControlNetInpaintPipeline,
+        StableDiffusionControlNetPAGInpaintPipeline,
+        StableDiffusionControlNetPAGPipeline,
         StableDiffusionControlNetPipeline,
+        StableDiffusionImg2ImgPipeline,
+        StableDiffusionInpaintPipeline,
+        StableDiffusionPAGImg2ImgPipeline,
+        StableDiffusionPAGInpaintPipeline,
+        StableDiffusionPAGPipeline,
+        StableDiffusionPipeline,
     )
     denoiser_name = "unet"
     projection_suffixes = CROSS_ATTENTION

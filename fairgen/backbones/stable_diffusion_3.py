@@ -1,9 +1,18 @@
 """Stable Diffusion 3 and 3.5: a joint-attention transformer on a rectified flow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3Pipeline
+from diffusers import (
+    StableDiffusion3ControlNetInpaintingPipeline,
+    StableDiffusion3ControlNetPipeline,
+    StableDiffusion3Img2ImgPipeline,
+    StableDiffusion3InpaintPipeline,
+    StableDiffusion3PAGImg2ImgPipeline,
+    StableDiffusion3PAGPipeline,
+    StableDiffusion3Pipeline,
+)
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -13,7 +22,15 @@ from fairgen.backbones.flow import FlowBackbone
 class StableDiffusion3Backbone(FlowBackbone):
     """Directions sit on the text stream of joint attention: see `FlowBackbone`."""
 
-    pipelines = (StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline)
+    pipelines = (
+        StableDiffusion3ControlNetInpaintingPipeline,
+        StableDiffusion3ControlNetPipeline,
+        StableDiffusion3Img2ImgPipeline,
+        StableDiffusion3InpaintPipeline,
+        StableDiffusion3PAGImg2ImgPipeline,
+        StableDiffusion3PAGPipeline,
+        StableDiffusion3Pipeline,
+    )
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> TensorDict:
@@ -35,6 +52,13 @@ class StableDiffusion3Backbone(FlowBackbone):
             pooled_projections=context["pooled"],
         ).sample
         return velocity.to(x_t.dtype)
+
+    def skipped_projections(self, options: Mapping[str, Any]) -> frozenset[str]:
+        """Return the layers of the blocks that skip-layer guidance leaves out."""
+        blocks = {f"transformer_blocks.{index}" for index in options.get("skip_layers") or ()}
+        return frozenset(
+            path for path in self.projections("qkvo") if ".".join(path.split(".")[:2]) in blocks
+        )
 
     @property
     def patch_size(self) -> int:

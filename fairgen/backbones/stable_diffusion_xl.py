@@ -4,8 +4,20 @@ from collections.abc import Sequence
 
 import torch
 from diffusers import (
+    StableDiffusionXLAdapterPipeline,
+    StableDiffusionXLControlNetImg2ImgPipeline,
+    StableDiffusionXLControlNetInpaintPipeline,
+    StableDiffusionXLControlNetPAGImg2ImgPipeline,
+    StableDiffusionXLControlNetPAGPipeline,
     StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLControlNetUnionImg2ImgPipeline,
+    StableDiffusionXLControlNetUnionInpaintPipeline,
+    StableDiffusionXLControlNetUnionPipeline,
     StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPAGImg2ImgPipeline,
+    StableDiffusionXLPAGInpaintPipeline,
+    StableDiffusionXLPAGPipeline,
     StableDiffusionXLPipeline,
 )
 from PIL import Image
@@ -19,9 +31,21 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
     """Directions sit where those of Stable Diffusion do; the pooled embedding is not adapted."""
 
     pipelines = (
-        StableDiffusionXLPipeline,
-        StableDiffusionXLImg2ImgPipeline,
+        StableDiffusionXLAdapterPipeline,
+        StableDiffusionXLControlNetImg2ImgPipeline,
+        StableDiffusionXLControlNetInpaintPipeline,
+        StableDiffusionXLControlNetPAGImg2ImgPipeline,
+        StableDiffusionXLControlNetPAGPipeline,
         StableDiffusionXLControlNetPipeline,
+        StableDiffusionXLControlNetUnionImg2ImgPipeline,
+        StableDiffusionXLControlNetUnionInpaintPipeline,
+        StableDiffusionXLControlNetUnionPipeline,
+        StableDiffusionXLImg2ImgPipeline,
+        StableDiffusionXLInpaintPipeline,
+        StableDiffusionXLPAGImg2ImgPipeline,
+        StableDiffusionXLPAGInpaintPipeline,
+        StableDiffusionXLPAGPipeline,
+        StableDiffusionXLPipeline,
     )
 
     @torch.no_grad()

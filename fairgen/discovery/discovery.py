@@ -31,6 +31,7 @@ from fairgen.adapters import Adapter, AdapterMetadata
 from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import AdapterBank
+from fairgen.base_model import check_trains
 from fairgen.discovery.config import DiscoveryConfig, DiscoveryStats
 from fairgen.discovery.rows import TrainingRow, TrainingRowSource
 from fairgen.gradients import clip_gradients, sound_gradients, warmup_cosine
@@ -95,8 +96,11 @@ class Discovery:
     ) -> None:
         """Begin from nothing, or from the adapters of an earlier round, `start`; `peers` are the
         frozen adapters of other attributes.
+
+        Raises ValueError for a base that cannot train, or a category that the config names wrongly.
         """
         config.check_categories(attribute)
+        check_trains(backbone.denoiser)
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
         # all is placed already, and a process that has learnt elsewhere before would move it there

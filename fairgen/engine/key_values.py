@@ -10,6 +10,7 @@ from itertools import count
 
 import torch
 from diffusers.hooks import HookRegistry, ModelHook
+from diffusers.models.modeling_utils import get_parameter_dtype
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -39,6 +40,7 @@ class KeyValueCache:
     def __init__(self, denoiser: nn.Module, bank: AdapterBank, paths: Sequence[str]) -> None:
         """`paths` name layers whose input is the prompt's embedding as the denoiser is given it."""
         self.paths = tuple(paths)
+        self._denoiser = denoiser
         self._layers = {path: denoiser.get_submodule(path) for path in paths}
         self._answers = {path: _Answer() for path in paths}
         self._bank = bank
@@ -52,11 +54,9 @@ class KeyValueCache:
         """Return each row's outputs, layer -> L x out, for N embedded prompts."""
         if not self.paths:
             return [{} for _ in range(len(context))]
+        text = context["text"].to(get_parameter_dtype(self._denoiser))
         with self._bank.gated(self._bank.active_directions(gates_NK, self.paths)):
-            outputs = {
-                path: layer(context["text"].to(next(layer.parameters())))
-                for path, layer in self._layers.items()
-            }
+            outputs = {path: layer(text) for path, layer in self._layers.items()}
         return [{path: out[row] for path, out in outputs.items()} for row in range(len(context))]
 
     def stack(self, rows: Sequence[KeyValues]) -> KeyValues:

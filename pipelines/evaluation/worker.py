@@ -5,7 +5,8 @@ report with pictures.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fairgen.adapters import fingerprint, load_adapter
+from fairgen.adapters import load_adapter
+from fairgen.base_model import fingerprint
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore
 from fairgen.pictures import png

@@ -3,6 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import model_validator
+
+from pipelines.recipe.folders import resolve_path
+from pipelines.recipe.quantization import (
+    Quantization,
+    cast_by_layer,
+    check_library,
+    check_quantization,
+    denoiser_of_gguf,
+    quantized_as_loaded,
+)
 from pipelines.recipe.sections import Section
 
 if TYPE_CHECKING:
@@ -21,7 +32,9 @@ class LoadingConfig(Section):
     With `siblings` adapters are accepted that were trained on a model of the same structure, such
     as the one from which this one was fine-tuned. The slicings and `cpu_offload` are diffusers':
     they need less GPU memory and more time; with the latter, parts of the model stay in main memory
-    until they run.
+    until they run. `quantization` keeps the denoiser's weights in fewer bits than it computes in;
+    `gguf_file` reads them from such a file instead. Weights in fp8 by "fp8-casting" serve, but do
+    not train.
     """
 
     revision: str | None = None
@@ -32,6 +45,27 @@ class LoadingConfig(Section):
     attention_slicing: bool = False
     vae_slicing: bool = False
     cpu_offload: bool = False
+    quantization: Quantization | None = None
+    gguf_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_format(self) -> "LoadingConfig":
+        if self.gguf_file and self.quantization:
+            raise ValueError(
+                f"gguf_file: got {self.gguf_file!r} and quantization {self.quantization!r}, "
+                "allowed is one of them"
+            )
+        return self
+
+
+def check_loading(loading: LoadingConfig) -> None:
+    """Raise ValueError for what cannot be had here, before anything is loaded."""
+    if loading.gguf_file:
+        if not resolve_path(loading.gguf_file).is_file():
+            raise ValueError(f"loading.gguf_file: got {loading.gguf_file!r}, which is no file")
+        check_library("loading.gguf_file", "gguf")
+    if loading.quantization:
+        check_quantization(loading.quantization)
 
 
 def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPipeline":
@@ -47,17 +81,22 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
     logging.disable_progress_bar()
     if not Path(path).is_dir() and path.count("/") != 1:
         raise ValueError(f"base: got {base!r}, which is no folder; {ALLOWED_BASES}")
+    check_loading(loading)
+    dtype, parts = getattr(torch, loading.dtype), {}
+    source = {"revision": loading.revision, "local_files_only": loading.local_files_only}
     try:
+        if loading.gguf_file:
+            parts = denoiser_of_gguf(path, resolve_path(loading.gguf_file), dtype, source)
+        elif loading.quantization:
+            parts = quantized_as_loaded(path, loading.quantization, dtype, source)
         pipe = DiffusionPipeline.from_pretrained(
-            path,
-            dtype=getattr(torch, loading.dtype),
-            revision=loading.revision,
-            variant=loading.variant,
-            local_files_only=loading.local_files_only,
+            path, dtype=dtype, variant=loading.variant, **source, **parts
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"base: got {base!r}, which cannot be loaded: {reason}") from error
+    if loading.quantization == "fp8-casting":
+        cast_by_layer(pipe, dtype)
     pipe.set_progress_bar_config(disable=True)
     if loading.attention_slicing:
         pipe.enable_attention_slicing()

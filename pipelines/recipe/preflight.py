@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pipelines.recipe.loading import ALLOWED_BASES
+from pipelines.recipe.loading import ALLOWED_BASES, check_loading
 from pipelines.recipe.models import judge_root
 from pipelines.recipe.recipe import Recipe
 
@@ -17,6 +17,7 @@ def check_models(recipe: Recipe, ask_hub: bool = True) -> None:
     A base that is no folder is looked for in the hub's cache, and with `ask_hub` on the hub.
     """
     _check_base(recipe, ask_hub)
+    check_loading(recipe.loading)
     for config in (recipe.judge, recipe.second_judge):
         if config is not None:
             config.check(judge_root(config), recipe.attributes)

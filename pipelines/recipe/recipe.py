@@ -17,7 +17,7 @@ from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import AblationConfig, ComparisonConfig, EvaluationConfig
 from pipelines.recipe.extends import read_content
-from pipelines.recipe.folders import PROJECT_ROOT, bundled_recipes
+from pipelines.recipe.folders import bundled_recipes, resolve_path
 from pipelines.recipe.loading import LoadingConfig
 from pipelines.recipe.sections import (
     Concepts,
@@ -177,6 +177,9 @@ class Recipe(Section):
         settings |= self.jobs.model_dump(include={"num_workers", "num_workers_alone"})
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
         settings |= self.loading.model_dump(include={"revision", "variant", "dtype"})
+        settings |= self.loading.model_dump(include={"quantization"}, exclude_none=True)
+        if self.loading.gguf_file:
+            settings |= {"gguf": _content_digest(resolve_path(self.loading.gguf_file))}
         settings |= {"size_px": self.generation.size_px}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -189,14 +192,6 @@ class Recipe(Section):
     def registered_name(self, attribute: str, category: str) -> str:
         """Return the registered model's name, `fairgen-<base>-<attribute>-<category>`."""
         return f"{self.registry.prefix}-{adapter_name(attribute, category)}"
-
-
-def resolve_path(path: str | Path) -> Path:
-    """Return a path; a relative one that only the project's root has begins there."""
-    path = Path(path)
-    if not path.is_absolute() and not path.exists() and (PROJECT_ROOT / path).exists():
-        return PROJECT_ROOT / path
-    return path
 
 
 def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
@@ -224,16 +219,16 @@ def load_recipe(path: str | Path, base: str | None = None) -> Recipe:
         raise ValueError(f"{file}: {describe(error, Recipe)}") from error
 
 
-def _content_digest(folder: Path) -> str:
-    """Return a digest of a model folder, or "" for no folder.
+def _content_digest(path: Path) -> str:
+    """Return a digest of a model folder, or of one file, or "" where there is none.
 
     It reads each weight file's path, size, and first and last MiB.
     """
     digest = hashlib.sha256()
-    files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
+    files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path][: path.is_file()]
     for file in files:
         size = file.stat().st_size
-        digest.update(f"{file.relative_to(folder)}:{size}".encode())
+        digest.update(f"{file.relative_to(path)}:{size}".encode())
         with file.open("rb") as stream:
             digest.update(stream.read(_SAMPLED_BYTES))
             stream.seek(max(0, size - _SAMPLED_BYTES))

@@ -54,8 +54,9 @@ def import_set(
 
     Raises ValueError unless there is one for every category, and for one that does not fit.
     """
-    from fairgen.adapters import fingerprint, save_adapter
+    from fairgen.adapters import save_adapter
     from fairgen.backbones import load_backbone
+    from fairgen.base_model import fingerprint
     from fairgen.exchange import import_adapter
     from pipelines.registry.trained import TrainedAttribute
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 from fairgen.adapters import Adapter
+from fairgen.base_model import short
 from pipelines.recipe import Recipe
 from pipelines.registry.description import MEASURED
 
@@ -30,6 +31,7 @@ def model_card(recipe: Recipe, adapter: Adapter, tags: Mapping[str, str], grid: 
         recipe=recipe.name,
         base=recipe.base,
         m=metadata,
+        base_fingerprint=short(metadata.base_fingerprint),
         categories=list(recipe.attribute(metadata.attribute).names),
         sha256=adapter.sha256,
         measured={text: tags[key] for key, text in MEASURED.items() if key in tags},

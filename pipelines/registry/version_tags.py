@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
+from fairgen.base_model import short
 from pipelines.recipe import MEASURED_DIGITS, Recipe
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def version_tags(adapter: Adapter) -> dict[str, str]:
         "category": metadata.category,
         "word": metadata.word,
         "recipe_hash": metadata.recipe_hash,
-        "base_fingerprint": metadata.base_fingerprint,
+        "base_fingerprint": short(metadata.base_fingerprint),
         "sha256": adapter.sha256,
         "rank": str(metadata.rank),
         "alpha": str(metadata.alpha),

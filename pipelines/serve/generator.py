@@ -6,8 +6,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 
-from fairgen.adapters import fingerprint
 from fairgen.backbones import load_backbone
+from fairgen.base_model import fingerprint, short, storage_of
 from fairgen.engine import (
     AdapterNotLoaded,
     Engine,
@@ -41,11 +41,13 @@ class GeneratorService:
         self._recipe = recipe
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         engine = Engine(backbone, settings.max_rows)
+        base_fingerprint = fingerprint(backbone.denoiser)
+        self._base, self._storage = short(base_fingerprint), storage_of(backbone.denoiser)
         poller = ChampionPoller(
             recipe,
             settings.tracking_uri,
             settings.home,
-            fingerprint(backbone.denoiser),
+            base_fingerprint,
             lambda champion, adapter: engine.bank.check(loaded_name(champion), adapter.directions),
         )
         self._backbone = backbone
@@ -208,6 +210,8 @@ class GeneratorService:
             probability=planned.probability,
             adapters=tuple(_used(champion) for champion in used),
             gate=planned.gate,
+            base=self._base,
+            storage=self._storage,
         )
         content = encode(event.image, planned.output_format, provenance, planned.output_compression)
         return ImageUpdate(

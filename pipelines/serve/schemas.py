@@ -83,7 +83,11 @@ class AdapterUsed(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a picture comes from; the same record is in its file's text chunks."""
+    """Where a picture comes from; the same record is in its file's text chunks.
+
+    `base` is the base model's fingerprint, `storage` how its weights are kept, such as "bfloat16"
+    or "nf4, bfloat16"; both are empty in records of before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,6 +100,8 @@ class Provenance(BaseModel):
     probability: float
     adapters: tuple[AdapterUsed, ...]
     gate: GateDecision | None
+    base: str = ""
+    storage: str = ""
 
 
 class ImageData(BaseModel):

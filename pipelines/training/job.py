@@ -60,8 +60,9 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     """
     from accelerate import Accelerator
 
-    from fairgen.adapters import fingerprint, load_adapter, save_adapter
+    from fairgen.adapters import load_adapter, save_adapter
     from fairgen.backbones import load_backbone
+    from fairgen.base_model import fingerprint
     from fairgen.discovery import Discovery
 
     recipe, config = job.recipe, job.discovery

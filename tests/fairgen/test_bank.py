@@ -161,8 +161,9 @@ def test_a_lora_of_diffusers_works_beside_the_bank(
 def test_closing_takes_the_bank_off(bank: AdapterBank, pipe: StableDiffusionPipeline) -> None:
     bare = denoise(pipe)
     bank.close()
-    with bank.gated(torch.ones(4, 3)):
-        assert torch.equal(denoise(pipe), bare)
+    assert torch.equal(denoise(pipe), bare)
+    with pytest.raises(ValueError, match="the bank is closed"), bank.gated(torch.ones(4, 3)):
+        pass
 
 
 def test_errors_name_what_was_got_and_what_is_allowed(

@@ -8,9 +8,10 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from fairgen.adapters import Adapter, fingerprint
+from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
+from fairgen.base_model import fingerprint
 from fairgen.exchange import FORMS, export_adapter, import_adapter
 from tests.fairgen.backbones.test_families import adapters_of, denoised, families, open_backbone
 from tests.tiny import GENDER

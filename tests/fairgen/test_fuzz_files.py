@@ -16,8 +16,9 @@ from diffusers import StableDiffusionPipeline
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 
-from fairgen.adapters import WEIGHTS, Adapter, fingerprint, load_adapter, save_adapter
+from fairgen.adapters import WEIGHTS, Adapter, load_adapter, save_adapter
 from fairgen.backbones import Backbone, load_backbone
+from fairgen.base_model import fingerprint
 from fairgen.exchange import export_adapter, import_adapter
 from tests.fairgen.test_adapters import make_adapter
 from tests.families import SIZE_PX

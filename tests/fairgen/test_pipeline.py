@@ -142,7 +142,8 @@ def test_the_pipeline_is_left_as_it_was_found(pipe: StableDiffusionPipeline) -> 
     with fair_pipeline(pipe) as fair:
         hooked = pipe.unet.get_submodule(fair.bank.projections[0])
         fair("a doctor", 1, **OPTIONS)
-        assert hooked._forward_hooks
+        assert "encode_prompt" not in vars(pipe)
+    assert not pipe.unet._forward_hooks and not pipe.unet._forward_pre_hooks
     assert not hooked._forward_hooks and "forward" not in vars(hooked)
     assert pipe.unet.training
     assert {n: (p.dtype, p.requires_grad) for n, p in pipe.unet.named_parameters()} == before

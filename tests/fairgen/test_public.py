@@ -42,7 +42,9 @@ def test_the_library_alone_asks_for_no_cluster_registry_or_server() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     alone = {line.split(">")[0].split("[")[0] for line in project["dependencies"]}
     assert not alone & {"ray", "mlflow", "fastapi", "limits", "prometheus-client", "matplotlib"}
-    assert {"train", "serve", "registry", "dev"} == set(project["optional-dependencies"])
+    assert {"train", "serve", "registry", "quantization", "dev"} == set(
+        project["optional-dependencies"]
+    )
 
 
 def test_the_version_is_one() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from fairgen.adapters import Adapter, AdapterMetadata, fingerprint, save_adapter
+from fairgen.adapters import Adapter, AdapterMetadata, save_adapter
 from fairgen.backbones import load_backbone
+from fairgen.base_model import fingerprint
 from fairgen.judging import Fairness
 from pipelines.evaluation import Evaluation, Preservation, SystemFairness
 from pipelines.recipe.models import load_base

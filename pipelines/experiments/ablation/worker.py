@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from fairgen.adapters import Adapter, fingerprint, load_adapter
+from fairgen.adapters import Adapter, load_adapter
+from fairgen.base_model import fingerprint
 from fairgen.baselines import Official
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.indicator import TargetDistribution

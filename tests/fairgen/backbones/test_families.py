@@ -12,9 +12,10 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from fairgen.adapters import Adapter, fingerprint, load_adapter, save_adapter
+from fairgen.adapters import Adapter, load_adapter, save_adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.bank import AdapterBank
+from fairgen.base_model import fingerprint
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline

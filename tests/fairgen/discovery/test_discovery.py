@@ -5,9 +5,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from pydantic import ValidationError
 
-from fairgen.adapters import Adapter, fingerprint
+from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
 from fairgen.backbones import load_backbone
+from fairgen.base_model import fingerprint
 from fairgen.discovery import Discovery, DiscoveryConfig
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
 

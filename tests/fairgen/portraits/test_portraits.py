@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionPipeline
 
-from fairgen.adapters import fingerprint
+from fairgen.base_model import fingerprint
 from fairgen.portraits import MODEL
 from fairgen.portraits.clip import build_tokenizer
 from fairgen.portraits.drawing import SIZE_PX, draw

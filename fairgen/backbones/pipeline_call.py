@@ -1,0 +1,26 @@
+"""How a family's own pipeline is called, and what a pass of its denoiser reads."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class PipelineCall:
+    """What differs between the families' pipelines for whoever calls them.
+
+    `pipe_options` are arguments without which a pipeline would change the size or the prompt that
+    it was asked for. `prompt_argument` is the denoiser's argument that holds the embedded prompts,
+    a row each.
+    """
+
+    pipe_options: ClassVar[Mapping[str, Any]] = {}
+    prompt_argument: ClassVar[str] = "encoder_hidden_states"
+
+    def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments with which the pipeline paints several pictures of one prompt."""
+        return {"num_images_per_prompt": num_images, **self.pipe_options, **options}
+
+    def skipped_projections(self, options: Mapping[str, Any]) -> frozenset[str]:
+        """Return the layers that a pass of the pipeline leaves out on purpose, by what else it
+        gives the denoiser.
+        """
+        return frozenset()

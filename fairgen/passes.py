@@ -1,0 +1,148 @@
+"""The passes of a pipeline's denoiser, told apart by what their rows read.
+
+A row that reads the prompt is conditional and wears its picture's adapters, since an adapter stands
+for words in the prompt: in a batch with unconditional rows, in a pass of its own, and in a pass of
+which something is taken away (skip-layer guidance, perturbed attention). A row that reads the
+negative prompt stays bare. No layout of the batch is assumed but that pictures keep their order.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairgen.backbones import Backbone
+from fairgen.bank import ActiveDirections, AdapterBank, LayerNotReached
+
+
+class PassGates:
+    """Gates every pass of a family's pipeline while it paints N pictures of one prompt."""
+
+    def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
+        self._backbone, self._bank = backbone, bank
+        self._gates_NK = torch.empty(0, 0)
+        self._prompts: list[Tensor] = []  # the prompt's embedding, then what else was encoded
+        # by what a pass reads, and which layers it skips
+        self._known: list[tuple[Tensor, frozenset[str], ActiveDirections]] = []
+        self._num_gated = 0
+
+    @contextmanager
+    def gating(self, gates_NK: Tensor) -> Iterator[None]:
+        """Let the pipeline's next call wear gates, N pictures x K adapters; zeros leave it alone.
+
+        Raises ValueError where a pass reads another prompt than the pipeline has encoded,
+        LayerNotReached where adapters did not act on a conditional pass, or there was none.
+        """
+        if not bool(gates_NK.any()):
+            yield
+            return
+        self._gates_NK, self._prompts, self._known, self._num_gated = gates_NK, [], [], 0
+        denoiser = self._backbone.denoiser
+        with ExitStack() as undo:
+            undo.enter_context(torch.compiler.set_stance("force_eager"))
+            undo.enter_context(self._keeping_prompts())
+            present = undo.enter_context(ExitStack())  # the gates of the pass that runs now
+
+            def begin(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+                present.enter_context(self._bank.gated(self._directions(args, options)))
+
+            def end(*_: object) -> None:
+                present.close()
+
+            undo.callback(denoiser.register_forward_pre_hook(begin, with_kwargs=True).remove)
+            undo.callback(denoiser.register_forward_hook(end).remove)
+            yield
+        if not self._num_gated:
+            raise LayerNotReached(
+                "adapters: the pipeline has painted without a conditional pass of the "
+                f"{self._backbone.denoiser_name} that they were loaded into; was it exchanged?"
+            )
+
+    @contextmanager
+    def _keeping_prompts(self) -> Iterator[None]:
+        """Keep what the pipeline encodes inside the `with`."""
+        pipe: Any = self._backbone.pipe
+        own = vars(pipe).get("encode_prompt")
+        encode = pipe.encode_prompt
+
+        def encode_and_keep(*args: Any, **options: Any) -> Any:
+            encoded = encode(*args, **options)
+            tensors = [part for part in encoded if isinstance(part, Tensor)]
+            self._prompts += [part for part in tensors if part.ndim == tensors[0].ndim]
+            return encoded
+
+        pipe.encode_prompt = encode_and_keep
+        try:
+            yield
+        finally:
+            del pipe.encode_prompt
+            if own is not None:
+                pipe.encode_prompt = own
+
+    def _directions(self, args: tuple[Any, ...], options: dict[str, Any]) -> ActiveDirections:
+        """Return what the rows of a pass wear, computed once for all passes that read the same."""
+        read = self._embedding_of(args, options)
+        skipped = self._backbone.skipped_projections(options)
+        directions = self._known_for(read, skipped)
+        if directions is None:
+            called = [path for path in self._bank.projections if path not in skipped]
+            directions = self._bank.active_directions(self._gates_of(read), called)
+            self._known.append((read, skipped, directions))
+        self._num_gated += directions.num_active > 0
+        return directions
+
+    def _known_for(self, read: Tensor, skipped: frozenset[str]) -> ActiveDirections | None:
+        for known, left_out, directions in self._known:
+            if known is read and left_out == skipped:
+                return directions
+        return None
+
+    def _embedding_of(self, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+        """Return the argument of a pass that holds the embedded prompts, M rows."""
+        name = self._backbone.prompt_argument
+        if name in options:
+            return options[name]
+        signature = inspect.signature(self._backbone.denoiser.forward)
+        return signature.bind(*args, **options).arguments[name]
+
+    def _gates_of(self, read: Tensor) -> Tensor:
+        """Return the gates of a pass, M rows x K: the pictures' own on conditional rows."""
+        gates_NK = self._gates_NK.to(read.device)
+        num_images, num_rows = len(gates_NK), len(read)
+        conditional = _rows_that_read(read, self._prompts[:1])
+        unconditional = _rows_that_read(read, self._prompts[1:])
+        either = conditional & unconditional
+        if bool(either.any()):  # both prompts are one: in a batch unconditional rows come first
+            if num_rows == num_images:
+                raise ValueError(
+                    "negative_prompt: got the prompt itself, which has a pass of its own; allowed "
+                    "is another"
+                )
+            conditional &= ~(either & (torch.arange(num_rows, device=read.device) < num_images))
+        if not bool((conditional | unconditional).all()):
+            raise ValueError(
+                "prompt: the denoiser reads an embedding that the pipeline has not encoded (a "
+                "callback may have changed it); allowed are the prompt's and the negative prompt's"
+            )
+        at = conditional.nonzero().flatten()
+        if len(at) % num_images:
+            raise ValueError(
+                f"prompt: got {len(at)} conditional rows in a pass, allowed are multiples of the "
+                f"{num_images} pictures"
+            )
+        gates_MK = gates_NK.new_zeros(num_rows, gates_NK.shape[1])
+        gates_MK[at] = gates_NK.repeat(len(at) // num_images, 1)
+        return gates_MK
+
+
+def _rows_that_read(read: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+    """Return which of M rows are one of the embedded prompts."""
+    found = torch.zeros(len(read), dtype=torch.bool, device=read.device)
+    for prompt in prompts:
+        row = prompt[:1].to(read)
+        if row.shape[1:] == read.shape[1:]:
+            found |= (read == row).flatten(1).all(dim=1)
+    return found
