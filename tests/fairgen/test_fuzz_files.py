@@ -351,7 +351,7 @@ def with_magnitudes(tensors: dict[str, torch.Tensor], first: str) -> None:
     [
         (half_gone, "got half of the directions on .*, allowed are pairs"),
         (no_number, "got numbers on .* that are not finite"),
-        (with_magnitudes, "got a variant such as DoRA on .*, allowed is plain LoRA"),
+        (with_magnitudes, "got DoRA, .*lora_magnitude_vector.*, allowed is plain LoRA"),
     ],
 )
 def test_what_is_no_pair_of_matrices_is_not_imported(

@@ -45,10 +45,6 @@ def test_a_round_trip_keeps_the_effect(family: str, form: str, tmp_path: Path) -
             export_adapter(woman, form, tmp_path)
         return
     path = export_adapter(woman, form, tmp_path)
-    if form == "diffusers" and not hasattr(backbone.pipe, "load_lora_weights"):
-        with pytest.raises(ValueError, match="diffusers loads no LoRA into a PixArt"):
-            imported(path, backbone)
-        return
     back = imported(path, backbone)
     assert (expected - bare).abs().max() > 1e-3
     torch.testing.assert_close(effect(backbone, back), expected, atol=1e-6, rtol=1e-6)
@@ -131,9 +127,7 @@ def test_what_is_no_adapter_of_the_model_is_refused(tmp_path: Path) -> None:
     assert torch.equal(denoised(backbone), bare)  # nothing of what was refused is left
 
 
-def test_layers_of_several_ranks_become_one_rank_and_of_several_alphas_are_refused(
-    tmp_path: Path,
-) -> None:
+def test_layers_of_several_ranks_become_one_rank(tmp_path: Path) -> None:
     backbone = open_backbone("SD 1.x")
     held = kohya_file(tmp_path / "lora.safetensors", backbone, alpha=2.0, rank=2)
     tensors = load_file(tmp_path / "lora.safetensors")
@@ -146,7 +140,3 @@ def test_layers_of_several_ranks_become_one_rank_and_of_several_alphas_are_refus
     assert {down.shape[0] for down, _ in found.directions.values()} == {2}
     down, up = found.directions[first]
     torch.testing.assert_close(up @ down, 2 * held[first][1][:, :1] @ held[first][0][:1])
-    tensors[f"{key}.alpha"] = torch.tensor(1.0)
-    save_file(tensors, tmp_path / "alphas.safetensors")
-    with pytest.raises(ValueError, match="allowed is one alpha for all layers"):
-        imported(tmp_path / "alphas.safetensors", backbone)
