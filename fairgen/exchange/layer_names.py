@@ -1,8 +1,8 @@
 """Which layer of a denoiser each pair of a LoRA file is for, whoever has named it."""
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from fairgen.backbones import Backbone
+from fairgen.exchange.fused_names import Pair, split_joint
 from fairgen.exchange.lora_file import LoraLayer, shown, split_pairs
 
-Pair = tuple[Tensor, Tensor]
 _PREFIX = re.compile(
     r"(?:base_model\.model\.)?(?:unet\.|transformer\.|diffusion_model\.|model\.diffusion_model\.)?"
 )
@@ -44,10 +44,14 @@ def pairs_by_module(
     sources: dict[str, str] = {}
     left = {}
     for name, layer in layers.items():
-        if (module := names.module_of(name)) is None:
-            left[name] = layer
-        else:
+        if (module := names.module_of(name)) is not None:
             _add(path, found, sources, module, layer.down_key, (layer.down, layer.up))
+        elif (parts := split_joint(name, layer.down, layer.up)) and names.has_all(parts):
+            for module, pair in parts.items():
+                if len(parts) == 1 or pair[1].any():
+                    _add(path, found, sources, module, layer.down_key, pair)
+        else:
+            left[name] = layer
     if left:
         for layer, module, pair in _converted(path, left, names, backbone):
             _add(path, found, sources, module, layer.down_key, pair)
@@ -81,6 +85,9 @@ class _ModuleNames:
         prefix = _PREFIX.match(plain)
         rest = plain[prefix.end() :] if prefix else plain
         return next((name for name in (plain, rest) if name in self._modules), None)
+
+    def has_all(self, modules: Iterable[str]) -> bool:
+        return all(module in self._modules for module in modules)
 
     def shape_of(self, module: str) -> tuple[int, int] | None:
         """Return a linear layer's inputs and outputs, None for another layer."""
@@ -133,7 +140,12 @@ def _converted(
         raise ValueError(
             f"{path}: got {shown(lost)}, which the base has no layer for; allowed is a LoRA of it"
         )
-    return found
+    parts = Counter(layer.down_key for layer, _, _ in found)
+    return [  # a fused layer's part without effect is one that was not trained
+        (layer, module, pair)
+        for layer, module, pair in found
+        if parts[layer.down_key] == 1 or pair[1].any()
+    ]
 
 
 def _by_diffusers(

@@ -388,9 +388,9 @@ def test_a_fused_projection_beside_its_parts_is_refused(tmp_path: Path) -> None:
         imported(tensors, backbone, tmp_path)
 
 
-def test_sd_3_s_fused_names_are_refused_by_name(tmp_path: Path) -> None:
+def test_sd_3_s_fused_names_of_a_block_that_the_base_lacks_are_refused(tmp_path: Path) -> None:
     backbone = open_backbone("SD 3")
-    key = "lora_unet_joint_blocks_0_context_block_attn_qkv"
+    key = "lora_unet_joint_blocks_9_context_block_attn_qkv"
     tensors = {f"{key}.lora_down.weight": randn(4, 16), f"{key}.lora_up.weight": randn(48, 4)}
     with pytest.raises(ValueError, match=f"got '{key}.lora_down.weight', which the base has no"):
         imported(tensors, backbone, tmp_path)
