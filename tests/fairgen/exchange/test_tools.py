@@ -191,3 +191,13 @@ def test_a_tool_takes_kohya_s_form_only_where_there_is_one() -> None:
         of_unet = isinstance(family, ToolFamily) and family.workflow == "checkpoint"
         if "kohya" in family.forms.values():
             assert of_unet or family.text_attention
+
+
+def test_the_docs_table_is_the_code_s() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "loras.md").read_text()
+    heading = f"| family | {' | '.join(TOOLS)} |"
+    rows = page.split(heading)[1].split("\n\n")[0].splitlines()[2:]
+    assert rows == [
+        f"| {family.name} | {' | '.join(family.forms.get(tool, '--') for tool in TOOLS)} |"
+        for family in tool_families()
+    ]
