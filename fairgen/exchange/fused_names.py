@@ -9,11 +9,13 @@ from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
 _MODULE = re.compile(r"transformer_blocks\.(\d+)\.attn\.(?:add_([qkv])_proj|(to_add_out))")
-_JOINT = re.compile(
-    r"(?:lora_unet_|diffusion_model\.)joint_blocks[._](\d+)[._](context|x)_block[._]attn[._](qkv|proj)"
+_NATIVE = re.compile(
+    r"(?:lora_unet_|diffusion_model\.|model\.diffusion_model\.|transformer\.|)"
+    r"(?:joint_blocks[._](?P<joint>\d+)[._](?P<stream>context|x)_block[._]attn"
+    r"|double_blocks[._](?P<double>\d+)[._](?P<side>txt|img)_attn)[._](?P<kind>qkv|proj)"
 )
-_PARTS = {"context": "add_{}_proj", "x": "to_{}"}
-_OUTPUTS = {"context": "to_add_out", "x": "to_out.0"}
+_PARTS = {"context": "add_{}_proj", "txt": "add_{}_proj", "x": "to_{}", "img": "to_{}"}
+_OUTPUTS = {"context": "to_add_out", "txt": "to_add_out", "x": "to_out.0", "img": "to_out.0"}
 
 
 def fused(directions: Mapping[str, Pair], attention: str) -> dict[str, Pair]:
@@ -41,15 +43,16 @@ def fused(directions: Mapping[str, Pair], attention: str) -> dict[str, Pair]:
     return layers
 
 
-def split_joint(layer: str, down: Tensor, up: Tensor) -> dict[str, Pair] | None:
-    """Return module -> A and B of a layer that a file names as SD 3 itself does; None for others.
+def split_fused(layer: str, down: Tensor, up: Tensor) -> dict[str, Pair] | None:
+    """Return module -> A and B of a layer that a file names as SD 3's or FLUX.1's own code does;
+    None for others.
 
-    diffusers converts these names for no pipeline.
+    diffusers converts those of SD 3 for no pipeline, and those of FLUX.1 in kohya's spelling only.
     """
-    if not (match := _JOINT.fullmatch(layer)):
+    if not (match := _NATIVE.fullmatch(layer)):
         return None
-    number, stream, kind = match.groups()
-    block = f"transformer_blocks.{number}.attn"
+    stream, kind = match["stream"] or match["side"], match["kind"]
+    block = f"transformer_blocks.{match['joint'] or match['double']}.attn"
     if kind == "proj":
         return {f"{block}.{_OUTPUTS[stream]}": (down, up)}
     if up.shape[0] % 3:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from fairgen.backbones import Backbone
-from fairgen.exchange.fused_names import Pair, split_joint
+from fairgen.exchange.fused_names import Pair, split_fused
 from fairgen.exchange.lora_file import LoraLayer, shown, split_pairs
 
 _PREFIX = re.compile(
     r"(?:base_model\.model\.)?(?:unet\.|transformer\.|diffusion_model\.|model\.diffusion_model\.)?"
 )
-_KOHYA = re.compile(r"lora_(?:unet|transformer)_")
+_KOHYA = re.compile(r"(?:lora_(?:unet|transformer)|lycoris)_")
 _OLD_PROCESSOR = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora$")
 _NOT_CONVERTED = (  # what the libraries raise for keys that they can make nothing of
     ValueError,
@@ -46,7 +46,7 @@ def pairs_by_module(
     for name, layer in layers.items():
         if (module := names.module_of(name)) is not None:
             _add(path, found, sources, module, layer.down_key, (layer.down, layer.up))
-        elif (parts := split_joint(name, layer.down, layer.up)) and names.has_all(parts):
+        elif (parts := split_fused(name, layer.down, layer.up)) and names.has_all(parts):
             for module, pair in parts.items():
                 if len(parts) == 1 or pair[1].any():
                     _add(path, found, sources, module, layer.down_key, pair)

@@ -27,10 +27,10 @@ def import_adapter(
     """
     word = attribute.category(category).word
     layers, scales = read_lora(path)
+    directions = pairs_by_module(path, layers, backbone)
     if scales:
         names = [name for name, _ in backbone.denoiser.named_modules() if name]
         scales.check_layers(path, layers, names)
-    directions = pairs_by_module(path, layers, backbone)
     allowed = backbone.projections("qkvo")
     if odd := sorted(set(directions) - set(allowed)):
         raise ValueError(

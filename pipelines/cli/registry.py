@@ -131,7 +131,10 @@ def import_adapters(
     loaded = load(recipe, base)
     if wrong := [given for given in files if "=" not in given]:
         raise ValueError(f"files: got {wrong}, allowed is CATEGORY=FILE")
-    by_category = {name: Path(file) for name, _, file in (f.partition("=") for f in files)}
+    pairs = [(name, Path(file)) for name, _, file in (given.partition("=") for given in files)]
+    by_category = dict(pairs)
+    if len(by_category) < len(pairs):
+        raise ValueError(f"files: got {files}, allowed is one file for each category")
     for version in import_set(loaded, attribute, by_category, HOME):
         typer.echo(f"{version.name} version {version.version}: candidate")
 

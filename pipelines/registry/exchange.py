@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import adapter_name
@@ -13,6 +13,8 @@ from pipelines.registry.runs import TrainingRuns
 from pipelines.registry.versions import Champion, RegisteredAdapter, Registry
 
 if TYPE_CHECKING:
+    from diffusers import ConfigMixin
+
     from fairgen.exchange import ToolFamily
 
 
@@ -72,17 +74,27 @@ def base_family(recipe: Recipe, adapter: Adapter) -> "ToolFamily":
 
     from fairgen.exchange import tool_family
 
+    index = base_config(recipe, DiffusionPipeline)
+    return tool_family(str(index.get("_class_name")), adapter)
+
+
+def base_config(recipe: Recipe, kind: "type[ConfigMixin]", component: str = "") -> dict[str, Any]:
+    """Return the config of a recipe's base, or of a component, without its weights. Raises
+    ValueError where there is none.
+    """
     loading = recipe.loading
     try:
-        index = DiffusionPipeline.load_config(
-            recipe.base_path, revision=loading.revision, local_files_only=loading.local_files_only
+        return kind.load_config(
+            recipe.base_path,
+            subfolder=component or None,
+            revision=loading.revision,
+            local_files_only=loading.local_files_only,
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"base: got {recipe.base!r}, whose model_index.json cannot be read: {reason}"
+            f"base: got {recipe.base!r}, whose config cannot be read: {reason}"
         ) from error
-    return tool_family(str(index.get("_class_name")), adapter)
 
 
 def import_set(
@@ -106,9 +118,11 @@ def import_set(
     backbone = load_backbone(load_base(recipe), recipe.generation.size_px)
     base = fingerprint(backbone.denoiser)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = []
+        folders, owners = [], dict[str, str]()
         for category in chosen.names:
             adapter = import_adapter(files[category], backbone, chosen, category, base)
+            if (owner := owners.setdefault(adapter.sha256, category)) != category:
+                raise ValueError(f"{attribute}: got the same LoRA for {owner} and {category}")
             save_adapter(adapter, Path(scratch) / adapter.name)
             folders.append(Path(scratch) / adapter.name)
         trained = TrainedAttribute(folders=tuple(folders), training_seconds=0, denoiser_rows=0)

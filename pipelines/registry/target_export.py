@@ -12,7 +12,7 @@ from fairgen.attributes import adapter_name
 from fairgen.gate import decide
 from fairgen.indicator import TargetDistribution
 from pipelines.recipe import Recipe
-from pipelines.registry.exchange import base_family, registered_members
+from pipelines.registry.exchange import base_config, base_family, registered_members
 from pipelines.registry.local_server import tracking_server
 from pipelines.registry.versions import Registry
 
@@ -67,7 +67,7 @@ def export_target(recipe: Recipe, request: TargetRequest, out: Path, home: Path)
         adapters = [load_adapter(registry.download(known[n], Path(scratch))) for n in names]
     family = base_family(recipe, adapters[0])
     family.form(request.tool)
-    files = _prompts(recipe, request, target, family)
+    files = _prompts(recipe, request, target, family, adapters[0].metadata.denoiser_name)
     _write(adapters, request, family, files, out)
     return out
 
@@ -98,7 +98,11 @@ def _target(recipe: Recipe, request: TargetRequest) -> TargetDistribution:
 
 
 def _prompts(
-    recipe: Recipe, request: TargetRequest, target: TargetDistribution, family: "ToolFamily"
+    recipe: Recipe,
+    request: TargetRequest,
+    target: TargetDistribution,
+    family: "ToolFamily",
+    denoiser_name: str,
 ) -> dict[str, str]:
     """Return file's name -> text: what draws the target, and how to use it."""
     from fairgen.exchange import comfyui_prompt, drawn_adapters, dynamic_prompt, tagged_prompt
@@ -111,7 +115,7 @@ def _prompts(
             "prompts.txt": "\n".join(lines) + "\n",
             "README.txt": _README_WEBUI.format(loras=_LORAS[request.tool], n=len(drawn)),
         }
-    sampling = _sampling(recipe, family)
+    sampling = _sampling(recipe, family, denoiser_name)
     files = {}
     for index, adapters in enumerate(drawn):
         seed, prefix = request.seed + index, f"fairgen/{index:04d}-{'-'.join(adapters)}"
@@ -123,7 +127,7 @@ def _prompts(
     return files
 
 
-def _sampling(recipe: Recipe, family: "ToolFamily") -> "Sampling":
+def _sampling(recipe: Recipe, family: "ToolFamily", denoiser_name: str) -> "Sampling":
     from fairgen.exchange import Sampling
 
     generation = recipe.generation
@@ -132,10 +136,19 @@ def _sampling(recipe: Recipe, family: "ToolFamily") -> "Sampling":
         base=f"{Path(recipe.base).name}.safetensors",
         steps=generation.steps,
         guidance_scale=generation.guidance_scale,
-        size_px=generation.size_px or family.size_px,
+        size_px=generation.size_px or _native_size_px(recipe, denoiser_name) or family.size_px,
         sampler=sampler,
         schedule=schedule,
     )
+
+
+def _native_size_px(recipe: Recipe, denoiser_name: str) -> int:
+    """Return the side of the pictures that the base was made for, 0 where its config says none."""
+    from diffusers import AutoencoderKL
+
+    sample_size = base_config(recipe, AutoencoderKL, denoiser_name).get("sample_size")
+    levels = len(base_config(recipe, AutoencoderKL, "vae")["block_out_channels"])
+    return sample_size * 2 ** (levels - 1) if isinstance(sample_size, int) else 0
 
 
 def _write(

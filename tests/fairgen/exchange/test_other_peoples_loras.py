@@ -78,6 +78,13 @@ def check(found: Adapter, expected: Expected) -> None:
         torch.testing.assert_close(up @ down, expected[module], atol=1e-4, rtol=1e-4)
 
 
+def test_the_keys_of_a_peft_model_in_memory_come_in(tmp_path: Path) -> None:
+    backbone = open_backbone("SD 1.x")
+    halves = ("lora_A.default.weight", "lora_B.default.weight")
+    tensors, expected = file_of(backbone, lambda m: f"unet.{m}.", halves)
+    check(imported(tensors, backbone, tmp_path), expected)
+
+
 @pytest.mark.parametrize("prefix", ["unet.", "", "diffusion_model.", "model.diffusion_model."])
 def test_a_layer_is_known_under_every_prefix(prefix: str, tmp_path: Path) -> None:
     backbone = open_backbone("SD 1.x")
@@ -86,7 +93,9 @@ def test_a_layer_is_known_under_every_prefix(prefix: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("family", ["PixArt-sigma", "SD 3.5", "FLUX.1 dev"])
-@pytest.mark.parametrize("spell", ["transformer.{}", "diffusion_model.{}", "lora_transformer_{}"])
+@pytest.mark.parametrize(
+    "spell", ["transformer.{}", "diffusion_model.{}", "lora_transformer_{}", "lycoris_{}"]
+)
 def test_a_transformer_s_layer_is_known_under_every_prefix(
     family: str, spell: str, tmp_path: Path
 ) -> None:
@@ -212,6 +221,8 @@ FUSED = [
     ("lora_unet_double_blocks_{}_txt_attn_qkv", ("lora_down.weight", "lora_up.weight"), None),
     ("double_blocks.{}.processor.qkv_lora2", ("down.weight", "up.weight"), None),
     ("diffusion_model.double_blocks.{}.processor.qkv_lora2", ("down.weight", "up.weight"), None),
+    ("diffusion_model.double_blocks.{}.txt_attn.qkv", ("lora_A.weight", "lora_B.weight"), None),
+    ("double_blocks.{}.txt_attn.qkv", ("lora_down.weight", "lora_up.weight"), 2.0),
 ]
 
 
@@ -223,7 +234,7 @@ def test_a_fused_projection_is_split(
     tensors, expected = fused(spell, halves, alpha)
     found = imported(tensors, backbone, tmp_path)
     check(found, expected)
-    if not spell.startswith("diffusion_model"):
+    if "lora" in spell and not spell.startswith("diffusion_model"):  # diffusers loads it, too
         ours = effect(backbone, found)
         backbone.pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
         torch.testing.assert_close(denoised(backbone), ours, atol=1e-5, rtol=1e-4)

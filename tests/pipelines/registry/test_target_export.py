@@ -152,7 +152,7 @@ def test_a_target_leaves_for_comfyui_as_a_prompt_a_picture(export: Export, tmp_p
     assert {inputs["steps"] for inputs in sampled} == {12}
     assert {inputs["sampler_name"] for inputs in sampled} == {"dpmpp_2m"}
     assert {nodes["positive"]["inputs"]["text"] for nodes in prompts} == {"a photo of a person"}
-    assert {nodes["latent"]["inputs"]["width"] for nodes in prompts} == {512}
+    assert {nodes["latent"]["inputs"]["width"] for nodes in prompts} == {16}  # the base's own
     prefixes = {nodes["saved"]["inputs"]["filename_prefix"] for nodes in prompts}
     assert all(re.fullmatch(r"fairgen/\d{4}-gender-(woman|man)", prefix) for prefix in prefixes)
     readme = (out / "README.txt").read_text()
@@ -177,3 +177,21 @@ def test_a_set_without_champions_is_told(
     refused = CliRunner().invoke(app, ["export", *asked, "-o", str(tmp_path / "out")])
     assert refused.exit_code == 2 and "set: got ['gender-man', 'gender-woman']" in refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("woman={}", "man={}"), "gender: got the same LoRA for woman and man"),
+        (("woman={}", "woman={}", "man={}"), "allowed is one file for each category"),
+        (("woman={}", "man=nowhere.safetensors"), "nowhere.safetensors: holds no nowhere"),
+    ],
+)
+def test_loras_that_make_no_set_are_not_imported(
+    files: tuple[str, ...], message: str, export: Export, recipe_path: Path, tmp_path: Path
+) -> None:
+    assert export("gender-woman", "--for", "comfyui").exit_code == 0
+    lora = tmp_path / "out" / "gender-woman.safetensors"
+    given = [file.format(lora) for file in files]
+    refused = CliRunner().invoke(app, ["import", "gender", *given, "--recipe", str(recipe_path)])
+    assert refused.exit_code == 2 and message in " ".join(refused.stderr.split())
