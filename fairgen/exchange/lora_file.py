@@ -1,12 +1,13 @@
 """What a LoRA file holds: every key is one half of a pair, its alpha, or the file is refused."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from fairgen.adapters import WEIGHTS, read_adapter
@@ -38,6 +39,7 @@ _VARIANTS = {
     "embeddings": r"emb_params|string_to_param|lora_embedding_",
     "quantised weights": r"scale_weight|scale_input|weight_scale|absmax|quant_",
 }
+_UNREADABLE = (SafetensorError, OSError, LookupError, AttributeError, ValueError, TypeError)
 _ADVICE = "merge it into the base model and train on that, or extract a plain LoRA from it"
 
 
@@ -63,11 +65,12 @@ def read_lora(path: Path) -> tuple[dict[str, LoraLayer], LoraScales | None]:
     names the keys of what is no plain LoRA of a denoiser.
     """
     file = _weights_of(path)
-    tensors, header = _read(path, file)
+    keys, header = _read_keys(path, file)
+    pairs, alphas, others = _sorted_out(path, keys)
+    _check_others(path, others)
     if "fairgen_sha256" in header:
         read_adapter(file)  # it says itself whether it is whole
-    pairs, alphas, others = _sorted_out(path, tensors)
-    _check_others(path, others)
+    tensors = _read_tensors(path, file)
     if odd := [key for layer, key in alphas.items() if layer not in pairs]:
         raise ValueError(f"{path}: got {odd[0]!r} without the directions that it scales")
     scales = scales_beside(path, file) or scales_of_header(path, header)
@@ -120,23 +123,30 @@ def _weights_of(path: Path) -> Path:
     return file
 
 
-def _read(path: Path, file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_keys(path: Path, file: Path) -> tuple[list[str], dict[str, str]]:
+    """Return a file's keys and header, without its tensors: a whole model has many."""
     try:
         with safe_open(file, framework="pt") as stored:
-            header = stored.metadata() or {}
-            return {key: stored.get_tensor(key) for key in stored.keys()}, header  # noqa: SIM118
-    except (SafetensorError, OSError, AttributeError, ValueError, TypeError) as error:
+            return list(stored.keys()), stored.metadata() or {}
+    except _UNREADABLE as error:
+        raise ValueError(f"{path}: corrupted, no readable safetensors: {error}") from error
+
+
+def _read_tensors(path: Path, file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except _UNREADABLE as error:
         raise ValueError(f"{path}: corrupted, no readable safetensors: {error}") from error
 
 
 def _sorted_out(
-    path: Path, tensors: Mapping[str, Tensor]
+    path: Path, keys: Iterable[str]
 ) -> tuple[dict[str, dict[str, str]], dict[str, str], list[str]]:
     """Return layer -> its two keys by side, layer -> its alpha's key, and the other keys."""
     pairs: dict[str, dict[str, str]] = {}
     alphas: dict[str, str] = {}
     others = []
-    for key in tensors:
+    for key in keys:
         if _OF_TEXT_ENCODERS.match(key):
             raise ValueError(
                 f"{path}: got directions of a text encoder, {key!r}; allowed are the denoiser's"

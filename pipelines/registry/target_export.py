@@ -52,6 +52,9 @@ def export_target(recipe: Recipe, request: TargetRequest, out: Path, home: Path)
     the exact quota; for ComfyUI a prompt a picture, in the form of its API. Raises ValueError for
     what cannot be drawn as asked; nothing is written then.
     """
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"out: got {str(out)!r}, which holds files; allowed is an empty folder, "
+                         "since prompts of before would count, too")  # fmt: skip
     target = _target(recipe, request)
     names = [
         adapter_name(attribute, category)

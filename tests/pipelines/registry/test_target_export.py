@@ -159,6 +159,16 @@ def test_a_target_leaves_for_comfyui_as_a_prompt_a_picture(export: Export, tmp_p
     assert "base model" in readme and prompts[0]["model"]["inputs"]["ckpt_name"] in readme
 
 
+def test_a_folder_with_prompts_of_before_is_refused(export: Export, tmp_path: Path) -> None:
+    asked = ["--set", "gender", "--for", "comfyui", "-n"]
+    assert export(*asked, "4").exit_code == 0
+    refused = export(*asked, "2")
+    assert refused.exit_code == 2 and "allowed is an empty folder" in " ".join(
+        refused.stderr.split()
+    )
+    assert len(list((tmp_path / "out" / "prompts").iterdir())) == 4
+
+
 def test_text_of_a_user_reaches_no_path(export: Export, tmp_path: Path) -> None:
     text = "a photo of a doctor ../../evil 'x' \"y\""
     asked = ["--set", "gender", "--set", "age", "-n", "2", "--for", "comfyui", "--prompt", text]
