@@ -82,19 +82,20 @@ def base_config(recipe: Recipe, kind: "type[ConfigMixin]", component: str = "") 
     """Return the config of a recipe's base, or of a component, without its weights. Raises
     ValueError where there is none.
     """
-    loading = recipe.loading
-    try:
-        return kind.load_config(
-            recipe.base_path,
-            subfolder=component or None,
-            revision=loading.revision,
-            local_files_only=loading.local_files_only,
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"base: got {recipe.base!r}, whose config cannot be read: {reason}"
-        ) from error
+    loading, error = recipe.loading, None
+    for cached in (True, False):  # the hub is asked only for what is not here
+        if cached or not loading.local_files_only:
+            try:
+                return kind.load_config(
+                    recipe.base_path,
+                    subfolder=component or None,
+                    revision=loading.revision,
+                    local_files_only=cached,
+                )
+            except (OSError, ValueError) as found:
+                error = found
+    reason = str(error).strip().splitlines()[0]
+    raise ValueError(f"base: got {recipe.base!r}, whose config cannot be read: {reason}") from error
 
 
 def import_set(

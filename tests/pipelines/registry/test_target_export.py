@@ -159,6 +159,14 @@ def test_a_target_leaves_for_comfyui_as_a_prompt_a_picture(export: Export, tmp_p
     assert "base model" in readme and prompts[0]["model"]["inputs"]["ckpt_name"] in readme
 
 
+def test_a_base_whose_config_is_nowhere_is_told(export: Export, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for base in (str(tmp_path / "empty"), "nobody/nothing"):
+        refused = export("gender-woman", "--for", "forge", "--base", base)
+        assert refused.exit_code == 2 and not (tmp_path / "out").exists()
+        assert "whose config cannot be read" in " ".join(refused.stderr.split())
+
+
 def test_a_folder_with_prompts_of_before_is_refused(export: Export, tmp_path: Path) -> None:
     asked = ["--set", "gender", "--for", "comfyui", "-n"]
     assert export(*asked, "4").exit_code == 0
