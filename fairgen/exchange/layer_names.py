@@ -33,11 +33,13 @@ _NOT_CONVERTED = (  # what the libraries raise for keys that they can make nothi
 def pairs_by_module(
     path: Path, layers: Mapping[str, LoraLayer], backbone: Backbone
 ) -> dict[str, Pair]:
-    """Return module's name -> A and B of a LoRA's layers, none left out.
+    """Return module's name -> A and B of a LoRA's layers, none left out, all on the family's
+    projections.
 
     Names of diffusers, with any tool's prefix or with underscores, are looked up; what is left is
     given to diffusers' own converters for the family, and what comes back must be all that was
-    given, layer by layer. Raises ValueError that names layers which the denoiser does not have.
+    given, layer by layer. Raises ValueError that names layers which the denoiser does not have, or
+    that are elsewhere.
     """
     names = _ModuleNames(backbone)
     found: dict[str, Pair] = {}
@@ -55,6 +57,12 @@ def pairs_by_module(
     if left:
         for layer, module, pair in _converted(path, left, names, backbone):
             _add(path, found, sources, module, layer.down_key, pair)
+    allowed = backbone.projections("qkvo")
+    if odd := sorted(set(found) - set(allowed)):
+        raise ValueError(
+            f"{path}: got directions on {odd[:3]}, {shown([sources[module] for module in odd])}; "
+            f"allowed are those of the prompt's attention, such as {allowed[:3]}"
+        )
     for module, (down, up) in found.items():
         wanted = names.shape_of(module)
         if wanted and wanted != (down.shape[1], up.shape[0]):

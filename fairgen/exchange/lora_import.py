@@ -31,12 +31,6 @@ def import_adapter(
     if scales:
         names = [name for name, _ in backbone.denoiser.named_modules() if name]
         scales.check_layers(path, layers, names)
-    allowed = backbone.projections("qkvo")
-    if odd := sorted(set(directions) - set(allowed)):
-        raise ValueError(
-            f"{path}: got directions on {odd[:3]}, allowed are those of the prompt's attention, "
-            f"such as {allowed[:3]}"
-        )
     rank = max(down.shape[0] for down, _ in directions.values())
     ends = {letter: backbone.projection_suffixes[letter] for letter in "qkvo"}
     used = [letter for letter, end in ends.items() if any(p.endswith(end) for p in directions)]
