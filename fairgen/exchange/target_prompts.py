@@ -76,7 +76,12 @@ def tagged_prompt(prompt: str, adapters: Sequence[str]) -> str:
 def comfyui_prompt(
     workflow: str, prompt: str, adapters: Sequence[str], seed: int, prefix: str, sampling: Sampling
 ) -> dict[str, Any]:
-    """Return one picture's prompt in the form of ComfyUI's API, with its adapters on the model."""
+    """Return one picture's prompt in the form of ComfyUI's API, with its adapters on the model.
+
+    Raises ValueError for braces, of which ComfyUI's page would draw a part.
+    """
+    if re.search(r"[{}]", prompt):
+        raise ValueError(f"prompt: got {prompt!r}, allowed for ComfyUI is text without {{ and }}")
     values = {
         "$prompt": prompt,
         "$seed": seed,

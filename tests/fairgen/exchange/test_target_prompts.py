@@ -153,6 +153,11 @@ def test_every_node_of_a_comfyui_prompt_is_known_and_every_link_resolves(
     assert sorted(texts) == ["", text]
 
 
+def test_braces_of_which_comfyui_s_page_would_draw_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"prompt: got 'a \{red\|blue\} doctor', allowed for Com"):
+        comfyui_prompt("checkpoint", "a {red|blue} doctor", [], 7, "x", SAMPLING)
+
+
 def test_the_sampler_s_model_wears_every_adapter_one_behind_the_other() -> None:
     for family, adapters in product(tool_families(), ([], ["gender-woman"], ["a", "b", "c"])):
         nodes = comfyui_prompt(family.workflow, PROMPT, adapters, 7, "x", SAMPLING)
