@@ -1,5 +1,5 @@
 from .export import export_adapter, export_for
-from .families import FORMS, TOOLS, Form, Tool, ToolFamily, tool_families, tool_family
+from .families import FORMS, TOOLS, ToolFamily, tool_families, tool_family
 from .lora_import import import_adapter
 from .target_prompts import (
     Sampling,
@@ -12,9 +12,7 @@ from .target_prompts import (
 __all__ = [
     "FORMS",
     "TOOLS",
-    "Form",
     "Sampling",
-    "Tool",
     "ToolFamily",
     "comfyui_prompt",
     "drawn_adapters",

@@ -57,6 +57,8 @@ def pairs_by_module(
     if left:
         for layer, module, pair in _converted(path, left, names, backbone):
             _add(path, found, sources, module, layer.down_key, pair)
+    if not found:
+        raise ValueError(f"{path}: got zeros only, allowed is a LoRA that was trained")
     allowed = backbone.projections("qkvo")
     if odd := sorted(set(found) - set(allowed)):
         raise ValueError(
@@ -165,10 +167,15 @@ def _by_diffusers(
         return {}
     tensors: dict[str, Tensor] = {}
     for layer, up in zip(layers, ups, strict=True):
-        tensors |= {layer.down_key: layer.down, layer.up_key: up}
-        if layer.down_key.endswith(".lora_down.weight"):  # converters of kohya's form expect one
-            alpha = layer.down_key.removesuffix(".lora_down.weight") + ".alpha"
-            tensors[alpha] = torch.tensor(float(layer.rank))
+        if _KOHYA.match(layer.down_key):  # converters of kohya's form know its ends only
+            name = layer.down_key.partition(".")[0]
+            tensors |= {
+                f"{name}.lora_down.weight": layer.down,
+                f"{name}.lora_up.weight": up,
+                f"{name}.alpha": torch.tensor(float(layer.rank)),
+            }
+        else:
+            tensors |= {layer.down_key: layer.down, layer.up_key: up}
     of_unet = backbone.denoiser_name == "unet"
     options = {"unet_config": backbone.denoiser.config} if of_unet else {}
     try:

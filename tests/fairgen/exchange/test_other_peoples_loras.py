@@ -191,10 +191,11 @@ def original(module: str) -> str:
     return f"lora_unet_{position}_{inner.replace('.', '_')}"
 
 
-def test_the_original_names_of_sdxl_s_blocks_come_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("halves", ["lora_down lora_up", "lora_A lora_B", "lora.down lora.up"])
+def test_the_original_names_of_sdxl_s_blocks_come_in(halves: str, tmp_path: Path) -> None:
     backbone = open_backbone("SDXL")
     tensors, expected = file_of(
-        backbone, lambda m: original(m) + ".", ("lora_down.weight", "lora_up.weight"),
+        backbone, lambda m: original(m) + ".", tuple(f"{half}.weight" for half in halves.split()),
         alphas=lambda index: 1.0 + index,
     )  # fmt: skip
     check(imported(tensors, backbone, tmp_path), expected)
@@ -405,6 +406,14 @@ def test_sd_3_s_fused_names_of_a_block_that_the_base_lacks_are_refused(tmp_path:
     tensors = {f"{key}.lora_down.weight": randn(4, 16), f"{key}.lora_up.weight": randn(48, 4)}
     with pytest.raises(ValueError, match=f"got '{key}.lora_down.weight', which the base has no"):
         imported(tensors, backbone, tmp_path)
+
+
+@pytest.mark.parametrize("spell", [FUSED[0][0], "diffusion_model.double_blocks.{}.txt_attn.qkv"])
+def test_a_fused_projection_without_effect_is_no_lora(spell: str, tmp_path: Path) -> None:
+    tensors, _ = fused(spell, ("lora_down.weight", "lora_up.weight"), None)
+    tensors = {key: t * ("lora_down" in key) for key, t in tensors.items()}
+    with pytest.raises(ValueError, match="got zeros only, allowed is a LoRA that was trained"):
+        imported(tensors, open_backbone("FLUX.1 dev"), tmp_path)
 
 
 def test_a_control_lora_of_flux_is_refused(tmp_path: Path) -> None:
