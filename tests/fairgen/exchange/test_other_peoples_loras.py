@@ -3,6 +3,7 @@ sentence that names the keys which cannot be kept.
 """
 
 import json
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from fairgen.backbones import Backbone
 from fairgen.exchange import import_adapter
 from tests.fairgen.backbones.test_families import denoised, open_backbone
 from tests.fairgen.exchange.test_round_trip import effect
-from tests.families import tiny
+from tests.families import KINDS, tiny
 from tests.tiny import GENDER
 
 Tensors = dict[str, Tensor]
@@ -548,3 +549,31 @@ def test_importing_leaves_the_denoiser_as_it_was(tmp_path: Path) -> None:
     after = backbone.denoiser.state_dict()
     assert before.keys() == after.keys() == tiny("FLUX.1 dev").transformer.state_dict().keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+ENDS = (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("lora.down", "lora.up"))
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("seed", range(5))
+def test_any_mix_of_names_ranks_alphas_and_types_keeps_each_layer_s_strength(
+    family: str, seed: int, tmp_path: Path
+) -> None:
+    backbone, rng, tensors, expected = open_backbone(family), random.Random(seed), {}, {}
+    DRAW.manual_seed(seed)
+    for module in rng.sample(backbone.projections("qkvo"), 5):
+        layer, rank = backbone.denoiser.get_submodule(module), rng.randint(1, 6)
+        dtype = rng.choice([torch.float32, torch.float16, torch.bfloat16])
+        down = randn(rank, layer.in_features).to(dtype)
+        up = randn(layer.out_features, rank).to(dtype)
+        names = [f"{backbone.denoiser_name}.{module}", module, f"diffusion_model.{module}",
+                 underscored(module), f"lycoris_{module.replace('.', '_')}"]  # fmt: skip
+        names += [original(module)] if family == "SDXL" else []
+        name, ends = rng.choice(names), rng.choice(ENDS)
+        tensors |= {f"{name}.{ends[0]}.weight": down, f"{name}.{ends[1]}.weight": up}
+        scale = 1.0
+        if rng.random() < 0.6:
+            alpha = rng.choice([0.5, 1.0, 8.0, -1.0])
+            tensors[f"{name}.alpha"], scale = torch.tensor(alpha), alpha / rank
+        expected[module] = scale * up.float() @ down.float()
+    check(imported(tensors, backbone, tmp_path), expected)
