@@ -12,7 +12,7 @@ from fairgen.adapters import Adapter
 from fairgen.exchange import TOOLS, ToolFamily, export_adapter, export_for, tool_families
 from fairgen.exchange import tool_family as family_of
 from tests.fairgen.backbones.test_families import adapters_of, families, open_backbone
-from tests.fairgen.exchange.test_other_peoples_loras import imported
+from tests.fairgen.exchange.lora_files import imported
 from tests.fairgen.exchange.test_round_trip import imported as read_again
 from tests.fairgen.exchange.test_round_trip import known_as
 
