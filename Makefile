@@ -88,7 +88,7 @@ soak: $(READY)  ## Half an hour at 80 % load: no failed request, no memory that 
 	$(BIN)/python -m pytest -s -m soak --full
 
 families: $(READY) $(QUANTIZATION)  ## Fill docs/families.md from the tests of every family
-	PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q --full tests/fairgen/backbones/test_families.py tests/fairgen/test_passes.py tests/fairgen/test_storage.py tests/fairgen/test_exchange.py tests/pipelines/test_families.py --families docs/families.md
+	PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q --full tests/fairgen/backbones/test_families.py tests/fairgen/test_passes.py tests/fairgen/test_storage.py tests/fairgen/exchange/test_round_trip.py tests/pipelines/test_families.py --families docs/families.md
 
 screenshots: $(READY)  ## Take the front page's pictures of the page and the registry (needs champions, Chromium)
 	$(BIN)/python -m tests.screenshots

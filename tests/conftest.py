@@ -31,8 +31,8 @@ STORAGE_COLUMNS = ("same base", "bank equality", "engine equality", "train")
 _HEAD = """# What every family does
 
 `make families` fills this table from a run of the tests: a cell is a yes when all of its tests
-passed, on a tiny pipeline of the family's real classes with random weights. PixArt takes adapters
-in PEFT's form only: diffusers loads no LoRA into it.
+passed, on a tiny pipeline of the family's real classes with random weights. Adapters of PixArt are
+read by PEFT and ComfyUI: diffusers itself loads no LoRA into it.
 
 On a GPU (`pytest -m gpu`; one H200, 2026-11-26) every family does what it does on a CPU: the engine
 paints what the family's own pipeline paints, mixed batches and learnt adapters equal a CPU's,

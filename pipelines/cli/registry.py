@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, load
+from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, load, parse_fairness
 from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -52,11 +52,32 @@ def promote(
 
 
 @registry_app.command("export")
-def export_adapter(
-    name: Annotated[str, typer.Argument(help="The adapter, such as gender-woman.")],
+def export_adapters(
+    name: Annotated[
+        str | None, typer.Argument(help="The adapter, such as gender-woman; or else --set.")
+    ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="diffusers, peft, or kohya for ComfyUI and A1111.")
-    ] = "diffusers",
+        str | None, typer.Option("--format", help="diffusers (unless said), peft or kohya.")
+    ] = None,
+    tool: Annotated[
+        str | None,
+        typer.Option("--for", help="The tool: comfyui, a1111, forge, invokeai or diffusers."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An attribute: all its adapters, with what draws them."),
+    ] = None,
+    fairness: Annotated[
+        list[str] | None,
+        typer.Option(help="ATTRIBUTE=uniform or ATTRIBUTE=CATEGORY:SHARE,... of a --set."),
+    ] = None,
+    num_images: Annotated[
+        int, typer.Option("-n", "--num-images", help="Pictures of a --set.", min=1, max=10_000)
+    ] = 24,
+    prompt: Annotated[
+        str | None, typer.Option(help="What a --set paints; a person when left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The first picture's seed of a --set.", min=0)] = 0,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
     candidate: Annotated[
         bool, typer.Option("--candidate", help="The candidate, not the champion.")
@@ -64,11 +85,31 @@ def export_adapter(
     recipe: Annotated[Path, typer.Option(help=RECIPE)] = DEFAULT_RECIPE,
     base: Base = None,
 ) -> None:
-    """Write a registered adapter in the form of another tool."""
-    from pipelines.registry import export_registered
-
+    """Write registered adapters for another tool; of a --set also what draws them in shares."""
+    if bool(name) == bool(sets):
+        raise ValueError("adapter: got a name and --set, or neither; allowed is one of the two")
+    if form and tool:
+        raise ValueError(f"format: got {form!r} and --for {tool}, allowed is one of the two")
     loaded = load(recipe, base)
-    typer.echo(export_registered(loaded, name, form, candidate, out, HOME))
+    if name:
+        if fairness or prompt is not None:
+            raise ValueError("fairness: got one for an adapter, allowed is it for --set only")
+        from pipelines.registry import export_registered
+
+        form = form or "diffusers"
+        typer.echo(export_registered(loaded, name, form, tool or "", candidate, out, HOME))
+        return
+    if form or not tool:
+        raise ValueError("for: got none, allowed for --set are a1111, comfyui and forge")
+    from fairgen.attributes import render
+    from pipelines.registry import TargetRequest, export_target
+
+    asked = parse_fairness(fairness or [])
+    if asked == "off":
+        raise ValueError("fairness: got 'off', allowed for --set are shares")
+    text = prompt if prompt is not None else render(loaded.templates[0], "person")
+    request = TargetRequest(tuple(sets or ()), asked, num_images, text, tool, seed, candidate)
+    typer.echo(export_target(loaded, request, out, HOME))
 
 
 @registry_app.command("import")
@@ -90,7 +131,10 @@ def import_adapters(
     loaded = load(recipe, base)
     if wrong := [given for given in files if "=" not in given]:
         raise ValueError(f"files: got {wrong}, allowed is CATEGORY=FILE")
-    by_category = {name: Path(file) for name, _, file in (f.partition("=") for f in files)}
+    pairs = [(name, Path(file)) for name, _, file in (given.partition("=") for given in files)]
+    by_category = dict(pairs)
+    if len(by_category) < len(pairs):
+        raise ValueError(f"files: got {files}, allowed is one file for each category")
     for version in import_set(loaded, attribute, by_category, HOME):
         typer.echo(f"{version.name} version {version.version}: candidate")
 

@@ -6,6 +6,7 @@ from .promotion import promote
 from .run_view import local_view_pages
 from .runs import Curves, TrainingRuns
 from .served_adapters import ServedAdapters, loaded_name
+from .target_export import TargetRequest, export_target
 from .trained import TrainedAttribute
 from .versions import Champion, ChampionSet, RegisteredAdapter, RegisteredVersion, Registry
 
@@ -18,10 +19,12 @@ __all__ = [
     "RegisteredVersion",
     "Registry",
     "ServedAdapters",
+    "TargetRequest",
     "TrainedAttribute",
     "TrainingRuns",
     "check_answers",
     "export_registered",
+    "export_target",
     "free_port",
     "import_set",
     "loaded_name",

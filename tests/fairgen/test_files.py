@@ -1,10 +1,37 @@
 """A file is whole or not there, and what fails leaves nothing behind."""
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fairgen.files import written_whole
+
+
+@pytest.fixture
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002], indirect=True)
+def test_a_file_is_read_by_whom_the_umask_lets(umask: int, tmp_path: Path) -> None:
+    path = tmp_path / "adapter.bin"
+    for _ in range(2):  # also in the place of another
+        with written_whole(path) as partial:
+            descriptor, other = tempfile.mkstemp(dir=tmp_path)  # for its owner only
+            os.close(descriptor)
+            Path(other).replace(partial)
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_writer_that_writes_nothing_is_no_empty_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "adapter.bin"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_appears_at_the_end_and_whole(tmp_path: Path) -> None:

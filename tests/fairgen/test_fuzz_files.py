@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 from fairgen.adapters import WEIGHTS, Adapter, load_adapter, save_adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.base_model import fingerprint
-from fairgen.exchange import export_adapter, import_adapter
+from fairgen.exchange import export_adapter, import_adapter, tool_families
 from tests.fairgen.test_adapters import make_adapter
 from tests.families import SIZE_PX
 from tests.fuzzing import Memory, spread, watched
 from tests.tiny import GENDER
 
+FAMILY = tool_families()[0]
 Variants = Iterator[tuple[str, bytes]]
 Header = dict[str, Any]
 _DTYPES = (
@@ -233,7 +234,7 @@ def foreign(adapter: Adapter, folder: Path) -> bytes:
 
 
 def of_kohya(adapter: Adapter, folder: Path) -> bytes:
-    return export_adapter(adapter, "kohya", folder).read_bytes()
+    return export_adapter(adapter, "kohya", folder, FAMILY).read_bytes()
 
 
 def leftovers(backbone: Backbone) -> list[str]:
@@ -306,7 +307,7 @@ def test_a_malformed_config_of_peft_is_refused_or_the_lora_can_be_kept(
     pipe: StableDiffusionPipeline, tmp_path: Path
 ) -> None:
     adapter, marker = make_adapter(pipe), tmp_path / "ran"
-    folder = export_adapter(adapter, "peft", tmp_path / "peft")
+    folder = export_adapter(adapter, "peft", tmp_path / "peft", FAMILY)
     config = folder / "adapter_config.json"
     whole = json.loads(config.read_text())
     variants = {
@@ -352,7 +353,7 @@ def with_magnitudes(tensors: dict[str, torch.Tensor], first: str) -> None:
     [
         (half_gone, "got half of the directions on .*, allowed are pairs"),
         (no_number, "got numbers on .* that are not finite"),
-        (with_magnitudes, "got a variant such as DoRA on .*, allowed is plain LoRA"),
+        (with_magnitudes, "got DoRA, .*lora_magnitude_vector.*, allowed is plain LoRA"),
     ],
 )
 def test_what_is_no_pair_of_matrices_is_not_imported(
@@ -377,7 +378,7 @@ def test_what_is_no_pair_of_matrices_is_not_imported(
 def test_what_peft_has_trained_beside_a_lora_is_not_lost_in_silence(
     pipe: StableDiffusionPipeline, tmp_path: Path, field: str, value: object
 ) -> None:
-    folder = export_adapter(make_adapter(pipe), "peft", tmp_path / "peft")
+    folder = export_adapter(make_adapter(pipe), "peft", tmp_path / "peft", FAMILY)
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps(config | {field: value}))
     read, _ = reader_of(folder, load_backbone(pipe, SIZE_PX), tmp_path / "kept")

@@ -1,0 +1,55 @@
+"""A LoRA of another tool as an adapter."""
+
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional
+
+from fairgen.adapters import Adapter, AdapterMetadata
+from fairgen.attributes import Attribute
+from fairgen.backbones import Backbone
+from fairgen.exchange.layer_names import pairs_by_module
+from fairgen.exchange.lora_file import read_lora
+
+_IMPORTED = "imported"
+
+
+def import_adapter(
+    path: Path, backbone: Backbone, attribute: Attribute, category: str, base_fingerprint: str
+) -> Adapter:
+    """Return a LoRA of another tool as one category's adapter.
+
+    `path` is a safetensors file in the form of diffusers, kohya, ComfyUI or XLabs, that of the
+    paper's own code among them, or a folder that PEFT or diffusers wrote. Every key of it is used,
+    each layer with its own alpha and rank. Raises ValueError, which names the keys, for a pickle,
+    what cannot be read or does not fit, what is more than plain LoRA, and directions elsewhere
+    than on the family's projections.
+    """
+    word = attribute.category(category).word
+    layers, scales = read_lora(path)
+    directions = pairs_by_module(path, layers, backbone)
+    if scales:
+        names = [name for name, _ in backbone.denoiser.named_modules() if name]
+        scales.check_layers(path, layers, names)
+    rank = max(down.shape[0] for down, _ in directions.values())
+    ends = {letter: backbone.projection_suffixes[letter] for letter in "qkvo"}
+    used = [letter for letter, end in ends.items() if any(p.endswith(end) for p in directions)]
+    metadata = AdapterMetadata(
+        attribute=attribute.name,
+        category=category,
+        word=word,
+        base_fingerprint=base_fingerprint,
+        rank=rank,
+        alpha=rank,
+        eta=None,
+        projections="".join(used),
+        recipe_hash=_IMPORTED,
+        denoiser_name=backbone.denoiser_name,
+    )
+    return Adapter(metadata, {p: _filled(*pair, rank) for p, pair in directions.items()})
+
+
+def _filled(down: Tensor, up: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return directions filled up with zeros to a rank: an adapter has one for all layers."""
+    missing = rank - down.shape[0]
+    return functional.pad(down, (0, 0, 0, missing)), functional.pad(up, (0, missing))
