@@ -15,12 +15,16 @@ multistep consistency sampling, arXiv 2310.04378, algorithm 1; Euler on rectifie
 2209.03003.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from diffusers import (
+    ConfigMixin,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
@@ -79,36 +83,142 @@ def advance(
     return state if noise is None else state + d * noise, x_0
 
 
+@dataclass(frozen=True)
+class SavedFields:
+    """What of a saved configuration, a scheduler's or a codec's, is followed when pictures are
+    painted.
+
+    `unused` has no influence on them, as long as `allowed` holds: the values of the fields that are
+    followed at some of their values only.
+    """
+
+    followed: frozenset[str]
+    unused: frozenset[str]
+    allowed: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+
+    def check(self, saved: ConfigMixin, part: str) -> None:
+        """Raise ValueError that names the first field of a part which would not be followed: also
+        one that nobody knows here, of another version of diffusers.
+        """
+        for name, values in self.allowed.items():
+            if (got := saved.config[name]) not in values:
+                allowed = " and ".join(map(repr, values))
+                verb = "is" if len(values) == 1 else "are"
+                raise ValueError(f"{part}.{name}: got {got!r}, allowed {verb} {allowed}")
+        parameters = inspect.signature(type(saved).__init__).parameters
+        for name in sorted(saved.config.keys() & parameters.keys() - self.names):
+            default = parameters[name].default
+            if (got := saved.config[name]) != default:
+                raise ValueError(f"{part}.{name}: got {got!r}, allowed is {default!r}")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every field that is known."""
+        return self.followed | self.unused | frozenset(self.allowed)
+
+
+_NOISE = frozenset({
+    "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas",
+    "rescale_betas_zero_snr", "prediction_type",
+})  # fmt: skip
+_SPACING = frozenset({"timestep_spacing", "steps_offset"})
+_SIGMAS = frozenset({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"})
+_THRESHOLD = frozenset({"dynamic_thresholding_ratio", "sample_max_value"})  # of `thresholding`
+_UNCLIPPED = MappingProxyType({"clip_sample": (False,), "thresholding": (False,)})
+SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType({
+    DDIMScheduler: SavedFields(
+        followed=_NOISE | _SPACING | {"set_alpha_to_one"},
+        unused=_THRESHOLD | {"clip_sample_range"},
+        allowed=_UNCLIPPED,
+    ),
+    DPMSolverMultistepScheduler: SavedFields(
+        followed=_NOISE | _SPACING | _SIGMAS | {
+            "solver_type", "lower_order_final", "euler_at_final", "use_lu_lambdas",
+            "use_flow_sigmas", "flow_shift", "final_sigmas_type", "lambda_min_clipped",
+        },
+        unused=_THRESHOLD | {"use_dynamic_shifting", "time_shift_type"},
+        allowed={
+            "solver_order": (1, 2),
+            "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),
+            "thresholding": (False,),
+            "variance_type": (None,),
+        },
+    ),
+    EulerDiscreteScheduler: SavedFields(
+        followed=_NOISE | _SPACING | _SIGMAS | {
+            "interpolation_type", "sigma_min", "sigma_max", "timestep_type", "final_sigmas_type",
+        },
+        unused=frozenset(),
+    ),
+    EulerAncestralDiscreteScheduler: SavedFields(
+        followed=_NOISE | _SPACING,
+        unused=frozenset(),
+        allowed={"prediction_type": ("epsilon", "v_prediction")},
+    ),
+    LCMScheduler: SavedFields(
+        followed=_NOISE | {"original_inference_steps", "timestep_scaling"},
+        unused=_THRESHOLD | _SPACING | {"clip_sample_range", "set_alpha_to_one"},
+        allowed=_UNCLIPPED,
+    ),
+    FlowMatchEulerDiscreteScheduler: SavedFields(
+        followed=_SIGMAS | {
+            "num_train_timesteps", "shift", "use_dynamic_shifting", "base_shift", "max_shift",
+            "base_image_seq_len", "max_image_seq_len", "shift_terminal", "time_shift_type",
+        },
+        unused=frozenset(),
+        allowed={"invert_sigmas": (False,), "stochastic_sampling": (False,)},
+    ),
+})  # fmt: skip
+FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler,)
+DIFFUSION_SCHEDULERS = tuple(kind for kind in SCHEDULER_FIELDS if kind not in FLOW_SCHEDULERS)
+
+
+def check_scheduler(
+    scheduler: SchedulerMixin, allowed: Sequence[type[SchedulerMixin]] = tuple(SCHEDULER_FIELDS)
+) -> None:
+    """Raise ValueError for a scheduler, or for a field of its configuration, that has no solver.
+
+    A subclass may step otherwise, so it is another scheduler.
+    """
+    if type(scheduler) not in allowed:
+        names = ", ".join(kind.__name__ for kind in allowed)
+        verb = "is" if len(allowed) == 1 else "are"
+        raise ValueError(f"scheduler: got {type(scheduler).__name__}, allowed {verb} {names}")
+    SCHEDULER_FIELDS[type(scheduler)].check(scheduler, "scheduler")
+
+
 def solver_for(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     """Return the solver that a pipeline's scheduler stands for.
 
-    Raises ValueError for another scheduler, or one with options that make it another solver.
+    The scheduler is left as it is. Raises ValueError for another one, for options that make it
+    another solver, and for a number of steps that it cannot take.
     """
-    match scheduler:
-        case DDIMScheduler():
-            return ddim(scheduler, num_steps)
-        case DPMSolverMultistepScheduler():
-            return dpm_solver_2m(scheduler, num_steps)
-        case EulerDiscreteScheduler() | EulerAncestralDiscreteScheduler():
-            return euler(scheduler, num_steps)
-        case LCMScheduler():
-            return consistency(scheduler, num_steps)
-        case FlowMatchEulerDiscreteScheduler():
-            return flow_euler(scheduler, num_steps)
-    raise ValueError(
-        f"scheduler: got {type(scheduler).__name__}, allowed are DDIMScheduler, "
-        "DPMSolverMultistepScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, "
-        "LCMScheduler, FlowMatchEulerDiscreteScheduler"
-    )
+    check_scheduler(scheduler)
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        return flow_euler(scheduler, num_steps)
+    _check_steps(scheduler, num_steps)
+    theirs = copy.deepcopy(scheduler)  # a pipeline edits its scheduler's configuration in place
+    theirs.set_timesteps(num_steps)
+    return _TABLES[type(theirs)](theirs)
 
 
 def ddim(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     """Return DDIM on a base model's noise schedule, spacing and prediction type: diffusers' own."""
     theirs = DDIMScheduler.from_config(scheduler.config, clip_sample=False, thresholding=False)
     theirs.set_timesteps(num_steps)
+    return _ddim(theirs)
+
+
+def _ddim(theirs: DDIMScheduler) -> Solver:
+    """Return the steps of a DDIM scheduler whose time steps are set."""
     t = theirs.timesteps
-    before = t - theirs.config.num_train_timesteps // num_steps
+    before = t - theirs.config.num_train_timesteps // theirs.num_inference_steps
     alpha_bar = theirs.alphas_cumprod.double()
+    if int(t.max()) >= len(alpha_bar):  # `steps_offset` moves them up
+        raise ValueError(
+            f"num_steps: got {len(t)}, allowed are fewer: time step {int(t.max())} would be the "
+            f"first, and {len(alpha_bar) - 1} is the last of the schedule"
+        )
     now = alpha_bar[t]
     after = torch.where(before >= 0, alpha_bar[before.clamp(min=0)], theirs.final_alpha_cumprod)
     alpha, sigma = now.sqrt().numpy(), (1 - now).sqrt().numpy()
@@ -118,70 +228,63 @@ def ddim(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     return _solver(t, *_pred_x0_weights(theirs.config.prediction_type, alpha, sigma), a, b)
 
 
-def dpm_solver_2m(scheduler: SchedulerMixin, num_steps: int) -> Solver:
-    """Return DPM-Solver++ of second order, multistep, as diffusers' scheduler takes it.
+def _dpm_solver(theirs: DPMSolverMultistepScheduler) -> Solver:
+    """Return DPM-Solver++, multistep, of first or second order, as an ODE or an SDE.
 
-    Its first and its last step are of first order. Raises ValueError for other orders or types.
+    Its first step is of first order, and so is its last one unless some noise is left after it.
     """
-    theirs = DPMSolverMultistepScheduler.from_config(scheduler.config)
-    wanted = {
-        "solver_order": 2,
-        "algorithm_type": "dpmsolver++",
-        "solver_type": "midpoint",
-        "final_sigmas_type": "zero",
-        "thresholding": False,
-        "use_flow_sigmas": False,
-    }
-    for name, allowed in wanted.items():
-        if (got := theirs.config[name]) != allowed:
-            raise ValueError(f"scheduler.{name}: got {got!r}, allowed is {allowed!r}")
-    theirs.set_timesteps(num_steps)
-    noise = theirs.sigmas.double().numpy()
-    alpha = 1 / np.sqrt(noise**2 + 1)
-    sigma = noise * alpha
-    with np.errstate(divide="ignore"):
+    config, noise = theirs.config, theirs.sigmas.double().numpy()
+    num_steps = len(theirs.timesteps)
+    alpha = 1 - noise if config.use_flow_sigmas else 1 / np.sqrt(noise**2 + 1)
+    sigma = noise if config.use_flow_sigmas else noise * alpha
+    with np.errstate(divide="ignore", invalid="ignore"):
         log_snr = np.log(alpha) - np.log(sigma)
-    h = np.diff(log_snr)  # the last is infinite: no noise is left
-    a = sigma[1:] / sigma[:-1]
-    whole = -alpha[1:] * np.expm1(-h)
+        h = np.diff(log_snr)  # infinite where no noise is left
+        decay, d = h, None
+        if config.algorithm_type == "sde-dpmsolver++":
+            decay, d = 2 * h, sigma[1:] * np.sqrt(-np.expm1(-2 * h))
+        whole = -alpha[1:] * np.expm1(-decay)
+        heun = alpha[1:] * (np.expm1(-decay) / decay + 1)
+        a = sigma[1:] / sigma[:-1] * (1 if d is None else np.exp(-h))
+    curve = 0.5 * whole if config.solver_type == "midpoint" else heun
     b, c = whole.copy(), np.zeros_like(whole)
-    for i in range(1, num_steps - 1):
-        slope = 0.5 * whole[i] * h[i] / h[i - 1]
-        b[i], c[i] = whole[i] + slope, -slope
-    u, w = _pred_x0_weights(theirs.config.prediction_type, alpha[:-1], sigma[:-1])
-    return _solver(theirs.timesteps, u, w, a, b, c)
+    euler_at_end = (
+        config.euler_at_final
+        or config.final_sigmas_type == "zero"
+        or (config.lower_order_final and num_steps < 15)
+    )
+    if config.solver_order == 2:
+        for i in range(1, num_steps - euler_at_end):
+            slope = curve[i] * h[i] / h[i - 1]
+            b[i], c[i] = whole[i] + slope, -slope
+    u, w = _pred_x0_weights(config.prediction_type, alpha[:-1], sigma[:-1], noise[:-1])
+    return _solver(theirs.timesteps, u, w, a, b, c, d)
 
 
-def euler(scheduler: SchedulerMixin, num_steps: int) -> Solver:
+def _euler(theirs: EulerDiscreteScheduler | EulerAncestralDiscreteScheduler) -> Solver:
     """Return Euler steps in sigma / alpha; the ancestral kind steps further down, and adds noise.
 
-    Raises ValueError for options that make it another solver.
+    Between steps the state is of the variance-preserving kind; after the last one it is not scaled.
     """
-    theirs = type(scheduler).from_config(scheduler.config)
-    if theirs.config.get("final_sigmas_type", "zero") != "zero":
-        got = theirs.config.final_sigmas_type
-        raise ValueError(f"scheduler.final_sigmas_type: got {got!r}, allowed is 'zero'")
-    theirs.set_timesteps(num_steps)
-    noise = theirs.sigmas.double().numpy()
+    noise = theirs.sigmas.double().numpy()[: len(theirs.timesteps) + 1]
     alpha = 1 / np.sqrt(noise**2 + 1)
+    scale = np.append(alpha[:-1], 1.0)
     now, after = noise[:-1], noise[1:]
     up = np.zeros_like(now)
     if isinstance(theirs, EulerAncestralDiscreteScheduler):
         up = np.sqrt(after**2 * (now**2 - after**2) / now**2)
     down = np.sqrt(after**2 - up**2)
-    a = down / now * alpha[1:] / alpha[:-1]
-    b = alpha[1:] * (1 - down / now)
+    a = down / now * scale[1:] / scale[:-1]
+    b = scale[1:] * (1 - down / now)
     u, w = _pred_x0_weights(theirs.config.prediction_type, alpha[:-1], (noise * alpha)[:-1])
     start = float(theirs.init_noise_sigma * alpha[0])
-    return _solver(theirs.timesteps, u, w, a, b, d=alpha[1:] * up, start=start)
+    return _solver(theirs.timesteps, u, w, a, b, d=scale[1:] * up, start=start)
 
 
-def consistency(scheduler: SchedulerMixin, num_steps: int) -> Solver:
+def _consistency(theirs: LCMScheduler) -> Solver:
     """Return multistep consistency sampling: the predicted clean picture is noised anew at each
     step but the last.
     """
-    theirs = LCMScheduler.from_config(scheduler.config, clip_sample=False, thresholding=False)
-    theirs.set_timesteps(num_steps)
     t = theirs.timesteps
     alpha_bar = theirs.alphas_cumprod.double()
     alpha, sigma = alpha_bar[t].sqrt().numpy(), (1 - alpha_bar[t]).sqrt().numpy()
@@ -190,6 +293,15 @@ def consistency(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     u, w = _pred_x0_weights(theirs.config.prediction_type, alpha, sigma)
     b, d = np.append(alpha[1:], 1.0), np.append(sigma[1:], 0.0)
     return _solver(t, skip + out * u, out * w, 0 * b, b, d=d)
+
+
+_TABLES: Mapping[type[SchedulerMixin], Callable[..., Solver]] = MappingProxyType({
+    DDIMScheduler: _ddim,
+    DPMSolverMultistepScheduler: _dpm_solver,
+    EulerDiscreteScheduler: _euler,
+    EulerAncestralDiscreteScheduler: _euler,
+    LCMScheduler: _consistency,
+})  # fmt: skip
 
 
 def flow_euler(
@@ -201,23 +313,49 @@ def flow_euler(
     """Return Euler steps on a flow: x = (1 - sigma) x_0 + sigma noise, predicted a velocity.
 
     `sigmas`, before they are shifted, replace the scheduler's own; `shift_mu` is what one with
-    dynamic shifting takes for latents of a size.
+    dynamic shifting takes for latents of a size. Raises ValueError as `solver_for` does.
     """
-    theirs = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
+    check_scheduler(scheduler, FLOW_SCHEDULERS)
+    theirs = copy.deepcopy(scheduler)
     theirs.set_timesteps(None if sigmas else num_steps, sigmas=sigmas, mu=shift_mu)
     sigma = theirs.sigmas.double().numpy()
     a = sigma[1:] / sigma[:-1]
     return _solver(theirs.timesteps, np.ones_like(a), -sigma[:-1], a, 1 - a)
 
 
-def _pred_x0_weights(prediction_type: str, alpha: Array, sigma: Array) -> tuple[Array, Array]:
-    """Return u and w of x_0 = u x + w p, with x = alpha x_0 + sigma noise."""
+def _check_steps(scheduler: SchedulerMixin, num_steps: int) -> None:
+    """Raise ValueError for more steps than a scheduler's schedule has."""
+    most = scheduler.config.num_train_timesteps
+    if isinstance(scheduler, LCMScheduler):
+        most = min(most, scheduler.config.original_inference_steps)
+    if num_steps > most:
+        raise ValueError(
+            f"num_steps: got {num_steps}, "
+            f"allowed are at most {most} with {type(scheduler).__name__}"
+        )
+
+
+def _pred_x0_weights(
+    prediction_type: str, alpha: Array, sigma: Array, noise: Array | None = None
+) -> tuple[Array, Array]:
+    """Return u and w of x_0 = u x + w p, with x = alpha x_0 + sigma noise.
+
+    `noise` is what a scheduler that takes flows calls sigma.
+    """
     match prediction_type:
         case "epsilon":
-            return 1 / alpha, -sigma / alpha
+            with np.errstate(divide="ignore"):  # nothing of the picture is left: it is refused
+                return 1 / alpha, -sigma / alpha
         case "v_prediction":
             return alpha, -sigma
-    raise ValueError(f"prediction_type: got {prediction_type!r}, allowed are epsilon, v_prediction")
+        case "sample" | "original_sample":
+            return np.zeros_like(alpha), np.ones_like(alpha)
+        case "flow_prediction" if noise is not None:
+            return np.ones_like(alpha), -noise
+    raise ValueError(
+        f"scheduler.prediction_type: got {prediction_type!r}, "
+        "allowed are epsilon, v_prediction, sample"
+    )
 
 
 def _solver(
@@ -232,4 +370,10 @@ def _solver(
 ) -> Solver:
     none = np.zeros_like(a)
     columns = u, w, a, b, none if c is None else c, none if d is None else d
-    return Solver(timesteps, torch.from_numpy(np.stack(columns, axis=1)).float(), start)
+    table = torch.from_numpy(np.stack(columns, axis=1)).float()
+    if not bool(table.isfinite().all()):
+        raise ValueError(
+            f"scheduler: got {len(timesteps)} steps of which one has no finite coefficients: "
+            "allowed are noise levels that fall at each step and leave something of the picture"
+        )
+    return Solver(timesteps, table, start)

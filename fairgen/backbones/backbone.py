@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from diffusers import DiffusionPipeline
-from PIL import Image
+from diffusers import DiffusionPipeline, SchedulerMixin
 from tensordict import TensorDict
 from torch import Tensor
 
-from fairgen.solvers import Solver, ddim, solver_for
+from fairgen.backbones.codec import Codec
+from fairgen.solvers import DIFFUSION_SCHEDULERS, Solver, check_scheduler, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
 
@@ -23,7 +23,8 @@ class Backbone(ABC):
     `denoiser_name` is the denoiser's component name in the pipeline. `classifier_free` says that
     guidance is a second, unconditional row; otherwise it is an input of the denoiser, or none.
     `pipe_options` are arguments without which the family's pipeline would change the size or the
-    prompt that it was asked for.
+    prompt that it was asked for. `schedulers` and `codec_type` are what the family's pipeline
+    paints with, `allowed_options` values of its configuration that are the only ones followed.
     """
 
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
@@ -31,11 +32,15 @@ class Backbone(ABC):
     projection_suffixes: ClassVar[Mapping[str, str]]
     classifier_free: bool = True
     pipe_options: ClassVar[Mapping[str, Any]] = {}
+    schedulers: ClassVar[tuple[type[SchedulerMixin], ...]] = DIFFUSION_SCHEDULERS
+    codec_type: ClassVar[type[Codec]] = Codec
+    allowed_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""
         self.pipe = pipe
         self.denoiser: Any = getattr(pipe, self.denoiser_name)
+        self.codec = self.codec_type(pipe)
         self._native = size_px // self.vae_scale_factor or self.sample_size
 
     @property
@@ -49,8 +54,8 @@ class Backbone(ABC):
         return next(self.denoiser.parameters()).dtype
 
     @abstractmethod
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
-        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; "" is
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
         what the family takes for no prompt.
         """
 
@@ -96,14 +101,15 @@ class Backbone(ABC):
         """Return the solver along which adapters are learnt: of first order, without noise."""
         return ddim(self.pipe.scheduler, num_steps)
 
-    @torch.inference_mode()
-    def decode(self, latents: Tensor) -> list[Image.Image]:
-        """Return the pictures of clean latents, N x C x h x w."""
-        vae = self.pipe.vae
-        shift = getattr(vae.config, "shift_factor", None) or 0
-        clean = latents / vae.config.scaling_factor + shift
-        pixels = vae.decode(clean.to(next(vae.parameters()).dtype)).sample
-        return self.pipe.image_processor.postprocess(pixels.float(), output_type="pil")
+    def check(self) -> None:
+        """Raise ValueError, by name, for what of the pipeline's scheduler, codec or configuration
+        would not be followed when pictures are painted.
+        """
+        check_scheduler(self.pipe.scheduler, self.schedulers)
+        self.codec.check(self.num_latent_channels)
+        for name, allowed in self.allowed_options.items():
+            if (got := self.pipe.config.get(name, allowed)) != allowed:
+                raise ValueError(f"{name}: got {got!r}, allowed is {allowed!r}")
 
     @property
     def vae_scale_factor(self) -> int:

@@ -1,9 +1,8 @@
 """What transformers with joint attention on rectified flows share: SD 3, FLUX."""
 
-from diffusers import FlowMatchEulerDiscreteScheduler
-
 from fairgen.backbones.backbone import Backbone
-from fairgen.solvers import Solver, flow_euler
+from fairgen.backbones.codec import ShiftingCodec
+from fairgen.solvers import FLOW_SCHEDULERS, Solver, check_scheduler, flow_euler
 
 _TEXT_STREAM = {
     "q": "attn.add_q_proj",
@@ -26,6 +25,8 @@ class FlowBackbone(Backbone):
 
     denoiser_name = "transformer"
     projection_suffixes = _TEXT_STREAM
+    schedulers = FLOW_SCHEDULERS
+    codec_type = ShiftingCodec
 
     def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
         """Return Euler on the flow, shifted for latents of a shape where the scheduler says so.
@@ -33,11 +34,7 @@ class FlowBackbone(Backbone):
         Raises ValueError for another scheduler.
         """
         scheduler = self.pipe.scheduler
-        if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
-            raise ValueError(
-                f"scheduler: got {type(scheduler).__name__}, "
-                "allowed is FlowMatchEulerDiscreteScheduler"
-            )
+        check_scheduler(scheduler, self.schedulers)
         mu = self._shift_mu(shape) if scheduler.config.use_dynamic_shifting else None
         return flow_euler(scheduler, num_steps, self._sigmas(num_steps), mu)
 

@@ -21,9 +21,11 @@ class FluxBackbone(FlowBackbone):
     classifier_free = False
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return "text": N x L x D of T5, and "pooled": N x D of CLIP."""
-        text, pooled, _ = self.pipe.encode_prompt(list(prompts), None, device=self.device)
+        text, pooled, _ = self.pipe.encode_prompt(
+            [prompt or "" for prompt in prompts], None, device=self.device
+        )
         return TensorDict({"text": text, "pooled": pooled}, batch_size=[len(prompts)])
 
     def denoise(

@@ -13,7 +13,7 @@ from PIL import Image
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
-from fairgen.engine.decoder import Decoder
+from fairgen.engine.decoder import DecodedImage, Decoder
 from fairgen.engine.isolation import Isolation, Outcome
 from fairgen.engine.requests import (
     AdapterNotLoaded,
@@ -39,9 +39,14 @@ class Engine:
     def __init__(
         self, backbone: Backbone, max_rows: int = 32, cache_key_values: bool = True
     ) -> None:
-        """`cache_key_values` off computes cross-attention's keys and values anew at every step."""
+        """`cache_key_values` off computes cross-attention's keys and values anew at every step.
+
+        Raises ValueError, by name, for what of the pipeline's scheduler, codec or configuration
+        would not be painted as the pipeline itself does.
+        """
         if max_rows < 2:
             raise ValueError(f"max_rows: got {max_rows}, allowed are 2 or more")
+        backbone.check()
         self.backbone = backbone
         self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"), backbone.device)
         self._scheduler = Scheduler(max_rows)
@@ -173,11 +178,16 @@ def _error(image: ScheduledImage, text: str | None) -> ImageError:
     return ImageError(image.handle, image.index, text or "")
 
 
-def _shown(outcome: Outcome[Row, Image.Image]) -> Event:
+def _shown(outcome: Outcome[Row, DecodedImage]) -> Event:
     row = outcome.item
     image = row.image
     if outcome.result is None:
         return _error(image, outcome.error)
     return ImageResult(
-        image.handle, image.index, outcome.result, row.step_index, final=row.is_finished
+        image.handle,
+        image.index,
+        outcome.result.image,
+        row.step_index,
+        final=row.is_finished,
+        flagged=outcome.result.flagged,
     )

@@ -186,7 +186,7 @@ class _ImageEndpoint:
             ("num_inference_steps", request.num_inference_steps or 1, limits.num_steps),
             ("guidance_scale", request.guidance_scale or 1, limits.guidance_scale),
             ("prompt", len(request.prompt), limits.prompt_chars),
-            ("negative_prompt", len(request.negative_prompt), limits.prompt_chars),
+            ("negative_prompt", len(request.negative_prompt or ""), limits.prompt_chars),
         ):
             if got > allowed:
                 message = f"{field}: got {got}, allowed are at most {allowed}"

@@ -34,7 +34,7 @@ class ImageRequest(BaseModel):
     seed: int | None = Field(default=None, ge=0, lt=_SEED_LIMIT)
     num_inference_steps: int | None = Field(default=None, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    negative_prompt: str = ""
+    negative_prompt: str | None = None
     fairness: Fairness | None = Field(
         default=None,
         description='A pmf or "uniform" per attribute, or {"joint": table}, or "off".',

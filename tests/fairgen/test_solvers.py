@@ -124,13 +124,42 @@ def test_ddim_takes_the_noise_schedule_of_any_scheduler() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        (ddim_scheduler(prediction_type="sample"), "got 'sample', allowed are epsilon, v_pred"),
-        (DPMSolverMultistepScheduler(**NOISE, solver_order=3), "solver_order: got 3, allowed is 2"),
-        (DPMSolverMultistepScheduler(**NOISE, algorithm_type="sde-dpmsolver++"), "algorithm_type"),
-        (EulerDiscreteScheduler(**NOISE, final_sigmas_type="sigma_min"), "final_sigmas_type"),
+        (ddim_scheduler(prediction_type="other"), "prediction_type: got 'other', allowed are eps"),
+        (DPMSolverMultistepScheduler(**NOISE, solver_order=3), "order: got 3, allowed are 1 and 2"),
         (PNDMScheduler(**NOISE), "got PNDMScheduler, allowed are DDIM"),
+        (type("OtherDDIM", (DDIMScheduler,), {})(), "got OtherDDIM, allowed are DDIMScheduler"),
     ],
 )
 def test_another_solver_is_refused(scheduler: SchedulerMixin, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         solver_for(scheduler, 5)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "most"), [(EulerDiscreteScheduler(**NOISE), 1000), (LCMScheduler(**NOISE), 50)]
+)
+def test_more_steps_than_a_schedule_has_are_refused(scheduler: SchedulerMixin, most: int) -> None:
+    assert solver_for(scheduler, most).num_steps == most
+    with pytest.raises(ValueError, match=f"num_steps: got {most + 1}, allowed are at most {most} "):
+        solver_for(scheduler, most + 1)
+
+
+def test_steps_that_begin_above_the_schedule_are_refused() -> None:
+    assert solver_for(ddim_scheduler(), 999).num_steps == 999
+    with pytest.raises(ValueError, match="num_steps: got 1000, allowed are fewer: time step 1000"):
+        solver_for(ddim_scheduler(), 1000)
+
+
+def test_steps_that_begin_with_nothing_of_the_picture_are_refused() -> None:
+    """The noise that is predicted says nothing of the picture then; diffusers paints it black."""
+    kind = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    assert solver_for(ddim_scheduler(**kind, prediction_type="v_prediction"), 4).num_steps == 4
+    with pytest.raises(ValueError, match="scheduler: got 4 steps of which one has no finite"):
+        solver_for(ddim_scheduler(**kind), 4)
+
+
+def test_the_scheduler_of_a_pipeline_is_left_as_it_is() -> None:
+    scheduler = DPMSolverMultistepScheduler(**NOISE)
+    scheduler.set_timesteps(3)
+    solver_for(scheduler, 7)
+    assert len(scheduler.timesteps) == 3
