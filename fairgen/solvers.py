@@ -124,7 +124,10 @@ _NOISE = frozenset({
 _SPACING = frozenset({"timestep_spacing", "steps_offset"})
 _SIGMAS = frozenset({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"})
 _THRESHOLD = frozenset({"dynamic_thresholding_ratio", "sample_max_value"})  # of `thresholding`
-_UNCLIPPED = MappingProxyType({"clip_sample": (False,), "thresholding": (False,)})
+_PREDICTIONS = ("epsilon", "v_prediction", "sample")
+_UNCLIPPED = MappingProxyType({
+    "clip_sample": (False,), "thresholding": (False,), "prediction_type": _PREDICTIONS,
+})  # fmt: skip
 SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType({
     DDIMScheduler: SavedFields(
         followed=_NOISE | _SPACING | {"set_alpha_to_one"},
@@ -142,6 +145,7 @@ SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType(
             "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),
             "thresholding": (False,),
             "variance_type": (None,),
+            "prediction_type": (*_PREDICTIONS, "flow_prediction"),
         },
     ),
     EulerDiscreteScheduler: SavedFields(
@@ -149,6 +153,7 @@ SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType(
             "interpolation_type", "sigma_min", "sigma_max", "timestep_type", "final_sigmas_type",
         },
         unused=frozenset(),
+        allowed={"prediction_type": (*_PREDICTIONS, "original_sample")},
     ),
     EulerAncestralDiscreteScheduler: SavedFields(
         followed=_NOISE | _SPACING,
@@ -185,6 +190,15 @@ def check_scheduler(
         verb = "is" if len(allowed) == 1 else "are"
         raise ValueError(f"scheduler: got {type(scheduler).__name__}, allowed {verb} {names}")
     SCHEDULER_FIELDS[type(scheduler)].check(scheduler, "scheduler")
+    config = scheduler.config
+    begins_at_end = isinstance(scheduler, LCMScheduler) or (
+        isinstance(scheduler, DDIMScheduler) and config.timestep_spacing != "leading"
+    )
+    if begins_at_end and config.rescale_betas_zero_snr and config.prediction_type == "epsilon":
+        raise ValueError(
+            "scheduler.rescale_betas_zero_snr: got True, allowed is False with prediction_type "
+            "'epsilon': the noise says nothing of the picture where nothing of it is left"
+        )
 
 
 def solver_for(scheduler: SchedulerMixin, num_steps: int) -> Solver:
@@ -353,8 +367,7 @@ def _pred_x0_weights(
         case "flow_prediction" if noise is not None:
             return np.ones_like(alpha), -noise
     raise ValueError(
-        f"scheduler.prediction_type: got {prediction_type!r}, "
-        "allowed are epsilon, v_prediction, sample"
+        f"scheduler.prediction_type: got {prediction_type!r}, allowed are {', '.join(_PREDICTIONS)}"
     )
 
 

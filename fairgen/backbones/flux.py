@@ -47,7 +47,9 @@ class FluxBackbone(FlowBackbone):
         velocity = self.pipe._unpack_latents(velocity, height_px, width_px, self.vae_scale_factor)
         return velocity.to(x_t.dtype)
 
-    def _sigmas(self, num_steps: int) -> list[float]:
+    def _sigmas(self, num_steps: int) -> list[float] | None:
+        if self.pipe.scheduler.config.get("use_flow_sigmas"):  # saved by another class of scheduler
+            return None
         return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     @property

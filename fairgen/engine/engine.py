@@ -4,6 +4,7 @@ The engine knows pictures, not requests: whoever asked for one, with whatever pr
 number of steps, it shares every forward pass with the others.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -25,6 +26,8 @@ from fairgen.engine.requests import (
 )
 from fairgen.engine.runner import Row, Runner
 from fairgen.engine.scheduler import ScheduledImage, Scheduler
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -141,17 +144,22 @@ class Engine:
             yield from self.step()
 
     def paint(self, jobs: Sequence[ImageJob]) -> list[Image.Image]:
-        """Return the pictures of jobs, alone in the engine.
+        """Return the pictures of jobs, alone in the engine; how many the base model's safety
+        checker made black is logged.
 
         Raises RuntimeError with the reason where one cannot be painted.
         """
-        handle, images = self.submit(jobs), {}
+        handle, images, num_flagged = self.submit(jobs), {}, 0
         for event in self.run():
             if isinstance(event, ImageError):
                 self.cancel(handle)
                 raise RuntimeError(f"picture {event.index}: {event.error}")
             if event.final:
                 images[event.index] = event.image
+                num_flagged += bool(event.flagged)
+        if num_flagged:
+            log.warning("%d of %d pictures are black: the base model's safety checker flagged them",
+                        num_flagged, len(jobs))  # fmt: skip
         return [images[index] for index in range(len(jobs))]
 
     def close(self) -> None:

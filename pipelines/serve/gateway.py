@@ -55,7 +55,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 class Backend(Protocol):
     """What the gateway stands in front of."""
 
-    async def check_size(self, width_px: int, height_px: int) -> None: ...
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None: ...
 
     async def assign(self, request: ImageRequest) -> Assignment: ...
 
@@ -205,8 +205,9 @@ class _ImageEndpoint:
         if model == self.models[1]:
             request = request.model_copy(update={"fairness": "off"})
         try:
-            if any(request.sides_px):
-                await self._backend.check_size(*request.sides_px)
+            num_steps = request.num_inference_steps or self._recipe.generation.steps
+            if any(request.sides_px) or request.num_inference_steps:
+                await self._backend.check_picture(*request.sides_px, num_steps)
             assignment = await self._backend.assign(request)
         except ValueError as error:
             raise refused_field(error) from error

@@ -24,7 +24,13 @@ from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdap
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.files import encode
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage, ReplicaState
-from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Provenance
+from pipelines.serve.schemas import (
+    AdapterUsed,
+    AttributeInfo,
+    CategoryInfo,
+    Provenance,
+    SafetyWord,
+)
 from pipelines.serve.settings import ServeSettings
 
 Served = Mapping[str, ChampionSet]
@@ -117,9 +123,11 @@ class GeneratorService:
             failed_reloads=self._adapters.num_failed,
         )
 
-    def check_size(self, width_px: int, height_px: int) -> None:
-        """Raise ValueError, with what is allowed, for a size that the model cannot paint."""
-        self._backbone.latent_shape(width_px, height_px)
+    def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
+        """Raise ValueError, with what is allowed, for a size or a number of steps that the model
+        cannot paint.
+        """
+        self._backbone.solver(num_steps, self._backbone.latent_shape(width_px, height_px))
 
     def poll_now(self) -> None:
         """Look the champions up at once, not at the next poll."""
@@ -189,6 +197,11 @@ class GeneratorService:
         if accepted.exception() is None:
             self._engine.cancel(accepted.result())
 
+    def _safety_word(self, flagged: bool | None) -> SafetyWord:
+        if flagged is not None:
+            return "flagged" if flagged else "passed"
+        return "none" if self._recipe.generation.safety_checker else "off"
+
     def _update(
         self, planned: PlannedImage, event: ImageResult, served: Served, model: str
     ) -> ImageUpdate:
@@ -208,6 +221,7 @@ class GeneratorService:
             probability=planned.probability,
             adapters=tuple(_used(champion) for champion in used),
             gate=planned.gate,
+            safety_checker=self._safety_word(event.flagged),
         )
         content = encode(event.image, planned.output_format, provenance, planned.output_compression)
         return ImageUpdate(

@@ -12,6 +12,7 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _SEED_LIMIT = 2**63
 Fairness = dict[str, Any] | Literal["off"]
 OutputFormat = Literal["png", "webp", "jpeg"]
+SafetyWord = Literal["passed", "flagged", "off", "none"]
 
 
 class ImageRequest(BaseModel):
@@ -83,7 +84,11 @@ class AdapterUsed(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a picture comes from; the same record is in its file's text chunks."""
+    """Where a picture comes from; the same record is in its file's text chunks.
+
+    `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
+    recipe that turned it off, "none" for a base model without one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,6 +101,7 @@ class Provenance(BaseModel):
     probability: float
     adapters: tuple[AdapterUsed, ...]
     gate: GateDecision | None
+    safety_checker: SafetyWord = "none"
 
 
 class ImageData(BaseModel):

@@ -124,7 +124,7 @@ def test_ddim_takes_the_noise_schedule_of_any_scheduler() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        (ddim_scheduler(prediction_type="other"), "prediction_type: got 'other', allowed are eps"),
+        (ddim_scheduler(prediction_type="other"), "prediction_type: got 'other', allowed are 'eps"),
         (DPMSolverMultistepScheduler(**NOISE, solver_order=3), "order: got 3, allowed are 1 and 2"),
         (PNDMScheduler(**NOISE), "got PNDMScheduler, allowed are DDIM"),
         (type("OtherDDIM", (DDIMScheduler,), {})(), "got OtherDDIM, allowed are DDIMScheduler"),
@@ -154,8 +154,18 @@ def test_steps_that_begin_with_nothing_of_the_picture_are_refused() -> None:
     """The noise that is predicted says nothing of the picture then; diffusers paints it black."""
     kind = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     assert solver_for(ddim_scheduler(**kind, prediction_type="v_prediction"), 4).num_steps == 4
-    with pytest.raises(ValueError, match="scheduler: got 4 steps of which one has no finite"):
+    with pytest.raises(ValueError, match="rescale_betas_zero_snr: got True, allowed is False with"):
         solver_for(ddim_scheduler(**kind), 4)
+
+
+def test_noise_levels_that_do_not_fall_are_refused() -> None:
+    """Steps of no length have no coefficients; diffusers paints them black."""
+    scheduler = DPMSolverMultistepScheduler(
+        **NOISE, use_karras_sigmas=True, final_sigmas_type="sigma_min", solver_type="heun",
+        lower_order_final=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="scheduler: got 4 steps of which one has no finite coef"):
+        solver_for(scheduler, 4)
 
 
 def test_the_scheduler_of_a_pipeline_is_left_as_it_is() -> None:

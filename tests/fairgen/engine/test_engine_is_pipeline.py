@@ -6,6 +6,7 @@ A field that diffusers adds fails `test_every_field_is_known`, until somebody de
 
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -127,12 +128,13 @@ FOLLOWED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
         ],
     },
 }  # fmt: skip
+OTHER: dict[str, list[Config]] = {"prediction_type": [{"prediction_type": "other"}]}
 REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
-    DDIMScheduler: {
+    DDIMScheduler: OTHER | {
         "clip_sample": [{"clip_sample": True}],
         "thresholding": [{"thresholding": True}],
     },
-    DPMSolverMultistepScheduler: {
+    DPMSolverMultistepScheduler: OTHER | {
         "solver_order": [{"solver_order": 3}],
         "algorithm_type": [
             {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"},
@@ -141,9 +143,9 @@ REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
         "thresholding": [{"thresholding": True}],
         "variance_type": [{"variance_type": "learned_range"}],
     },
-    EulerDiscreteScheduler: {},
+    EulerDiscreteScheduler: OTHER,
     EulerAncestralDiscreteScheduler: {"prediction_type": [{"prediction_type": "sample"}]},
-    LCMScheduler: {
+    LCMScheduler: OTHER | {
         "clip_sample": [{"clip_sample": True}],
         "thresholding": [{"thresholding": True}],
     },
@@ -151,16 +153,23 @@ REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
         "invert_sigmas": [{"invert_sigmas": True}],
         "stochastic_sampling": [{"stochastic_sampling": True}],
     },
-}
+}  # fmt: skip
 
 
-def with_scheduler(kind: type[SchedulerMixin], config: Config) -> DiffusionPipeline:
-    """Return a tiny pipeline with a scheduler of a configuration, whatever it was built with."""
+shared = cache(tiny)  # of a pipeline only the scheduler changes here
+
+
+def with_scheduler(
+    kind: type[SchedulerMixin], config: Config, flow: str = "FLUX.1 dev"
+) -> DiffusionPipeline:
+    """Return a tiny pipeline with a scheduler of a configuration, whatever it was built with; of
+    the families that paint on flows it is `flow`.
+    """
     if kind is FlowMatchEulerDiscreteScheduler:
-        pipe = tiny("FLUX.1 dev" if config.get("use_dynamic_shifting") else "SD 3")
+        pipe = shared(flow)
         pipe.scheduler = kind(**config)
         return pipe
-    pipe = tiny("SD 1.x")
+    pipe = shared("SD 1.x")
     unclipped = {"clip_sample": False} if kind in (DDIMScheduler, LCMScheduler) else {}
     pipe.scheduler = kind(**{**NOISE, **unclipped, **config})
     return pipe
@@ -183,12 +192,33 @@ def test_every_field_is_known(kind: type[SchedulerMixin]) -> None:
     assert REFUSED[kind].keys() == known.allowed.keys()
 
 
+FLOW = FOLLOWED[FlowMatchEulerDiscreteScheduler]
+
+
 @pytest.mark.parametrize(("kind", "field", "config"), walked(FOLLOWED))
 def test_a_scheduler_s_field_is_followed(
     kind: type[SchedulerMixin], field: str, config: Config
 ) -> None:
     pipe = with_scheduler(kind, config)
     assert_same(ours(pipe), theirs(pipe))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "config"), walked({FlowMatchEulerDiscreteScheduler: FLOW})
+)
+def test_both_families_on_flows_follow_a_field(
+    kind: type[SchedulerMixin], field: str, config: Config
+) -> None:
+    pipe = with_scheduler(kind, config, "SD 3.5")
+    assert_same(ours(pipe), theirs(pipe))
+
+
+def test_a_field_that_only_the_pipeline_reads_is_followed() -> None:
+    pipe = tiny("FLUX.1 dev")
+    plain = theirs(pipe)
+    pipe.scheduler.register_to_config(use_flow_sigmas=True)
+    assert_same(ours(pipe), theirs(pipe))
+    assert not np.array_equal(theirs(pipe), plain)
 
 
 @pytest.mark.parametrize("num_steps", [1, 14, 15, 16])
@@ -221,3 +251,26 @@ def test_what_is_not_followed_is_refused_before_any_picture_is_asked(
     backbone = load_backbone(with_scheduler(kind, config), SIZE_PX)
     with pytest.raises(ValueError, match=rf"^scheduler\.{field}: got .*, allowed (is|are) "):
         Engine(backbone)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spacing"),
+    [(DDIMScheduler, "trailing"), (DDIMScheduler, "linspace"), (LCMScheduler, "leading")],
+)
+def test_noise_that_says_nothing_of_the_picture_is_refused(
+    kind: type[SchedulerMixin], spacing: str
+) -> None:
+    """The pipeline paints black: the first step divides by zero."""
+    config = {"rescale_betas_zero_snr": True, "timestep_spacing": spacing}
+    pipe = with_scheduler(kind, config)
+    assert theirs(pipe).max() == 0
+    with pytest.raises(
+        ValueError, match=r"^scheduler\.rescale_betas_zero_snr: got True, allowed is"
+    ):
+        Engine(load_backbone(pipe, SIZE_PX))
+
+
+def test_noise_from_below_the_end_of_the_schedule_is_followed() -> None:
+    config = {"rescale_betas_zero_snr": True, "timestep_spacing": "leading"}
+    pipe = with_scheduler(DDIMScheduler, config)
+    assert_same(ours(pipe), theirs(pipe))
