@@ -105,6 +105,9 @@ class Backbone(ABC):
         """Raise ValueError, by name, for what of the pipeline's scheduler, codec or configuration
         would not be followed when pictures are painted.
         """
+        if getattr(self.pipe, "controlnet", None) is not None:
+            got = type(self.pipe.controlnet).__name__
+            raise ValueError(f"controlnet: got {got}, allowed is none: nothing is there to follow")
         check_scheduler(self.pipe.scheduler, self.schedulers)
         self.codec.check(self.num_latent_channels)
         for name, allowed in self.allowed_options.items():

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionXLImg2ImgPipeline
+from diffusers import (
+    ControlNetModel,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+)
 from diffusers.image_processor import VaeImageProcessor
 
 from fairgen.backbones import load_backbone
@@ -96,6 +100,16 @@ def test_a_model_that_asks_for_an_aesthetics_score_is_refused() -> None:
     )
     with pytest.raises(ValueError, match=r"^requires_aesthetics_score: got True, allowed is False"):
         Engine(load_backbone(refiner, SIZE_PX))
+
+
+def test_a_pipeline_that_follows_another_picture_is_refused() -> None:
+    pipe = tiny("SD 1.x")
+    control = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(4, 8))
+    controlled = StableDiffusionControlNetPipeline(
+        **pipe.components, controlnet=control, requires_safety_checker=False
+    )
+    with pytest.raises(ValueError, match=r"^controlnet: got ControlNetModel, allowed is none"):
+        Engine(load_backbone(controlled, SIZE_PX))
 
 
 def test_steps_that_the_scheduler_cannot_take_are_refused_with_the_most() -> None:

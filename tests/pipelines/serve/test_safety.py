@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
+from pipelines.cli.app import app
 from pipelines.recipe import load_pipe
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve.files import read_provenance
@@ -51,7 +53,11 @@ def count(endpoint: Endpoint, metric: str) -> float:
 
 @pytest.mark.slow
 def test_a_flagged_picture_is_black_and_everything_says_so(
-    checked_base: Path, make_recipe: MakeRecipe, tracking_uri: str, tmp_path: Path
+    checked_base: Path,
+    make_recipe: MakeRecipe,
+    tracking_uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = recipe_on(checked_base, tmp_path, make_recipe)
     register_champions(tracking_uri, recipe, tmp_path / "adapters", seed=1)
@@ -68,6 +74,13 @@ def test_a_flagged_picture_is_black_and_everything_says_so(
         assert count(endpoint, "fairgen_images_delivered") == 16
         (line,) = map(json.loads, decisions.read_text().splitlines())
         assert (line["delivered"], line["flagged"]) == (16, words.count("flagged"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    arguments = ["generate", "a doctor", "-n", "16", "--seed", "0", "-o", str(tmp_path / "out")]
+    painted = CliRunner().invoke(app, [*arguments, "--recipe", str(tmp_path / "checked.yaml")])
+    assert painted.exit_code == 0, painted.output
+    records = json.loads((tmp_path / "out" / "records.json").read_text())
+    num_flagged = [record["safety_checker"] for record in records].count("flagged")
+    assert num_flagged and f"{num_flagged} pictures are black: the base model's" in painted.stderr
     off = recipe_on(checked_base, tmp_path, make_recipe, safety_checker=False)
     for endpoint in open_endpoint(off, tracking_uri=tracking_uri):
         pictures = endpoint.generate(n=4, seed=0)

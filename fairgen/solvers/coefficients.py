@@ -1,30 +1,20 @@
-"""Denoising steps with a time step per row: a solver is a table of coefficients.
+"""The coefficients of diffusers' schedulers, in the form of `Solver`.
 
-Every solver here is linear in what it sees. At step i, with the state x, the model's prediction p,
-the clean picture x_0' predicted at the step before, and fresh noise n,
-
-    x_0  = u_i x + w_i p
-    x   <- a_i x + b_i x_0 + c_i x_0' + d_i n
-
-so rows at different steps, or with different numbers of steps, or follow different
-solvers, all move by one line. States are of the variance-preserving kind, x = alpha x_0 + sigma n
-with alpha^2 + sigma^2 = 1, or of a flow; a solver that knows sigma / alpha only is rewritten.
-Sources: DDIM, arXiv 2010.02502, equation 12 with sigma = 0; DPM-Solver++ (2M), arXiv 2211.01095,
-algorithm 2; Euler and its ancestral kind, arXiv 2206.00364, algorithm 2, as k-diffusion takes them;
-multistep consistency sampling, arXiv 2310.04378, algorithm 1; Euler on rectified flow, arXiv
-2209.03003.
+States are of the variance-preserving kind, x = alpha x_0 + sigma n with alpha^2 + sigma^2 = 1, or
+of a flow; a solver that knows sigma / alpha only is rewritten.
+Sources: DDIM, arXiv 2010.02502, equation 12 with sigma = 0; DPM-Solver++ (2M) and its SDE, arXiv
+2211.01095, algorithm 2; Euler and its ancestral kind, arXiv 2206.00364, algorithm 2, as k-diffusion
+takes them; multistep consistency sampling, arXiv 2310.04378, algorithm 1; Euler on rectified flow,
+arXiv 2209.03003.
 """
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 import torch
 from diffusers import (
-    ConfigMixin,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
@@ -36,169 +26,10 @@ from diffusers import (
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fairgen.solvers.saved_fields import FLOW_SCHEDULERS, PREDICTIONS, check_scheduler
+from fairgen.solvers.solver import Solver
+
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Solver:
-    """The S steps of a trajectory: their time steps and coefficients u w a b c d, S x 6.
-
-    The first state is noise times `start`.
-    """
-
-    timesteps: Tensor
-    table: Tensor
-    start: float = 1.0
-
-    @property
-    def num_steps(self) -> int:
-        return len(self.timesteps)
-
-    def draws_noise(self, step_index: int) -> bool:
-        """Return whether a step adds fresh noise."""
-        return bool(self.table[step_index, -1])
-
-    def step(
-        self, prediction: Tensor, x: Tensor, pred_x0: Tensor, step_index_N: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return each row one step less noisy, and the clean picture that is predicted now.
-
-        For solvers that add no noise.
-        """
-        return advance(self.table[step_index_N.cpu()], prediction, x, pred_x0)
-
-
-def advance(
-    table_N6: Tensor, prediction: Tensor, x: Tensor, pred_x0: Tensor, noise: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return next states and predicted clean pictures of rows, each with its own coefficients.
-
-    `pred_x0` is what the step before returned; at a row's first step it does not count. `noise`
-    None is for rows that add none.
-    """
-    columns = table_N6.to(x.device, x.dtype).T.reshape(6, -1, *(1,) * (x.ndim - 1))
-    u, w, a, b, c, d = columns
-    x_0 = u * x + w * prediction
-    state = a * x + b * x_0 + c * pred_x0
-    return state if noise is None else state + d * noise, x_0
-
-
-@dataclass(frozen=True)
-class SavedFields:
-    """What of a saved configuration, a scheduler's or a codec's, is followed when pictures are
-    painted.
-
-    `unused` has no influence on them, as long as `allowed` holds: the values of the fields that are
-    followed at some of their values only.
-    """
-
-    followed: frozenset[str]
-    unused: frozenset[str]
-    allowed: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
-
-    def check(self, saved: ConfigMixin, part: str) -> None:
-        """Raise ValueError that names the first field of a part which would not be followed: also
-        one that nobody knows here, of another version of diffusers.
-        """
-        for name, values in self.allowed.items():
-            if (got := saved.config[name]) not in values:
-                allowed = " and ".join(map(repr, values))
-                verb = "is" if len(values) == 1 else "are"
-                raise ValueError(f"{part}.{name}: got {got!r}, allowed {verb} {allowed}")
-        parameters = inspect.signature(type(saved).__init__).parameters
-        for name in sorted(saved.config.keys() & parameters.keys() - self.names):
-            default = parameters[name].default
-            if (got := saved.config[name]) != default:
-                raise ValueError(f"{part}.{name}: got {got!r}, allowed is {default!r}")
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every field that is known."""
-        return self.followed | self.unused | frozenset(self.allowed)
-
-
-_NOISE = frozenset({
-    "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas",
-    "rescale_betas_zero_snr", "prediction_type",
-})  # fmt: skip
-_SPACING = frozenset({"timestep_spacing", "steps_offset"})
-_SIGMAS = frozenset({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"})
-_THRESHOLD = frozenset({"dynamic_thresholding_ratio", "sample_max_value"})  # of `thresholding`
-_PREDICTIONS = ("epsilon", "v_prediction", "sample")
-_UNCLIPPED = MappingProxyType({
-    "clip_sample": (False,), "thresholding": (False,), "prediction_type": _PREDICTIONS,
-})  # fmt: skip
-SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType({
-    DDIMScheduler: SavedFields(
-        followed=_NOISE | _SPACING | {"set_alpha_to_one"},
-        unused=_THRESHOLD | {"clip_sample_range"},
-        allowed=_UNCLIPPED,
-    ),
-    DPMSolverMultistepScheduler: SavedFields(
-        followed=_NOISE | _SPACING | _SIGMAS | {
-            "solver_type", "lower_order_final", "euler_at_final", "use_lu_lambdas",
-            "use_flow_sigmas", "flow_shift", "final_sigmas_type", "lambda_min_clipped",
-        },
-        unused=_THRESHOLD | {"use_dynamic_shifting", "time_shift_type"},
-        allowed={
-            "solver_order": (1, 2),
-            "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),
-            "thresholding": (False,),
-            "variance_type": (None,),
-            "prediction_type": (*_PREDICTIONS, "flow_prediction"),
-        },
-    ),
-    EulerDiscreteScheduler: SavedFields(
-        followed=_NOISE | _SPACING | _SIGMAS | {
-            "interpolation_type", "sigma_min", "sigma_max", "timestep_type", "final_sigmas_type",
-        },
-        unused=frozenset(),
-        allowed={"prediction_type": (*_PREDICTIONS, "original_sample")},
-    ),
-    EulerAncestralDiscreteScheduler: SavedFields(
-        followed=_NOISE | _SPACING,
-        unused=frozenset(),
-        allowed={"prediction_type": ("epsilon", "v_prediction")},
-    ),
-    LCMScheduler: SavedFields(
-        followed=_NOISE | {"original_inference_steps", "timestep_scaling"},
-        unused=_THRESHOLD | _SPACING | {"clip_sample_range", "set_alpha_to_one"},
-        allowed=_UNCLIPPED,
-    ),
-    FlowMatchEulerDiscreteScheduler: SavedFields(
-        followed=_SIGMAS | {
-            "num_train_timesteps", "shift", "use_dynamic_shifting", "base_shift", "max_shift",
-            "base_image_seq_len", "max_image_seq_len", "shift_terminal", "time_shift_type",
-        },
-        unused=frozenset(),
-        allowed={"invert_sigmas": (False,), "stochastic_sampling": (False,)},
-    ),
-})  # fmt: skip
-FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler,)
-DIFFUSION_SCHEDULERS = tuple(kind for kind in SCHEDULER_FIELDS if kind not in FLOW_SCHEDULERS)
-
-
-def check_scheduler(
-    scheduler: SchedulerMixin, allowed: Sequence[type[SchedulerMixin]] = tuple(SCHEDULER_FIELDS)
-) -> None:
-    """Raise ValueError for a scheduler, or for a field of its configuration, that has no solver.
-
-    A subclass may step otherwise, so it is another scheduler.
-    """
-    if type(scheduler) not in allowed:
-        names = ", ".join(kind.__name__ for kind in allowed)
-        verb = "is" if len(allowed) == 1 else "are"
-        raise ValueError(f"scheduler: got {type(scheduler).__name__}, allowed {verb} {names}")
-    SCHEDULER_FIELDS[type(scheduler)].check(scheduler, "scheduler")
-    config = scheduler.config
-    begins_at_end = isinstance(scheduler, LCMScheduler) or (
-        isinstance(scheduler, DDIMScheduler) and config.timestep_spacing != "leading"
-    )
-    if begins_at_end and config.rescale_betas_zero_snr and config.prediction_type == "epsilon":
-        raise ValueError(
-            "scheduler.rescale_betas_zero_snr: got True, allowed is False with prediction_type "
-            "'epsilon': the noise says nothing of the picture where nothing of it is left"
-        )
 
 
 def solver_for(scheduler: SchedulerMixin, num_steps: int) -> Solver:
@@ -213,6 +44,11 @@ def solver_for(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     _check_steps(scheduler, num_steps)
     theirs = copy.deepcopy(scheduler)  # a pipeline edits its scheduler's configuration in place
     theirs.set_timesteps(num_steps)
+    if (found := len(theirs.timesteps)) > num_steps:  # the last one is below 0
+        raise ValueError(
+            f"num_steps: got {num_steps}, which {theirs.config.timestep_spacing} spacing rounds to "
+            f"{found} steps: allowed is another number"
+        )
     return _TABLES[type(theirs)](theirs)
 
 
@@ -367,7 +203,7 @@ def _pred_x0_weights(
         case "flow_prediction" if noise is not None:
             return np.ones_like(alpha), -noise
     raise ValueError(
-        f"scheduler.prediction_type: got {prediction_type!r}, allowed are {', '.join(_PREDICTIONS)}"
+        f"scheduler.prediction_type: got {prediction_type!r}, allowed are {', '.join(PREDICTIONS)}"
     )
 
 

@@ -150,6 +150,19 @@ def test_steps_that_begin_above_the_schedule_are_refused() -> None:
         solver_for(ddim_scheduler(), 1000)
 
 
+@pytest.mark.parametrize("kind", [DDIMScheduler, EulerDiscreteScheduler])
+def test_a_number_of_steps_that_rounds_to_one_more_is_refused(kind: type[SchedulerMixin]) -> None:
+    """The step more is at time -1, which diffusers takes for the noisiest."""
+    unclipped = {"clip_sample": False} if kind is DDIMScheduler else {}
+    options = {"timestep_spacing": "trailing"} | unclipped
+    theirs = kind(**NOISE, **options)
+    theirs.set_timesteps(61)
+    assert len(theirs.timesteps) == 62 and theirs.timesteps[-1] == -1
+    with pytest.raises(ValueError, match="num_steps: got 61, which trailing spacing rounds to 62"):
+        solver_for(kind(**NOISE, **options), 61)
+    assert solver_for(kind(**NOISE, **options), 60).num_steps == 60
+
+
 def test_steps_that_begin_with_nothing_of_the_picture_are_refused() -> None:
     """The noise that is predicted says nothing of the picture then; diffusers paints it black."""
     kind = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
