@@ -105,6 +105,12 @@ class Backbone(ABC):
         """Raise ValueError, by name, for what of the pipeline's scheduler, codec or configuration
         would not be followed when pictures are painted.
         """
+        kind = type(self.pipe)
+        if kind.__call__ not in [known.__call__ for known in self.pipelines]:
+            names = ", ".join(known.__name__ for known in self.pipelines)
+            raise ValueError(
+                f"base: got {kind.__name__}, which paints in a way of its own, allowed are {names}"
+            )
         if getattr(self.pipe, "controlnet", None) is not None:
             got = type(self.pipe.controlnet).__name__
             raise ValueError(f"controlnet: got {got}, allowed is none: nothing is there to follow")

@@ -11,6 +11,7 @@ import torch
 from diffusers import (
     ControlNetModel,
     StableDiffusionControlNetPipeline,
+    StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
 )
 from diffusers.image_processor import VaeImageProcessor
@@ -110,6 +111,17 @@ def test_a_pipeline_that_follows_another_picture_is_refused() -> None:
     )
     with pytest.raises(ValueError, match=r"^controlnet: got ControlNetModel, allowed is none"):
         Engine(load_backbone(controlled, SIZE_PX))
+
+
+def test_a_pipeline_that_paints_in_a_way_of_its_own_is_refused() -> None:
+    class RescaledPipeline(StableDiffusionPipeline):
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            return super().__call__(*args, **options | {"guidance_rescale": 0.7})
+
+    parts = tiny("SD 1.x").components
+    pipe = RescaledPipeline(**parts, requires_safety_checker=False)
+    with pytest.raises(ValueError, match=r"^base: got RescaledPipeline, which paints in a way of "):
+        Engine(load_backbone(pipe, SIZE_PX))
 
 
 def test_steps_that_the_scheduler_cannot_take_are_refused_with_the_most() -> None:
