@@ -58,12 +58,13 @@ class Codec:
 
     def check(self, num_latent_channels: int) -> None:
         """Raise ValueError for a codec that decodes otherwise, or other latents."""
-        kind = type(self._vae)  # of a subclass nobody knows what it does
+        vae = getattr(self._vae, "_orig_mod", self._vae)  # torch.compile wraps a module
+        kind = type(vae)  # of a subclass nobody knows what it does
         if kind not in CODEC_FIELDS:
             names = ", ".join(known.__name__ for known in CODEC_FIELDS)
             raise ValueError(f"vae: got {kind.__name__}, allowed are {names}")
-        CODEC_FIELDS[kind].check(self._vae, "vae")
-        if (got := self._vae.config.latent_channels) != num_latent_channels:
+        CODEC_FIELDS[kind].check(vae, "vae")
+        if (got := vae.config.latent_channels) != num_latent_channels:
             raise ValueError(
                 f"vae.latent_channels: got {got}, allowed is {num_latent_channels}, "
                 "which the denoiser paints"

@@ -44,9 +44,11 @@ class GeneratorService:
     """
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
+        """Raises ValueError, by name, for what of the base model the engine does not follow."""
         self._recipe = recipe
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         engine = Engine(backbone, settings.max_rows)
+        backbone.solver(recipe.generation.steps)  # raises now, not at the first request
         poller = ChampionPoller(
             recipe,
             settings.tracking_uri,

@@ -176,6 +176,13 @@ def test_pixels_that_are_finite_in_no_precision_fail_their_picture_alone() -> No
         engine.paint([ImageJob(PROMPT, 1, num_steps=1)])
 
 
+def test_a_compiled_codec_decodes_as_it_does_bare() -> None:
+    pipe = tiny("SD 1.x")
+    bare = ours(pipe)
+    pipe.vae = torch.compile(pipe.vae, backend="eager")
+    assert_same(ours(pipe), bare)
+
+
 def test_another_codec_is_refused_before_any_picture_is_asked() -> None:
     pipe = tiny("SD 1.x")
     pipe.vae = ConsistencyDecoderVAE(

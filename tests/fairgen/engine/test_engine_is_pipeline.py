@@ -20,6 +20,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
     SchedulerMixin,
+    StableDiffusionPipeline,
 )
 
 from fairgen.backbones import load_backbone
@@ -273,4 +274,13 @@ def test_noise_that_says_nothing_of_the_picture_is_refused(
 def test_noise_from_below_the_end_of_the_schedule_is_followed() -> None:
     config = {"rescale_betas_zero_snr": True, "timestep_spacing": "leading"}
     pipe = with_scheduler(DDIMScheduler, config)
+    assert_same(ours(pipe), theirs(pipe))
+
+
+def test_what_a_pipeline_edits_of_its_scheduler_is_followed() -> None:
+    """Stable Diffusion's sets `steps_offset` and `clip_sample`; `from_config` forgets it."""
+    parts = {**tiny("SD 1.x").components, "scheduler": DDIMScheduler(**NOISE)}
+    pipe = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    assert pipe.scheduler.config.steps_offset == 1 and not pipe.scheduler.config.clip_sample
+    assert DDIMScheduler.from_config(pipe.scheduler.config).config.steps_offset == 0
     assert_same(ours(pipe), theirs(pipe))
