@@ -39,9 +39,12 @@ class Solver:
     ) -> tuple[Tensor, Tensor]:
         """Return each row one step less noisy, and the clean picture that is predicted now.
 
-        For solvers that add no noise.
+        Raises ValueError for a step that adds noise: `advance` takes it.
         """
-        return advance(self.table[step_index_N.cpu()], prediction, x, pred_x0)
+        table_N6 = self.table[step_index_N.cpu()]
+        if bool(table_N6[:, -1].any()):
+            raise ValueError("scheduler: got one that adds noise, allowed are those that add none")
+        return advance(table_N6, prediction, x, pred_x0)
 
 
 def advance(

@@ -100,6 +100,13 @@ def alone(solver: Solver, x: Tensor) -> Tensor:
     return x
 
 
+def test_a_step_that_adds_noise_is_not_taken_without() -> None:
+    x = noise(1)
+    for name in ("lcm", "EulerAncestralDiscreteScheduler epsilon {}"):
+        with pytest.raises(ValueError, match="scheduler: got one that adds noise, allowed are"):
+            solver_for(SCHEDULERS[name](), 4).step(x, x, x, torch.tensor([0]))
+
+
 def test_rows_of_different_solvers_and_lengths_move_by_one_line() -> None:
     solvers = [solver_for(SCHEDULERS[name](), steps) for name, steps in (
         ("ddim epsilon leading", 9), ("dpm epsilon {}", 4), ("flow", 6), ("dpm epsilon {}", 12),
