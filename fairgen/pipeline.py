@@ -28,7 +28,8 @@ class ImageRecord(BaseModel):
 
     `prompt` is None where an embedded one was given. `adapters` holds the first 12 hex digits of
     the weights' sha256 of each adapter by its name; `base` is the base model's fingerprint and
-    `storage` how its weights are kept, such as "float16" or "nf4, bfloat16".
+    `storage` how its weights are kept, such as "float16" or "nf4, bfloat16". `flagged` says that
+    the base model's own safety checker made the picture black.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class ImageRecord(BaseModel):
     adapters: dict[str, str]
     base: str
     storage: str
+    flagged: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,17 @@ class FairGenPipeline:
                 self._record(prompt, s, target, cell) for s, cell in zip(seeds, cells, strict=True)
             ]
         images: list[Image.Image] = []
+        flags: list[bool] = []
         for start in range(0, num_images, batch_size):
             part = slice(start, start + batch_size)
-            images += self._paint(prompt, seeds[part], gates_NK[part], pipe_options)
-        return FairGenOutput(images, records)
+            output = self._paint(prompt, seeds[part], gates_NK[part], pipe_options)
+            images += output.images
+            flags += getattr(output, "nsfw_content_detected", None) or [False] * len(output.images)
+        told = [
+            record.model_copy(update={"flagged": bool(flag)})
+            for record, flag in zip(records, flags, strict=True)
+        ]
+        return FairGenOutput(images, told)
 
     def _target(
         self, fairness: Mapping[str, object] | TargetDistribution | None
@@ -175,14 +184,14 @@ class FairGenPipeline:
         seeds: Sequence[int],
         gates_NK: torch.Tensor,
         pipe_options: Mapping[str, Any],
-    ) -> list[Image.Image]:
+    ) -> Any:
         """Run the pipe on one batch, each conditional row with its picture's gates."""
         self.bank.follow(self._backbone.device)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         given = pipe_options if prompt is None else {"prompt": prompt, **pipe_options}
         options = self._backbone.call_options(len(seeds), given)
         with self._passes.gating(gates_NK):
-            return self.pipe(generator=generators, **options).images
+            return self.pipe(generator=generators, **options)
 
     def _record(
         self, prompt: str | None, seed: int, target: TargetDistribution | None = None, cell: int = 0

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from fairgen.backbones.codec import CODEC_FIELDS
 from fairgen.judging import gate_report
+from fairgen.solvers import SCHEDULER_FIELDS
 from pipelines.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -213,3 +215,25 @@ def test_the_costs_are_those_of_the_run() -> None:
     assert len(figures) > 15
     for name, value in figures.items():
         assert f"| `{name}` | {value:.3g} |" in text, name
+
+
+def saved_fields_rows() -> list[str]:
+    """Return the table of what is followed of a saved pipeline, line by line."""
+    rows = [row("part", "followed", "without influence", "allowed only as"), "|---|---|---|---|"]
+    for kind, fields in (SCHEDULER_FIELDS | CODEC_FIELDS).items():
+        allowed = [
+            f"`{name}`: {', '.join(str(value) for value in values)}"
+            for name, values in sorted(fields.allowed.items())
+        ]
+        columns = (
+            [f"`{name}`" for name in sorted(names)]
+            for names in (fields.followed - fields.allowed.keys(), fields.unused)
+        )
+        cells = (", ".join(column) or "none" for column in columns)
+        rows.append(row(kind.__name__, *cells, "; ".join(allowed) or "anything"))
+    return rows
+
+
+def test_what_is_followed_of_a_saved_pipeline_is_what_the_code_knows() -> None:
+    page = (DOCS / "your-model.md").read_text()
+    assert "\n".join(saved_fields_rows()) in page

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel
 
 from fairgen.attributes import Attribute, Category
 from fairgen.portraits.clip import build_clip, build_tokenizer
@@ -98,3 +99,22 @@ def save_tiny_clip(folder: Path) -> Path:
     size = {"height": 64, "width": 64}
     CLIPImageProcessor(size=size, crop_size=size).save_pretrained(folder)
     return folder
+
+
+def add_safety_checker(pipe: StableDiffusionPipeline, threshold: float) -> StableDiffusionPipeline:
+    """Return the pipeline with a random safety checker: pictures of which it thinks more than the
+    threshold are flagged. At 0.55 these are some, at -2 all, at 2 none.
+    """
+    torch.manual_seed(0)
+    side = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "projection_dim": 8}  # fmt: skip
+    picture = {"image_size": 16, "patch_size": 8}
+    config = CLIPConfig(vision_config=side | picture, text_config=side, projection_dim=8)
+    checker = StableDiffusionSafetyChecker(config).eval()
+    with torch.no_grad():
+        checker.concept_embeds_weights.fill_(threshold)
+        checker.special_care_embeds_weights.fill_(2.0)
+    crop = {"height": 16, "width": 16}
+    extractor = CLIPImageProcessor(size=crop, crop_size=crop)
+    pipe.register_modules(safety_checker=checker, feature_extractor=extractor)
+    return pipe

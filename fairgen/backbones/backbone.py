@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.models.modeling_utils import get_parameter_dtype
+from diffusers.pipelines.pag.pag_utils import PAGMixin
 from diffusers.utils.torch_utils import unwrap_module
-from PIL import Image
 from tensordict import TensorDict
 from torch import Tensor
 
+from fairgen.backbones.codec import Codec
 from fairgen.backbones.pipeline_call import PipelineCall
-from fairgen.solvers import Solver, ddim, solver_for
+from fairgen.solvers import DIFFUSION_SCHEDULERS, Solver, check_scheduler, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
 
@@ -25,17 +26,23 @@ class Backbone(PipelineCall, ABC):
     ends of the names of the adapted layers, by letter: queries, keys, values, outputs.
     `denoiser_name` is the denoiser's component name in the pipeline. `classifier_free` says that
     guidance is a second, unconditional row; otherwise it is an input of the denoiser, or none.
+    `schedulers` and `codec_type` are what the family's pipeline paints with, `allowed_options`
+    values of its configuration that are the only ones followed.
     """
 
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
     denoiser_name: ClassVar[Literal["unet", "transformer"]]
     projection_suffixes: ClassVar[Mapping[str, str]]
     classifier_free: bool = True
+    schedulers: ClassVar[tuple[type[SchedulerMixin], ...]] = DIFFUSION_SCHEDULERS
+    codec_type: ClassVar[type[Codec]] = Codec
+    allowed_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""
         self.pipe = pipe
         self.denoiser: Any = unwrap_module(getattr(pipe, self.denoiser_name))  # not compiled
+        self.codec = self.codec_type(pipe)
         self._native = size_px // self.vae_scale_factor or self.sample_size
 
     @property
@@ -49,8 +56,8 @@ class Backbone(PipelineCall, ABC):
         return get_parameter_dtype(self.denoiser)
 
     @abstractmethod
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
-        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; "" is
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
         what the family takes for no prompt.
         """
 
@@ -77,14 +84,8 @@ class Backbone(PipelineCall, ABC):
         """Return C, h, w for a picture's size; a side is a multiple of what the codec reduces and
         the denoiser halves.
 
-        Raises ValueError for a size that the model cannot paint, or a denoiser that reads more than
-        a prompt and latents, as one made for inpainting does.
+        Raises ValueError for a size that the model cannot paint.
         """
-        if self.num_latent_channels != self.pipe.vae.config.latent_channels:
-            raise ValueError(
-                f"base: got a {self.denoiser_name} that reads {self.num_latent_channels} channels, "
-                f"allowed are the {self.pipe.vae.config.latent_channels} of its codec's latents"
-            )
         unit = self.vae_scale_factor * self.patch_size
         if bool(width_px) != bool(height_px) or width_px % unit or height_px % unit:
             raise ValueError(
@@ -102,14 +103,27 @@ class Backbone(PipelineCall, ABC):
         """Return the solver along which adapters are learnt: of first order, without noise."""
         return ddim(self.pipe.scheduler, num_steps)
 
-    @torch.inference_mode()
-    def decode(self, latents: Tensor) -> list[Image.Image]:
-        """Return the pictures of clean latents, N x C x h x w."""
-        vae = self.pipe.vae
-        shift = getattr(vae.config, "shift_factor", None) or 0
-        clean = latents / vae.config.scaling_factor + shift
-        pixels = vae.decode(clean.to(next(vae.parameters()).dtype)).sample
-        return self.pipe.image_processor.postprocess(pixels.float(), output_type="pil")
+    def check(self) -> None:
+        """Raise ValueError, by name, for what of the pipeline's scheduler, codec or configuration
+        would not be followed when pictures are painted.
+        """
+        kind = type(self.pipe)
+        if kind.__call__ not in [known.__call__ for known in self.pipelines]:
+            names = ", ".join(known.__name__ for known in self.pipelines)
+            raise ValueError(
+                f"base: got {kind.__name__}, which paints in a way of its own, allowed are {names}"
+            )
+        if isinstance(self.pipe, PAGMixin):
+            raise ValueError(f"base: got {kind.__name__}, allowed is it without perturbed guidance")
+        for name in ("controlnet", "adapter"):
+            if (got := getattr(self.pipe, name, None)) is not None:
+                got = type(got).__name__
+                raise ValueError(f"{name}: got {got}, allowed is none: nothing is there to follow")
+        check_scheduler(self.pipe.scheduler, self.schedulers)
+        self.codec.check(self.num_latent_channels)
+        for name, allowed in self.allowed_options.items():
+            if (got := self.pipe.config.get(name, allowed)) != allowed:
+                raise ValueError(f"{name}: got {got!r}, allowed is {allowed!r}")
 
     @property
     def vae_scale_factor(self) -> int:

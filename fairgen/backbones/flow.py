@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from fairgen.backbones.backbone import Backbone
-from fairgen.solvers import Solver, flow_euler
+from fairgen.backbones.codec import ShiftingCodec
+from fairgen.solvers import FLOW_SCHEDULERS, Solver, check_scheduler, flow_euler
 
 _TEXT_STREAM = {
     "q": "attn.add_q_proj",
@@ -30,6 +30,8 @@ class FlowBackbone(Backbone):
 
     denoiser_name = "transformer"
     projection_suffixes = _TEXT_STREAM
+    schedulers = FLOW_SCHEDULERS
+    codec_type = ShiftingCodec
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments for several pictures; embedded prompts, and the picture that SD 3
@@ -52,11 +54,7 @@ class FlowBackbone(Backbone):
         Raises ValueError for another scheduler.
         """
         scheduler = self.pipe.scheduler
-        if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
-            raise ValueError(
-                f"scheduler: got {type(scheduler).__name__}, "
-                "allowed is FlowMatchEulerDiscreteScheduler"
-            )
+        check_scheduler(scheduler, self.schedulers)
         mu = self._shift_mu(shape) if scheduler.config.use_dynamic_shifting else None
         return flow_euler(scheduler, num_steps, self._sigmas(num_steps), mu)
 

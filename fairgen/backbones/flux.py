@@ -35,9 +35,11 @@ class FluxBackbone(FlowBackbone):
     classifier_free = False
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return "text": N x L x D of T5, and "pooled": N x D of CLIP."""
-        text, pooled, _ = self.pipe.encode_prompt(list(prompts), None, device=self.device)
+        text, pooled, _ = self.pipe.encode_prompt(
+            [prompt or "" for prompt in prompts], None, device=self.device
+        )
         return TensorDict({"text": text, "pooled": pooled}, batch_size=[len(prompts)])
 
     def denoise(
@@ -59,7 +61,9 @@ class FluxBackbone(FlowBackbone):
         velocity = self.pipe._unpack_latents(velocity, height_px, width_px, self.vae_scale_factor)
         return velocity.to(x_t.dtype)
 
-    def _sigmas(self, num_steps: int) -> list[float]:
+    def _sigmas(self, num_steps: int) -> list[float] | None:
+        if self.pipe.scheduler.config.get("use_flow_sigmas"):  # saved by another class of scheduler
+            return None
         return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     @property

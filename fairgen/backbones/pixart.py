@@ -31,10 +31,12 @@ class PixArtBackbone(Backbone):
     pipe_options = MappingProxyType({"use_resolution_binning": False, "clean_caption": False})
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return "text": N x L x D and "mask": N x L, 1 at tokens and 0 at padding."""
         text, mask, _, _ = self.pipe.encode_prompt(
-            list(prompts), do_classifier_free_guidance=False, device=self.device
+            [prompt or "" for prompt in prompts],
+            do_classifier_free_guidance=False,
+            device=self.device,
         )
         return TensorDict({"text": text, "mask": mask}, batch_size=[len(prompts)])
 

@@ -21,11 +21,11 @@ class PromptCache:
 
     def __init__(self, backbone: Backbone, max_bytes: int = _DEFAULT_BYTES) -> None:
         self._backbone, self._max_bytes = backbone, max_bytes
-        self._embedded: OrderedDict[str, TensorDict] = OrderedDict()
+        self._embedded: OrderedDict[str | None, TensorDict] = OrderedDict()
         self.num_bytes = 0
 
-    def embed(self, prompt: str) -> TensorDict:
-        """Return one prompt's embedding, without a batch dimension."""
+    def embed(self, prompt: str | None) -> TensorDict:
+        """Return one prompt's embedding, without a batch dimension; None is no prompt."""
         if prompt in self._embedded:
             self._embedded.move_to_end(prompt)
             return self._embedded[prompt]
@@ -37,6 +37,6 @@ class PromptCache:
             self.num_bytes -= oldest.bytes()
         return embedding
 
-    def stack(self, prompts: Sequence[str]) -> TensorDict:
+    def stack(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return the embeddings of N prompts, tensors whose first dimension is N."""
         return torch.stack([self.embed(prompt) for prompt in prompts])

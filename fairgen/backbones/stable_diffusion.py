@@ -23,6 +23,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.backbones.backbone import CROSS_ATTENTION, Backbone
+from fairgen.backbones.codec import Codec, PlainCodec
 
 
 class StableDiffusionBackbone(Backbone):
@@ -49,16 +50,20 @@ class StableDiffusionBackbone(Backbone):
     )
     denoiser_name = "unet"
     projection_suffixes = CROSS_ATTENTION
+    codec_type: ClassVar[type[Codec]] = PlainCodec
 
     def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
         super().__init__(pipe, size_px)
         self.classifier_free = self.denoiser.config.time_cond_proj_dim is None
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return the text encoder's last hidden states, "text": N x L x D."""
         text, _ = self.pipe.encode_prompt(
-            list(prompts), self.device, 1, do_classifier_free_guidance=False
+            [prompt or "" for prompt in prompts],
+            self.device,
+            1,
+            do_classifier_free_guidance=False,
         )
         return TensorDict({"text": text}, batch_size=[len(prompts)])
 

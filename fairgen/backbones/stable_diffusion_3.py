@@ -33,10 +33,14 @@ class StableDiffusion3Backbone(FlowBackbone):
     )
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return "text": N x L x D of all encoders, and "pooled": N x D of the two CLIPs."""
         text, _, pooled, _ = self.pipe.encode_prompt(
-            list(prompts), None, None, device=self.device, do_classifier_free_guidance=False
+            [prompt or "" for prompt in prompts],
+            None,
+            None,
+            device=self.device,
+            do_classifier_free_guidance=False,
         )
         return TensorDict({"text": text, "pooled": pooled}, batch_size=[len(prompts)])
 

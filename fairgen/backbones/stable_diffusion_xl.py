@@ -1,6 +1,7 @@
 """Stable Diffusion XL: a UNet with two text encoders that is told the picture's size."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 from diffusers import (
@@ -20,10 +21,10 @@ from diffusers import (
     StableDiffusionXLPAGPipeline,
     StableDiffusionXLPipeline,
 )
-from PIL import Image
 from tensordict import TensorDict
 from torch import Tensor
 
+from fairgen.backbones.codec import NormalizingCodec
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 
 
@@ -47,26 +48,23 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
         StableDiffusionXLPAGPipeline,
         StableDiffusionXLPipeline,
     )
+    codec_type = NormalizingCodec
+    allowed_options = MappingProxyType({"requires_aesthetics_score": False})
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> TensorDict:
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return "text": N x L x D of both encoders, and "pooled": N x D of the second; zeros for
-        no prompt where the model was trained so.
+        no prompt where the model was trained so. "" is a prompt like others.
         """
         text, _, pooled, _ = self.pipe.encode_prompt(
-            list(prompts), device=self.device, do_classifier_free_guidance=False
+            [prompt or "" for prompt in prompts],
+            device=self.device,
+            do_classifier_free_guidance=False,
         )
         if self.pipe.config.force_zeros_for_empty_prompt:
-            given = torch.tensor([bool(prompt) for prompt in prompts], device=text.device)
+            given = torch.tensor([prompt is not None for prompt in prompts], device=text.device)
             text, pooled = text * given[:, None, None], pooled * given[:, None]
         return TensorDict({"text": text, "pooled": pooled}, batch_size=[len(prompts)])
-
-    def decode(self, latents: Tensor) -> list[Image.Image]:
-        """Return the pictures of clean latents; a codec that overflows in fp16 runs in fp32."""
-        vae = self.pipe.vae
-        if vae.dtype == torch.float16 and vae.config.force_upcast:
-            vae.to(torch.float32)
-        return super().decode(latents)
 
     def _added(self, x_t: Tensor, context: TensorDict) -> dict[str, Tensor]:
         """Return the pooled embedding, and the sizes: nothing was cropped."""

@@ -62,7 +62,7 @@ class FairDiffusion(System):
         signs_NE = torch.tensor([edit_signs(attributes, asked) for asked in ask.categories])
         prompts = PromptCache(self._backbone)
         N = len(ask.seeds)
-        context = prompts.stack([text for text in ("", ask.prompt, *edits) for _ in range(N)])
+        context = prompts.stack([text for text in (None, ask.prompt, *edits) for _ in range(N)])
         return sample(
             self._backbone,
             ask.seeds,

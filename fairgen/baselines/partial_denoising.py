@@ -142,7 +142,7 @@ class LowRankTrainer:
             step_index_N = torch.full((len(moving),), step_index)
             t_N = solver.timesteps[step_index_N].to(x.device)
             layout = GuidedRows.all(len(moving))
-            prompts = layout.rows([adapted[i] for i in moving], [""] * len(moving))
+            prompts = layout.rows([adapted[i] for i in moving], [None] * len(moving))
             with self.bank.gated(layout.repeat(own)):
                 eps = self._backbone.denoise(
                     layout.repeat(states), layout.repeat(t_N), self._prompts.stack(prompts)

@@ -119,7 +119,8 @@ def sample(
     backbone: Backbone, seeds: Sequence[int], num_steps: int, predict: Predict
 ) -> list[Image.Image]:
     """Return the pictures that a prediction, `predict(x, t_N)`, leads to from the seeds' noise."""
-    return backbone.decode(sample_latents(backbone, seeds, num_steps, predict))
+    latents = sample_latents(backbone, seeds, num_steps, predict)
+    return backbone.codec.pictures(backbone.codec.decode(latents))
 
 
 @torch.no_grad()
@@ -147,7 +148,7 @@ def guided_rows(num_rows: int, scale: float) -> GuidedRows:
 def guided_prediction(backbone: Backbone, prompts: Sequence[str], scale: float) -> Predict:
     """Return classifier-free guidance of N prompts: one forward, laid out by `guided_rows`."""
     cache, layout = PromptCache(backbone), guided_rows(len(prompts), scale)
-    context = cache.stack(layout.rows(prompts, [""] * len(prompts)))
+    context = cache.stack(layout.rows(prompts, [None] * len(prompts)))
     scale_N = torch.full((len(prompts),), scale)
 
     def predict(x: Tensor, t_N: Tensor) -> Tensor:

@@ -101,6 +101,7 @@ class Discovery:
         """
         config.check_categories(attribute)
         check_trains(backbone.denoiser)
+        backbone.codec.check(backbone.num_latent_channels)
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
         # all is placed already, and a process that has learnt elsewhere before would move it there
@@ -269,15 +270,15 @@ class Discovery:
     def _predict_frozen(self, t_N: Tensor, preservation: _Preservation) -> _FrozenPredictions:
         """Return the frozen model's predictions, all in one pass.
 
-        Under classifier-free guidance "" is predicted for every row anyway, so that a preservation
-        prompt "" costs no row of its own.
+        Under classifier-free guidance no prompt is predicted for every row anyway, so that a
+        preservation prompt "" costs no row of its own.
         """
         N, free = len(self._rows), self.backbone.classifier_free
         own = [i for i, prompt in enumerate(preservation.prompts) if prompt or not free]
-        parts = [
+        parts: list[tuple[Sequence[int], Sequence[str | None]]] = [
             (range(N), [row.neutral_prompt for row in self._rows]),
             (range(N), [row.category_prompt for row in self._rows]),
-            (range(N) if free else range(0), [""] * N if free else []),
+            (range(N) if free else range(0), [None] * N if free else []),
             ([preservation.rows[i] for i in own], [preservation.prompts[i] for i in own]),
         ]
         rows = [row for part, _ in parts for row in part]
@@ -347,7 +348,7 @@ class Discovery:
             eps = self.backbone.denoise(
                 layout.repeat(x),
                 layout.repeat(t),
-                self._prompts.stack(layout.rows(prompts, [""] * len(moving))),
+                self._prompts.stack(layout.rows(prompts, [None] * len(moving))),
                 layout.repeat(scale),
             )
             self._x[moving], _ = self._solver.step(

@@ -4,6 +4,7 @@ The engine knows pictures, not requests: whoever asked for one, with whatever pr
 number of steps, it shares every forward pass with the others.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -13,7 +14,7 @@ from PIL import Image
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
-from fairgen.engine.decoder import Decoder
+from fairgen.engine.decoder import DecodedImage, Decoder
 from fairgen.engine.isolation import Isolation, Outcome
 from fairgen.engine.requests import (
     AdapterNotLoaded,
@@ -25,6 +26,8 @@ from fairgen.engine.requests import (
 )
 from fairgen.engine.runner import Row, Runner
 from fairgen.engine.scheduler import ScheduledImage, Scheduler
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -39,9 +42,14 @@ class Engine:
     def __init__(
         self, backbone: Backbone, max_rows: int = 32, cache_key_values: bool = True
     ) -> None:
-        """`cache_key_values` off computes cross-attention's keys and values anew at every step."""
+        """`cache_key_values` off computes cross-attention's keys and values anew at every step.
+
+        Raises ValueError, by name, for what of the pipeline's scheduler, codec or configuration
+        would not be painted as the pipeline itself does.
+        """
         if max_rows < 2:
             raise ValueError(f"max_rows: got {max_rows}, allowed are 2 or more")
+        backbone.check()
         self.backbone = backbone
         self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"), backbone.device)
         self._scheduler = Scheduler(max_rows)
@@ -136,17 +144,22 @@ class Engine:
             yield from self.step()
 
     def paint(self, jobs: Sequence[ImageJob]) -> list[Image.Image]:
-        """Return the pictures of jobs, alone in the engine.
+        """Return the pictures of jobs, alone in the engine; how many the base model's safety
+        checker made black is logged.
 
         Raises RuntimeError with the reason where one cannot be painted.
         """
-        handle, images = self.submit(jobs), {}
+        handle, images, num_flagged = self.submit(jobs), {}, 0
         for event in self.run():
             if isinstance(event, ImageError):
                 self.cancel(handle)
                 raise RuntimeError(f"picture {event.index}: {event.error}")
             if event.final:
                 images[event.index] = event.image
+                num_flagged += bool(event.flagged)
+        if num_flagged:
+            log.warning("%d of %d pictures are black: the base model's safety checker flagged them",
+                        num_flagged, len(jobs))  # fmt: skip
         return [images[index] for index in range(len(jobs))]
 
     def close(self) -> None:
@@ -173,11 +186,16 @@ def _error(image: ScheduledImage, text: str | None) -> ImageError:
     return ImageError(image.handle, image.index, text or "")
 
 
-def _shown(outcome: Outcome[Row, Image.Image]) -> Event:
+def _shown(outcome: Outcome[Row, DecodedImage]) -> Event:
     row = outcome.item
     image = row.image
     if outcome.result is None:
         return _error(image, outcome.error)
     return ImageResult(
-        image.handle, image.index, outcome.result, row.step_index, final=row.is_finished
+        image.handle,
+        image.index,
+        outcome.result.image,
+        row.step_index,
+        final=row.is_finished,
+        flagged=outcome.result.flagged,
     )

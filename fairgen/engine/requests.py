@@ -10,7 +10,8 @@ from PIL import Image
 class ImageJob:
     """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
 
-    `preview_at` names the steps after which the predicted clean picture is shown.
+    `negative_prompt` None is none, which is not the empty one in every family. `preview_at` names
+    the steps after which the predicted clean picture is shown.
     """
 
     prompt: str
@@ -18,7 +19,7 @@ class ImageJob:
     gates: Mapping[str, float] = field(default_factory=dict)
     num_steps: int = 20
     guidance_scale: float = 7.5
-    negative_prompt: str = ""
+    negative_prompt: str | None = None
     width_px: int = 0
     height_px: int = 0
     preview_at: tuple[int, ...] = ()
@@ -33,13 +34,18 @@ class RequestHandle:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """A finished picture, or a preview of one after `step` of its steps."""
+    """A finished picture, or a preview of one after `step` of its steps.
+
+    `flagged` says what the base model's safety checker says: a flagged picture is black. None is
+    for a model without one.
+    """
 
     handle: RequestHandle
     index: int
     image: Image.Image
     step: int
     final: bool
+    flagged: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Runner:
                 f"negative_prompt: got {job.negative_prompt!r}, allowed is none: this model's "
                 "guidance takes no second prompt"
             )
-        self.latent_shape(job)
+        self._solver(job)
 
     def forget_batches(self) -> None:
         """Drop what rows bring to every step: the bank's columns have changed."""

@@ -1,5 +1,6 @@
 """Measure a running endpoint from outside: single-image requests of many clients, judged."""
 
+import logging
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -25,6 +26,7 @@ from pipelines.evaluation import (
 from pipelines.recipe import EvaluationSize, Recipe
 from pipelines.serve import PICTURES
 
+log = logging.getLogger(__name__)
 NUM_CLIENTS = 8
 _NUM_UNCHANGED = 4
 
@@ -67,6 +69,10 @@ def audit_endpoint(
         clients=NUM_CLIENTS,
         on_answer=lambda: progress("audit", next(number), len(jobs)),
     )
+    records = [answer.provenance for answer in all_answers if answer.provenance is not None]
+    if num_flagged := sum(record.safety_checker == "flagged" for record in records):
+        log.warning("%d of %d pictures are black and judged so: the base model's safety checker "
+                    "flagged them", num_flagged, len(jobs))  # fmt: skip
     answers: dict[tuple[str, str], list[Answer]] = {}
     for (system, concept, _), answer in zip(jobs, all_answers, strict=True):
         answers.setdefault((system, concept), []).append(answer)

@@ -294,6 +294,9 @@ def generate(
         shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         console.print(f"{attribute}: {shares}")
     console.print(f"{len(generated.records)} pictures, records.json and grid.png: {out}")
+    if num_flagged := sum(r.safety_checker == "flagged" for r in generated.records):
+        typer.secho(f"{num_flagged} pictures are black: the base model's safety checker flagged "
+                    "them", fg="red", err=True)  # fmt: skip
     for attribute, reason in generated.not_applied.items():
         typer.secho(f"{attribute} was not balanced: {reason}", fg="red", err=True)
     if strict and generated.not_applied:

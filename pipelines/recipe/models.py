@@ -31,12 +31,19 @@ def load_base(recipe: Recipe) -> "DiffusionPipeline":
 
 
 def load_pipe(recipe: Recipe) -> "DiffusionPipeline":
-    """Return the base model's pipeline with the scheduler that the recipe paints with."""
+    """Return the base model's pipeline with the scheduler that the recipe paints with, without its
+    safety checker where the recipe turns it off.
+    """
     import diffusers
 
     pipe = load_base(recipe)
     if (name := _SCHEDULERS.get(recipe.generation.scheduler)) is not None:
-        pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config)
+        saved = pipe.scheduler.config
+        # DDIM's own default clips latents, which a configuration of another class never means
+        clip = {"clip_sample": saved.get("clip_sample", False)} if name == "DDIMScheduler" else {}
+        pipe.scheduler = getattr(diffusers, name).from_config(saved, **clip)
+    if not recipe.generation.safety_checker and "safety_checker" in pipe.components:
+        pipe.register_modules(safety_checker=None)
     return pipe
 
 

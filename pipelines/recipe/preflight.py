@@ -41,6 +41,26 @@ def _check_base(recipe: Recipe, ask_hub: bool) -> None:
         raise ValueError(f"base: {index} cannot be read: {error}") from error
     if missing := sorted(name for name in needed if not (folder / name).is_dir()):
         raise ValueError(f"base: got {recipe.base!r}, which lacks the folders {missing}")
+    if recipe.generation.scheduler == "own" and "scheduler" in needed:
+        _check_scheduler(folder / "scheduler" / "scheduler_config.json")
+
+
+def _check_scheduler(saved: Path) -> None:
+    """Raise ValueError where the base was saved with a scheduler that the engine does not follow:
+    its fields are looked at when the engine starts.
+    """
+    from fairgen.solvers import SCHEDULER_FIELDS  # imports diffusers
+
+    try:
+        got = json.loads(saved.read_text())["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"base: {saved} cannot be read: {error}") from error
+    allowed = [kind.__name__ for kind in SCHEDULER_FIELDS]
+    if got not in allowed:
+        raise ValueError(
+            f"generation.scheduler: got 'own', which is {got}, allowed is one of {allowed}, or "
+            "another value of the field, which takes its place"
+        )
 
 
 def _ask_hub(recipe: Recipe) -> None:

@@ -107,7 +107,8 @@ class GenerationConfig(Section):
     """How pictures are sampled wherever a recipe paints.
 
     The scheduler "own" is the one that the base model was saved with; `size_px` is a picture's
-    side, by default the base model's own.
+    side, by default the base model's own. A base model that was saved with a safety checker is
+    asked about every picture, unless `safety_checker` is off.
     """
 
     steps: int = Field(ge=1)
@@ -115,6 +116,7 @@ class GenerationConfig(Section):
     scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
     batch_size: int = Field(ge=1)
     size_px: int = Field(default=0, ge=0)
+    safety_checker: bool = True
 
     def pipe_options(self) -> dict[str, Any]:
         """Return the arguments that a diffusers pipeline takes."""

@@ -69,9 +69,9 @@ class Generator:
         async for delivery in self._service.paint(orders, model):
             yield delivery
 
-    async def check_size(self, width_px: int, height_px: int) -> None:
-        """Raise ValueError for a size that the model cannot paint."""
-        self._service.check_size(width_px, height_px)
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
+        """Raise ValueError for a size or a number of steps that the model cannot paint."""
+        self._service.check_picture(width_px, height_px, num_steps)
 
     async def attributes(self) -> list[AttributeInfo]:
         """Return what is served now."""
@@ -115,9 +115,9 @@ class Gateway:
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self, self._settings, self._recipe)
 
-    async def check_size(self, width_px: int, height_px: int) -> None:
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
         """Ask the generator."""
-        await _retried(lambda: self._generator.check_size.remote(width_px, height_px))
+        await _retried(lambda: self._generator.check_picture.remote(width_px, height_px, num_steps))
 
     async def assign(self, request: ImageRequest) -> Assignment:
         """Ask the indicator."""
@@ -166,8 +166,12 @@ class Gateway:
         self._metrics.count_answer(status)
 
     def _offer_for_inspection(self, delivery: ImageUpdate) -> None:
-        """Let the inspector look at a share of the pictures, after they have been delivered."""
+        """Let the inspector look at a share of the pictures, after they have been delivered; of
+        those that are black for the safety checker it looks at none.
+        """
         if delivery.provenance is None or not delivery.provenance.categories:
+            return
+        if delivery.provenance.safety_checker == "flagged":
             return
         if self._inspector is None or self._chosen.random() >= self._settings.inspect_share:
             return

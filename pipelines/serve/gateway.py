@@ -55,7 +55,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 class Backend(Protocol):
     """What the gateway stands in front of."""
 
-    async def check_size(self, width_px: int, height_px: int) -> None: ...
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None: ...
 
     async def assign(self, request: ImageRequest) -> Assignment: ...
 
@@ -186,7 +186,7 @@ class _ImageEndpoint:
             ("num_inference_steps", request.num_inference_steps or 1, limits.num_steps),
             ("guidance_scale", request.guidance_scale or 1, limits.guidance_scale),
             ("prompt", len(request.prompt), limits.prompt_chars),
-            ("negative_prompt", len(request.negative_prompt), limits.prompt_chars),
+            ("negative_prompt", len(request.negative_prompt or ""), limits.prompt_chars),
         ):
             if got > allowed:
                 message = f"{field}: got {got}, allowed are at most {allowed}"
@@ -205,8 +205,9 @@ class _ImageEndpoint:
         if model == self.models[1]:
             request = request.model_copy(update={"fairness": "off"})
         try:
-            if any(request.sides_px):
-                await self._backend.check_size(*request.sides_px)
+            num_steps = request.num_inference_steps or self._recipe.generation.steps
+            if any(request.sides_px) or request.num_inference_steps:
+                await self._backend.check_picture(*request.sides_px, num_steps)
             assignment = await self._backend.assign(request)
         except ValueError as error:
             raise refused_field(error) from error

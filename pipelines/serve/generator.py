@@ -24,7 +24,13 @@ from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdap
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.files import encode
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage, ReplicaState
-from pipelines.serve.schemas import AdapterUsed, AttributeInfo, CategoryInfo, Provenance
+from pipelines.serve.schemas import (
+    AdapterUsed,
+    AttributeInfo,
+    CategoryInfo,
+    Provenance,
+    SafetyWord,
+)
 from pipelines.serve.settings import ServeSettings
 
 Served = Mapping[str, ChampionSet]
@@ -38,11 +44,13 @@ class GeneratorService:
     """
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
+        """Raises ValueError, by name, for what of the base model the engine does not follow."""
         self._recipe = recipe
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         engine = Engine(backbone, settings.max_rows)
         base_fingerprint = fingerprint(backbone.denoiser)
         self._base, self._storage = short(base_fingerprint), storage_of(backbone.denoiser)
+        backbone.solver(recipe.generation.steps)  # raises now, not at the first request
         poller = ChampionPoller(
             recipe,
             settings.tracking_uri,
@@ -119,9 +127,11 @@ class GeneratorService:
             failed_reloads=self._adapters.num_failed,
         )
 
-    def check_size(self, width_px: int, height_px: int) -> None:
-        """Raise ValueError, with what is allowed, for a size that the model cannot paint."""
-        self._backbone.latent_shape(width_px, height_px)
+    def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
+        """Raise ValueError, with what is allowed, for a size or a number of steps that the model
+        cannot paint.
+        """
+        self._backbone.solver(num_steps, self._backbone.latent_shape(width_px, height_px))
 
     def poll_now(self) -> None:
         """Look the champions up at once, not at the next poll."""
@@ -191,6 +201,11 @@ class GeneratorService:
         if accepted.exception() is None:
             self._engine.cancel(accepted.result())
 
+    def _safety_word(self, flagged: bool | None) -> SafetyWord:
+        if flagged is not None:
+            return "flagged" if flagged else "passed"
+        return "none" if self._recipe.generation.safety_checker else "off"
+
     def _update(
         self, planned: PlannedImage, event: ImageResult, served: Served, model: str
     ) -> ImageUpdate:
@@ -212,6 +227,7 @@ class GeneratorService:
             gate=planned.gate,
             base=self._base,
             storage=self._storage,
+            safety_checker=self._safety_word(event.flagged),
         )
         content = encode(event.image, planned.output_format, provenance, planned.output_compression)
         return ImageUpdate(

@@ -15,7 +15,7 @@ class PlannedImage:
 
     index: int
     prompt: str
-    negative_prompt: str
+    negative_prompt: str | None
     seed: int
     categories: dict[str, str]
     probability: float

@@ -24,6 +24,9 @@ class GatewayMetrics:
         self._registry = CollectorRegistry()
         self._images = self._counter("fairgen_images", "by category", ["attribute", "category"])
         self._delivered = self._counter("fairgen_images_delivered", "delivered")
+        self._flagged = self._counter(
+            "fairgen_images_flagged", "that are black since the base's safety checker flagged them"
+        )
         self._failed = self._counter("fairgen_images_failed", "failed")
         self._answers = Counter(
             "fairgen_answers",
@@ -68,6 +71,8 @@ class GatewayMetrics:
             self._failed.inc()
             return
         self._delivered.inc()
+        if delivery.provenance.safety_checker == "flagged":
+            self._flagged.inc()
         self._seconds.observe(took_s)
         for attribute, category in delivery.provenance.categories.items():
             self._images.labels(attribute, category).inc()

@@ -12,6 +12,7 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _SEED_LIMIT = 2**63
 Fairness = dict[str, Any] | Literal["off"]
 OutputFormat = Literal["png", "webp", "jpeg"]
+SafetyWord = Literal["passed", "flagged", "off", "none"]
 
 
 class ImageRequest(BaseModel):
@@ -34,7 +35,7 @@ class ImageRequest(BaseModel):
     seed: int | None = Field(default=None, ge=0, lt=_SEED_LIMIT)
     num_inference_steps: int | None = Field(default=None, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    negative_prompt: str = ""
+    negative_prompt: str | None = None
     fairness: Fairness | None = Field(
         default=None,
         description='A pmf or "uniform" per attribute, or {"joint": table}, or "off".',
@@ -87,6 +88,8 @@ class Provenance(BaseModel):
 
     `base` is the base model's fingerprint, `storage` how its weights are kept, such as "bfloat16"
     or "nf4, bfloat16"; both are empty in records of before.
+    `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
+    recipe that turned it off, "none" for a base model without one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,6 +105,7 @@ class Provenance(BaseModel):
     gate: GateDecision | None
     base: str = ""
     storage: str = ""
+    safety_checker: SafetyWord = "none"
 
 
 class ImageData(BaseModel):

@@ -37,6 +37,8 @@ from fairgen.adapters import Adapter, AdapterMetadata, save_adapter
 from fairgen.backbones import load_backbone
 from fairgen.bank import LayerNotReached
 from fairgen.base_model import fingerprint
+from fairgen.discovery import Discovery, DiscoveryConfig
+from fairgen.engine import Engine
 from fairgen.pipeline import FairGenPipeline
 from tests.families import SIZE_PX, tiny
 from tests.tiny import GENDER
@@ -44,6 +46,7 @@ from tests.tiny import GENDER
 PROMPT = "a photo of a doctor"
 WOMAN = {"gender": {"woman": 1.0}}
 STEPS = 4
+LEARNING = DiscoveryConfig(num_updates=2, num_rows=4, num_steps=2)
 UNETS = ("SD 1.x", "SDXL")
 GUIDED = (*UNETS, "PixArt-sigma", "SD 3", "SD 3.5")
 ALL = (*GUIDED, "FLUX.1 dev")
@@ -491,3 +494,26 @@ def test_options_that_contradict_ours_are_refused(options: dict[str, Any], messa
         pytest.raises(ValueError, match=message),
     ):
         fair(PROMPT, 2, WOMAN, **call_options("SD 1.x"), **options)
+
+
+@pytest.mark.parametrize("family", ["SD 1.x", "PixArt-sigma"])
+def test_what_the_engine_does_not_paint_is_refused_at_its_start(family: str) -> None:
+    guided = perturbed_attention(family).pipe
+    with pytest.raises(ValueError, match="allowed is it without perturbed guidance"):
+        Engine(load_backbone(guided))
+
+
+def test_a_denoiser_made_for_inpainting_learns_and_paints_by_its_pipeline_only() -> None:
+    pipe = tiny("SD 1.x")
+    torch.manual_seed(3)
+    pipe.unet = type(pipe.unet).from_config({**pipe.unet.config, "in_channels": 9}).eval()
+    pipe = AutoPipelineForInpainting.from_pipe(pipe)
+    backbone = load_backbone(pipe)
+    for start in (Engine, lambda b: Discovery(b, GENDER, ("doctor",), ("a {subject}",), LEARNING)):
+        with pytest.raises(ValueError, match=r"latent_channels: got 4, allowed is 9"):
+            start(backbone)
+    mask = Image.new("L", (SIZE_PX, SIZE_PX), 255)
+    options = call_options("SD 1.x") | {"image": _picture(), "mask_image": mask}
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+        off = fair(PROMPT, 1, "off", **options).images[0]
+        assert fair(PROMPT, 1, WOMAN, **options).images[0].tobytes() != off.tobytes()

@@ -11,7 +11,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from fairgen.adapters import save_adapter
 from fairgen.pipeline import FairGenPipeline
 from tests.fairgen.test_adapters import make_adapter
-from tests.tiny import AGE, GENDER, tiny_pipeline
+from tests.tiny import AGE, GENDER, add_safety_checker, tiny_pipeline
 
 OPTIONS = {"num_inference_steps": 3, "guidance_scale": 3.0}
 
@@ -168,3 +168,13 @@ def test_options_that_return_no_pictures_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
         fair_pipeline(pipe)("a doctor", 1, **OPTIONS, **option)
+
+
+def test_the_record_says_what_the_safety_checker_made_black() -> None:
+    pipe = add_safety_checker(tiny_pipeline(), threshold=-2.0)  # flags everything
+    with fair_pipeline(pipe) as fair:
+        output = fair("a doctor", 2, **OPTIONS)
+    assert [record.flagged for record in output.records] == [True, True]
+    assert all(image.getextrema() == ((0, 0),) * 3 for image in output.images)
+    with fair_pipeline(tiny_pipeline()) as fair:
+        assert not fair("a doctor", 1, **OPTIONS).records[0].flagged

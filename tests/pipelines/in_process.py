@@ -27,8 +27,8 @@ class InProcess:
         self._indicator = IndicatorService(recipe.attributes, settings.fairness, settings.calibrate)
         self._metrics = GatewayMetrics()
 
-    async def check_size(self, width_px: int, height_px: int) -> None:
-        self.generator.check_size(width_px, height_px)
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
+        self.generator.check_picture(width_px, height_px, num_steps)
 
     async def assign(self, request: ImageRequest) -> Assignment:
         served = {info.name: info.confusion for info in self.generator.attributes()}

@@ -42,6 +42,7 @@ class DecisionLog:
                 for o in orders
             ],
             "delivered": len(delivered),
+            "flagged": sum(record.safety_checker == "flagged" for record in delivered),
             "adapters": sorted(used),
         }
         with self._path.open("a") as stream:

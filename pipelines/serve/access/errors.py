@@ -18,6 +18,9 @@ _TYPES = {
 }
 
 
+_ASKED_AS = {"num_steps": "num_inference_steps"}
+
+
 class ErrorObject(BaseModel):
     """What was wrong, and with which field."""
 
@@ -69,8 +72,14 @@ class RequestError(Exception):
 
 
 def refused_field(error: ValueError) -> RequestError:
-    """Return a 400 from the method's own errors, which begin with the field: "gates: got ..."."""
+    """Return a 400 from the method's own errors, which begin with the field: "gates: got ...".
+
+    A field of the engine is named as the request has it.
+    """
     message = str(error)
-    field, separator, _ = message.partition(":")
+    field, separator, rest = message.partition(":")
+    if field in _ASKED_AS:
+        field = _ASKED_AS[field]
+        message = f"{field}:{rest}"
     param = field if separator and field.replace("_", "").replace(".", "").isalnum() else None
     return RequestError(400, message, param=param, code="invalid_value")

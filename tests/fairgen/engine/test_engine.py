@@ -196,10 +196,10 @@ def test_a_failed_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = open_engine(tiny_pipeline())
     encode, denoise = engine.backbone.encode, engine.backbone.denoise
 
-    def failing_encode(prompts: Sequence[str]) -> TensorDict:
-        if "unreadable" in prompts[0]:
+    def failing_encode(prompts: Sequence[str | None]) -> TensorDict:
+        if "unreadable" in (prompts[0] or ""):
             raise RuntimeError("no such words")
-        return encode(prompts) * (float("nan") if "void" in prompts[0] else 1)
+        return encode(prompts) * (float("nan") if "void" in (prompts[0] or "") else 1)
 
     def failing_denoise(x: Tensor, t: Tensor, context: TensorDict, guidance: Tensor) -> Tensor:
         if x.shape[0] > 4 or float(x.abs().max()) == 9.0:

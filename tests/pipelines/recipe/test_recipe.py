@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from diffusers import PNDMScheduler
 
 from fairgen.portraits.world import WORDS
 from pipelines.recipe.folders import DEFAULT_RECIPE
 from pipelines.recipe.models import load_base
+from pipelines.recipe.preflight import check_models
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.recipe.sections import Threshold
 from tests.pipelines.conftest import SHIPPED
+from tests.tiny import tiny_pipeline
 
 EVALUATION = {
     "target": {"gender": "uniform", "age": "uniform"},
@@ -265,7 +268,7 @@ DOES_NOT = {  # and of these it does not: painting, measuring, placing
     "jobs.cpus_per_worker": 2, "jobs.use_gpu": False, "jobs.gpus_per_worker": 0.5,
     "jobs.max_failures": 9, "jobs.checkpoint_every": 7, "jobs.gradient_checkpointing": True,
     "generation.steps": 3, "generation.guidance_scale": 2.0, "generation.scheduler": "ddim",
-    "generation.batch_size": 3,
+    "generation.batch_size": 3, "generation.safety_checker": False,
 }  # fmt: skip
 
 
@@ -344,3 +347,16 @@ def test_shipped_recipes_are_found_from_anywhere(
     recipe = load_recipe("pipelines/recipes/portraits.yaml")
     assert Path(recipe.base_path).is_absolute()
     assert load_recipe("portraits") == load_recipe(DEFAULT_RECIPE) == recipe
+
+
+def test_a_scheduler_that_the_engine_does_not_follow_is_refused_before_anything_is_trained(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    pipe = tiny_pipeline()
+    pipe.register_modules(scheduler=PNDMScheduler())
+    pipe.save_pretrained(tmp_path / "base")
+    base = str(tmp_path / "base")
+    own = load_recipe(write_recipe(generation={"scheduler": "own"}), base)
+    with pytest.raises(ValueError, match=r"^generation\.scheduler: got 'own', which is PNDMSched"):
+        check_models(own)
+    check_models(load_recipe(write_recipe(generation={"scheduler": "ddim"}), base))

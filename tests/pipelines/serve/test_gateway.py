@@ -398,3 +398,18 @@ def test_a_generator_takes_a_gpu_where_there_is_one_or_the_cluster_says_so(
         monkeypatch.setenv("FAIRGEN_GPUS_PER_REPLICA", of_cluster)
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": had} if had else {})
     assert gpus_per_replica(ServeSettings(gpus_per_replica=wanted)) == taken
+
+
+def test_more_steps_than_the_scheduler_takes_are_refused_with_the_most(
+    tracking_uri: str, served_recipe: Recipe
+) -> None:
+    generation = served_recipe.generation.model_copy(update={"scheduler": "lcm"})
+    recipe = served_recipe.model_copy(update={"generation": generation})
+    limits = LIMITS.model_copy(update={"num_steps": 100})
+    for endpoint in open_endpoint(recipe, tracking_uri=tracking_uri, limits=limits):
+        asked = {"prompt": "a doctor", "num_inference_steps": 51}
+        status, body, _ = endpoint.post(json.dumps(asked).encode())
+        assert (status, body["error"]["param"]) == (400, "num_inference_steps")
+        message = "num_inference_steps: got 51, allowed are at most 50 with LCMScheduler"
+        assert body["error"]["message"] == message
+        assert endpoint.post(json.dumps(asked | {"num_inference_steps": 2}).encode())[0] == 200

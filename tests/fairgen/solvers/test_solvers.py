@@ -100,6 +100,13 @@ def alone(solver: Solver, x: Tensor) -> Tensor:
     return x
 
 
+def test_a_step_that_adds_noise_is_not_taken_without() -> None:
+    x = noise(1)
+    for name in ("lcm", "EulerAncestralDiscreteScheduler epsilon {}"):
+        with pytest.raises(ValueError, match="scheduler: got one that adds noise, allowed are"):
+            solver_for(SCHEDULERS[name](), 4).step(x, x, x, torch.tensor([0]))
+
+
 def test_rows_of_different_solvers_and_lengths_move_by_one_line() -> None:
     solvers = [solver_for(SCHEDULERS[name](), steps) for name, steps in (
         ("ddim epsilon leading", 9), ("dpm epsilon {}", 4), ("flow", 6), ("dpm epsilon {}", 12),
@@ -124,13 +131,65 @@ def test_ddim_takes_the_noise_schedule_of_any_scheduler() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        (ddim_scheduler(prediction_type="sample"), "got 'sample', allowed are epsilon, v_pred"),
-        (DPMSolverMultistepScheduler(**NOISE, solver_order=3), "solver_order: got 3, allowed is 2"),
-        (DPMSolverMultistepScheduler(**NOISE, algorithm_type="sde-dpmsolver++"), "algorithm_type"),
-        (EulerDiscreteScheduler(**NOISE, final_sigmas_type="sigma_min"), "final_sigmas_type"),
+        (ddim_scheduler(prediction_type="other"), "prediction_type: got 'other', allowed are 'eps"),
+        (DPMSolverMultistepScheduler(**NOISE, solver_order=3), "order: got 3, allowed are 1 and 2"),
         (PNDMScheduler(**NOISE), "got PNDMScheduler, allowed are DDIM"),
+        (type("OtherDDIM", (DDIMScheduler,), {})(), "got OtherDDIM, allowed are DDIMScheduler"),
     ],
 )
 def test_another_solver_is_refused(scheduler: SchedulerMixin, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         solver_for(scheduler, 5)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "most"), [(EulerDiscreteScheduler(**NOISE), 1000), (LCMScheduler(**NOISE), 50)]
+)
+def test_more_steps_than_a_schedule_has_are_refused(scheduler: SchedulerMixin, most: int) -> None:
+    assert solver_for(scheduler, most).num_steps == most
+    with pytest.raises(ValueError, match=f"num_steps: got {most + 1}, allowed are at most {most} "):
+        solver_for(scheduler, most + 1)
+
+
+def test_steps_that_begin_above_the_schedule_are_refused() -> None:
+    assert solver_for(ddim_scheduler(), 999).num_steps == 999
+    with pytest.raises(ValueError, match="num_steps: got 1000, allowed are fewer: time step 1000"):
+        solver_for(ddim_scheduler(), 1000)
+
+
+@pytest.mark.parametrize("kind", [DDIMScheduler, EulerDiscreteScheduler])
+def test_a_number_of_steps_that_rounds_to_one_more_is_refused(kind: type[SchedulerMixin]) -> None:
+    """The step more is at time -1, which diffusers takes for the noisiest."""
+    unclipped = {"clip_sample": False} if kind is DDIMScheduler else {}
+    options = {"timestep_spacing": "trailing"} | unclipped
+    theirs = kind(**NOISE, **options)
+    theirs.set_timesteps(61)
+    assert len(theirs.timesteps) == 62 and theirs.timesteps[-1] == -1
+    with pytest.raises(ValueError, match="num_steps: got 61, which trailing spacing rounds to 62"):
+        solver_for(kind(**NOISE, **options), 61)
+    assert solver_for(kind(**NOISE, **options), 60).num_steps == 60
+
+
+def test_steps_that_begin_with_nothing_of_the_picture_are_refused() -> None:
+    """The noise that is predicted says nothing of the picture then; diffusers paints it black."""
+    kind = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    assert solver_for(ddim_scheduler(**kind, prediction_type="v_prediction"), 4).num_steps == 4
+    with pytest.raises(ValueError, match="rescale_betas_zero_snr: got True, allowed is False with"):
+        solver_for(ddim_scheduler(**kind), 4)
+
+
+def test_noise_levels_that_do_not_fall_are_refused() -> None:
+    """Steps of no length have no coefficients; diffusers paints them black."""
+    scheduler = DPMSolverMultistepScheduler(
+        **NOISE, use_karras_sigmas=True, final_sigmas_type="sigma_min", solver_type="heun",
+        lower_order_final=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="scheduler: got 4 steps of which one has no finite coef"):
+        solver_for(scheduler, 4)
+
+
+def test_the_scheduler_of_a_pipeline_is_left_as_it_is() -> None:
+    scheduler = DPMSolverMultistepScheduler(**NOISE)
+    scheduler.set_timesteps(3)
+    solver_for(scheduler, 7)
+    assert len(scheduler.timesteps) == 3

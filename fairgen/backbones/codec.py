@@ -1,0 +1,185 @@
+"""From clean latents to pixels and pictures, as each family's own pipeline decodes them."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, ModelMixin
+from PIL import Image
+from torch import Tensor, nn
+
+from fairgen.solvers import SavedFields
+
+log = logging.getLogger(__name__)
+# `latents_mean`, `latents_std`, `force_upcast` and `shift_factor` count in the families whose
+# pipelines read them; `sample_size` counts where decoding is tiled
+CODEC_FIELDS: Mapping[type[ModelMixin], SavedFields] = MappingProxyType({
+    AutoencoderKL: SavedFields(
+        followed=frozenset({
+            "out_channels", "up_block_types", "block_out_channels", "layers_per_block", "act_fn",
+            "latent_channels", "norm_num_groups", "sample_size", "scaling_factor", "shift_factor",
+            "latents_mean", "latents_std", "force_upcast", "use_post_quant_conv",
+            "mid_block_add_attention",
+        }),
+        unused=frozenset({"in_channels", "down_block_types", "use_quant_conv"}),
+    ),
+    AutoencoderTiny: SavedFields(
+        followed=frozenset({
+            "out_channels", "decoder_block_out_channels", "act_fn", "upsample_fn",
+            "latent_channels", "upsampling_scaling_factor", "num_decoder_blocks", "scaling_factor",
+            "shift_factor",
+        }),
+        unused=frozenset({
+            "in_channels", "encoder_block_out_channels", "num_encoder_blocks", "latent_magnitude",
+            "latent_shift", "force_upcast",
+        }),
+    ),
+})  # fmt: skip
+
+
+class Codec:
+    """Decodes with a pipeline's `vae`, which stays as it is; one thread uses it.
+
+    This is how PixArt decodes: latents are divided by `scaling_factor`, and what else the
+    configuration says of latents is left out.
+    """
+
+    denormalizes_always = False
+
+    def __init__(self, pipe: DiffusionPipeline) -> None:
+        self._pipe = pipe
+        self._has_overflown = False
+
+    @property
+    def _vae(self) -> ModelMixin:
+        return self._pipe.vae
+
+    def check(self, num_latent_channels: int) -> None:
+        """Raise ValueError for a codec that decodes otherwise, or other latents."""
+        vae = getattr(self._vae, "_orig_mod", self._vae)  # torch.compile wraps a module
+        kind = type(vae)  # of a subclass nobody knows what it does
+        if kind not in CODEC_FIELDS:
+            names = ", ".join(known.__name__ for known in CODEC_FIELDS)
+            raise ValueError(f"vae: got {kind.__name__}, allowed are {names}")
+        CODEC_FIELDS[kind].check(vae, "vae")
+        if (got := vae.config.latent_channels) != num_latent_channels:
+            raise ValueError(
+                f"vae.latent_channels: got {got}, allowed is {num_latent_channels}, "
+                "which the denoiser paints"
+            )
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the pixels of clean latents N x C x h x w, N x 3 x H x W from -1 to 1.
+
+        Pictures that a codec in half precision cannot hold are decoded again in fp32; the first is
+        logged. Raises ValueError where pixels are not finite in fp32 either.
+        """
+        clean, dtype = self._unscaled(latents), _dtype_of(self._vae)
+        if self._wants_fp32(dtype):
+            return self._decode_in_fp32(clean)
+        pixels = self._decode(clean.to(dtype))
+        overflown = ~pixels.flatten(1).isfinite().all(1)
+        if not bool(overflown.any()):
+            return pixels
+        if not self._has_overflown and dtype != torch.float32:
+            self._has_overflown = True
+            log.warning(
+                "the codec overflows in %s: pictures where it does are decoded in float32", dtype
+            )
+        pixels = pixels.float()
+        pixels[overflown] = self._decode_in_fp32(clean[overflown])
+        return pixels
+
+    def pictures(self, pixels: Tensor, flagged: Sequence[bool] | None = None) -> list[Image.Image]:
+        """Return pixels as pictures; those that a safety checker flagged are black."""
+        shown = None if flagged is None else [not flag for flag in flagged]
+        if shown is None and self.denormalizes_always:
+            shown = [True] * len(pixels)
+        return self._pipe.image_processor.postprocess(pixels, "pil", do_denormalize=shown)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """Return latents as the codec takes them."""
+        return latents / self._vae.config.scaling_factor
+
+    def _wants_fp32(self, dtype: torch.dtype) -> bool:
+        """Return whether the family's pipeline decodes in fp32 whatever the weights are."""
+        return False
+
+    def _decode(self, clean: Tensor) -> Tensor:
+        return self._vae.decode(clean, return_dict=False)[0]
+
+    def _decode_in_fp32(self, clean: Tensor) -> Tensor:
+        with _in_fp32(self._vae):
+            pixels = self._decode(clean.float())
+        if not bool(pixels.isfinite().all()):
+            raise ValueError("pixels are not finite, in float32 either")
+        return pixels
+
+
+class PlainCodec(Codec):
+    """Decodes as Stable Diffusion 1.x and 2.x do: pixels lie around 0, whatever the image processor
+    is set to.
+    """
+
+    denormalizes_always = True
+
+
+class NormalizingCodec(Codec):
+    """Decodes as Stable Diffusion XL does: with the latents' mean and deviation where both are
+    given, in fp32 where the codec says that it overflows in fp16, with the pipeline's watermark.
+    """
+
+    def pictures(self, pixels: Tensor, flagged: Sequence[bool] | None = None) -> list[Image.Image]:
+        """Return pixels as pictures, with the pipeline's watermark if it has one."""
+        watermark = getattr(self._pipe, "watermark", None)
+        marked = pixels if watermark is None else watermark.apply_watermark(pixels)
+        return super().pictures(marked, flagged)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        config = self._vae.config
+        mean, deviation = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or deviation is None:
+            return super()._unscaled(latents)
+        mean_C11, deviation_C11 = (
+            torch.tensor(values).view(-1, 1, 1).to(latents) for values in (mean, deviation)
+        )
+        return latents * deviation_C11 / config.scaling_factor + mean_C11
+
+    def _wants_fp32(self, dtype: torch.dtype) -> bool:
+        return dtype == torch.float16 and bool(self._vae.config.force_upcast)
+
+
+class ShiftingCodec(Codec):
+    """Decodes as Stable Diffusion 3 and FLUX do: latents are scaled, then shifted."""
+
+    def check(self, num_latent_channels: int) -> None:
+        """Raise ValueError for a codec that decodes otherwise, or without a shift."""
+        super().check(num_latent_channels)
+        if self._vae.config.get("shift_factor") is None:
+            raise ValueError("vae.shift_factor: got None, allowed is a number")
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        return super()._unscaled(latents) + self._vae.config.shift_factor
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype
+
+
+@contextmanager
+def _in_fp32(module: nn.Module) -> Iterator[None]:
+    """Run a module in fp32 inside the `with`; afterwards its weights are the ones it had."""
+    weights = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+    kept = [t.data for t in weights]
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            for weight, data in zip(weights, kept, strict=True):
+                weight.data = data.float()
+        yield
+    finally:
+        with torch.inference_mode(False), torch.no_grad():
+            for weight, data in zip(weights, kept, strict=True):
+                weight.data = data

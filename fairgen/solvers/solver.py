@@ -1,0 +1,62 @@
+"""Denoising steps with a time step per row: a solver is a table of coefficients.
+
+Every solver here is linear in what it sees. At step i, with the state x, the model's prediction p,
+the clean picture x_0' predicted at the step before, and fresh noise n,
+
+    x_0  = u_i x + w_i p
+    x   <- a_i x + b_i x_0 + c_i x_0' + d_i n
+
+so rows at different steps, or with different numbers of steps, or follow different
+solvers, all move by one line.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Solver:
+    """The S steps of a trajectory: their time steps and coefficients u w a b c d, S x 6.
+
+    The first state is noise times `start`.
+    """
+
+    timesteps: Tensor
+    table: Tensor
+    start: float = 1.0
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.timesteps)
+
+    def draws_noise(self, step_index: int) -> bool:
+        """Return whether a step adds fresh noise."""
+        return bool(self.table[step_index, -1])
+
+    def step(
+        self, prediction: Tensor, x: Tensor, pred_x0: Tensor, step_index_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return each row one step less noisy, and the clean picture that is predicted now.
+
+        Raises ValueError for a step that adds noise: `advance` takes it.
+        """
+        table_N6 = self.table[step_index_N.cpu()]
+        if bool(table_N6[:, -1].any()):
+            raise ValueError("scheduler: got one that adds noise, allowed are those that add none")
+        return advance(table_N6, prediction, x, pred_x0)
+
+
+def advance(
+    table_N6: Tensor, prediction: Tensor, x: Tensor, pred_x0: Tensor, noise: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return next states and predicted clean pictures of rows, each with its own coefficients.
+
+    `pred_x0` is what the step before returned; at a row's first step it does not count. `noise`
+    None is for rows that add none.
+    """
+    columns = table_N6.to(x.device, x.dtype).T.reshape(6, -1, *(1,) * (x.ndim - 1))
+    u, w, a, b, c, d = columns
+    x_0 = u * x + w * prediction
+    state = a * x + b * x_0 + c * pred_x0
+    return state if noise is None else state + d * noise, x_0

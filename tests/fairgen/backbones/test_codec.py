@@ -1,0 +1,219 @@
+"""A saved codec decodes in the engine as in the family's own pipeline, field by field; what the
+pipeline paints black for lack of precision is painted; the caller's codec is left as it was.
+"""
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ConsistencyDecoderVAE,
+    DiffusionPipeline,
+    ModelMixin,
+)
+
+from fairgen.backbones import load_backbone
+from fairgen.backbones.codec import CODEC_FIELDS
+from fairgen.engine import Engine, ImageJob
+from tests.families import KINDS, SIZE_PX, tiny
+from tests.painted import PROMPT, assert_same, ours, theirs
+
+Config = Mapping[str, Any]
+MEAN, DEVIATION = [-1.5, 2.0, -1.5, 2.5], [8.0, 6.0, 6.5, 5.0]
+KL: Config = {
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "block_out_channels": (4, 8),
+    "latent_channels": 4,
+    "norm_num_groups": 2,
+    "sample_size": SIZE_PX,
+    "shift_factor": 0.1,
+}
+TINY: Config = {
+    "encoder_block_out_channels": (8, 8),
+    "decoder_block_out_channels": (8, 8),
+    "num_encoder_blocks": (1, 1),
+    "num_decoder_blocks": (1, 1),
+}
+VALUES: dict[type[ModelMixin], dict[str, Config]] = {
+    AutoencoderKL: {
+        "in_channels": {"in_channels": 4},
+        "out_channels": {"out_channels": 4},
+        "down_block_types": {"down_block_types": ("AttnDownEncoderBlock2D",) * 2},
+        "up_block_types": {"up_block_types": ("AttnUpDecoderBlock2D",) * 2},
+        "block_out_channels": {"block_out_channels": (8, 16)},
+        "layers_per_block": {"layers_per_block": 2},
+        "act_fn": {"act_fn": "gelu"},
+        "latent_channels": {},
+        "norm_num_groups": {"norm_num_groups": 1},
+        "sample_size": {"sample_size": 8},
+        "scaling_factor": {"scaling_factor": 0.13025},
+        "shift_factor": {"shift_factor": 0.9},
+        "latents_mean": {"latents_mean": MEAN, "latents_std": DEVIATION},
+        "latents_std": {"latents_std": DEVIATION},
+        "force_upcast": {"force_upcast": False},
+        "use_quant_conv": {"use_quant_conv": False},
+        "use_post_quant_conv": {"use_post_quant_conv": False},
+        "mid_block_add_attention": {"mid_block_add_attention": False},
+    },
+    AutoencoderTiny: {
+        "in_channels": {"in_channels": 4},
+        "out_channels": {"out_channels": 4},
+        "encoder_block_out_channels": {"encoder_block_out_channels": (16, 16)},
+        "decoder_block_out_channels": {"decoder_block_out_channels": (16, 16)},
+        "act_fn": {"act_fn": "silu"},
+        "upsample_fn": {"upsample_fn": "bilinear"},
+        "latent_channels": {},
+        "upsampling_scaling_factor": {},
+        "num_encoder_blocks": {"num_encoder_blocks": (2, 1)},
+        "num_decoder_blocks": {"num_decoder_blocks": (2, 1)},
+        "latent_magnitude": {"latent_magnitude": 5},
+        "latent_shift": {"latent_shift": 0.1},
+        "force_upcast": {"force_upcast": True},
+        "scaling_factor": {"scaling_factor": 0.5},
+        "shift_factor": {"shift_factor": 0.9},
+    },
+}
+LEAST: dict[type[ModelMixin], Config] = {AutoencoderKL: KL, AutoencoderTiny: TINY}
+CHANGES = [(kind, field) for kind, values in VALUES.items() for field in values]
+
+
+def with_codec(family: str, kind: type[ModelMixin], config: Config) -> DiffusionPipeline:
+    """Return a tiny pipeline with another codec."""
+    pipe = tiny(family)
+    torch.manual_seed(1)
+    pipe.vae = kind(**{**LEAST[kind], **config}).eval()
+    return pipe
+
+
+def overflowing(family: str, factor: float = 3e4) -> DiffusionPipeline:
+    """Return a pipeline in half precision whose codec's first layer leaves its range."""
+    pipe = tiny(family)
+    with torch.no_grad():
+        pipe.vae.decoder.conv_in.weight.mul_(factor)
+        pipe.vae.decoder.conv_in.bias.fill_(2 * factor)
+    return pipe.to(torch.float16)
+
+
+@pytest.mark.parametrize("kind", CODEC_FIELDS)
+def test_every_field_is_known(kind: type[ModelMixin]) -> None:
+    parameters = set(inspect.signature(kind.__init__).parameters) - {"self"}
+    assert parameters == CODEC_FIELDS[kind].names == VALUES[kind].keys()
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize(("kind", "field"), CHANGES, ids=lambda x: getattr(x, "__name__", x))
+def test_a_codec_s_field_is_followed(kind: type[ModelMixin], field: str, family: str) -> None:
+    pipe = with_codec(family, kind, VALUES[kind][field])
+    assert_same(ours(pipe), theirs(pipe))
+
+
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL"])
+@pytest.mark.parametrize("enable", ["enable_tiling", "enable_slicing"])
+def test_a_codec_that_decodes_in_parts_decodes_the_same(family: str, enable: str) -> None:
+    pipe = with_codec(family, AutoencoderKL, {"sample_size": 8})
+    getattr(pipe.vae, enable)()
+    assert_same(ours(pipe), theirs(pipe))
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_pictures_stay_those_of_the_pipeline(
+    family: str, dtype: torch.dtype
+) -> None:
+    pipe = tiny(family).to(dtype)
+    expected = theirs(pipe)
+    assert np.abs(ours(pipe) - expected).mean() < 4  # of 255; latents are kept in fp32 here
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_codec_is_left_as_it_was(dtype: torch.dtype) -> None:
+    pipe = overflowing("SDXL").to(dtype)
+    first = theirs(pipe)
+    before = [(id(t), t.data_ptr(), t.dtype) for t in pipe.vae.parameters()]
+    ours(pipe)
+    assert [(id(t), t.data_ptr(), t.dtype) for t in pipe.vae.parameters()] == before
+    assert np.array_equal(theirs(pipe), first)
+    latents = torch.randn(1, 4, 8, 8, dtype=dtype)
+    assert pipe.vae.decode(latents).sample.requires_grad  # no weight is left of inference mode
+
+
+def test_a_codec_that_says_it_overflows_decodes_in_fp32_where_the_pipeline_does() -> None:
+    pipe = overflowing("SDXL")
+    assert_same(ours(pipe), theirs(pipe), grey_levels=8)  # its latents are of half precision
+    assert pipe.vae.dtype == torch.float16
+
+
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "SD 3.5"])
+def test_a_codec_that_overflows_in_half_precision_paints_no_black_picture(
+    family: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipe = overflowing(family)
+    pipe.vae.register_to_config(force_upcast=False)
+    assert theirs(pipe).max() == 0  # what diffusers delivers
+    with caplog.at_level(logging.WARNING):
+        engine = Engine(load_backbone(pipe, SIZE_PX))
+        jobs = [ImageJob(PROMPT, seed, num_steps=2) for seed in range(3)]
+        painted = [np.asarray(image) for image in engine.paint(jobs) + engine.paint(jobs)]
+    assert all(picture.std() > 5 for picture in painted)
+    assert pipe.vae.dtype == torch.float16
+    said = [record for record in caplog.records if "overflows in torch.float16" in record.message]
+    assert len(said) == 1
+
+
+def test_pixels_that_are_finite_in_no_precision_fail_their_picture_alone() -> None:
+    pipe = tiny("SD 1.x")
+    with torch.no_grad():
+        pipe.vae.decoder.conv_out.bias.fill_(float("nan"))
+    engine = Engine(load_backbone(pipe, SIZE_PX))
+    with pytest.raises(RuntimeError, match="picture 0: pixels are not finite, in float32 either"):
+        engine.paint([ImageJob(PROMPT, 1, num_steps=1)])
+
+
+def test_a_compiled_codec_decodes_as_it_does_bare() -> None:
+    pipe = tiny("SD 1.x")
+    bare = ours(pipe)
+    pipe.vae = torch.compile(pipe.vae, backend="eager")
+    assert_same(ours(pipe), bare)
+
+
+def test_another_codec_is_refused_before_any_picture_is_asked() -> None:
+    pipe = tiny("SD 1.x")
+    pipe.vae = ConsistencyDecoderVAE(
+        latent_channels=4,
+        encoder_block_out_channels=(4, 8),
+        encoder_down_block_types=("DownEncoderBlock2D",) * 2,
+        encoder_layers_per_block=1,
+        encoder_norm_num_groups=2,
+        decoder_block_out_channels=(32, 32),
+        decoder_down_block_types=("ResnetDownsampleBlock2D",) * 2,
+        decoder_up_block_types=("ResnetUpsampleBlock2D",) * 2,
+        decoder_layers_per_block=1,
+    )
+    with pytest.raises(ValueError, match=r"^vae: got ConsistencyDecoderVAE, allowed are Autoencod"):
+        Engine(load_backbone(pipe, SIZE_PX))
+
+
+def test_a_codec_of_other_latents_is_refused() -> None:
+    pipe = tiny("SD 1.x")
+    pipe.vae = AutoencoderKL(**{**KL, "latent_channels": 16})
+    with pytest.raises(ValueError, match=r"^vae\.latent_channels: got 16, allowed is 4, which"):
+        Engine(load_backbone(pipe, SIZE_PX))
+
+
+def test_a_field_of_a_later_diffusers_is_refused_unless_it_is_at_its_default() -> None:
+    class LaterAutoencoder(AutoencoderKL):
+        def __init__(self, channel_order: str = "rgb", **config: Any) -> None:
+            super().__init__(**config)
+            self.register_to_config(channel_order=channel_order)
+
+    fields = CODEC_FIELDS[AutoencoderKL]
+    fields.check(LaterAutoencoder(**KL), "vae")
+    with pytest.raises(ValueError, match=r"^vae\.channel_order: got 'bgr', allowed is 'rgb'"):
+        fields.check(LaterAutoencoder(channel_order="bgr", **KL), "vae")
