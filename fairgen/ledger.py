@@ -65,10 +65,21 @@ class Ledger:
         self._seed, self._max_streams = seed, max_streams
         self._streams: OrderedDict[tuple[Hashable, int], _Stream] = OrderedDict()
 
-    def assign(self, stream: Hashable, target: TargetDistribution, num_images: int) -> list[int]:
-        """Return the stream's next cell indices; a stream is one prompt under one target."""
-        plan = _plan(target)
-        key = (stream, plan.digest)
+    def assign(
+        self,
+        stream: Hashable,
+        target: TargetDistribution,
+        num_images: int,
+        by: TargetDistribution | None = None,
+    ) -> list[int]:
+        """Return the stream's next cell indices; a stream is one prompt under one target.
+
+        `by` is what is assigned by where it is not the target itself, as with calibration; the
+        indices are of its cells. Where it changes, the stream goes on: a cell that was nearly due
+        stays so.
+        """
+        plan = _plan(by or target)
+        key = (stream, _plan(target).digest)
         state = self._streams.get(key)
         if state is None:
             state = plan.new_stream(_digest(f"{self._seed} {key!r}"))
@@ -77,15 +88,20 @@ class Ledger:
                 self._streams.popitem(last=False)
         else:
             self._streams.move_to_end(key)
+            if state.plan.digest != plan.digest:
+                state = self._streams[key] = plan.taken_over(state)
         return [plan.next_cell(state) for _ in range(num_images)]
 
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """How many images of each cell a stream was given, and the seed that decides its ties."""
+    """How many images of each cell of a plan a stream was given, and the seed that decides its
+    ties.
+    """
 
     counts_X: NDArray[np.int32]
     seed: int
+    plan: "_Plan"
 
 
 class _Plan:
@@ -98,7 +114,8 @@ class _Plan:
     def __init__(self, target: TargetDistribution) -> None:
         self.digest = _digest(repr(target))
         self._cells = [index for index, p in enumerate(target.probabilities) if p > 0]
-        self._p_X = np.array([target.probabilities[index] for index in self._cells])
+        self.categories = [target.cells[index] for index in self._cells]
+        self.p_X = np.array([target.probabilities[index] for index in self._cells])
         self._indices_X = np.arange(len(self._cells))
         self._slack = 1 / (2 * len(self._cells) - 2) if len(self._cells) > 1 else 0.0
         groups = _groups(target)
@@ -109,19 +126,35 @@ class _Plan:
 
     def new_stream(self, seed: int) -> _Stream:
         """Return a stream that was given nothing yet."""
-        return _Stream(np.zeros(len(self._cells), dtype=np.int32), seed)
+        return _Stream(np.zeros(len(self._cells), dtype=np.int32), seed, self)
+
+    def taken_over(self, other: _Stream) -> _Stream:
+        """Return a stream that goes on where another plan's stands: as many images, within one of
+        this plan in every cell, those cells ahead that were ahead.
+        """
+        stream, m = self.new_stream(other.seed), int(other.counts_X.sum())
+        ahead_X = other.counts_X - m * other.plan.p_X
+        ahead = dict(zip(other.plan.categories, ahead_X.tolist(), strict=True))
+        whole_X = np.floor(m * self.p_X + _TOLERANCE)
+        rest_X = m * self.p_X - whole_X + [ahead.get(cell, 0.0) for cell in self.categories]
+        up = np.argsort(-rest_X, kind="stable")[: m - int(whole_X.sum())]
+        stream.counts_X[:] = whole_X
+        stream.counts_X[up] += 1
+        return stream
 
     def next_cell(self, stream: _Stream) -> int:
         """Return the cell of a stream's next image, and count it."""
         counts_X = stream.counts_X.astype(np.int64)
         m = int(counts_X.sum()) + 1
-        due_X = m * self._p_X - counts_X
+        due_X = m * self.p_X - counts_X
         eligible_X = due_X >= self._slack - _TOLERANCE
         last_X = self._last_indices(self._indices_X, counts_X + 1, m)
         horizon = min(int(last_X.max()), m + _MAX_HORIZON)
         allowed_X = eligible_X & (last_X <= self._first_crowded(counts_X, m, horizon))
         behind_X = (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX + due_X
         ahead, last = (-behind_X).round(6).tolist(), last_X.tolist()
+        if not allowed_X.any():  # only where a plan took over a stream that it would not have left
+            allowed_X = due_X == due_X.max()
         ranks = {x: (ahead[x], last[x]) for x in np.flatnonzero(allowed_X).tolist()}
         first = min(ranks.values())
         tied = [x for x, rank in ranks.items() if rank == first]
@@ -131,7 +164,7 @@ class _Plan:
 
     def _last_indices(self, x: NDArray[np.int_], kth: NDArray[np.int_], m: int) -> NDArray[np.int_]:
         """Return the last image index at which cells x may be given their kth image."""
-        last = np.floor((kth - self._slack) / self._p_X[x] + _TOLERANCE) + 1
+        last = np.floor((kth - self._slack) / self.p_X[x] + _TOLERANCE) + 1
         return np.clip(last, m, _NEVER).astype(int)
 
     def _first_crowded(self, counts_X: NDArray[np.int64], m: int, horizon: int) -> float:
@@ -140,7 +173,7 @@ class _Plan:
         The next image must be one of those that are due until then. Infinite where no index up to
         the horizon is crowded.
         """
-        due_X = np.ceil(horizon * self._p_X - 1 + self._slack - _TOLERANCE) - counts_X
+        due_X = np.ceil(horizon * self.p_X - 1 + self._slack - _TOLERANCE) - counts_X
         due_X = np.maximum(due_X, 0).astype(int)
         owner = np.repeat(self._indices_X, due_X)
         kth = np.arange(1, len(owner) + 1) - (np.cumsum(due_X) - due_X)[owner]

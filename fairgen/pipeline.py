@@ -163,11 +163,11 @@ class FairGenPipeline:
             output = self._paint(prompt, seeds[part], gates_NK[part], pipe_options)
             images += output.images
             flags += getattr(output, "nsfw_content_detected", None) or [False] * len(output.images)
-        told = [
+        records = [
             record.model_copy(update={"flagged": bool(flag)})
             for record, flag in zip(records, flags, strict=True)
         ]
-        return FairGenOutput(images, told)
+        return FairGenOutput(images, records)
 
     def _target(
         self, fairness: Mapping[str, object] | TargetDistribution | None

@@ -1,6 +1,7 @@
-from .failures import reason_of
+from .failures import is_loss, reason_of
 from .jobs import Verb, check_known, connect, describe_jobs, follow, submit
 from .progress import ProgressView, open_progress_actor, watch
+from .reservation import free_reservation, note_reservation
 from .resumable import Step, actor_pool, results_key, run_steps
 from .session import (
     check_jobs,
@@ -25,6 +26,9 @@ __all__ = [
     "connect",
     "describe_jobs",
     "follow",
+    "free_reservation",
+    "is_loss",
+    "note_reservation",
     "open_progress_actor",
     "parallel_jobs",
     "reason_of",

@@ -1,6 +1,23 @@
 """Why something on a cluster failed, in a sentence."""
 
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    WorkerCrashedError,
+)
+
+_LOSSES = (  # what was at work is gone, and nothing says that it was at fault
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    WorkerCrashedError,
+)
 
 
 def reason_of(error: BaseException) -> str:
@@ -17,6 +34,12 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, RayError) or "Traceback" in text:
         text = text.splitlines()[-1].strip() if text else ""
     return text or type(error).__name__
+
+
+def is_loss(error: BaseException) -> bool:
+    """Return whether processes were lost (for lack of memory, with a node), not a fault raised."""
+    inner = _inner(error)
+    return isinstance(error, _LOSSES) if inner is None else is_loss(inner)
 
 
 def _inner(error: BaseException) -> BaseException | None:

@@ -36,8 +36,10 @@ class ProgressActor:
 
 
 def open_progress_actor() -> ray.actor.ActorHandle:
-    """Return a board that takes no CPU from the jobs."""
-    return ray.remote(ProgressActor).options(num_cpus=0).remote()
+    """Return a board that takes no CPU from the jobs, and comes back should it be lost."""
+    return (
+        ray.remote(ProgressActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+    )
 
 
 class ProgressView:
@@ -73,6 +75,10 @@ class ProgressView:
         if done != printed_done and due:
             self._printed[name] = (time.monotonic(), done)
             self._console.print(f"{name}: {done}/{total} {note}".rstrip(), highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line beside the bars; any thread may."""
+        self._console.print(text, highlight=False, markup=False)
 
     @contextmanager
     def open(self) -> Iterator["ProgressView"]:

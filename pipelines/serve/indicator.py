@@ -71,10 +71,10 @@ class IndicatorService:
         free = [name for name in target.attributes if name in gate.free]
         if not free:
             return Assignment([Assigned({}, 1.0)] * num_images, gate)
-        target = target.marginalised(free)
+        asked = target = target.marginalised(free)
         if self._calibrate:
-            target = calibrated(target, {n: found for n, found in served.items() if found})
-        cells = self._ledger.assign(prompt.strip(), target, num_images)
+            target = calibrated(asked, {n: found for n, found in served.items() if found})
+        cells = self._ledger.assign(prompt.strip(), asked, num_images, by=target)
         return Assignment(
             [
                 Assigned(

@@ -113,12 +113,15 @@ def ray_loop(config: dict[str, Any]) -> None:
     import ray.train
     from ray.train.collective import broadcast_from_rank_zero
 
+    from pipelines.ray_runtime import note_reservation
     from pipelines.registry import Curves
 
     job: TrainingJob = config["job"]
     context = ray.train.get_context()
     is_first = context.get_world_rank() == 0
     curves = Curves(job.tracking_uri, job.run_id) if is_first else None
+    if is_first:
+        note_reservation(config["run"])
 
     def report(metrics: Metrics, folder: Path | None) -> None:
         if curves is not None:

@@ -2,23 +2,26 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.train import (
     Checkpoint,
     CheckpointConfig,
     FailureConfig,
     RunConfig,
     ScalingConfig,
+    TrainingFailedError,
     UserCallback,
+    WorkerGroupError,
 )
 from ray.train.torch import TorchTrainer
 
 from pipelines.files import write
-from pipelines.ray_runtime import parallel_jobs
+from pipelines.ray_runtime import free_reservation, is_loss, parallel_jobs, reason_of
 from pipelines.recipe import Recipe
 from pipelines.registry import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
@@ -42,37 +45,36 @@ class ReportProgress(UserCallback):
 
 
 def fit(
-    job: TrainingJob, storage: Path, callbacks: Sequence[ReportProgress] = ()
+    job: TrainingJob,
+    storage: Path,
+    callbacks: Sequence[ReportProgress] = (),
+    say: Callable[[str], object] = lambda _: None,
 ) -> TrainedAttribute:
     """Train one attribute on the open cluster, from the newest whole checkpoint if an earlier run
     left one.
 
-    Raises ray.train.TrainingFailedError when the job failed more often than the recipe allows.
+    Ray Train begins lost workers again; should it be lost itself, as when memory runs out, it is
+    begun again here, as often as the recipe allows, which `say` tells. Raises
+    ray.train.TrainingFailedError, or Ray's own error, when the job failed more often.
     """
-    recipe, settings = job.recipe, job.recipe.jobs
-    gpus = gpus_per_worker(recipe)
-    name = run_name(recipe, job.attribute, joint_round=bool(job.peers))
-    folder = storage / name
+    recipe = job.recipe
+    folder = storage / run_name(recipe, job.attribute, joint_round=bool(job.peers))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _RAYS_OWN).unlink(missing_ok=True)  # it may be cut short, and may name what is gone
     started = time.monotonic()
-    TorchTrainer(
-        ray_loop,
-        train_loop_config={"job": job, "run": folder},
-        scaling_config=ScalingConfig(
-            num_workers=num_workers_of(job, folder),
-            use_gpu=gpus > 0,
-            resources_per_worker={"CPU": settings.cpus_per_worker}
-            | ({"GPU": gpus} if gpus else {}),
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(storage),
-            callbacks=list(callbacks),
-            failure_config=FailureConfig(max_failures=settings.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=_CHECKPOINTS_KEPT),
-        ),
-    ).fit()
+    for left in reversed(range(recipe.jobs.max_failures + 1)):
+        try:
+            _run_once(job, folder, callbacks)
+            break
+        except (TrainingFailedError, RayError) as error:
+            free_reservation(folder)  # for the other jobs, too
+            of_workers = isinstance(error, WorkerGroupError)  # which Ray has counted
+            if of_workers or not is_loss(error) or not left:
+                raise
+            latest = newest_whole(folder)
+            say(
+                f"{job.attribute}: training was lost: {reason_of(error)}. It goes on from update "
+                f"{latest.step if latest else 0}; {left - 1} more such losses are allowed."
+            )
     last = newest_whole(folder)
     if last is None or last.step < job.discovery.num_updates:
         raise RuntimeError(f"{folder}: training has ended and left no whole checkpoint of its end")
@@ -84,6 +86,30 @@ def fit(
     )
     write(folder / _MARKER, trained.model_dump_json(indent=2))
     return trained
+
+
+def _run_once(job: TrainingJob, folder: Path, callbacks: Sequence[ReportProgress]) -> None:
+    """Run Ray Train until it ends or is lost."""
+    settings, gpus = job.recipe.jobs, gpus_per_worker(job.recipe)
+    (folder / _RAYS_OWN).unlink(missing_ok=True)  # it may be cut short, and may name what is gone
+    free_reservation(folder)  # of a run that was killed before
+    TorchTrainer(
+        ray_loop,
+        train_loop_config={"job": job, "run": folder},
+        scaling_config=ScalingConfig(
+            num_workers=num_workers_of(job, folder),
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": settings.cpus_per_worker}
+            | ({"GPU": gpus} if gpus else {}),
+        ),
+        run_config=RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            callbacks=list(callbacks),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=_CHECKPOINTS_KEPT),
+        ),
+    ).fit()
 
 
 def find_trained(

@@ -251,7 +251,7 @@ def _train_round(
     try:
         for job in left:
             poster = ReportProgress(board, _label(job))
-            futures[job.attribute] = executor.submit(fit, job, storage, [poster])
+            futures[job.attribute] = executor.submit(fit, job, storage, [poster], view.say)
         totals = {_label(job): job.discovery.num_updates for job in left}
         for job in left:
             view.show(_label(job), *begun(job, storage))

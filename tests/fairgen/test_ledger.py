@@ -244,3 +244,20 @@ def test_a_stream_takes_less_than_a_kilobyte() -> None:
     num_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert num_bytes / 300 < 1000
+
+
+@pytest.mark.parametrize("every", [1, 3, 7])
+def test_a_stream_goes_on_where_what_is_assigned_by_changes(every: int) -> None:
+    """As with calibration, whose shares change with each promotion: a tenth stays a tenth."""
+    asked, ledger, women = target_of(1, 9), Ledger(), 0
+    for index in range(0, 210, every):
+        off = (index // every % 5 - 2) / 1000  # what another set of adapters misses
+        by = target_of(1 + off, 9 - off)
+        cells = ledger.assign("a doctor", asked, every, by=by)
+        women += cells.count(0)
+    assert abs(women - 21) <= 2
+
+
+def test_a_stream_under_its_own_target_is_as_ever() -> None:
+    asked = target_of(1, 9)
+    assert Ledger().assign("a", asked, 50, by=asked) == Ledger().assign("a", asked, 50)

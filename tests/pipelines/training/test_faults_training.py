@@ -1,6 +1,7 @@
 """Training that is hurt: it ends in the weights of a run that nobody has touched."""
 
 import os
+import re
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from ray.train import TrainingFailedError
 
+from pipelines.ray_runtime import is_loss, reason_of
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import TrainingRuns
 from pipelines.registry.trained import TrainedAttribute
@@ -38,14 +40,15 @@ class Training(threading.Thread):
         super().__init__()
         self.folder = storage / run_name(job.recipe, job.attribute)
         self._job, self._storage = job, storage
-        self._before = children("TrainWorker")
+        self._before = children("TrainWorker") | children("TrainController")
+        self.said: list[str] = []  # what the run tells its user
         self._found: TrainedAttribute | None = None
         self._error: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self._found = fit(self._job, self._storage)
+            self._found = fit(self._job, self._storage, say=self.said.append)
         except BaseException as error:
             self._error = error
 
@@ -70,6 +73,13 @@ class Training(threading.Thread):
     def kill_a_worker(self) -> None:
         worker, *_ = children("TrainWorker") - self._before
         worker.kill()
+
+    def kill_everything(self) -> None:
+        """Kill the run's controller and its workers at once."""
+        lost = (children("TrainController") | children("TrainWorker")) - self._before
+        assert len(lost) >= 2
+        for process in lost:
+            process.kill()
 
 
 @pytest.fixture
@@ -122,6 +132,41 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(
         else Training(job, tmp_path / "whole").result()
     )
     assert_same_adapters(training.result(), whole)
+
+
+def test_a_run_that_is_lost_as_a_whole_goes_on_as_often_as_the_recipe_allows(
+    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault
+) -> None:
+    job = job_of("lost", max_failures=1)
+    training = Training(job, tmp_path / "hurt")
+    training.wait_until(step=4)
+    fault.strikes(
+        "training and what controls it are killed at once, as where memory runs out",
+        "a line, and the bar stands for a moment",
+    )
+    training.kill_everything()
+    at = training.step
+    training.wait_until(step=at + 6)
+    fault.over()
+    assert_same_adapters(training.result(), untouched(job.recipe, tmp_path / "whole"))
+    (line,) = training.said
+    assert line.startswith("gender: training was lost: ")
+    assert re.search(r"It goes on from update \d+; 0 more such losses are allowed\.$", line)
+
+
+@pytest.mark.full
+def test_a_run_that_is_lost_more_often_ends_in_a_sentence_and_is_gone_on_with(
+    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path
+) -> None:
+    job = job_of("lost-for-good", max_failures=0)
+    training = Training(job, tmp_path)
+    training.wait_until(step=4)
+    training.kill_everything()
+    with pytest.raises(Exception) as ended:
+        training.result()
+    assert is_loss(ended.value) and "\n" not in reason_of(ended.value) and not training.said
+    again = Training(job, tmp_path)
+    assert_same_adapters(again.result(), untouched(job.recipe, tmp_path / "whole"))
 
 
 def cut_short(path: Path) -> None:
