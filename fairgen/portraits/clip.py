@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from fairgen.files import written_whole
 from fairgen.portraits.drawing import SIZE_PX, draw
 from fairgen.portraits.training import Trainer, pixels
 from fairgen.portraits.world import (
@@ -141,7 +142,8 @@ def save_towers(clip: CLIPModel, folder: Path) -> None:
     images.visual_projection.load_state_dict(clip.visual_projection.state_dict())
     images.half().save_pretrained(folder)
     projection = clip.text_projection.weight.detach().half().contiguous()
-    save_file({"weight": projection}, folder / _TEXT_PROJECTION)
+    with written_whole(folder / _TEXT_PROJECTION) as partial:
+        save_file({"weight": projection}, partial)
 
 
 class PortraitClip:

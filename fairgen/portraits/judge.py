@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fairgen.files import written_whole
 from fairgen.portraits.drawing import draw
 from fairgen.portraits.training import Trainer, pixels
 from fairgen.portraits.world import ATTRIBUTES, CONCEPTS, THINGS, Portrait, uniform_portrait
@@ -130,4 +131,5 @@ def train_judge(
     )
     destination.mkdir(parents=True, exist_ok=True)
     half = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(half, destination / "judge.safetensors")
+    with written_whole(destination / "judge.safetensors") as partial:
+        save_file(half, partial)

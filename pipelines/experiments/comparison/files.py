@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.baselines import Weights
 from fairgen.calibration import Confusion
+from fairgen.files import written_whole
 from fairgen.judging import EmbeddedImages, PromptScore, hit_rates
 from fairgen.pictures import png
 from pipelines.experiments.comparison.conditions import CALIBRATION, EvalCondition
@@ -74,7 +75,8 @@ def save_weights(folder: Path, method: Method, weights: Weights) -> None:
     from safetensors.torch import save_file
 
     method_folder(folder, method).mkdir(parents=True, exist_ok=True)
-    save_file(weights, method_folder(folder, method) / "weights.safetensors")
+    with written_whole(method_folder(folder, method) / "weights.safetensors") as partial:
+        save_file(weights, partial)
 
 
 def load_weights(folder: Path, method: Method) -> Weights:
