@@ -7,7 +7,7 @@ own, and the counts follow the target. The coin stays available as method "iid".
 import math
 import random
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -27,6 +27,7 @@ _MAX_CELLS_WITH_PAIRS = 256
 _MAX_HORIZON = 4096  # images: what is due later crowds nothing yet
 _NEVER = 2**53  # an image index that no stream reaches, exact as a float
 _MAX_PLANS = 256
+_LEAST_SLACK = 1e-5  # above the tolerance: bounds are kept strictly
 
 
 def assign(
@@ -43,27 +44,39 @@ def assign(
         return rng.choices(range(len(target.cells)), weights=target.probabilities, k=num_images)
     plan = _plan(target)
     stream = plan.new_stream(rng.getrandbits(64))
-    cells = [plan.next_cell(stream) for _ in range(num_images)]
+    cells = [plan.next_cell([stream]) for _ in range(num_images)]
     rng.shuffle(cells)
     return cells
 
 
 class Ledger:
-    """Remembers what each stream of requests was given: any prefix is within one image in any cell.
+    """Remembers what each stream of requests was given, at several levels.
 
-    After m images every cell of probability p has been given more than m p - 1 and fewer than m p +
-    1: each image of a cell has a first and a last index that keep this, and there always is an
-    order that meets all of them (Tijdeman's chairman assignment, Discrete Mathematics 32, 1980).
-    Of the cells that leave such an order, the one comes next whose categories, alone and in pairs,
-    are furthest behind. A stream's cells do not depend on how its images are spread over requests,
-    nor on other streams. Past `max_streams` the stream that was quiet longest is forgotten.
+    A picture counts in its own stream, such as its prompt's, and in those above it, from the finest
+    to the coarsest: the person that the prompt shows, the caller, all traffic under the target.
+
+    - In its own stream any prefix is within one image in any cell. After m images every cell of
+      probability p has been given more than m p - 1 and fewer than m p + 1: each image of a cell
+      has a first and a last index that keep this, and there always is an order that meets all of
+      them (alone by Tijdeman's chairman assignment, Discrete Mathematics 32, 1980, with a margin;
+      below other levels without it, since images due until an index t never are more than t).
+    - Of the cells that this leaves open, those are taken that keep the next level within one image,
+      and so on up. Where each prompt comes once all of its cells are open: then the person's stream
+      keeps the bound, too. Streams of two levels that cross (callers and persons) cannot both keep
+      it; what is left to the coarser one is measured (`tests/fairgen/test_ledger_levels.py`).
+    - Of what is open at every level, the cell comes next whose categories, alone and in pairs, are
+      furthest behind over all levels.
+
+    Targets never mix: a stream is of one target. A stream alone does not depend on how its images
+    are spread over requests, nor on other streams. Past `max_streams` the stream that was quiet
+    longest is forgotten.
 
     One thread may call it.
     """
 
     def __init__(self, seed: int = 0, max_streams: int = 100_000) -> None:
         self._seed, self._max_streams = seed, max_streams
-        self._streams: OrderedDict[tuple[Hashable, int], _Stream] = OrderedDict()
+        self._streams: OrderedDict[tuple[bool, Hashable, int], _Stream] = OrderedDict()
 
     def assign(
         self,
@@ -71,26 +84,50 @@ class Ledger:
         target: TargetDistribution,
         num_images: int,
         by: TargetDistribution | None = None,
+        above: Sequence[Hashable] = (),
     ) -> list[int]:
         """Return the stream's next cell indices; a stream is one prompt under one target.
 
-        `by` is what is assigned by where it is not the target itself, as with calibration; the
-        indices are of its cells. Where it changes, the stream goes on: a cell that was nearly due
-        stays so.
+        `above` names the streams of the coarser levels, the next one first. `by` is what is
+        assigned by where it is not the target itself, as with calibration; the indices are of its
+        cells. Where it changes, streams go on: a cell that was nearly due stays so.
         """
         plan = _plan(by or target)
-        key = (stream, _plan(target).digest)
+        levels = [
+            self._stream(level, name, target, plan) for level, name in enumerate((stream, *above))
+        ]
+        return [plan.next_cell(levels) for _ in range(num_images)]
+
+    def give_back(
+        self,
+        stream: Hashable,
+        target: TargetDistribution,
+        cell: Sequence[str],
+        above: Sequence[Hashable] = (),
+    ) -> None:
+        """Take an image off that was assigned and that nobody got: its cell is due again."""
+        for level, name in enumerate((stream, *above)):
+            state = self._streams.get((level > 0, name, _plan(target).digest))
+            if state is not None and tuple(cell) in state.plan.categories:
+                index = state.plan.categories.index(tuple(cell))
+                state.counts_X[index] = max(0, state.counts_X[index] - 1)
+
+    def _stream(
+        self, level: int, name: Hashable, target: TargetDistribution, plan: "_Plan"
+    ) -> "_Stream":
+        """Return the state of a level's stream under a plan."""
+        key = (level > 0, name, _plan(target).digest)  # a prompt is no person of the same name
         state = self._streams.get(key)
         if state is None:
-            state = plan.new_stream(_digest(f"{self._seed} {key!r}"))
-            self._streams[key] = state
+            named = key if level else key[1:]
+            state = self._streams[key] = plan.new_stream(_digest(f"{self._seed} {named!r}"))
             if len(self._streams) > self._max_streams:
                 self._streams.popitem(last=False)
         else:
             self._streams.move_to_end(key)
             if state.plan.digest != plan.digest:
                 state = self._streams[key] = plan.taken_over(state)
-        return [plan.next_cell(state) for _ in range(num_images)]
+        return state
 
 
 @dataclass(slots=True, eq=False)
@@ -142,42 +179,57 @@ class _Plan:
         stream.counts_X[up] += 1
         return stream
 
-    def next_cell(self, stream: _Stream) -> int:
-        """Return the cell of a stream's next image, and count it."""
-        counts_X = stream.counts_X.astype(np.int64)
-        m = int(counts_X.sum()) + 1
-        due_X = m * self.p_X - counts_X
-        eligible_X = due_X >= self._slack - _TOLERANCE
-        last_X = self._last_indices(self._indices_X, counts_X + 1, m)
-        horizon = min(int(last_X.max()), m + _MAX_HORIZON)
-        allowed_X = eligible_X & (last_X <= self._first_crowded(counts_X, m, horizon))
-        behind_X = (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX + due_X
+    def next_cell(self, levels: "Sequence[_Stream]") -> int:
+        """Return the cell of the next image of a stream and those above it, and count it."""
+        slack = self._slack if len(levels) == 1 else _LEAST_SLACK
+        open_X = np.ones(len(self._cells), dtype=bool)
+        behind_X, last_X = np.zeros(len(self._cells)), None
+        for stream in levels:
+            counts_X = stream.counts_X.astype(np.int64)
+            m = int(counts_X.sum()) + 1
+            due_X = m * self.p_X - counts_X
+            last_of_level_X = self._last_indices(self._indices_X, counts_X + 1, m, slack)
+            horizon = min(int(last_of_level_X.max()), m + _MAX_HORIZON)
+            crowded = self._first_crowded(counts_X, m, horizon, slack)
+            allowed_X = open_X & (due_X >= slack - _TOLERANCE) & (last_of_level_X <= crowded)
+            if allowed_X.any():
+                open_X = allowed_X
+            elif stream is levels[0]:  # only after what was given back, or under another plan
+                open_X = due_X == due_X.max()
+            behind_X += (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX + due_X
+            last_X = last_of_level_X if last_X is None else last_X
+        assert last_X is not None
         ahead, last = (-behind_X).round(6).tolist(), last_X.tolist()
-        if not allowed_X.any():  # only where a plan took over a stream that it would not have left
-            allowed_X = due_X == due_X.max()
-        ranks = {x: (ahead[x], last[x]) for x in np.flatnonzero(allowed_X).tolist()}
+        ranks = {x: (ahead[x], last[x]) for x in np.flatnonzero(open_X).tolist()}
         first = min(ranks.values())
         tied = [x for x, rank in ranks.items() if rank == first]
-        chosen = tied[0] if len(tied) == 1 else tied[_digest(f"{stream.seed} {m}") % len(tied)]
-        stream.counts_X[chosen] += 1
+        m = int(levels[0].counts_X.sum()) + 1
+        text = f"{levels[0].seed} {m}"
+        chosen = tied[0] if len(tied) == 1 else tied[_digest(text) % len(tied)]
+        for stream in levels:
+            stream.counts_X[chosen] += 1
         return self._cells[chosen]
 
-    def _last_indices(self, x: NDArray[np.int_], kth: NDArray[np.int_], m: int) -> NDArray[np.int_]:
+    def _last_indices(
+        self, x: NDArray[np.int_], kth: NDArray[np.int_], m: int, slack: float
+    ) -> NDArray[np.int_]:
         """Return the last image index at which cells x may be given their kth image."""
-        last = np.floor((kth - self._slack) / self.p_X[x] + _TOLERANCE) + 1
+        last = np.floor((kth - slack) / self.p_X[x] + _TOLERANCE) + 1
         return np.clip(last, m, _NEVER).astype(int)
 
-    def _first_crowded(self, counts_X: NDArray[np.int64], m: int, horizon: int) -> float:
+    def _first_crowded(
+        self, counts_X: NDArray[np.int64], m: int, horizon: int, slack: float
+    ) -> float:
         """Return the first index up to which as many images are due as there are indices from m.
 
         The next image must be one of those that are due until then. Infinite where no index up to
         the horizon is crowded.
         """
-        due_X = np.ceil(horizon * self.p_X - 1 + self._slack - _TOLERANCE) - counts_X
+        due_X = np.ceil(horizon * self.p_X - 1 + slack - _TOLERANCE) - counts_X
         due_X = np.maximum(due_X, 0).astype(int)
         owner = np.repeat(self._indices_X, due_X)
         kth = np.arange(1, len(owner) + 1) - (np.cumsum(due_X) - due_X)[owner]
-        last = np.sort(self._last_indices(owner, counts_X[owner] + kth, m))
+        last = np.sort(self._last_indices(owner, counts_X[owner] + kth, m, slack))
         crowded = last[np.arange(1, len(last) + 1) > last - m]
         return int(crowded[0]) if len(crowded) else math.inf
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -45,10 +45,26 @@ class Indicator:
         )
 
     async def assign(
-        self, prompt: str, num_images: int, fairness: Any, served: dict[str, Confusion | None]
+        self,
+        prompt: str,
+        num_images: int,
+        fairness: Any,
+        served: dict[str, Confusion | None],
+        caller: str = "",
     ) -> Assignment:
         """Return what each picture of a request shows."""
-        return self._service.assign(prompt, num_images, fairness, served)
+        return self._service.assign(prompt, num_images, fairness, served, caller)
+
+    async def give_back(
+        self,
+        prompt: str,
+        fairness: Any,
+        served: dict[str, Confusion | None],
+        caller: str,
+        pictures: list[dict[str, str]],
+    ) -> None:
+        """Take pictures off the ledger that nobody got."""
+        self._service.give_back(prompt, fairness, served, caller, pictures)
 
 
 class Generator:
@@ -119,13 +135,23 @@ class Gateway:
         """Ask the generator."""
         await _retried(lambda: self._generator.check_picture.remote(width_px, height_px, num_steps))
 
-    async def assign(self, request: ImageRequest) -> Assignment:
+    async def assign(self, request: ImageRequest, caller: str) -> Assignment:
         """Ask the indicator."""
         served = {info.name: info.confusion for info in await self.attributes()}
         return await _retried(
             lambda: self._indicator.assign.remote(
-                request.prompt, request.n, request.fairness, served
+                request.prompt, request.n, request.fairness, served, caller
             )
+        )
+
+    async def give_back(
+        self, request: ImageRequest, caller: str, pictures: Sequence[Mapping[str, str]]
+    ) -> None:
+        """Tell the indicator what nobody got."""
+        served = {info.name: info.confusion for info in await self.attributes()}
+        given = [dict(categories) for categories in pictures]
+        await self._indicator.give_back.remote(
+            request.prompt, request.fairness, served, caller, given
         )
 
     async def attributes(self) -> list[AttributeInfo]:

@@ -8,7 +8,7 @@ import base64
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +49,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request is refused."},
     "5XX": {"model": ErrorBody, "description": "The server fails, or is not ready."},
 }
+_LOOK_S = 0.25
+_CLIENT_CLOSED = 499  # nobody reads it; as nginx counts it
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
@@ -57,7 +59,11 @@ class Backend(Protocol):
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None: ...
 
-    async def assign(self, request: ImageRequest) -> Assignment: ...
+    async def assign(self, request: ImageRequest, caller: str) -> Assignment: ...
+
+    async def give_back(
+        self, request: ImageRequest, caller: str, pictures: Sequence[Mapping[str, str]]
+    ) -> None: ...
 
     def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]: ...
 
@@ -108,12 +114,12 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.post(PICTURES, response_model=ImageResponse, responses=_EVENTS)
     async def generate(request: ImageRequest, http: Request) -> Response:
-        orders = await desk.orders(request)
         caller = http.state.caller
+        orders = await desk.orders(request, caller)
         if request.stream:
             events = await _begun(desk.stream(request, orders, caller))
             return StreamingResponse(events, media_type="text/event-stream")
-        answer = await desk.answer(request, orders, caller)
+        answer = await _while_connected(http, desk.answer(request, orders, caller))
         return Response(answer.model_dump_json(), media_type="application/json")
 
     @app.get("/v1/models")
@@ -153,12 +159,28 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     return app
 
 
+async def _while_connected(http: Request, answer: Awaitable[ImageResponse]) -> ImageResponse:
+    """Return an answer; where the client has left meanwhile, its pictures are painted no more."""
+    task = asyncio.ensure_future(answer)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_S)
+            if not task.done() and await http.is_disconnected():
+                raise RequestError(_CLIENT_CLOSED, "the client has left", code="closed")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
 class _ImageEndpoint:
     """Checks requests, turns them into orders, and packs what comes back."""
 
     def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
         self._backend, self._settings, self._recipe = backend, settings, recipe
         self._in_flight = 0
+        self._giving_back: set[asyncio.Future[None]] = set()
         self._decisions = DecisionLog(settings.decisions) if settings.decisions else None
         self.started = int(time.time())
         self.models = (recipe.registry.prefix, f"{recipe.registry.prefix}-base")
@@ -195,7 +217,7 @@ class _ImageEndpoint:
             message = f"{self._in_flight} images are waiting, allowed are {limits.queued_images}"
             raise RequestError(429, message, code="overloaded", retry_after_s=2)
 
-    async def orders(self, request: ImageRequest) -> list[PlannedImage]:
+    async def orders(self, request: ImageRequest, caller: str) -> list[PlannedImage]:
         """Return one order an image. Raises RequestError for what cannot be met.
 
         The indicator is asked last: a refused request shall not count in its ledger.
@@ -208,7 +230,7 @@ class _ImageEndpoint:
             num_steps = request.num_inference_steps or self._recipe.generation.steps
             if any(request.sides_px) or request.num_inference_steps:
                 await self._backend.check_picture(*request.sides_px, num_steps)
-            assignment = await self._backend.assign(request)
+            assignment = await self._backend.assign(request, caller)
         except ValueError as error:
             raise refused_field(error) from error
         return plan_images(request, assignment, self._recipe.generation)
@@ -216,8 +238,13 @@ class _ImageEndpoint:
     async def deliveries(
         self, request: ImageRequest, orders: Sequence[PlannedImage], caller: str
     ) -> AsyncIterator[ImageUpdate]:
-        """Yield deliveries within the time limit. Raises 408 after it."""
+        """Yield deliveries within the time limit. Raises 408 after it.
+
+        What nobody got is given back to the indicator: without a stream that is all of a request
+        that has failed.
+        """
         delivered: list[Provenance] = []
+        left_over = {order.index: order for order in orders}
         self._in_flight += len(orders)
         painting = self._backend.paint(orders, self.check_model(request.model))
         limit = self._settings.limits.timeout_s
@@ -231,18 +258,37 @@ class _ImageEndpoint:
                 if delivery.provenance is not None:
                     delivered.append(delivery.provenance)
                 yield delivery
+                if delivery.provenance is not None and request.stream:
+                    del left_over[delivery.index]
         except StopAsyncIteration:
+            left_over.clear()
             return
         except TimeoutError as error:
             raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
         finally:
             self._in_flight -= len(orders)
             await painting.aclose()  # type: ignore[attr-defined]
+            if left_over:
+                self._give_back(request, caller, list(left_over.values()))
             if self._decisions is not None:
                 try:
                     self._decisions.write(caller, request, orders, delivered)
                 except OSError:  # a full disk shall cost no picture
                     log.exception("a decision is not logged")
+
+    def _give_back(
+        self, request: ImageRequest, caller: str, orders: Sequence[PlannedImage]
+    ) -> None:
+        """Tell the indicator, in a task of its own: whoever asked may have left."""
+        categories = [order.categories for order in orders]
+        task = asyncio.ensure_future(self._backend.give_back(request, caller, categories))
+        self._giving_back.add(task)
+        task.add_done_callback(self._given_back)
+
+    def _given_back(self, task: "asyncio.Future[None]") -> None:
+        self._giving_back.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("pictures that nobody got still count: %s", error)
 
     async def answer(
         self, request: ImageRequest, orders: Sequence[PlannedImage], caller: str

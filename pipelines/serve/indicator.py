@@ -53,28 +53,23 @@ class IndicatorService:
         num_images: int,
         fairness: Fairness | None,
         served: Mapping[str, Confusion | None],
+        caller: str = "",
     ) -> Assignment:
-        """Return the next pictures of this prompt's stream under the asked target.
+        """Return the next pictures of this prompt's stream under the asked target; they count for
+        the person that it shows, for the caller, and in all traffic, too.
 
         `served` holds the attributes that have adapters, with the confusion of those that were
         measured. An attribute that the gate does not free is left out of the target. Raises
         ValueError for a target that cannot be met.
         """
-        attributes = [a for a in self._attributes if a.name in served]
-        wanted = fairness if fairness is not None else self._default
-        if wanted is None and attributes:
-            wanted = {attribute.name: "uniform" for attribute in attributes}
-        if wanted is None or wanted == "off":
-            return Assignment([Assigned({}, 1.0)] * num_images, None)
-        target = TargetDistribution.from_request(wanted, attributes)
-        gate = self._gate(prompt)
-        free = [name for name in target.attributes if name in gate.free]
-        if not free:
+        asked, gate = self._asked(prompt, fairness, served)
+        if asked is None:
             return Assignment([Assigned({}, 1.0)] * num_images, gate)
-        asked = target = target.marginalised(free)
+        target = asked
         if self._calibrate:
             target = calibrated(asked, {n: found for n, found in served.items() if found})
-        cells = self._ledger.assign(prompt.strip(), asked, num_images, by=target)
+        levels = _levels(gate, caller)
+        cells = self._ledger.assign(prompt.strip(), asked, num_images, by=target, above=levels)
         return Assignment(
             [
                 Assigned(
@@ -85,3 +80,43 @@ class IndicatorService:
             ],
             gate,
         )
+
+    def give_back(
+        self,
+        prompt: str,
+        fairness: Fairness | None,
+        served: Mapping[str, Confusion | None],
+        caller: str,
+        pictures: Sequence[Mapping[str, str]],
+    ) -> None:
+        """Take pictures off the ledger that were assigned and that nobody got, by categories."""
+        asked, gate = self._asked(prompt, fairness, served)
+        if asked is None:
+            return
+        for categories in pictures:
+            if set(categories) == set(asked.attributes):
+                cell = [categories[name] for name in asked.attributes]
+                self._ledger.give_back(prompt.strip(), asked, cell, above=_levels(gate, caller))
+
+    def _asked(
+        self, prompt: str, fairness: Fairness | None, served: Mapping[str, Confusion | None]
+    ) -> tuple[TargetDistribution | None, GateDecision | None]:
+        """Return the target over what the gate frees, None where there is nothing to decide; and
+        what the gate said, if it was asked.
+        """
+        attributes = [a for a in self._attributes if a.name in served]
+        wanted = fairness if fairness is not None else self._default
+        if wanted is None and attributes:
+            wanted = {attribute.name: "uniform" for attribute in attributes}
+        if wanted is None or wanted == "off":
+            return None, None
+        target = TargetDistribution.from_request(wanted, attributes)
+        gate = self._gate(prompt)
+        free = [name for name in target.attributes if name in gate.free]
+        return (target.marginalised(free) if free else None), gate
+
+
+def _levels(gate: GateDecision | None, caller: str) -> tuple[tuple[str, str], ...]:
+    """Return the streams above a prompt's: its person's, its caller's, and all."""
+    person = gate.person if gate and gate.person else ""
+    return ("person", person), ("caller", caller), ("all", "")

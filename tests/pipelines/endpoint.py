@@ -1,6 +1,8 @@
 """The endpoint over HTTP in this process, and what a client asks of it."""
 
 import json
+import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -44,6 +46,18 @@ class Endpoint:
                 return answer.status, json.load(answer), dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error), dict(error.headers)
+
+    def leave(self, body: bytes, after_s: float = 0.3) -> None:
+        """Ask for pictures, and close the connection before they are there."""
+        host, _, port = self.address.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                b"POST /v1/images/generations HTTP/1.1\r\nHost: here\r\n"
+                b"Content-Type: application/json\r\n"
+                + f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            time.sleep(after_s)
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.address + path, timeout=60) as answer:

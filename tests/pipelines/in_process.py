@@ -1,6 +1,6 @@
 """The endpoint without Ray: the real services in this process."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from time import monotonic, sleep
@@ -26,13 +26,28 @@ class InProcess:
         self.generator = GeneratorService(settings, recipe)
         self._indicator = IndicatorService(recipe.attributes, settings.fairness, settings.calibrate)
         self._metrics = GatewayMetrics()
+        self.assigned: list[dict[str, str]] = []
+        self.num_given_back = 0
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
         self.generator.check_picture(width_px, height_px, num_steps)
 
-    async def assign(self, request: ImageRequest) -> Assignment:
+    def has_given_back(self, num_images: int) -> bool:
+        """Return whether so many were assigned, and all of them given back."""
+        return len(self.assigned) == self.num_given_back == num_images
+
+    async def assign(self, request: ImageRequest, caller: str) -> Assignment:
         served = {info.name: info.confusion for info in self.generator.attributes()}
-        return self._indicator.assign(request.prompt, request.n, request.fairness, served)
+        found = self._indicator.assign(request.prompt, request.n, request.fairness, served, caller)
+        self.assigned += [picture.categories for picture in found.pictures]
+        return found
+
+    async def give_back(
+        self, request: ImageRequest, caller: str, pictures: Sequence[Mapping[str, str]]
+    ) -> None:
+        served = {info.name: info.confusion for info in self.generator.attributes()}
+        self._indicator.give_back(request.prompt, request.fairness, served, caller, pictures)
+        self.num_given_back += len(pictures)
 
     async def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
         started = monotonic()

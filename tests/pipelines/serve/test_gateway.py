@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipelines.serve.files import read_provenance
 from pipelines.serve.run import unserved
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.processes import wait_for
 from tests.pipelines.registered import register_champions
 from tests.tiny import tiny_pipeline
 
@@ -85,6 +87,41 @@ def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
     assert seen == {"woman": 3, "man": 3}
 
 
+def test_prompts_that_differ_are_balanced_for_the_person_and_the_caller(
+    endpoint: Endpoint,
+) -> None:
+    """Each prompt comes once: alone it would be a coin's."""
+    seen: Counter[str] = Counter()
+    for index in range(8):
+        places = ("in a room", "at work", "outside", "by a window")
+        prompt = f"a photo of a judge {places[index % 4]}, number {index}"
+        (picture,) = endpoint.generate(prompt, fairness={"gender": "uniform"})
+        seen[picture.provenance["categories"]["gender"]] += 1
+        assert abs(seen["woman"] - seen["man"]) <= 1
+
+
+@pytest.mark.parametrize("how", ["times out", "leaves"])
+def test_what_nobody_got_is_assigned_again(
+    served_recipe: Recipe, tracking_uri: str, how: str
+) -> None:
+    """Of fifteen pictures one category gets eight: the same one, as long as all are lost."""
+    ask = json.dumps({"prompt": "a photo of a pilot", "fairness": {"gender": "uniform"}, "n": 15,
+                      "num_inference_steps": 20}).encode()  # fmt: skip
+    limits = LIMITS.model_copy(update={"timeout_s": 0.02 if how == "times out" else 60.0})
+    for endpoint in open_endpoint(served_recipe, limits=limits, tracking_uri=tracking_uri):
+        backend = endpoint.backend
+        for lost in range(1, 4):
+            if how == "times out":
+                status, answer, _ = endpoint.post(ask)
+                assert status == 408, answer
+            else:
+                endpoint.leave(ask)
+            wait_for(partial(backend.has_given_back, 15 * lost))
+        women = [categories["gender"] == "woman" for categories in backend.assigned]
+        assert sum(women[:15]) in (7, 8)
+        assert sum(women[:15]) == sum(women[15:30]) == sum(women[30:])
+
+
 def test_calibration_makes_up_for_measured_misses(tracking_uri: str, served_recipe: Recipe) -> None:
     """The champions hit 97 of 100: to show a quarter women, 0.22 / 0.94 of the pictures are asked
     to. An attribute that the prompt names is not asked at all, calibrated or not.
@@ -110,6 +147,21 @@ def test_the_deployed_indicator_calibrates_when_it_is_set_to(
     found = asyncio.run(deployments.Indicator(settings).assign(*ask))
     for picture in found.pictures:
         assert picture.probability == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_deployed_indicator_takes_back_what_nobody_got(
+    make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    indicator = deployments.Indicator(ServeSettings(recipe=make_recipe(tmp_path, "back")))
+    fairness, served = {"gender": "uniform"}, {"gender": None}
+
+    def next_categories() -> dict[str, str]:
+        asked = indicator.assign("a chef", 1, fairness, served, "someone")
+        return asyncio.run(asked).pictures[0].categories
+
+    first = next_categories()
+    asyncio.run(indicator.give_back("a chef", fairness, served, "someone", [first]))
+    assert next_categories() == first != next_categories()
 
 
 @pytest.mark.parametrize("siblings", [False, True])
