@@ -299,9 +299,7 @@ class _ImageEndpoint:
         async for delivery in self.deliveries(request, orders, caller):
             if delivery.provenance is not None:
                 size = delivery.size
-                data[delivery.index] = ImageData(
-                    b64_json=_base64(delivery), provenance=delivery.provenance
-                )
+                data[delivery.index] = _image_data(request, delivery, delivery.provenance)
         return ImageResponse(
             created=int(time.time()),
             data=[data[index] for index in sorted(data)],
@@ -355,6 +353,14 @@ async def _begun(events: AsyncIterator[str]) -> AsyncIterator[str]:
             yield event
 
     return whole()
+
+
+def _image_data(request: ImageRequest, delivery: ImageUpdate, provenance: Provenance) -> ImageData:
+    """Return a finished picture in the form that was asked for."""
+    if request.response_format == "url":
+        url = f"data:image/{request.output_format};base64,{_base64(delivery)}"
+        return ImageData(url=url, provenance=provenance)
+    return ImageData(b64_json=_base64(delivery), provenance=provenance)
 
 
 def _base64(delivery: ImageUpdate) -> str:

@@ -1,9 +1,17 @@
 """What goes over the wire: the OpenAI Images schema, with fairness added to it."""
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
@@ -16,17 +24,28 @@ SafetyWord = Literal["passed", "flagged", "off", "none"]
 
 
 class ImageRequest(BaseModel):
-    """`POST /v1/images/generations`. Fields of OpenAI's that change nothing here are accepted."""
+    """`POST /v1/images/generations`. Fields of OpenAI's that change nothing here are accepted.
+
+    A null is a field left out, as typed clients send it.
+    """
 
     # where texts have a least length pydantic reads them as Unicode: JSON can spell halves of
     # characters, which no tokenizer takes
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_min_length=0)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        str_min_length=0,
+        json_schema_extra=lambda schema: _with_nulls(schema),
+    )
 
     prompt: str = Field(min_length=1)
     model: str | None = None
     n: int = Field(default=1, ge=1)
     size: str | None = None
-    response_format: Literal["b64_json"] | None = None
+    response_format: Literal["b64_json", "url"] | None = Field(
+        default=None, description='"url" is a data: URI in place of the bare base64.'
+    )
     output_format: OutputFormat = "png"
     output_compression: int | None = Field(default=None, ge=0, le=100)
     stream: bool = False
@@ -46,6 +65,22 @@ class ImageRequest(BaseModel):
     quality: str | None = None
     style: str | None = None
     user: str | None = None
+    safety_identifier: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """JSON knows one kind of number: 1.0 is the integer 1."""
+        if not isinstance(given, dict):
+            return given
+        whole = {name for name, field in cls.model_fields.items() if _is_integer(field.annotation)}
+        return {
+            name: int(value)
+            if name in whole and isinstance(value, float) and value.is_integer()
+            else value
+            for name, value in given.items()
+            if value is not None or name not in cls.model_fields
+        }
 
     @field_validator("size")
     @classmethod
@@ -71,6 +106,19 @@ class ImageRequest(BaseModel):
         """Width and height; 0, 0 for the model's native size."""
         match = _SIZE.fullmatch(self.size or "")
         return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
+def _with_nulls(schema: dict[str, Any]) -> None:
+    """Say in a schema that every field but the required ones may be null."""
+    for name, field in schema["properties"].items():
+        if name in schema["required"] or {"type": "null"} in field.get("anyOf", ()):
+            continue
+        told = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
+        schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **told}
+
+
+def _is_integer(annotation: Any) -> bool:
+    return int in (annotation, *get_args(annotation))
 
 
 class AdapterUsed(BaseModel):
@@ -109,13 +157,19 @@ class Provenance(BaseModel):
 
 
 class ImageData(BaseModel):
-    """One picture of a response."""
+    """One picture of a response: as base64, or as a data: URI where that was asked for."""
 
     model_config = ConfigDict(extra="forbid")
 
-    b64_json: str
+    b64_json: str | None = None
+    url: str | None = None
     revised_prompt: str | None = None
     provenance: Provenance
+
+    @model_serializer(mode="wrap")
+    def _one_of_both(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        absent = "url" if self.url is None else "b64_json"
+        return {name: value for name, value in write(self).items() if name != absent}
 
 
 class ImageResponse(BaseModel):

@@ -232,6 +232,33 @@ def test_pictures_stream_from_partial_to_completed(endpoint: Endpoint) -> None:
         assert own[-1].type == "image_generation.completed" and own[-1].provenance["seed"] >= 0
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        dict.fromkeys(("n", "stream", "output_format", "partial_images", "negative_prompt", "size",
+                       "quality", "fairness", "seed")),
+        {"n": 1.0, "safety_identifier": "somebody", "num_inference_steps": 3.0},
+    ],
+)  # fmt: skip
+def test_what_typed_clients_send_is_taken(endpoint: Endpoint, given: dict[str, Any]) -> None:
+    status, answer, _ = endpoint.post(json.dumps({"prompt": "a nurse"} | OPTIONS | given).encode())
+    assert status == 200, answer
+    assert "url" not in answer["data"][0] and len(answer["data"]) == 1
+
+
+def test_a_url_is_a_data_uri_in_place_of_base64(endpoint: Endpoint) -> None:
+    options = {"response_format": "url", "output_format": "webp"} | OPTIONS
+    status, answer, _ = endpoint.post(json.dumps({"prompt": "a nurse"} | options).encode())
+    assert status == 200 and "b64_json" not in answer["data"][0]
+    head, _, content = answer["data"][0]["url"].partition(",")
+    assert head == "data:image/webp;base64"
+    assert read_provenance(base64.b64decode(content)) is not None
+    (picture,) = endpoint.client.images.generate(
+        prompt="a nurse", response_format="url", extra_body=OPTIONS
+    ).data
+    assert picture.url.startswith("data:image/png;base64,") and picture.b64_json is None
+
+
 @pytest.mark.parametrize("output_format", ["webp", "jpeg"])
 def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: str) -> None:
     answer = endpoint.client.images.generate(
@@ -255,7 +282,9 @@ def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: s
         ({"size": "128x128"}, "size", "got 128, allowed are at most 64"),
         ({"num_inference_steps": 21}, "num_inference_steps", "allowed are at most 20"),
         ({"guidance_scale": -0.5}, "guidance_scale", "greater than or equal to 0"),
-        ({"response_format": "url"}, "response_format", "b64_json"),
+        ({"response_format": "file"}, "response_format", "b64_json"),
+        ({"n": 1.5}, "n", "valid integer"),
+        ({"prompt": None}, "prompt", "required"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"etta": 1}, "etta", "unknown field; allowed are prompt"),
         ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', 'uniform' or a table"),
