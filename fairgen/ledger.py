@@ -183,11 +183,16 @@ class _Plan:
         """Return the cell of the next image of a stream and those above it, and count it."""
         slack = self._slack if len(levels) == 1 else _LEAST_SLACK
         open_X = np.ones(len(self._cells), dtype=bool)
-        behind_X, last_X = np.zeros(len(self._cells)), None
+        behind_X = np.zeros(len(self._cells))
+        last_X = np.zeros(len(self._cells), dtype=int)
         for stream in levels:
             counts_X = stream.counts_X.astype(np.int64)
             m = int(counts_X.sum()) + 1
             due_X = m * self.p_X - counts_X
+            behind_X = behind_X + due_X
+            behind_X += (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX
+            if len(levels) > 1 and (m == 1 or np.count_nonzero(open_X) == 1):
+                continue  # a first image may be of any cell; or only one is left
             last_of_level_X = self._last_indices(self._indices_X, counts_X + 1, m, slack)
             horizon = min(int(last_of_level_X.max()), m + _MAX_HORIZON)
             crowded = self._first_crowded(counts_X, m, horizon, slack)
@@ -196,9 +201,7 @@ class _Plan:
                 open_X = allowed_X
             elif stream is levels[0]:  # only after what was given back, or under another plan
                 open_X = due_X == due_X.max()
-            behind_X += (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX + due_X
-            last_X = last_of_level_X if last_X is None else last_X
-        assert last_X is not None
+            last_X = last_of_level_X if stream is levels[0] else last_X
         ahead, last = (-behind_X).round(6).tolist(), last_X.tolist()
         ranks = {x: (ahead[x], last[x]) for x in np.flatnonzero(open_X).tolist()}
         first = min(ranks.values())
