@@ -27,6 +27,7 @@ _MAX_CELLS_WITH_PAIRS = 256
 _MAX_HORIZON = 4096  # images: what is due later crowds nothing yet
 _NEVER = 2**53  # an image index that no stream reaches, exact as a float
 _MAX_PLANS = 256
+_BOUNDED = 2  # levels that keep a bound; the others are only ranked by
 _LEAST_SLACK = 1e-5  # above the tolerance: bounds are kept strictly
 
 
@@ -60,12 +61,12 @@ class Ledger:
       has a first and a last index that keep this, and there always is an order that meets all of
       them (alone by Tijdeman's chairman assignment, Discrete Mathematics 32, 1980, with a margin;
       below other levels without it, since images due until an index t never are more than t).
-    - Of the cells that this leaves open, those are taken that keep the next level within one image,
-      and so on up. Where each prompt comes once all of its cells are open: then the person's stream
-      keeps the bound, too. Streams of two levels that cross (callers and persons) cannot both keep
-      it; what is left to the coarser one is measured (`tests/fairgen/test_ledger_levels.py`).
-    - Of what is open at every level, the cell comes next whose categories, alone and in pairs, are
-      furthest behind over all levels.
+    - Of the cells that this leaves open, those are taken that keep the next level within one image.
+      Where each prompt comes once all of its cells are open: then the person's stream keeps the
+      bound, too.
+    - Of what is open in both, the cell comes next whose categories, alone and in pairs, are furthest
+      behind over all levels. Streams that cross (callers and persons) cannot all keep a bound: what
+      callers and all traffic get is measured (`tests/fairgen/test_ledger_levels.py`).
 
     Targets never mix: a stream is of one target. A stream alone does not depend on how its images
     are spread over requests, nor on other streams. Past `max_streams` the stream that was quiet
@@ -185,14 +186,14 @@ class _Plan:
         open_X = np.ones(len(self._cells), dtype=bool)
         behind_X = np.zeros(len(self._cells))
         last_X = np.zeros(len(self._cells), dtype=int)
-        for stream in levels:
+        for level, stream in enumerate(levels):
             counts_X = stream.counts_X.astype(np.int64)
             m = int(counts_X.sum()) + 1
             due_X = m * self.p_X - counts_X
             behind_X = behind_X + due_X
             behind_X += (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX
-            if len(levels) > 1 and (m == 1 or np.count_nonzero(open_X) == 1):
-                continue  # a first image may be of any cell; or only one is left
+            if level >= _BOUNDED or (len(levels) > 1 and m == 1):
+                continue  # a first image may be of any cell
             last_of_level_X = self._last_indices(self._indices_X, counts_X + 1, m, slack)
             horizon = min(int(last_of_level_X.max()), m + _MAX_HORIZON)
             crowded = self._first_crowded(counts_X, m, horizon, slack)
