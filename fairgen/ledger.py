@@ -64,9 +64,9 @@ class Ledger:
     - Of the cells that this leaves open, those are taken that keep the next level within one image.
       Where each prompt comes once all of its cells are open: then the person's stream keeps the
       bound, too.
-    - Of what is open in both, the cell comes next whose categories, alone and in pairs, are furthest
-      behind over all levels. Streams that cross (callers and persons) cannot all keep a bound: what
-      callers and all traffic get is measured (`tests/fairgen/test_ledger_levels.py`).
+    - Of what is open in both, the cell comes next whose categories, alone and in pairs, are
+      furthest behind over all levels. Streams that cross (callers and persons) cannot all keep a
+      bound: what callers and all traffic get is measured (`tests/fairgen/test_ledger_levels.py`).
 
     Targets never mix: a stream is of one target. A stream alone does not depend on how its images
     are spread over requests, nor on other streams. Past `max_streams` the stream that was quiet

@@ -113,8 +113,8 @@ def _with_nulls(schema: dict[str, Any]) -> None:
     for name, field in schema["properties"].items():
         if name in schema["required"] or {"type": "null"} in field.get("anyOf", ()):
             continue
-        told = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
-        schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **told}
+        notes = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
+        schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **notes}
 
 
 def _is_integer(annotation: Any) -> bool:
