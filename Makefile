@@ -79,7 +79,7 @@ test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m fast
 
 test-quantization: $(READY) $(QUANTIZATION)  ## Run the tests of base models that are quantised
-	OMP_NUM_THREADS=1 PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q $$(grep -rl --include='test_*.py' '^pytestmark = .*quantization' tests)
+	OMP_NUM_THREADS=1 PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q -n 2 --dist worksteal $$(grep -rl --include='test_*.py' '^pytestmark = .*quantization' tests)
 
 chaos: $(READY)  ## Kill, cut and corrupt every part in turn; writes report/chaos.json
 	$(BIN)/python -m pytest -m chaos --full --chaos report/chaos.json

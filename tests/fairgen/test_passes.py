@@ -338,8 +338,8 @@ OPTIONS: dict[str, tuple[Callable[[str], Case], tuple[str, ...]]] = {
     "group offload": (group_offload, ALL),
     "sequential offload": (sequential_offload, ALL),
 }
-CELLS = [  # the first family of each option is fast, the others run with the slow tests
-    pytest.param(option, family, marks=[pytest.mark.slow] if index else [])
+CELLS = [  # the first family of each option is fast, the others run with `make families`
+    pytest.param(option, family, marks=[pytest.mark.full] if index else [])
     for option, (_, families) in OPTIONS.items()
     for index, family in enumerate(families)
 ]

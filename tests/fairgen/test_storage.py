@@ -108,7 +108,7 @@ STORAGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
 pytestmark = pytest.mark.quantization
 storages = pytest.mark.parametrize("storage", STORAGES)
 families = pytest.mark.parametrize(
-    "family", ["SDXL", pytest.param("FLUX.1 dev", marks=pytest.mark.slow)]
+    "family", ["SDXL", pytest.param("FLUX.1 dev", marks=pytest.mark.full)]
 )
 
 

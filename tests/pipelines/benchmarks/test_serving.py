@@ -63,6 +63,7 @@ def test_rivals_paint_what_was_asked(
         assert np.array_equal(np.asarray(image), np.asarray(answer.image))
 
 
+@pytest.mark.full  # a benchmark: minutes of load on two cores
 def test_every_figure_is_measured_and_written(
     cluster: None, tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -16,7 +16,9 @@ from tests.pipelines.registered import register_champions
 pytestmark = pytest.mark.quantization
 
 
-@pytest.mark.parametrize("quantization", ["torchao-int8", "fp8-casting"])
+@pytest.mark.parametrize(
+    "quantization", ["torchao-int8", pytest.param("fp8-casting", marks=pytest.mark.full)]
+)
 def test_a_quantised_base_serves_and_says_so(
     tracking_uri: str, make_recipe: Callable[..., Path], tmp_path: Path, quantization: str
 ) -> None:
