@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
-
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.codec import ShiftingCodec
 from fairgen.solvers import FLOW_SCHEDULERS, Solver, check_scheduler, flow_euler
@@ -34,14 +32,11 @@ class FlowBackbone(Backbone):
     codec_type = ShiftingCodec
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments for several pictures; embedded prompts, and the picture that SD 3
-        starts from, are repeated here since these pipelines do not.
+        """Return the arguments for several pictures; embedded prompts are repeated here, since
+        these pipelines do not.
         """
         found = super().call_options(num_images, options)
         if found.get("prompt_embeds") is None:
-            start = found.get("image")
-            if isinstance(start, Image.Image):
-                found["image"] = [start] * num_images
             return found
         for name, given in found.items():
             if name.endswith("prompt_embeds") and given is not None:

@@ -13,6 +13,7 @@ from diffusers import (
     StableDiffusion3PAGPipeline,
     StableDiffusion3Pipeline,
 )
+from PIL import Image
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -56,6 +57,16 @@ class StableDiffusion3Backbone(FlowBackbone):
             pooled_projections=context["pooled"],
         ).sample
         return velocity.to(x_t.dtype)
+
+    def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments for several pictures: the one that they start from is repeated,
+        since the pipeline wants one a generator.
+        """
+        found = super().call_options(num_images, options)
+        start = found.get("image")
+        if isinstance(start, Image.Image) and "mask_image" not in found:
+            found["image"] = [start] * num_images
+        return found
 
     def skipped_projections(self, options: Mapping[str, Any]) -> frozenset[str]:
         """Return the layers of the blocks that skip-layer guidance leaves out."""
