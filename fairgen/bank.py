@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 Directions = Mapping[str, tuple[Tensor, Tensor]]
-_COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_FUSED = {  # what `fuse_qkv_projections` makes of which layers
+COMPUTE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+FUSED_LAYERS = {  # what `fuse_qkv_projections` makes of which layers
     "to_kv": ("to_k", "to_v"),
     "to_qkv": ("to_q", "to_k", "to_v"),
     "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
@@ -317,7 +317,7 @@ def _zeros_for(layer: nn.Linear, device: torch.device | None) -> Callable[..., T
     """Return a function that makes zeros of a shape where a layer runs, in its precision, or in
     fp32 where its weights are stored in less than they compute in.
     """
-    dtype = layer.weight.dtype if layer.weight.dtype in _COMPUTED else torch.float32
+    dtype = layer.weight.dtype if layer.weight.dtype in COMPUTE_DTYPES else torch.float32
     return partial(torch.zeros, dtype=dtype, device=device or layer.weight.device)
 
 
@@ -353,7 +353,7 @@ def _called_for(denoiser: nn.Module, path: str) -> tuple[nn.Module, slice]:
     """
     above, _, name = path.rpartition(".")
     attention = denoiser.get_submodule(above)
-    for fused, parts in _FUSED.items():
+    for fused, parts in FUSED_LAYERS.items():
         if getattr(attention, "fused_projections", False) and name in parts:
             if (layer := getattr(attention, fused, None)) is None:
                 continue

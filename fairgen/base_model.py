@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fairgen.bank import COMPUTE_DTYPES, FUSED_LAYERS
+
 _DIGESTED_VALUES = 16  # of each parameter
 _NUM_SAMPLED = 16  # norms, and as many biases
 _EXACT, _ROUNDED, _IN_FP8 = "e", "r", "8"
-_PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-_FUSED = ("to_qkv", "to_kv", "to_added_qkv")  # copies that `fuse_qkv_projections` adds
 # how far one number may be off, relative to it and in all, once it was rounded
 _OFF_IN_BF16 = 2.0**-7, 2.0**-14
 _OFF_IN_FP8 = 2.0**-3, 2.0**-9
@@ -118,7 +118,7 @@ def _stored(denoiser: nn.Module) -> Iterator[_Stored]:
         own = {name: p for name, p in module.named_parameters(recurse=False) if id(p) not in seen}
         seen |= {id(parameter) for parameter in own.values()}
         parts = path.split(".")
-        if not own or any(part.startswith("lora_") or part in _FUSED for part in parts):
+        if not own or any(part.startswith("lora_") or part in FUSED_LAYERS for part in parts):
             continue
         above = "".join(f"{part}." for part in parts if part and part != "base_layer")
         for name, parameter in own.items():
@@ -160,7 +160,7 @@ def _kind(parameter: Tensor) -> str:
     data = parameter.data
     if type(data) is not Tensor:
         return type(data).__name__
-    return "" if data.dtype in _PLAIN else str(data.dtype).removeprefix("torch.")
+    return "" if data.dtype in COMPUTE_DTYPES else str(data.dtype).removeprefix("torch.")
 
 
 def _storage_code(parameters: Sequence[_Stored]) -> str:

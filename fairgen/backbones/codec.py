@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, ModelMixin
+from diffusers.models.modeling_utils import get_parameter_dtype
+from diffusers.utils.torch_utils import unwrap_module
 from PIL import Image
 from torch import Tensor, nn
 
@@ -58,7 +60,7 @@ class Codec:
 
     def check(self, num_latent_channels: int) -> None:
         """Raise ValueError for a codec that decodes otherwise, or other latents."""
-        vae = getattr(self._vae, "_orig_mod", self._vae)  # torch.compile wraps a module
+        vae = unwrap_module(self._vae)  # where it is compiled
         kind = type(vae)  # of a subclass nobody knows what it does
         if kind not in CODEC_FIELDS:
             names = ", ".join(known.__name__ for known in CODEC_FIELDS)
@@ -77,7 +79,7 @@ class Codec:
         Pictures that a codec in half precision cannot hold are decoded again in fp32; the first is
         logged. Raises ValueError where pixels are not finite in fp32 either.
         """
-        clean, dtype = self._unscaled(latents), _dtype_of(self._vae)
+        clean, dtype = self._unscaled(latents), get_parameter_dtype(self._vae)
         if self._wants_fp32(dtype):
             return self._decode_in_fp32(clean)
         pixels = self._decode(clean.to(dtype))
@@ -163,10 +165,6 @@ class ShiftingCodec(Codec):
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         return super()._unscaled(latents) + self._vae.config.shift_factor
-
-
-def _dtype_of(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from fairgen.base_model import fingerprint, is_same_base, storage_of
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
-from tests.fairgen.test_passes import adapters_for
 from tests.families import SIZE_PX, tiny
+from tests.pipeline_options import adapters_for
 from tests.tiny import GENDER
 
 

@@ -135,6 +135,15 @@ def test_in_half_precision_pictures_stay_those_of_the_pipeline(
     assert np.abs(ours(pipe) - expected).mean() < 4  # of 255; latents are kept in fp32 here
 
 
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev"])
+def test_a_codec_whose_weights_are_cast_layer_by_layer_decodes_as_the_pipeline_does(
+    family: str,
+) -> None:
+    pipe = tiny(family)
+    pipe.vae.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32)
+    assert_same(ours(pipe), theirs(pipe))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_codec_is_left_as_it_was(dtype: torch.dtype) -> None:
     pipe = overflowing("SDXL").to(dtype)

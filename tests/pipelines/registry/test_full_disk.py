@@ -1,9 +1,7 @@
 """The disk of a registry fills while artifacts are logged: the run says so, and goes on later."""
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,21 +11,11 @@ from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Registry, TrainingRuns, tracking_server
 from pipelines.registry.trained import TrainedAttribute
 from tests.faults import Fault
+from tests.pipelines.disk import small_disk
 from tests.pipelines.registered import evaluation_of, random_adapters
 
 pytestmark = [pytest.mark.chaos, pytest.mark.mlflow, pytest.mark.slow]
 _ROOM = 20_000  # bytes left: for rows of the database, not for weights
-
-
-@contextmanager
-def small_disk(folder: Path, size_mib: int) -> Iterator[None]:
-    """Mount a small disk over a new folder."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def register(uri: str, recipe: Recipe, folders: tuple[Path, ...]) -> None:
@@ -49,7 +37,7 @@ def test_a_disk_that_fills_while_artifacts_are_logged_costs_that_run_only(
     recipe, disk = load_recipe(write_recipe("full-registry")), tmp_path / "disk"
     first = random_adapters(recipe, "gender", tmp_path / "first", seed=1)
     second = random_adapters(recipe, "gender", tmp_path / "second", seed=2)
-    with small_disk(disk, size_mib=64), tracking_server(disk) as uri:
+    with small_disk(disk, size_kib=64 * 1024), tracking_server(disk) as uri:
         register(uri, recipe, first)
         before = Registry(uri, recipe).champions()["gender"]
         fault.strikes(

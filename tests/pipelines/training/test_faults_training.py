@@ -5,12 +5,12 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from mlflow import MlflowClient
 from ray.train import TrainingFailedError
 
@@ -23,6 +23,7 @@ from pipelines.training.job import TrainingJob, train_attribute
 from pipelines.training.run import fit, run_name
 from pipelines.training.workflow import begun
 from tests.faults import Fault
+from tests.pipelines.disk import small_disk
 from tests.pipelines.processes import children, wait_for
 from tests.pipelines.reports import Reports, assert_same_adapters
 from tests.pipelines.wire import wire
@@ -149,6 +150,8 @@ def test_a_run_that_is_lost_as_a_whole_goes_on_as_often_as_the_recipe_allows(
     training.wait_until(step=at + 6)
     fault.over()
     assert_same_adapters(training.result(), untouched(job.recipe, tmp_path / "whole"))
+    cpus = ray.cluster_resources()["CPU"]  # what was lost reserves nothing any more
+    wait_for(lambda: ray.available_resources().get("CPU") == cpus)
     (line,) = training.said
     assert line.startswith("gender: training was lost: ")
     assert re.search(r"It goes on from update \d+; 0 more such losses are allowed\.$", line)
@@ -213,17 +216,6 @@ def test_a_damaged_checkpoint_is_passed_over(
     again.wait_until(step=newest.step + 2)
     fault.over()
     assert_same_adapters(again.result(), untouched(job.recipe, tmp_path / "alone"))
-
-
-@contextmanager
-def small_disk(folder: Path, size_kib: int) -> Iterator[None]:
-    """Mount a small disk over a new folder."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.mark.full
