@@ -7,12 +7,12 @@ own, and the counts follow the target. The coin stays available as method "iid".
 import math
 import random
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ _CATEGORY_WEIGHT, _PAIR_WEIGHT = 100.0, 10.0  # beside 1 for a cell
 _MAX_CELLS_WITH_PAIRS = 256
 _MAX_HORIZON = 4096  # images: what is due later crowds nothing yet
 _NEVER = 2**53  # an image index that no stream reaches, exact as a float
-_MAX_PLANS = 256
+_MAX_PLANS, _MAX_WINDOWS = 256, 4096
+_DIGITS = 9  # of what is due: beyond them is rounding
 _BOUNDED = 2  # levels that keep a bound; the others are only ranked by
 _LEAST_SLACK = 1e-5  # above the tolerance: bounds are kept strictly
 
@@ -72,12 +73,16 @@ class Ledger:
     are spread over requests, nor on other streams. Past `max_streams` the stream that was quiet
     longest is forgotten.
 
+    A stream is known by a digest of its name, `stream_keys`, so that no prompt is kept. With
+    `recorded`, `changes` returns what whoever keeps the ledger has to write down.
+
     One thread may call it.
     """
 
-    def __init__(self, seed: int = 0, max_streams: int = 100_000) -> None:
+    def __init__(self, seed: int = 0, max_streams: int = 100_000, recorded: bool = False) -> None:
         self._seed, self._max_streams = seed, max_streams
-        self._streams: OrderedDict[tuple[bool, Hashable, int], _Stream] = OrderedDict()
+        self._streams: OrderedDict[bytes, _Stream] = OrderedDict()
+        self._changed: set[bytes] | None = set() if recorded else None
 
     def assign(
         self,
@@ -93,42 +98,83 @@ class Ledger:
         assigned by where it is not the target itself, as with calibration; the indices are of its
         cells. Where it changes, streams go on: a cell that was nearly due stays so.
         """
-        plan = _plan(by or target)
-        levels = [
-            self._stream(level, name, target, plan) for level, name in enumerate((stream, *above))
-        ]
+        return self.assign_to(stream_keys(stream, target, above), by or target, num_images)
+
+    def assign_to(
+        self, keys: Sequence[bytes], by: TargetDistribution, num_images: int
+    ) -> list[int]:
+        """Return the next cell indices of the streams of `keys`, assigned by a distribution."""
+        plan = _plan(by)
+        levels = [self._stream(key, plan) for key in keys]
+        if self._changed is not None:
+            self._changed.update(keys)
         return [plan.next_cell(levels) for _ in range(num_images)]
 
-    def give_back(
-        self,
-        stream: Hashable,
-        target: TargetDistribution,
-        cell: Sequence[str],
-        above: Sequence[Hashable] = (),
-    ) -> None:
-        """Take an image off that was assigned and that nobody got: its cell is due again."""
-        for level, name in enumerate((stream, *above)):
-            state = self._streams.get((level > 0, name, _plan(target).digest))
+    def give_back(self, keys: Sequence[bytes], cell: Sequence[str]) -> None:
+        """Take an image off the streams of `keys` that was assigned and that nobody got: its cell
+        is due again.
+        """
+        for key in keys:
+            state = self._streams.get(key)
             if state is not None and tuple(cell) in state.plan.categories:
                 index = state.plan.categories.index(tuple(cell))
                 state.counts_X[index] = max(0, state.counts_X[index] - 1)
+                if self._changed is not None:
+                    self._changed.add(key)
 
-    def _stream(
-        self, level: int, name: Hashable, target: TargetDistribution, plan: "_Plan"
-    ) -> "_Stream":
-        """Return the state of a level's stream under a plan."""
-        key = (level > 0, name, _plan(target).digest)  # a prompt is no person of the same name
+    def changes(self) -> "dict[bytes, StreamCounts | None]":
+        """Return the streams that have changed since the last call; None for a forgotten one."""
+        keys, self._changed = self._changed or set(), set()
+        found = {key: self._streams.get(key) for key in keys}
+        return {key: _counts(state) if state else None for key, state in found.items()}
+
+    def restore(self, streams: "Mapping[bytes, StreamCounts]") -> None:
+        """Take streams over, the one that was quiet longest first."""
+        for key, found in streams.items():
+            plan = _plan(found.target)
+            self._streams[key] = plan.new_stream(self._seed_of(key))
+            self._streams[key].counts_X[:] = found.counts
+
+    def _stream(self, key: bytes, plan: "_Plan") -> "_Stream":
+        """Return the state of a stream under a plan."""
         state = self._streams.get(key)
         if state is None:
-            named = key if level else key[1:]
-            state = self._streams[key] = plan.new_stream(_digest(f"{self._seed} {named!r}"))
+            state = self._streams[key] = plan.new_stream(self._seed_of(key))
             if len(self._streams) > self._max_streams:
-                self._streams.popitem(last=False)
+                forgotten, _ = self._streams.popitem(last=False)
+                if self._changed is not None:
+                    self._changed.add(forgotten)
         else:
             self._streams.move_to_end(key)
             if state.plan.digest != plan.digest:
                 state = self._streams[key] = plan.taken_over(state)
         return state
+
+    def _seed_of(self, key: bytes) -> int:
+        return _digest(f"{self._seed} {key.hex()}")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCounts:
+    """How many images a stream was given of each cell of positive probability of a target."""
+
+    target: TargetDistribution
+    counts: tuple[int, ...]
+
+
+def stream_keys(
+    stream: Hashable, target: TargetDistribution, above: Sequence[Hashable] = ()
+) -> tuple[bytes, ...]:
+    """Return the keys of a stream of a target and of those above it, 16 bytes each."""
+    digest = _plan(target).digest
+    return tuple(  # a prompt is no person of the same name
+        blake2b(f"{level > 0} {name!r} {digest}".encode(), digest_size=16).digest()
+        for level, name in enumerate((stream, *above))
+    )
+
+
+def _counts(state: "_Stream") -> StreamCounts:
+    return StreamCounts(state.plan.target, tuple(state.counts_X.tolist()))
 
 
 @dataclass(slots=True, eq=False)
@@ -150,12 +196,13 @@ class _Plan:
     """
 
     def __init__(self, target: TargetDistribution) -> None:
-        self.digest = _digest(repr(target))
+        self.target, self.digest = target, _digest(repr(target))
         self._cells = [index for index, p in enumerate(target.probabilities) if p > 0]
         self.categories = [target.cells[index] for index in self._cells]
         self.p_X = np.array([target.probabilities[index] for index in self._cells])
         self._indices_X = np.arange(len(self._cells))
         self._slack = 1 / (2 * len(self._cells) - 2) if len(self._cells) > 1 else 0.0
+        self._window = lru_cache(_MAX_WINDOWS)(self._window_of)
         groups = _groups(target)
         self._weights_G = np.array([weight for weight, _ in groups])
         self._member_GX = np.array(
@@ -184,20 +231,17 @@ class _Plan:
         """Return the cell of the next image of a stream and those above it, and count it."""
         slack = self._slack if len(levels) == 1 else _LEAST_SLACK
         open_X = np.ones(len(self._cells), dtype=bool)
-        behind_X = np.zeros(len(self._cells))
         last_X = np.zeros(len(self._cells), dtype=int)
-        for level, stream in enumerate(levels):
-            counts_X = stream.counts_X.astype(np.int64)
-            m = int(counts_X.sum()) + 1
-            due_X = m * self.p_X - counts_X
-            behind_X = behind_X + due_X
-            behind_X += (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX
-            if level >= _BOUNDED or (len(levels) > 1 and m == 1):
+        num_images = sum(int(stream.counts_X.sum()) for stream in levels) + len(levels)
+        due_X = num_images * self.p_X - sum(stream.counts_X for stream in levels)
+        behind_X = due_X + (self._weights_G * (self._member_GX @ due_X)) @ self._member_GX
+        for stream in levels[:_BOUNDED]:
+            m = int(stream.counts_X.sum()) + 1
+            if len(levels) > 1 and m == 1:
                 continue  # a first image may be of any cell
-            last_of_level_X = self._last_indices(self._indices_X, counts_X + 1, m, slack)
-            horizon = min(int(last_of_level_X.max()), m + _MAX_HORIZON)
-            crowded = self._first_crowded(counts_X, m, horizon, slack)
-            allowed_X = open_X & (due_X >= slack - _TOLERANCE) & (last_of_level_X <= crowded)
+            due_X = m * self.p_X - stream.counts_X
+            may_X, last_of_level_X = self._window(due_X.round(_DIGITS).tobytes(), slack)
+            allowed_X = open_X & may_X
             if allowed_X.any():
                 open_X = allowed_X
             elif stream is levels[0]:  # only after what was given back, or under another plan
@@ -214,28 +258,31 @@ class _Plan:
             stream.counts_X[chosen] += 1
         return self._cells[chosen]
 
-    def _last_indices(
-        self, x: NDArray[np.int_], kth: NDArray[np.int_], m: int, slack: float
-    ) -> NDArray[np.int_]:
-        """Return the last image index at which cells x may be given their kth image."""
-        last = np.floor((kth - slack) / self.p_X[x] + _TOLERANCE) + 1
-        return np.clip(last, m, _NEVER).astype(int)
+    def _window_of(self, due: bytes, slack: float) -> tuple[NDArray[np.bool], NDArray[np.int_]]:
+        """Return which cells a stream's next image may be of, and until which image, counted from
+        the next one, each cell's own has to come.
 
-    def _first_crowded(
-        self, counts_X: NDArray[np.int64], m: int, horizon: int, slack: float
-    ) -> float:
-        """Return the first index up to which as many images are due as there are indices from m.
-
-        The next image must be one of those that are due until then. Infinite where no index up to
-        the horizon is crowded.
+        `due` holds m p - counts. A cell's kth image from now on has its last index there; where as
+        many images are due until an index as there are, the next one must be one of them.
         """
-        due_X = np.ceil(horizon * self.p_X - 1 + slack - _TOLERANCE) - counts_X
-        due_X = np.maximum(due_X, 0).astype(int)
-        owner = np.repeat(self._indices_X, due_X)
-        kth = np.arange(1, len(owner) + 1) - (np.cumsum(due_X) - due_X)[owner]
-        last = np.sort(self._last_indices(owner, counts_X[owner] + kth, m, slack))
-        crowded = last[np.arange(1, len(last) + 1) > last - m]
-        return int(crowded[0]) if len(crowded) else math.inf
+        due_X = np.frombuffer(due)
+        last_X = self._last_indices(self._indices_X, np.ones_like(due_X), due_X, slack)
+        horizon = min(int(last_X.max()), _MAX_HORIZON)
+        num_due_X = np.ceil(horizon * self.p_X + due_X - 1 + slack - _TOLERANCE)
+        num_due_X = np.maximum(num_due_X, 0).astype(int)
+        owner = np.repeat(self._indices_X, num_due_X)
+        kth = np.arange(1, len(owner) + 1) - (np.cumsum(num_due_X) - num_due_X)[owner]
+        last = np.sort(self._last_indices(owner, kth, due_X, slack))
+        crowded = last[np.arange(len(last)) >= last]
+        until = int(crowded[0]) if len(crowded) else math.inf
+        return (due_X >= slack - _TOLERANCE) & (last_X <= until), last_X
+
+    def _last_indices(
+        self, x: NDArray[np.int_], kth: NDArray[Any], due_X: NDArray[np.float64], slack: float
+    ) -> NDArray[np.int_]:
+        """Return the last index, 0 for the next image, at which cells x may be given their kth."""
+        last = np.floor((kth - due_X[x] - slack) / self.p_X[x] + _TOLERANCE) + 1
+        return np.minimum(np.maximum(last, 0), _NEVER).astype(int)
 
 
 @lru_cache(_MAX_PLANS)

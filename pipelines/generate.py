@@ -50,12 +50,14 @@ def generate(
     that the champions cannot meet.
     """
     with tracking_server(home) as tracking_uri:
-        settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None)
+        settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None, calibrate=calibrate)
         service = GeneratorService(settings, recipe)
     try:
         served = {info.name: info.confusion for info in service.attributes()}
-        indicator = IndicatorService(recipe.attributes, None, calibrate)
-        assignment = indicator.assign(request.prompt, request.n, request.fairness, served)
+        indicator = IndicatorService(settings, recipe)
+        assignment = asyncio.run(
+            indicator.assign(request.prompt, request.n, request.fairness, served)
+        )
         plan = plan_images(request, assignment, recipe.generation)
         files = asyncio.run(_paint(service, recipe, plan, console))
     finally:

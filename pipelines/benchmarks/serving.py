@@ -1,5 +1,6 @@
 """`make bench`: the ratios that a claim of speed rests on, from one run, with machine and date."""
 
+import asyncio
 import json
 import os
 import platform
@@ -245,15 +246,27 @@ def _lone_requests(
 
 def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
     """Return how many decisions a second the indicator takes, alone and as a replica."""
-    service = IndicatorService(recipe.attributes, default=None, calibrate=False)
     served = dict.fromkeys(attribute.name for attribute in recipe.attributes)
     requests = [
         (f"a photo of a doctor in room {index % size.prompts}", 1, None, served)
         for index in range(size.decisions)
     ]
-    for request in requests[: size.prompts]:
-        service.assign(*request)
-    alone_s = measured_seconds(lambda: [service.assign(*request) for request in requests])
+
+    async def decide_all(service: IndicatorService) -> float:
+        """Return the seconds of all requests, each settled once it is decided."""
+
+        async def one(request: tuple[str, int, None, dict[str, None]]) -> None:
+            await service.settle((await service.assign(*request)).reservation, ())
+
+        for request in requests[: size.prompts]:
+            await one(request)
+        started = time.perf_counter()
+        for start in range(0, size.decisions, size.at_once):
+            await asyncio.gather(*map(one, requests[start : start + size.at_once]))
+        return time.perf_counter() - started
+
+    with tempfile.TemporaryDirectory() as home:
+        alone_s = asyncio.run(decide_all(IndicatorService(ServeSettings(home=Path(home)), recipe)))
 
     def behind_serve() -> None:
         for start in range(0, size.decisions, size.at_once):

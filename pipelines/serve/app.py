@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from pipelines.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ def build(args: ServeSettings) -> "Application":
     ready to run.
 
     What the settings leave open the cluster decides: MLFLOW_TRACKING_URI names the registry,
-    FAIRGEN_HOME the storage, FAIRGEN_GPUS_PER_REPLICA says what a replica takes where GPUs come and
-    go.
+    FAIRGEN_HOME the storage, FAIRGEN_LEDGER the database of the ledger, FAIRGEN_GPUS_PER_REPLICA
+    says what a replica takes where GPUs come and go.
     """
     from ray import serve
 
@@ -49,6 +51,8 @@ def build(args: ServeSettings) -> "Application":
         args = args.model_copy(update={"tracking_uri": os.environ.get("MLFLOW_TRACKING_URI")})
     if args.home is None and (shared := os.environ.get("FAIRGEN_HOME")):
         args = args.model_copy(update={"home": Path(shared)})
+    if args.ledger is None and (database := os.environ.get("FAIRGEN_LEDGER")):
+        args = args.model_copy(update={"ledger": SecretStr(database)})
     heavy = {"num_cpus": args.cpus_per_replica, "num_gpus": gpus}
     small = {"num_cpus": 0.1}
     generator = serve.deployment(

@@ -7,8 +7,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from fastapi import FastAPI
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
@@ -22,6 +23,7 @@ from pipelines.serve.gateway import create_app
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage
 from pipelines.serve.indicator import Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
+from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 from pipelines.serve.settings import ServeSettings
 
@@ -38,11 +40,9 @@ class Indicator:
     """One small replica, since the ledger is one."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self._service = IndicatorService(
-            load_recipe(settings.recipe, settings.base).attributes,
-            settings.fairness,
-            settings.calibrate,
-        )
+        if settings.home is None and settings.ledger is None:
+            log.warning("ledger: no home folder and no database, its counts end with this process")
+        self._service = IndicatorService(settings, load_recipe(settings.recipe, settings.base))
 
     async def assign(
         self,
@@ -51,20 +51,15 @@ class Indicator:
         fairness: Any,
         served: dict[str, Confusion | None],
         caller: str = "",
+        retry: Retry | None = None,
+        name: str = "",
     ) -> Assignment:
         """Return what each picture of a request shows."""
-        return self._service.assign(prompt, num_images, fairness, served, caller)
+        return await self._service.assign(prompt, num_images, fairness, served, caller, retry, name)
 
-    async def give_back(
-        self,
-        prompt: str,
-        fairness: Any,
-        served: dict[str, Confusion | None],
-        caller: str,
-        pictures: list[dict[str, str]],
-    ) -> None:
-        """Take pictures off the ledger that nobody got."""
-        self._service.give_back(prompt, fairness, served, caller, pictures)
+    async def settle(self, reservation: str, lost: list[int]) -> None:
+        """Take note of what nobody got of a request that has ended."""
+        await self._service.settle(reservation, lost)
 
 
 class Generator:
@@ -135,24 +130,17 @@ class Gateway:
         """Ask the generator."""
         await _retried(lambda: self._generator.check_picture.remote(width_px, height_px, num_steps))
 
-    async def assign(self, request: ImageRequest, caller: str) -> Assignment:
-        """Ask the indicator."""
+    async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
+        """Ask the indicator; an answer that is lost with it was counted, and is asked again by its
+        name.
+        """
         served = {info.name: info.confusion for info in await self.attributes()}
-        return await _retried(
-            lambda: self._indicator.assign.remote(
-                request.prompt, request.n, request.fairness, served, caller
-            )
-        )
+        ask = request.prompt, request.n, request.fairness, served, caller, retry, uuid4().hex
+        return await _retried(lambda: self._indicator.assign.remote(*ask))
 
-    async def give_back(
-        self, request: ImageRequest, caller: str, pictures: Sequence[Mapping[str, str]]
-    ) -> None:
+    async def settle(self, reservation: str, lost: Sequence[int]) -> None:
         """Tell the indicator what nobody got."""
-        served = {info.name: info.confusion for info in await self.attributes()}
-        given = [dict(categories) for categories in pictures]
-        await self._indicator.give_back.remote(
-            request.prompt, request.fairness, served, caller, given
-        )
+        await _retried(lambda: self._indicator.settle.remote(reservation, list(lost)))
 
     async def attributes(self) -> list[AttributeInfo]:
         """Return what the generator serves, asked at most once a second."""

@@ -1,5 +1,6 @@
 """The indicator's service: the prompt gate, exact quotas, and the ledger of what was given."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,10 +9,16 @@ from fairgen.attributes import Attribute
 from fairgen.calibration import Confusion, calibrated
 from fairgen.gate import GateDecision, decide
 from fairgen.indicator import TargetDistribution
-from fairgen.ledger import Ledger
+from fairgen.ledger import Ledger, stream_keys
+from pipelines.recipe import Recipe
+from pipelines.serve.ledger_store import Batch, LedgerStore, LedgerWriter
+from pipelines.serve.reservations import Reservations
+from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import Fairness
+from pipelines.serve.settings import ServeSettings
 
-_MAX_PROMPTS = 4096
+_MAX_PROMPTS, _MAX_TARGETS = 4096, 1024
+_MARGIN_S = 60.0  # beyond a request's time limit: nothing is heard of it any more
 
 
 @dataclass(frozen=True)
@@ -24,99 +31,134 @@ class Assigned:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A request's pictures, and what the gate said; no gate is asked when fairness is off."""
+    """A request's pictures, and what the gate said; no gate is asked when fairness is off.
+
+    `reservation` is what the pictures are settled by, "" where the ledger counts none of them.
+    """
 
     pictures: list[Assigned]
     gate: GateDecision | None
+    reservation: str = ""
 
 
 class IndicatorService:
-    """Decides what every picture of every request shows; the only state is the ledger."""
+    """Decides what every picture of every request shows; the only state is the ledger, which lies
+    in the settings' database, or below their home folder. One event loop may call it.
+    """
 
-    def __init__(
-        self, attributes: Sequence[Attribute], default: Fairness | None, calibrate: bool
-    ) -> None:
-        """`default` is the fairness of a request without its own; None is uniform over all served.
-        With `calibrate`, what measured adapters miss is made up for.
+    def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
+        """Take the ledger over from whoever kept it before.
 
-        Raises ValueError when the default names what the attributes do not have.
+        Raises ValueError when the default fairness names what the attributes do not have, or when
+        the ledger's database cannot be used.
         """
-        self._attributes, self._default = tuple(attributes), default
+        self._attributes, self._default = recipe.attributes, settings.fairness
         self._gate = lru_cache(_MAX_PROMPTS)(lambda prompt: decide(prompt, self._attributes))
-        self._calibrate, self._ledger = calibrate, Ledger()
-        if isinstance(default, dict):
-            TargetDistribution.from_request(default, attributes)
+        self._asked = lru_cache(_MAX_TARGETS)(self._read_target)
+        self._calibrate = settings.calibrate
+        if isinstance(settings.fairness, dict):
+            TargetDistribution.from_request(settings.fairness, recipe.attributes)
+        store = _store(settings, recipe.registry.prefix)
+        self._ledger = Ledger(recorded=store is not None)
+        self._reservations = Reservations(self._ledger, settings.limits.timeout_s + _MARGIN_S)
+        if store is not None:
+            kept = store.load()
+            self._ledger.restore({key: found for key, found in kept.streams.items() if found})
+            self._reservations.restore(
+                {name: found for name, found in kept.reservations.items() if found}
+            )
+        self._writer = LedgerWriter(store, self._changes)
 
-    def assign(
+    async def assign(
         self,
         prompt: str,
         num_images: int,
         fairness: Fairness | None,
         served: Mapping[str, Confusion | None],
         caller: str = "",
+        retry: Retry | None = None,
+        name: str = "",
     ) -> Assignment:
-        """Return the next pictures of this prompt's stream under the asked target; they count for
-        the person that it shows, for the caller, and in all traffic, too.
+        """Return the next pictures of this prompt's stream under the asked target, once they are on
+        disk; they count for the person that the prompt shows, for the caller, and in all traffic,
+        too. A next try gets the pictures of the one that it repeats, and so does who asks for a
+        reservation of the same name again.
 
         `served` holds the attributes that have adapters, with the confusion of those that were
         measured. An attribute that the gate does not free is left out of the target. Raises
         ValueError for a target that cannot be met.
         """
-        asked, gate = self._asked(prompt, fairness, served)
+        wanted = self._wanted(fairness, served)
+        if wanted == "off":
+            return Assignment([Assigned({}, 1.0)] * num_images, None)
+        names, gate = tuple(served), self._gate(prompt)
+        asked = self._asked(json.dumps(wanted), names, gate.free)
         if asked is None:
             return Assignment([Assigned({}, 1.0)] * num_images, gate)
-        target = asked
-        if self._calibrate:
-            target = calibrated(asked, {n: found for n, found in served.items() if found})
-        levels = _levels(gate, caller)
-        cells = self._ledger.assign(prompt.strip(), asked, num_images, by=target, above=levels)
-        return Assignment(
-            [
-                Assigned(
-                    dict(zip(target.attributes, target.cells[cell], strict=True)),
-                    target.probabilities[cell],
-                )
-                for cell in cells
-            ],
-            gate,
-        )
+        repeated = self._reservations.repeat(retry.key) if retry and retry.again else None
+        if repeated is None:
+            by = asked
+            if self._calibrate:
+                by = calibrated(asked, {n: found for n, found in served.items() if found})
+            keys = stream_keys(prompt.strip(), asked, _levels(gate, caller))
+            kept_by = retry.key if retry else ""
+            repeated = self._reservations.assign(keys, by, num_images, kept_by, name)
+        reservation, found = repeated
+        target, cells = found.target, found.cells
+        await self._writer.kept()
+        pictures = [
+            Assigned(
+                dict(zip(target.attributes, target.cells[cell], strict=True)),
+                target.probabilities[cell],
+            )
+            for cell in cells
+        ]
+        return Assignment(pictures, gate, reservation)
 
-    def give_back(
-        self,
-        prompt: str,
-        fairness: Fairness | None,
-        served: Mapping[str, Confusion | None],
-        caller: str,
-        pictures: Sequence[Mapping[str, str]],
-    ) -> None:
-        """Take pictures off the ledger that were assigned and that nobody got, by categories."""
-        asked, gate = self._asked(prompt, fairness, served)
-        if asked is None:
-            return
-        for categories in pictures:
-            if set(categories) == set(asked.attributes):
-                cell = [categories[name] for name in asked.attributes]
-                self._ledger.give_back(prompt.strip(), asked, cell, above=_levels(gate, caller))
+    async def settle(self, reservation: str, lost: Sequence[int]) -> None:
+        """Take note that a request has ended, and of which of its pictures nobody got."""
+        self._reservations.settle(reservation, lost)
+        await self._writer.kept()
 
-    def _asked(
-        self, prompt: str, fairness: Fairness | None, served: Mapping[str, Confusion | None]
-    ) -> tuple[TargetDistribution | None, GateDecision | None]:
-        """Return the target over what the gate frees, None where there is nothing to decide; and
-        what the gate said, if it was asked.
+    def _changes(self) -> Batch:
+        """Return what the ledger's database does not know yet."""
+        return Batch(self._ledger.changes(), self._reservations.changes())
+
+    def _wanted(
+        self, fairness: Fairness | None, served: Mapping[str, Confusion | None]
+    ) -> Fairness:
+        """Return the fairness of a request: its own, the settings', or uniform over all served."""
+        if fairness is not None:
+            return fairness
+        if self._default is not None:
+            return self._default
+        return dict.fromkeys(self._served(tuple(served)), "uniform") or "off"
+
+    def _served(self, names: tuple[str, ...]) -> dict[str, Attribute]:
+        return {a.name: a for a in self._attributes if a.name in names}
+
+    def _read_target(
+        self, wanted: str, names: tuple[str, ...], free: tuple[str, ...]
+    ) -> TargetDistribution | None:
+        """Return the target that a fairness asks for as JSON, over what is free of the served;
+        None where nothing is.
         """
-        attributes = [a for a in self._attributes if a.name in served]
-        wanted = fairness if fairness is not None else self._default
-        if wanted is None and attributes:
-            wanted = {attribute.name: "uniform" for attribute in attributes}
-        if wanted is None or wanted == "off":
-            return None, None
-        target = TargetDistribution.from_request(wanted, attributes)
-        gate = self._gate(prompt)
-        free = [name for name in target.attributes if name in gate.free]
-        return (target.marginalised(free) if free else None), gate
+        served = list(self._served(names).values())
+        target = TargetDistribution.from_request(json.loads(wanted), served)
+        left = [name for name in target.attributes if name in free]
+        return target.marginalised(left) if left else None
 
 
 def _levels(gate: GateDecision | None, caller: str) -> tuple[tuple[str, str], ...]:
     """Return the streams above a prompt's: its person's, its caller's, and all."""
     person = gate.person if gate and gate.person else ""
     return ("person", person), ("caller", caller), ("all", "")
+
+
+def _store(settings: ServeSettings, endpoint: str) -> LedgerStore | None:
+    """Return where the settings keep the ledger of an endpoint."""
+    if settings.ledger is not None:
+        return LedgerStore(settings.ledger.get_secret_value(), endpoint)
+    if settings.home is not None:
+        return LedgerStore.below(settings.home, endpoint)
+    return None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from pipelines.recipe import DEFAULT_RECIPE
 
@@ -55,6 +55,9 @@ class ServeSettings(BaseModel):
     cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any. `decisions` is a file that
     gets a line a request: what was decided, and no picture. Below `home` (None: the cluster's
     FAIRGEN_HOME) the sets that were served last are kept, for a start while the registry is away.
+    `ledger` is the address of the database that keeps what was given, such as
+    "postgresql+psycopg://user:word@host/name"; None is the cluster's FAIRGEN_LEDGER, or a file of
+    SQLite below `home`.
     `inspect_share` of the finished pictures is looked at by the recipe's judge, beside the
     traffic.
     """
@@ -76,5 +79,6 @@ class ServeSettings(BaseModel):
     gpus_per_replica: float | None = Field(default=None, ge=0)
     access: AccessConfig = AccessConfig()
     decisions: Path | None = None
+    ledger: SecretStr | None = None
     inspect_share: float = Field(default=0.0, ge=0, le=1)
     limits: Limits = Limits()

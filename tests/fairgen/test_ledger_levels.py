@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairgen.indicator import TargetDistribution
-from fairgen.ledger import Ledger
+from fairgen.ledger import Ledger, stream_keys
 from tests.fairgen.test_ledger import target_of
 from tests.tiny import ATTRIBUTES
 
@@ -107,7 +107,7 @@ def test_what_nobody_got_is_due_again(lost: str, seed: int) -> None:
         above = ("doctor", "all")
         (cell,) = ledger.assign("a doctor", target, 1, above=above)
         if index % 3 == 2 if lost == "every third" else cell == 0 and rng.random() < 0.5:
-            ledger.give_back("a doctor", target, target.cells[cell], above=above)
+            ledger.give_back(stream_keys("a doctor", target, above), target.cells[cell])
         else:
             delivered.append(cell)
     assert largest_gap(delivered, target) <= 1
@@ -115,9 +115,9 @@ def test_what_nobody_got_is_due_again(lost: str, seed: int) -> None:
 
 def test_what_was_never_assigned_gives_nothing_back() -> None:
     target, ledger = target_of(1, 1), Ledger()
-    ledger.give_back("a doctor", target, ("c0",))
+    ledger.give_back(stream_keys("a doctor", target), ("c0",))
     (cell,) = ledger.assign("a doctor", target, 1)
-    ledger.give_back("a doctor", target, ("another",))
+    ledger.give_back(stream_keys("a doctor", target), ("another",))
     assert ledger.assign("a doctor", target, 1) == [1 - cell]
 
 

@@ -5,8 +5,9 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from openai import OpenAI
@@ -47,13 +48,16 @@ class Endpoint:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error), dict(error.headers)
 
-    def leave(self, body: bytes, after_s: float = 0.3) -> None:
+    def leave(
+        self, body: bytes, after_s: float = 0.3, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Ask for pictures, and close the connection before they are there."""
         host, _, port = self.address.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(
                 b"POST /v1/images/generations HTTP/1.1\r\nHost: here\r\n"
                 b"Content-Type: application/json\r\n"
+                + "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
                 + f"Content-Length: {len(body)}\r\n\r\n".encode()
                 + body
             )

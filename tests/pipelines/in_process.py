@@ -1,6 +1,6 @@
 """The endpoint without Ray: the real services in this process."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from time import monotonic, sleep
@@ -13,6 +13,7 @@ from pipelines.serve.generator import GeneratorService
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage
 from pipelines.serve.indicator import Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
+from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import AttributeInfo, ImageRequest
 from pipelines.serve.settings import ServeSettings
 
@@ -24,7 +25,7 @@ class InProcess:
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
         self.generator = GeneratorService(settings, recipe)
-        self._indicator = IndicatorService(recipe.attributes, settings.fairness, settings.calibrate)
+        self.indicator = IndicatorService(settings, recipe)
         self._metrics = GatewayMetrics()
         self.assigned: list[dict[str, str]] = []
         self.num_given_back = 0
@@ -36,18 +37,17 @@ class InProcess:
         """Return whether so many were assigned, and all of them given back."""
         return len(self.assigned) == self.num_given_back == num_images
 
-    async def assign(self, request: ImageRequest, caller: str) -> Assignment:
+    async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
         served = {info.name: info.confusion for info in self.generator.attributes()}
-        found = self._indicator.assign(request.prompt, request.n, request.fairness, served, caller)
+        found = await self.indicator.assign(
+            request.prompt, request.n, request.fairness, served, caller, retry
+        )
         self.assigned += [picture.categories for picture in found.pictures]
         return found
 
-    async def give_back(
-        self, request: ImageRequest, caller: str, pictures: Sequence[Mapping[str, str]]
-    ) -> None:
-        served = {info.name: info.confusion for info in self.generator.attributes()}
-        self._indicator.give_back(request.prompt, request.fairness, served, caller, pictures)
-        self.num_given_back += len(pictures)
+    async def settle(self, reservation: str, lost: Sequence[int]) -> None:
+        await self.indicator.settle(reservation, lost)
+        self.num_given_back += len(lost)
 
     async def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
         started = monotonic()

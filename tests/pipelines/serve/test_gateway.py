@@ -1,6 +1,5 @@
 """The endpoint over HTTP, in this process: OpenAI's client works, bad input gets its reason."""
 
-import asyncio
 import base64
 import json
 import re
@@ -8,7 +7,6 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,11 @@ import pytest
 from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve import deployments
 from pipelines.serve.app import gpus_per_replica
 from pipelines.serve.files import read_provenance
 from pipelines.serve.run import unserved
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
-from tests.pipelines.processes import wait_for
 from tests.pipelines.registered import register_champions
 from tests.tiny import tiny_pipeline
 
@@ -77,93 +73,6 @@ def test_health_says_what_is_served_and_what_the_recipe_has_beside_it(
         assert found["missing"] == unserved(without.address) == ["gender", "age"]
 
 
-def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
-    seen = Counter(
-        endpoint.generate("a photo of a pilot", fairness={"gender": "uniform"})[0].provenance[
-            "categories"
-        ]["gender"]
-        for _ in range(6)
-    )
-    assert seen == {"woman": 3, "man": 3}
-
-
-def test_prompts_that_differ_are_balanced_for_the_person_and_the_caller(
-    endpoint: Endpoint,
-) -> None:
-    """Each prompt comes once: alone it would be a coin's."""
-    seen: Counter[str] = Counter()
-    for index in range(8):
-        places = ("in a room", "at work", "outside", "by a window")
-        prompt = f"a photo of a judge {places[index % 4]}, number {index}"
-        (picture,) = endpoint.generate(prompt, fairness={"gender": "uniform"})
-        seen[picture.provenance["categories"]["gender"]] += 1
-        assert abs(seen["woman"] - seen["man"]) <= 1
-
-
-@pytest.mark.parametrize("how", ["times out", "leaves"])
-def test_what_nobody_got_is_assigned_again(
-    served_recipe: Recipe, tracking_uri: str, how: str
-) -> None:
-    """Of fifteen pictures one category gets eight: the same one, as long as all are lost."""
-    ask = json.dumps({"prompt": "a photo of a pilot", "fairness": {"gender": "uniform"}, "n": 15,
-                      "num_inference_steps": 20}).encode()  # fmt: skip
-    limits = LIMITS.model_copy(update={"timeout_s": 0.02 if how == "times out" else 60.0})
-    for endpoint in open_endpoint(served_recipe, limits=limits, tracking_uri=tracking_uri):
-        backend = endpoint.backend
-        for lost in range(1, 4):
-            if how == "times out":
-                status, answer, _ = endpoint.post(ask)
-                assert status == 408, answer
-            else:
-                endpoint.leave(ask)
-            wait_for(partial(backend.has_given_back, 15 * lost))
-        women = [categories["gender"] == "woman" for categories in backend.assigned]
-        assert sum(women[:15]) in (7, 8)
-        assert sum(women[:15]) == sum(women[15:30]) == sum(women[30:])
-
-
-def test_calibration_makes_up_for_measured_misses(tracking_uri: str, served_recipe: Recipe) -> None:
-    """The champions hit 97 of 100: to show a quarter women, 0.22 / 0.94 of the pictures are asked
-    to. An attribute that the prompt names is not asked at all, calibrated or not.
-    """
-    ask = {"gender": {"woman": 0.25, "man": 0.75}, "age": {"old": 1.0}}
-    for endpoint in open_endpoint(served_recipe, tracking_uri=tracking_uri, calibrate=True):
-        records = [
-            picture.provenance
-            for _ in range(4)
-            for picture in endpoint.generate("an old chef", n=16, fairness=ask)
-        ]
-        women = [record for record in records if record["categories"] == {"gender": "woman"}]
-        assert abs(len(women) - 64 * 0.22 / 0.94) < 1
-        assert women[0]["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
-
-
-def test_the_deployed_indicator_calibrates_when_it_is_set_to(
-    make_recipe: Callable[..., Path], tmp_path: Path
-) -> None:
-    settings = ServeSettings(recipe=make_recipe(tmp_path, "set"), calibrate=True)
-    measured = {"gender": {"woman": {"woman": 0.8, "man": 0.2}, "man": {"woman": 0, "man": 1}}}
-    ask = "a chef", 5, {"gender": {"woman": 0.4, "man": 0.6}}, measured
-    found = asyncio.run(deployments.Indicator(settings).assign(*ask))
-    for picture in found.pictures:
-        assert picture.probability == pytest.approx(0.5, abs=1e-4)
-
-
-def test_the_deployed_indicator_takes_back_what_nobody_got(
-    make_recipe: Callable[..., Path], tmp_path: Path
-) -> None:
-    indicator = deployments.Indicator(ServeSettings(recipe=make_recipe(tmp_path, "back")))
-    fairness, served = {"gender": "uniform"}, {"gender": None}
-
-    def next_categories() -> dict[str, str]:
-        asked = indicator.assign("a chef", 1, fairness, served, "someone")
-        return asyncio.run(asked).pictures[0].categories
-
-    first = next_categories()
-    asyncio.run(indicator.give_back("a chef", fairness, served, "someone", [first]))
-    assert next_categories() == first != next_categories()
-
-
 @pytest.mark.parametrize("siblings", [False, True])
 def test_a_sibling_s_champions_are_served_where_the_recipe_says_so(
     tracking_uri: str, served_recipe: Recipe, tmp_path: Path, siblings: bool
@@ -174,17 +83,6 @@ def test_a_sibling_s_champions_are_served_where_the_recipe_says_so(
     for endpoint in open_endpoint(other, tracking_uri=tracking_uri):
         served = endpoint.backend.generator.served
         assert sorted(served) == (["age", "gender"] if siblings else [])
-
-
-def test_a_refused_request_does_not_count_in_the_ledger(endpoint: Endpoint) -> None:
-    ask = {"fairness": {"gender": "uniform"}}
-    body = {"prompt": "a farmer", "size": "17x16"} | ask
-    seen = []
-    for _ in range(6):
-        assert endpoint.post(json.dumps(body).encode())[0] == 400
-        seen.append(endpoint.generate("a farmer", **ask)[0].provenance["categories"]["gender"])
-    for prefix in range(1, 7):
-        assert abs(seen[:prefix].count("woman") - prefix / 2) < 1
 
 
 def test_without_fairness_the_default_is_uniform_and_off_is_the_base(endpoint: Endpoint) -> None:

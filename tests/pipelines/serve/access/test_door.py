@@ -142,9 +142,9 @@ def test_decisions_are_a_line_a_request_without_a_word_of_the_prompt(
     recipe = load_recipe(write_recipe("decided"))
     prompt = "a photo of Doctor Wilhelmina Secret"
     request = ImageRequest(prompt=prompt, n=3, seed=7, fairness={"gender": "uniform"})
-    indicator = IndicatorService(recipe.attributes, None, False)
+    indicator = IndicatorService(ServeSettings(), recipe)
     served = dict.fromkeys(("gender", "age"), None)
-    assignment = indicator.assign(prompt, 3, request.fairness, served)
+    assignment = asyncio.run(indicator.assign(prompt, 3, request.fairness, served))
     log = DecisionLog(tmp_path / "decisions.jsonl")
     orders = plan_images(request, assignment, recipe.generation)
     for _ in range(2):

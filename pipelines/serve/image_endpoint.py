@@ -1,0 +1,252 @@
+"""The endpoint for pictures behind its routes: checked requests, planned pictures, answers."""
+
+import asyncio
+import base64
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from pipelines.recipe import Recipe
+from pipelines.serve.access.decisions import DecisionLog
+from pipelines.serve.access.errors import RequestError, refused_field
+from pipelines.serve.image_plan import ImageUpdate, PlannedImage, plan_images
+from pipelines.serve.indicator import Assignment
+from pipelines.serve.retries import RecentAnswers, Retry
+from pipelines.serve.schemas import (
+    AttributeInfo,
+    CompletedImage,
+    ImageData,
+    ImageFrame,
+    ImageRequest,
+    ImageResponse,
+    PartialImage,
+    Provenance,
+)
+from pipelines.serve.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+
+
+class Backend(Protocol):
+    """What the gateway stands in front of."""
+
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None: ...
+
+    async def assign(
+        self, request: ImageRequest, caller: str, retry: Retry | None
+    ) -> Assignment: ...
+
+    async def settle(self, reservation: str, lost: Sequence[int]) -> None: ...
+
+    def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]: ...
+
+    async def attributes(self) -> list[AttributeInfo]: ...
+
+    async def metrics(self) -> str: ...
+
+    def count_answer(self, status: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The pictures of a request, the ledger's reservation for them, and who asked."""
+
+    images: Sequence[PlannedImage]
+    reservation: str
+    caller: str
+    may_be_repeated: bool
+
+
+class ImageEndpoint:
+    """Checks requests, turns them into orders, and packs what comes back. One event loop may call
+    it.
+    """
+
+    def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
+        self._backend, self._settings, self._recipe = backend, settings, recipe
+        self._in_flight = 0
+        self._settling: set[asyncio.Future[None]] = set()
+        self._decisions = DecisionLog(settings.decisions) if settings.decisions else None
+        self._answers = RecentAnswers()
+        self.started = int(time.time())
+        self.models = (recipe.registry.prefix, f"{recipe.registry.prefix}-base")
+
+    def check_model(self, model: str | None) -> str:
+        """Return the model that is meant. Raises 404 that lists the known."""
+        if model is None:
+            return self.models[0]
+        if model not in self.models:
+            raise RequestError(
+                404,
+                f"model: got {model!r}, allowed are {list(self.models)}",
+                param="model",
+                code="model_not_found",
+            )
+        return model
+
+    def check_limits(self, request: ImageRequest) -> None:
+        """Raise 400 for what is larger than the operator allows, 429 when too much is queued."""
+        limits = self._settings.limits
+        width, height = request.sides_px
+        for field, got, allowed in (
+            ("n", request.n, limits.num_images),
+            ("size", max(width, height), limits.side_px),
+            ("num_inference_steps", request.num_inference_steps or 1, limits.num_steps),
+            ("guidance_scale", request.guidance_scale or 1, limits.guidance_scale),
+            ("prompt", len(request.prompt), limits.prompt_chars),
+            ("negative_prompt", len(request.negative_prompt or ""), limits.prompt_chars),
+        ):
+            if got > allowed:
+                message = f"{field}: got {got}, allowed are at most {allowed}"
+                raise RequestError(400, message, param=field, code="too_large")
+        if self._in_flight + request.n > limits.queued_images:
+            message = f"{self._in_flight} images are waiting, allowed are {limits.queued_images}"
+            raise RequestError(429, message, code="overloaded", retry_after_s=2)
+
+    async def orders(self, request: ImageRequest, caller: str, retry: Retry | None) -> Orders:
+        """Return what is to be painted. Raises RequestError for what cannot be met.
+
+        The indicator is asked last: a refused request shall not count in its ledger.
+        """
+        model = self.check_model(request.model)
+        self.check_limits(request)
+        if model == self.models[1]:
+            request = request.model_copy(update={"fairness": "off"})
+        try:
+            num_steps = request.num_inference_steps or self._recipe.generation.steps
+            if any(request.sides_px) or request.num_inference_steps:
+                await self._backend.check_picture(*request.sides_px, num_steps)
+            assignment = await self._backend.assign(request, caller, retry)
+        except ValueError as error:
+            raise refused_field(error) from error
+        images = plan_images(request, assignment, self._recipe.generation)
+        return Orders(images, assignment.reservation, caller, retry is not None)
+
+    async def deliveries(self, request: ImageRequest, orders: Orders) -> AsyncIterator[ImageUpdate]:
+        """Yield deliveries within the time limit. Raises 408 after it.
+
+        The indicator hears what nobody got: without a stream that is all of a request that has
+        failed.
+        """
+        delivered: list[Provenance] = []
+        left_over = {image.index for image in orders.images}
+        self._in_flight += len(orders.images)
+        painting = self._backend.paint(orders.images, self.check_model(request.model))
+        limit = self._settings.limits.timeout_s
+        deadline = time.monotonic() + limit
+        try:
+            while True:
+                left = deadline - time.monotonic()
+                delivery = await asyncio.wait_for(anext(painting), left)
+                if delivery.error is not None:
+                    raise RequestError(500, "a picture could not be painted", code="failed")
+                if delivery.provenance is not None:
+                    delivered.append(delivery.provenance)
+                yield delivery
+                if delivery.provenance is not None and request.stream:
+                    left_over.remove(delivery.index)
+        except StopAsyncIteration:
+            left_over.clear()
+            return
+        except TimeoutError as error:
+            raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
+        finally:
+            self._in_flight -= len(orders.images)
+            await painting.aclose()  # type: ignore[attr-defined]
+            self._settle(orders.reservation, sorted(left_over))
+            if self._decisions is not None:
+                try:
+                    self._decisions.write(orders.caller, request, orders.images, delivered)
+                except OSError:  # a full disk shall cost no picture
+                    log.exception("a decision is not logged")
+
+    def _settle(self, reservation: str, lost: Sequence[int]) -> None:
+        """Tell the indicator, in a task of its own: whoever asked may have left."""
+        if not reservation:
+            return
+        task = asyncio.ensure_future(self._backend.settle(reservation, lost))
+        self._settling.add(task)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: "asyncio.Future[None]") -> None:
+        self._settling.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("the ledger was not told what nobody got: %s", error)
+
+    async def answer(self, request: ImageRequest, orders: Orders) -> str:
+        """Return the whole response as JSON when every picture is there; a next try of a request
+        that was answered gets its answer again.
+        """
+        if (before := self._answers.get(orders.reservation)) is not None:
+            self._settle(orders.reservation, ())
+            return before
+        data: dict[int, ImageData] = {}
+        size = ""
+        async for delivery in self.deliveries(request, orders):
+            if delivery.provenance is not None:
+                size = delivery.size
+                data[delivery.index] = _image_data(request, delivery, delivery.provenance)
+        response = ImageResponse(
+            created=int(time.time()),
+            data=[data[index] for index in sorted(data)],
+            output_format=request.output_format,
+            size=size,
+        )
+        content = response.model_dump_json()
+        if orders.may_be_repeated:
+            self._answers.put(orders.reservation, content)
+        return content
+
+    async def stream(self, request: ImageRequest, orders: Orders) -> AsyncIterator[str]:
+        """Yield server-sent events: partial images, then each finished one.
+
+        A refusal after the first event is an event of its own; before it, an HTTP status.
+        """
+        begun = False
+        try:
+            async for delivery in self.deliveries(request, orders):
+                begun = True
+                if not delivery.content:
+                    yield ": accepted\n\n"
+                    continue
+                frame = ImageFrame(
+                    index=delivery.index,
+                    b64_json=_base64(delivery),
+                    created_at=int(time.time()),
+                    output_format=request.output_format,
+                    size=delivery.size,
+                )
+                event: PartialImage | CompletedImage
+                if delivery.provenance is None:
+                    event = PartialImage(**frame.model_dump(), partial_image_index=delivery.partial)
+                else:
+                    event = CompletedImage(**frame.model_dump(), provenance=delivery.provenance)
+                yield _event(event.type, event)
+        except Exception as error:
+            if not begun:
+                raise
+            if not isinstance(error, RequestError):
+                log.exception("a stream failed")
+                error = RequestError(500, "internal error")
+            yield f"event: error\ndata: {json.dumps(error.body())}\n\n"
+
+
+def _image_data(request: ImageRequest, delivery: ImageUpdate, provenance: Provenance) -> ImageData:
+    """Return a finished picture in the form that was asked for."""
+    if request.response_format == "url":
+        url = f"data:image/{request.output_format};base64,{_base64(delivery)}"
+        return ImageData(url=url, provenance=provenance)
+    return ImageData(b64_json=_base64(delivery), provenance=provenance)
+
+
+def _base64(delivery: ImageUpdate) -> str:
+    return base64.b64encode(delivery.content).decode()
+
+
+def _event(name: str, content: BaseModel) -> str:
+    return f"event: {name}\ndata: {content.model_dump_json()}\n\n"

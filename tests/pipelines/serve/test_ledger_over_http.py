@@ -1,0 +1,230 @@
+"""What the endpoint's ledger counts: what was delivered, once, whoever asks and however often."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import httpx2
+import pytest
+from openai import OpenAI
+
+from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.serve import deployments
+from pipelines.serve.settings import ServeSettings
+from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.processes import wait_for
+from tests.pipelines.registered import register_champions
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served_recipe(
+    tracking_uri: str, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory,
+    make_recipe: Callable[..., Path],
+) -> Recipe:  # fmt: skip
+    folder = tmp_path_factory.mktemp("served")
+    recipe = load_recipe(make_recipe(folder, "counted"))
+    register_champions(tracking_uri, recipe, folder / "first", seed=1)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def endpoint(tracking_uri: str, served_recipe: Recipe) -> Iterator[Endpoint]:
+    yield from open_endpoint(served_recipe, tracking_uri=tracking_uri)
+
+
+def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
+    seen = Counter(
+        endpoint.generate("a photo of a pilot", fairness={"gender": "uniform"})[0].provenance[
+            "categories"
+        ]["gender"]
+        for _ in range(6)
+    )
+    assert seen == {"woman": 3, "man": 3}
+
+
+def test_prompts_that_differ_are_balanced_for_the_person_and_the_caller(
+    endpoint: Endpoint,
+) -> None:
+    """Each prompt comes once: alone it would be a coin's."""
+    seen: Counter[str] = Counter()
+    for index in range(8):
+        places = ("in a room", "at work", "outside", "by a window")
+        prompt = f"a photo of a judge {places[index % 4]}, number {index}"
+        (picture,) = endpoint.generate(prompt, fairness={"gender": "uniform"})
+        seen[picture.provenance["categories"]["gender"]] += 1
+        assert abs(seen["woman"] - seen["man"]) <= 1
+
+
+@pytest.mark.parametrize("how", ["times out", "leaves"])
+def test_what_nobody_got_is_assigned_again(
+    served_recipe: Recipe, tracking_uri: str, how: str
+) -> None:
+    """Of fifteen pictures one category gets eight: the same one, as long as all are lost."""
+    ask = json.dumps({"prompt": "a photo of a pilot", "fairness": {"gender": "uniform"}, "n": 15,
+                      "num_inference_steps": 20}).encode()  # fmt: skip
+    limits = LIMITS.model_copy(update={"timeout_s": 0.02 if how == "times out" else 60.0})
+    for endpoint in open_endpoint(served_recipe, limits=limits, tracking_uri=tracking_uri):
+        backend = endpoint.backend
+        for lost in range(1, 4):
+            if how == "times out":
+                status, answer, _ = endpoint.post(ask)
+                assert status == 408, answer
+            else:
+                endpoint.leave(ask)
+            wait_for(partial(backend.has_given_back, 15 * lost))
+        women = [categories["gender"] == "woman" for categories in backend.assigned]
+        assert sum(women[:15]) in (7, 8)
+        assert sum(women[:15]) == sum(women[15:30]) == sum(women[30:])
+
+
+def test_calibration_makes_up_for_measured_misses(tracking_uri: str, served_recipe: Recipe) -> None:
+    """The champions hit 97 of 100: to show a quarter women, 0.22 / 0.94 of the pictures are asked
+    to. An attribute that the prompt names is not asked at all, calibrated or not.
+    """
+    ask = {"gender": {"woman": 0.25, "man": 0.75}, "age": {"old": 1.0}}
+    for endpoint in open_endpoint(served_recipe, tracking_uri=tracking_uri, calibrate=True):
+        records = [
+            picture.provenance
+            for _ in range(4)
+            for picture in endpoint.generate("an old chef", n=16, fairness=ask)
+        ]
+        women = [record for record in records if record["categories"] == {"gender": "woman"}]
+        assert abs(len(women) - 64 * 0.22 / 0.94) < 1
+        assert women[0]["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
+
+
+def test_the_deployed_indicator_calibrates_when_it_is_set_to(
+    make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = ServeSettings(recipe=make_recipe(tmp_path, "set"), calibrate=True)
+    measured = {"gender": {"woman": {"woman": 0.8, "man": 0.2}, "man": {"woman": 0, "man": 1}}}
+    ask = "a chef", 5, {"gender": {"woman": 0.4, "man": 0.6}}, measured
+    found = asyncio.run(deployments.Indicator(settings).assign(*ask))
+    for picture in found.pictures:
+        assert picture.probability == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_deployed_indicator_takes_back_what_nobody_got(
+    make_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    indicator = deployments.Indicator(ServeSettings(recipe=make_recipe(tmp_path, "back")))
+    ask = "a chef", 1, {"gender": "uniform"}, {"gender": None}, "someone"
+
+    async def next_categories(lost: bool) -> dict[str, str]:
+        found = await indicator.assign(*ask)
+        await indicator.settle(found.reservation, [0] if lost else [])
+        return found.pictures[0].categories
+
+    first = asyncio.run(next_categories(lost=True))
+    assert asyncio.run(next_categories(lost=False)) == first
+    assert asyncio.run(next_categories(lost=False)) != first
+
+
+def test_a_refused_request_does_not_count_in_the_ledger(endpoint: Endpoint) -> None:
+    ask = {"fairness": {"gender": "uniform"}}
+    body = {"prompt": "a farmer", "size": "17x16"} | ask
+    seen = []
+    for _ in range(6):
+        assert endpoint.post(json.dumps(body).encode())[0] == 400
+        seen.append(endpoint.generate("a farmer", **ask)[0].provenance["categories"]["gender"])
+    for prefix in range(1, 7):
+        assert abs(seen[:prefix].count("woman") - prefix / 2) < 1
+
+
+EVEN = {"fairness": {"gender": "uniform"}} | OPTIONS
+
+
+def post(endpoint: Endpoint, prompt: str, n: int = 1, **headers: str) -> httpx2.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = {"prompt": prompt, "n": n} | EVEN
+    url = f"{endpoint.address}/v1/images/generations"
+    return httpx2.post(url, json=body, headers=named, timeout=60)
+
+
+def genders(answer: httpx2.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [found["provenance"]["categories"]["gender"] for found in answer.json()["data"]]
+
+
+class LosesAnswers(httpx2.HTTPTransport):
+    """The wire of a client whose first answers are lost once the server has sent them."""
+
+    def __init__(self, num_lost: int) -> None:
+        super().__init__()
+        self.left, self.contents = num_lost, list[bytes]()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = super().handle_request(request)
+        self.contents.append(answer.read())
+        if self.left:
+            self.left -= 1
+            raise httpx2.ReadError("the connection is gone")
+        return answer
+
+
+def test_the_official_client_that_lost_its_answer_gets_it_again_and_it_counts_once(
+    endpoint: Endpoint,
+) -> None:
+    wire = LosesAnswers(num_lost=2)
+    client = OpenAI(
+        base_url=f"{endpoint.address}/v1", api_key="none", max_retries=3,
+        http_client=httpx2.Client(transport=wire),
+    )  # fmt: skip
+    first = client.images.generate(prompt="a photo of a nurse", n=3, extra_body=EVEN)
+    assert len(wire.contents) == 3 and len(set(wire.contents)) == 1
+    seen = [picture.provenance["categories"]["gender"] for picture in first.data]
+    seen += genders(post(endpoint, "a photo of a nurse", n=3))
+    assert Counter(seen) == {"woman": 3, "man": 3}
+
+
+def test_a_marked_try_takes_the_cells_of_the_one_that_was_lost(endpoint: Endpoint) -> None:
+    """Its client left; whoever comes between does not get them."""
+    prompt, backend = "a photo of a sailor", endpoint.backend
+    assigned, given_back = len(backend.assigned), backend.num_given_back
+    body = json.dumps({"prompt": prompt, "n": 15, "num_inference_steps": 20} | {
+        "fairness": EVEN["fairness"]}).encode()  # fmt: skip
+    endpoint.leave(body, headers={"x-stainless-retry-count": "0"})
+    wait_for(lambda: backend.num_given_back == given_back + 15)
+    lost = [categories["gender"] for categories in backend.assigned[assigned:]]
+    between = genders(post(endpoint, prompt, n=15))
+    url = f"{endpoint.address}/v1/images/generations"
+    again = httpx2.post(url, content=body, timeout=60, headers={
+        "content-type": "application/json", "x-stainless-retry-count": "1"})  # fmt: skip
+    assert genders(again) == lost
+    assert Counter(lost + between) == {"woman": 15, "man": 15}
+
+
+def test_two_requests_that_are_alike_are_two(endpoint: Endpoint) -> None:
+    seen = []
+    for _ in range(4):
+        seen += genders(post(endpoint, "a photo of a judge", x_stainless_retry_count="0"))
+    assert Counter(seen) == {"woman": 2, "man": 2}
+
+
+def test_an_idempotency_key_is_of_one_request(endpoint: Endpoint) -> None:
+    first, again = (post(endpoint, "a chef", idempotency_key="key-1") for _ in range(2))
+    assert first.status_code == 200 and first.content == again.content
+    other = post(endpoint, "a pilot", idempotency_key="key-1").json()["error"]
+    assert other["code"] == "idempotency_key_reused"
+    assert other["message"] == "Idempotency-Key: got one of another request, allowed is a new one"
+    assert genders(post(endpoint, "a pilot", idempotency_key="key-2"))
+    refused = post(endpoint, "a pilot", idempotency_key="k" * 256)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_value")
+
+
+def test_a_try_beside_another_of_its_key_is_a_409(endpoint: Endpoint) -> None:
+    with ThreadPoolExecutor(2) as clients:
+        asks = [
+            clients.submit(post, endpoint, "a farmer", 16, idempotency_key="key-3")
+            for _ in range(2)
+        ]
+    answers = sorted((ask.result() for ask in asks), key=lambda answer: answer.status_code)
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert answers[1].headers["Retry-After"] == "1"
+    assert post(endpoint, "a farmer", 16, idempotency_key="key-3").content == answers[0].content
