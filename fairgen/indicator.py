@@ -66,7 +66,9 @@ class TargetDistribution(BaseModel):
             return cls._from_table(fairness["joint"], known)
         if unknown := sorted(set(fairness) - known.keys()):
             raise ValueError(f"fairness: got {unknown}, allowed are {sorted(known)} or 'joint'")
-        pmfs = [_pmf(name, value, known[name].names) for name, value in fairness.items()]
+        pmfs = [
+            _pmf(f"fairness.{name}", value, known[name].names) for name, value in fairness.items()
+        ]
         cells = tuple(product(*pmfs))
         probabilities = tuple(
             math.prod(pmf[category] for pmf, category in zip(pmfs, cell, strict=True))
@@ -78,7 +80,8 @@ class TargetDistribution(BaseModel):
     def _from_table(cls, table: object, known: Mapping[str, Attribute]) -> "TargetDistribution":
         if not isinstance(table, Mapping) or not table:
             raise ValueError(
-                f"joint: got {table!r}, allowed is a table such as {{'woman,light': 0.5, ...}}"
+                f"fairness.joint: got {table!r}, "
+                "allowed is a table such as {'woman,light': 0.5, ...}"
             )
         cells = [tuple(part.strip() for part in str(key).split(",")) for key in table]
         owners: dict[str, list[str]] = defaultdict(list)
@@ -87,23 +90,23 @@ class TargetDistribution(BaseModel):
                 owners[category].append(attribute.name)
         used = {part for cell in cells for part in cell}
         if unknown := sorted(used - owners.keys()):
-            raise ValueError(f"joint: got {unknown}, allowed are {sorted(owners)}")
+            raise ValueError(f"fairness.joint: got {unknown}, allowed are {sorted(owners)}")
         if shared := sorted(part for part in used if len(owners[part]) > 1):
             raise ValueError(
-                f"joint: got {shared[0]!r}, which {' and '.join(owners[shared[0]])} share; "
-                "allowed are categories of one attribute only"
+                f"fairness.joint: got {shared[0]!r}, which {' and '.join(owners[shared[0]])} "
+                "share; allowed are categories of one attribute only"
             )
         owner = {part: owners[part][0] for part in used}
         names = tuple(owner[part] for part in cells[0])
         for cell in cells:
             if tuple(owner[part] for part in cell) != names or len(set(names)) != len(names):
                 raise ValueError(
-                    f"joint: got cell {','.join(cell)!r}, "
+                    f"fairness.joint: got cell {','.join(cell)!r}, "
                     f"allowed are cells of {list(names)} in this order"
                 )
         if len(set(cells)) != len(cells):
-            raise ValueError("joint: got a cell twice, allowed is each cell once")
-        pmf = _pmf("joint", table, tuple(table))
+            raise ValueError("fairness.joint: got a cell twice, allowed is each cell once")
+        pmf = _pmf("fairness.joint", table, tuple(table))
         probability_of = dict(zip(cells, pmf.values(), strict=True))
         all_cells = tuple(product(*(known[name].names for name in names)))
         return cls(

@@ -1,7 +1,8 @@
 """The library's front door: any diffusers pipeline, its pictures in the prescribed distribution."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,16 +12,19 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.adapters import Adapter, load_adapter
-from fairgen.attributes import Attribute, Category
+from fairgen.attributes import Attribute, Category, adapter_name
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.base_model import fingerprint, short, storage_of
-from fairgen.indicator import TargetDistribution, gates
-from fairgen.ledger import AssignmentMethod, assign
+from fairgen.gate import GateDecision, decide
+from fairgen.indicator import TargetDistribution
+from fairgen.ledger import AssignmentMethod, Ledger, assign, stream_keys
 from fairgen.passes import PassGates
 
 Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
+Gate = Callable[[str, Sequence[Attribute]], GateDecision]
 _OURS = {"num_images_per_prompt": "num_images", "generator": "seed"}
+_SEEDS = 2**31
 
 
 class ImageRecord(BaseModel):
@@ -29,7 +33,8 @@ class ImageRecord(BaseModel):
     `prompt` is None where an embedded one was given. `adapters` holds the first 12 hex digits of
     the weights' sha256 of each adapter by its name; `base` is the base model's fingerprint and
     `storage` how its weights are kept, such as "float16" or "nf4, bfloat16". `flagged` says that
-    the base model's own safety checker made the picture black.
+    the base model's own safety checker made the picture black. `gate` is the gate's word on the
+    prompt, with the reason for every attribute that was left alone; None where it was not asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +47,7 @@ class ImageRecord(BaseModel):
     base: str
     storage: str
     flagged: bool = False
+    gate: GateDecision | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ class FairGenOutput:
 class FairGenPipeline:
     """Wraps a diffusers pipeline; with fairness off it is that pipeline, pixel by pixel.
 
+    It remembers what was given, so that pictures of many calls follow the target together: those of
+    one prompt, those of one person ("doctor", whatever else the prompts say), and all.
+
     The pipeline stays as it is: nothing of it is frozen, cast or moved, and `close` (or the end of
     a `with`) takes the bank's hooks off again. One thread may call it.
     """
@@ -65,13 +74,18 @@ class FairGenPipeline:
         adapters: Sequence[Adapter | Path | str],
         *,
         siblings: bool = False,
+        gate: Gate | None = decide,
+        ledger: Ledger | None = None,
     ) -> None:
         """Load the adapters into a bank on the pipe's denoiser; with `siblings` also those of a
         model that this one was fine-tuned from, or with.
 
-        Raises ValueError for an adapter of another base model, or a file that cannot be trusted.
+        `gate` says of a prompt which attributes it leaves open; None acts on every prompt. `ledger`
+        is a ledger to go on with, None a new one. Raises ValueError for an adapter of another base
+        model, or a file that cannot be trusted.
         """
         self.pipe = pipe
+        self._gate, self._ledger = gate, ledger if ledger is not None else Ledger()
         self._backbone = load_backbone(pipe)
         base = fingerprint(self._backbone.denoiser)
         self._base, self._storage = short(base), storage_of(self._backbone.denoiser)
@@ -84,6 +98,7 @@ class FairGenPipeline:
         self.bank = AdapterBank(self._backbone.denoiser, projections, self._backbone.device)
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
+        self._digests = {adapter.name: adapter.sha256[:12] for adapter in self.adapters}
         self._passes = PassGates(self._backbone, self.bank)
 
     def __enter__(self) -> Self:
@@ -122,107 +137,188 @@ class FairGenPipeline:
 
     def __call__(
         self,
-        prompt: str | None = None,
+        prompt: str | Sequence[str] | None = None,
         num_images: int = 1,
         fairness: Fairness = None,
         *,
-        seed: int = 0,
+        seed: int | None = None,
+        categories: Mapping[str, str] | None = None,
         assignment: AssignmentMethod = "quota",
         batch_size: int = 16,
         **pipe_options: Any,
     ) -> FairGenOutput:
-        """Return `num_images` pictures with the seeds seed, seed + 1, ... and their records.
+        """Return `num_images` pictures of each prompt with their records, prompt by prompt.
 
-        `fairness` None means uniform over all loaded attributes. `pipe_options` go to the wrapped
-        pipeline as they are; an embedded prompt is given as its `prompt_embeds` (and what else the
-        family takes), with `prompt` left out. Raises ValueError for a request that the adapters
-        cannot meet, and for options that would return no pictures, or another number of them;
-        LayerNotReached where the adapters did not act, so that no record names one that the picture
-        did not feel.
+        `fairness` None means uniform over all loaded attributes, less what the prompt names itself.
+        Without a `seed` the next pictures that the ledger owes are given, with a seed of torch's
+        own generator. With one, pictures have the seeds seed, seed + 1, ..., and prompt and seed
+        alone decide on the categories, so that the same call gives the same pictures again; the
+        ledger does not count them. `categories` pins one category an attribute, whatever the prompt
+        says: with a record's seed and categories its picture comes again.
+
+        `pipe_options` go to the wrapped pipeline as they are, prompt by prompt; an embedded prompt
+        is given as its `prompt_embeds` (and what else the family takes), with `prompt` left out,
+        and no gate can read it. Raises ValueError for a request that the adapters cannot meet, and
+        for options that would return no pictures, or another number of them; LayerNotReached where
+        the adapters did not act, so that no record names one that the picture did not feel.
         """
         if refused := sorted({"output_type", "return_dict"} & pipe_options.keys()):
             raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")
         if refused := sorted(_OURS.keys() & pipe_options.keys()):
             raise ValueError(f"{refused[0]}: allowed is {_OURS[refused[0]]!r} in its place")
-        _check_one_prompt(prompt, pipe_options.get("prompt_embeds"))
-        seeds = list(range(seed, seed + num_images))
-        if fairness == "off" or (fairness is None and not self.adapters):
-            gates_NK = torch.zeros(num_images, len(self.bank.names))
-            records = [self._record(prompt, s) for s in seeds]
-        else:
-            target = self._target(fairness)
-            cells = assign(target, num_images, seed, assignment)
-            gates_NK = gates(target, cells, self.bank.names)
+        prompts = _checked_prompts(prompt, pipe_options.get("prompt_embeds"))
+        if categories is not None and fairness is not None:
+            raise ValueError("categories: got fairness beside it, allowed is one of both")
+        asked = [(text, *self._target(text, fairness, categories)) for text in prompts]
+        whole = FairGenOutput([], [])
+        for text, target, gate in asked:
+            first_seed = int(torch.randint(_SEEDS, ())) if seed is None else seed
+            streams: tuple[bytes, ...] = ()
+            cells: list[int | None] = [None] * num_images
+            if target is not None and seed is None and assignment == "quota":
+                streams = _streams(text, target, gate)
+                cells = [*self._ledger.assign_to(streams, target, num_images)]
+            elif target is not None:
+                cells = [*assign(target, num_images, _digest(first_seed, text), assignment)]
             records = [
-                self._record(prompt, s, target, cell) for s, cell in zip(seeds, cells, strict=True)
+                self._record(text, first_seed + index, target, cell, gate)
+                for index, cell in enumerate(cells)
             ]
-        images: list[Image.Image] = []
-        flags: list[bool] = []
-        for start in range(0, num_images, batch_size):
-            part = slice(start, start + batch_size)
-            output = self._paint(prompt, seeds[part], gates_NK[part], pipe_options)
-            images += output.images
-            flags += getattr(output, "nsfw_content_detected", None) or [False] * len(output.images)
-        records = [
-            record.model_copy(update={"flagged": bool(flag)})
-            for record, flag in zip(records, flags, strict=True)
-        ]
-        return FairGenOutput(images, records)
+            painted = 0
+            try:
+                for start in range(0, num_images, batch_size):
+                    batch = self._paint(records[start : start + batch_size], pipe_options)
+                    painted += len(batch.images)
+                    whole.images.extend(batch.images)
+                    whole.records.extend(batch.records)
+            finally:
+                for record in records[painted:]:
+                    self._ledger.give_back(streams, tuple(record.categories.values()))
+        return whole
 
     def _target(
-        self, fairness: Mapping[str, object] | TargetDistribution | None
-    ) -> TargetDistribution:
-        if isinstance(fairness, TargetDistribution):
-            return fairness
-        if fairness is None:
-            fairness = {attribute.name: "uniform" for attribute in self.attributes}
-        return TargetDistribution.from_request(fairness, self.attributes)
-
-    def _paint(
         self,
         prompt: str | None,
-        seeds: Sequence[int],
-        gates_NK: torch.Tensor,
-        pipe_options: Mapping[str, Any],
-    ) -> Any:
-        """Run the pipe on one batch, each conditional row with its picture's gates."""
+        fairness: Fairness,
+        categories: Mapping[str, str] | None,
+    ) -> tuple[TargetDistribution | None, GateDecision | None]:
+        """Return what is asked of a prompt's pictures, None for the base model's own; and what the
+        gate said, if it was asked.
+        """
+        if categories is not None:
+            return self._pinned(categories), None
+        if fairness == "off" or (fairness is None and not self.adapters):
+            return None, None
+        if isinstance(fairness, TargetDistribution):
+            target = fairness
+        else:
+            uniform = {attribute.name: "uniform" for attribute in self.attributes}
+            wanted = uniform if fairness is None else fairness
+            target = TargetDistribution.from_request(wanted, self.attributes)
+        if self._gate is None or prompt is None:
+            return target, None
+        gate = self._gate(prompt, [a for a in self.attributes if a.name in target.attributes])
+        free = [name for name in target.attributes if name in gate.free]
+        return (target.marginalised(free) if free else None), gate
+
+    def _pinned(self, categories: Mapping[str, str]) -> TargetDistribution | None:
+        """Return the one cell that is asked for. Raises ValueError for what has no adapter."""
+        known: dict[str, list[str]] = {}
+        for adapter in self.adapters:
+            known.setdefault(adapter.metadata.attribute, []).append(adapter.metadata.category)
+        for name, category in categories.items():
+            if name not in known:
+                raise ValueError(f"categories: got {name!r}, allowed are {sorted(known)}")
+            if category not in known[name]:
+                raise ValueError(f"categories.{name}: got {category!r}, allowed are {known[name]}")
+        if not categories:
+            return None
+        return TargetDistribution(
+            attributes=tuple(categories), cells=(tuple(categories.values()),), probabilities=(1.0,)
+        )
+
+    def _paint(
+        self, records: Sequence[ImageRecord], pipe_options: Mapping[str, Any]
+    ) -> FairGenOutput:
+        """Run the pipe on one batch of a prompt, each conditional row with its picture's gates."""
+        gates_NK = torch.tensor(
+            [[float(name in record.adapters) for name in self.bank.names] for record in records]
+        )
         self.bank.follow(self._backbone.device)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = [torch.Generator().manual_seed(record.seed) for record in records]
+        prompt = records[0].prompt
         given = pipe_options if prompt is None else {"prompt": prompt, **pipe_options}
-        options = self._backbone.call_options(len(seeds), given)
+        options = self._backbone.call_options(len(records), given)
         with self._passes.gating(gates_NK):
-            return self.pipe(generator=generators, **options)
+            output = self.pipe(generator=generators, **options)
+        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(output.images)
+        return FairGenOutput(
+            output.images,
+            [
+                record.model_copy(update={"flagged": bool(flag)})
+                for record, flag in zip(records, flags, strict=True)
+            ],
+        )
 
     def _record(
-        self, prompt: str | None, seed: int, target: TargetDistribution | None = None, cell: int = 0
+        self,
+        prompt: str | None,
+        seed: int,
+        target: TargetDistribution | None,
+        cell: int | None,
+        gate: GateDecision | None,
     ) -> ImageRecord:
         """Return the record of a picture of a cell, or of one without fairness."""
-        categories = {}
-        if target is not None:
+        categories: dict[str, str] = {}
+        if target is not None and cell is not None:
             categories = dict(zip(target.attributes, target.cells[cell], strict=True))
-        on = {
-            adapter.name: adapter.sha256[:12]
-            for adapter in self.adapters
-            if categories.get(adapter.metadata.attribute) == adapter.metadata.category
-        }
+        on = {}
+        for attribute, category in categories.items():
+            name = adapter_name(attribute, category)
+            if name not in self._digests:
+                known = sorted(self._digests)
+                raise ValueError(
+                    f"fairness: got {name!r}, which has no adapter; loaded are {known}"
+                )
+            on[name] = self._digests[name]
         return ImageRecord(
             prompt=prompt,
             seed=seed,
             categories=categories,
-            probability=1.0 if target is None else target.probabilities[cell],
+            probability=1.0 if target is None or cell is None else target.probabilities[cell],
             adapters=on,
             base=self._base,
             storage=self._storage,
+            gate=gate,
         )
 
 
-def _check_one_prompt(prompt: object, prompt_embeds: torch.Tensor | None) -> None:
-    """Raise ValueError unless there is one prompt, as text or embedded."""
+def _checked_prompts(prompt: Any, prompt_embeds: torch.Tensor | None) -> list[str | None]:
+    """Return the prompts, None for an embedded one. Raises ValueError for what is none."""
     if prompt_embeds is not None and len(prompt_embeds) != 1:
         raise ValueError(f"prompt_embeds: got {len(prompt_embeds)} rows, allowed is 1")
-    if isinstance(prompt, str) == (prompt_embeds is not None) or not isinstance(prompt, str | None):
+    if prompt_embeds is not None and prompt is None:
+        return [None]
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    is_list = isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)
+    if prompt_embeds is not None or not is_list or not texts:
         beside = "without" if prompt_embeds is None else "with"
         raise ValueError(
-            f"prompt: got {type(prompt).__name__} {beside} prompt_embeds, allowed is one text, or "
-            "one embedded prompt"
+            f"prompt: got {type(prompt).__name__} {beside} prompt_embeds, allowed is one text, a "
+            "list of them, or one embedded prompt"
         )
+    return list(texts)
+
+
+def _streams(
+    prompt: str | None, target: TargetDistribution, gate: GateDecision | None
+) -> tuple[bytes, ...]:
+    """Return the ledger's streams of a prompt, of its person and of all."""
+    above = ("person", gate.person if gate and gate.person else ""), ("all", "")
+    return stream_keys(prompt.strip() if prompt else "", target, above)
+
+
+def _digest(seed: int, prompt: str | None) -> int:
+    """Return 64 bits of a seed and a prompt: at one seed prompts differ in their categories."""
+    text = f"{seed} {'' if prompt is None else prompt.strip()}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())

@@ -1,5 +1,6 @@
 """The picture of a family's own pipeline, and that of an engine around the same pipeline."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,9 @@ def assert_same(one: np.ndarray, other: np.ndarray, grey_levels: int = 1) -> Non
     """One grey level is the rounding of what agrees to 1e-3."""
     assert np.abs(one - other).max() <= grey_levels
     assert one.std() > 5, "a picture in which something can be seen"
+
+
+def grey_levels(one: bytes, other: bytes) -> int:
+    """Return the largest difference of two files, 0 to 255."""
+    first, second = (as_numbers(Image.open(io.BytesIO(content))) for content in (one, other))
+    return int(np.abs(first - second).max())

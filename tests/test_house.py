@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 # from the ground up: a room may import those before it
 FLOORS = {
     "fairgen": (
-        "attributes", "files", "pictures", "indicator", "ledger", "calibration", "solvers",
+        "attributes", "gate", "files", "pictures", "indicator", "ledger", "calibration", "solvers",
         "guidance", "gradients", "bank", "base_model", "adapters", "backbones", "passes",
-        "discovery", "engine", "exchange", "pipeline", "gate", "portraits", "judging", "baselines",
+        "discovery", "engine", "exchange", "pipeline", "portraits", "judging", "baselines",
     ),
     "pipelines": (
         "recipe", "files", "ray_runtime", "evaluation", "registry", "training", "serve",

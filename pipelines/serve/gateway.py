@@ -166,6 +166,10 @@ def _first_finding(findings: Sequence[Any]) -> RequestError:
         allowed = "'off', 'uniform' or a table per attribute, or {'joint': table}"
         message = f"fairness: got {got}, allowed are {allowed}"
         return RequestError(400, message, param="fairness", code="invalid_value")
+    if location[:1] == ["categories"]:
+        allowed = "a table of categories, or a list of such tables, one a picture"
+        message = f"categories: got {got}, allowed is {allowed}"
+        return RequestError(400, message, param="categories", code="invalid_value")
     if found["type"] == "extra_forbidden":
         allowed = ", ".join(ImageRequest.model_fields)
         return RequestError(

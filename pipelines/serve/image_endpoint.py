@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pipelines.recipe import Recipe
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError, refused_field
-from pipelines.serve.image_plan import ImageUpdate, PlannedImage, plan_images
+from pipelines.serve.image_plan import ImageUpdate, PlannedImage, pinned, plan_images
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.retries import RecentAnswers, Retry
 from pipelines.serve.schemas import (
@@ -116,12 +116,15 @@ class ImageEndpoint:
         model = self.check_model(request.model)
         self.check_limits(request)
         if model == self.models[1]:
-            request = request.model_copy(update={"fairness": "off"})
+            request = request.model_copy(update={"fairness": "off", "categories": None})
         try:
             num_steps = request.num_inference_steps or self._recipe.generation.steps
             if any(request.sides_px) or request.num_inference_steps:
                 await self._backend.check_picture(*request.sides_px, num_steps)
-            assignment = await self._backend.assign(request, caller, retry)
+            if request.categories is not None and request.fairness is None:
+                assignment = pinned(request, await self._backend.attributes())
+            else:
+                assignment = await self._backend.assign(request, caller, retry)
         except ValueError as error:
             raise refused_field(error) from error
         images = plan_images(request, assignment, self._recipe.generation)

@@ -1,12 +1,13 @@
 """What goes from the gateway to the generator and back: planned pictures, and updates on them."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairgen.gate import GateDecision
 from pipelines.recipe import GenerationConfig
-from pipelines.serve.indicator import Assignment
-from pipelines.serve.schemas import ImageRequest, OutputFormat, Provenance
+from pipelines.serve.indicator import Assigned, Assignment
+from pipelines.serve.schemas import AttributeInfo, ImageRequest, OutputFormat, Provenance
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,24 @@ class ImageUpdate:
     size: str = ""
     error: str | None = None
     replica: ReplicaState | None = None
+
+
+def pinned(request: ImageRequest, attributes: Sequence[AttributeInfo]) -> Assignment:
+    """Return what a request says itself that its pictures show. No gate is asked, and no ledger
+    counts it.
+
+    Raises ValueError for what is not served.
+    """
+    tables = request.categories if isinstance(request.categories, list) else []
+    if isinstance(request.categories, dict):
+        tables = [request.categories] * request.n
+    known = {info.name: [category.name for category in info.categories] for info in attributes}
+    for name, category in (pair for table in tables for pair in table.items()):
+        if name not in known:
+            raise ValueError(f"categories: got {name!r}, allowed are {sorted(known)}")
+        if category not in known[name]:
+            raise ValueError(f"categories.{name}: got {category!r}, allowed are {known[name]}")
+    return Assignment([Assigned(dict(table), 1.0) for table in tables], None)
 
 
 def plan_images(

@@ -19,6 +19,7 @@ from fairgen.gate import GateDecision
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _SEED_LIMIT = 2**63
 Fairness = dict[str, Any] | Literal["off"]
+Categories = dict[str, str]
 OutputFormat = Literal["png", "webp", "jpeg"]
 SafetyWord = Literal["passed", "flagged", "off", "none"]
 
@@ -58,6 +59,11 @@ class ImageRequest(BaseModel):
     fairness: Fairness | None = Field(
         default=None,
         description='A pmf or "uniform" per attribute, or {"joint": table}, or "off".',
+    )
+    categories: Categories | list[Categories] | None = Field(
+        default=None,
+        description="In the place of fairness: what every picture shows, or each of them; with the "
+        "seed and the categories of a record its picture comes again.",
     )
 
     background: Literal["opaque", "auto"] | None = None
@@ -100,6 +106,14 @@ class ImageRequest(BaseModel):
         ):
             raise ValueError("got lists or tables in tables, allowed are tables of shares")
         return fairness
+
+    @model_validator(mode="after")
+    def _is_fairness_or_categories(self) -> "ImageRequest":
+        if self.categories is not None and self.fairness is not None:
+            raise ValueError("got fairness beside categories, allowed is one of both")
+        if isinstance(self.categories, list) and len(self.categories) != self.n:
+            raise ValueError(f"got categories of {len(self.categories)} pictures, n is {self.n}")
+        return self
 
     @property
     def sides_px(self) -> tuple[int, int]:

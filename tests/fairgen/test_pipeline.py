@@ -9,7 +9,8 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from fairgen.adapters import save_adapter
-from fairgen.pipeline import FairGenPipeline
+from fairgen.ledger import Ledger
+from fairgen.pipeline import FairGenPipeline, ImageRecord
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import AGE, GENDER, add_safety_checker, tiny_pipeline
 
@@ -31,7 +32,9 @@ def test_fairness_off_is_plain_diffusers_pixel_by_pixel(guidance_scale: float) -
         generator=[torch.Generator().manual_seed(seed) for seed in range(4)],
     ).images  # fmt: skip
     fair = fair_pipeline(tiny_pipeline())
-    found = fair("a doctor", 4, "off", num_inference_steps=3, guidance_scale=guidance_scale).images
+    found = fair(
+        "a doctor", 4, "off", seed=0, num_inference_steps=3, guidance_scale=guidance_scale
+    ).images
     for one, other in zip(found, expected, strict=True):
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
@@ -77,8 +80,8 @@ def test_the_unconditional_rows_stay_bare_under_guidance(pipe: StableDiffusionPi
 
 def test_batches_do_not_change_the_pictures(pipe: StableDiffusionPipeline) -> None:
     fair = fair_pipeline(pipe)
-    whole = fair("a doctor", 5, batch_size=8, **OPTIONS)
-    parts = fair("a doctor", 5, batch_size=2, **OPTIONS)
+    whole = fair("a doctor", 5, seed=0, batch_size=8, **OPTIONS)
+    parts = fair("a doctor", 5, seed=0, batch_size=2, **OPTIONS)
     assert whole.records == parts.records
     for one, other in zip(whole.images, parts.images, strict=True):
         assert np.abs(np.asarray(one, float) - np.asarray(other, float)).max() <= 1
@@ -178,3 +181,136 @@ def test_the_record_says_what_the_safety_checker_made_black() -> None:
     assert all(image.getextrema() == ((0, 0),) * 3 for image in output.images)
     with fair_pipeline(tiny_pipeline()) as fair:
         assert not fair("a doctor", 1, **OPTIONS).records[0].flagged
+
+
+JOBS = ("doctor", "nurse", "pilot", "chef", "judge", "teacher", "farmer", "soldier")
+
+
+def genders(records: list[ImageRecord]) -> list[str]:
+    return [record.categories["gender"] for record in records]
+
+
+def test_one_picture_of_each_of_many_prompts_is_balanced(pipe: StableDiffusionPipeline) -> None:
+    """In a loop and in a list, and half-way, too."""
+    fair = fair_pipeline(pipe)
+    one_step = {"num_inference_steps": 1}
+    seen = []
+    for job in JOBS:
+        seen += genders(fair(f"a photo of a {job}", **one_step).records)
+        assert abs(seen.count("woman") - len(seen) / 2) <= 1
+    seen = genders(fair([f"a photo of a {job}" for job in JOBS], **one_step).records)
+    assert Counter(seen) == {"woman": 4, "man": 4}
+
+
+def test_a_person_in_other_words_is_balanced(pipe: StableDiffusionPipeline) -> None:
+    fair = fair_pipeline(pipe)
+    prompts = [f"a photo of a doctor in room {index}" for index in range(12)]
+    seen = genders(fair(prompts, num_inference_steps=1).records)
+    for prefix in range(1, 13):
+        assert abs(seen[:prefix].count("woman") - prefix / 2) <= 1
+
+
+def test_without_a_seed_pictures_are_new_ones_and_torch_decides(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    fair = fair_pipeline(pipe)
+    torch.manual_seed(3)
+    first = fair("a doctor", **OPTIONS).records[0].seed
+    assert fair("a doctor", **OPTIONS).records[0].seed != first
+    torch.manual_seed(3)
+    assert fair("a doctor", **OPTIONS).records[0].seed == first
+
+
+def test_a_seed_gives_the_same_pictures_again_and_prompts_differ(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    fair = fair_pipeline(pipe)
+    jobs = [f"a photo of a {job}" for job in JOBS]
+    whole = fair(jobs, seed=7, **OPTIONS)
+    assert len(set(genders(whole.records))) == 2
+    fair("a photo of a doctor", **OPTIONS)
+    for job, image, record in zip(jobs, whole.images, whole.records, strict=True):
+        again = fair(job, seed=7, **OPTIONS)
+        assert again.records == [record]
+        assert again.images[0].tobytes() == image.tobytes()
+
+
+def test_a_record_s_seed_and_categories_give_its_picture_again(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    fair = fair_pipeline(pipe)
+    output = fair(["a photo of a nurse", "a female pilot"], 2, **OPTIONS)
+    for image, record in zip(output.images, output.records, strict=True):
+        again = fair(record.prompt, seed=record.seed, categories=record.categories, **OPTIONS)
+        difference = np.asarray(image, float) - np.asarray(again.images[0], float)
+        assert np.abs(difference).max() <= 1
+        assert again.records[0].adapters == record.adapters
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"categories": {"age": "old"}}, r"categories: got 'age', allowed are \['gender'\]"),
+        ({"categories": {"gender": "child"}}, r"categories.gender: got 'child', allowed are \["),
+        ({"categories": {"gender": "man"}, "fairness": "off"}, "allowed is one of both"),
+        ({"prompt": []}, "prompt: got list without prompt_embeds"),
+        ({"prompt": ["a doctor", 7]}, "prompt: got list without prompt_embeds"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(
+    pipe: StableDiffusionPipeline, asked: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fair_pipeline(pipe)(**{"prompt": "a doctor"} | asked, **OPTIONS)
+
+
+def test_the_gate_leaves_alone_what_a_prompt_names_and_says_why(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    fair = fair_pipeline(pipe)
+    for prompt, reason in (
+        ("a female doctor", "named"),
+        ("a photo of a car", "no people"),
+        ("two doctors", "several people"),
+    ):
+        output = fair(prompt, seed=0, **OPTIONS)
+        (record,) = output.records
+        assert (record.categories, record.adapters, record.probability) == ({}, {}, 1.0)
+        assert record.gate is not None and record.gate.attributes["gender"].reason == reason
+        off = fair(prompt, fairness="off", seed=0, **OPTIONS)
+        assert output.images[0].tobytes() == off.images[0].tobytes()
+        assert off.records[0].gate is None
+    (record,) = fair("a doctor", **OPTIONS).records
+    assert record.gate is not None and record.gate.person == "doctor"
+
+
+def test_without_a_gate_every_prompt_is_acted_on() -> None:
+    pipe = tiny_pipeline()
+    known = fair_pipeline(pipe).adapters
+    fair = FairGenPipeline(pipe, known, gate=None)
+    (record,) = fair("two female doctors", **OPTIONS).records
+    assert record.gate is None and set(record.categories) == {"gender"}
+
+
+def test_a_picture_that_failed_is_owed_again(pipe: StableDiffusionPipeline) -> None:
+    fair = fair_pipeline(pipe)
+
+    def cut(*_: object) -> None:
+        raise RuntimeError("cut")
+
+    seen: list[str] = []
+    for _ in range(8):
+        seen += genders(fair("a doctor", num_inference_steps=1).records)
+        with pytest.raises(RuntimeError, match="cut"):
+            fair("a doctor", num_inference_steps=1, callback_on_step_end=cut)
+        assert abs(seen.count("woman") - len(seen) / 2) < 1
+
+
+def test_pipelines_may_share_a_ledger() -> None:
+    ledger, seen = Ledger(), []
+    for _ in range(6):
+        pipe = tiny_pipeline()
+        known = fair_pipeline(pipe).adapters
+        fair = FairGenPipeline(pipe, known, ledger=ledger)
+        seen += genders(fair("a doctor", **OPTIONS).records)
+        assert abs(seen.count("woman") - len(seen) / 2) < 1

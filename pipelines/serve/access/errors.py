@@ -1,5 +1,6 @@
 """OpenAI error objects: every refusal has a status, a type, and the field that it is about."""
 
+import re
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -18,6 +19,7 @@ _TYPES = {
 }
 
 
+_FIELD = re.compile(r"[\w.-]+(, ?[\w.-]+)*")  # a cell of a joint table has commas
 _ASKED_AS = {"num_steps": "num_inference_steps"}
 
 
@@ -81,5 +83,5 @@ def refused_field(error: ValueError) -> RequestError:
     if field in _ASKED_AS:
         field = _ASKED_AS[field]
         message = f"{field}:{rest}"
-    param = field if separator and field.replace("_", "").replace(".", "").isalnum() else None
+    param = field if separator and _FIELD.fullmatch(field) else None
     return RequestError(400, message, param=param, code="invalid_value")

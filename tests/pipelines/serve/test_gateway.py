@@ -18,6 +18,7 @@ from pipelines.serve.app import gpus_per_replica
 from pipelines.serve.files import read_provenance
 from pipelines.serve.run import unserved
 from pipelines.serve.settings import AccessConfig, ServeSettings
+from tests.painted import grey_levels
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
 from tests.pipelines.registered import register_champions
 from tests.tiny import tiny_pipeline
@@ -105,6 +106,22 @@ def test_the_same_seed_is_the_same_picture(endpoint: Endpoint) -> None:
     assert first == again
 
 
+def test_a_record_s_seed_and_categories_give_its_picture_again(endpoint: Endpoint) -> None:
+    asked = endpoint.generate("a judge", n=3, seed=31)
+    records = [picture.provenance for picture in asked]
+    whole = endpoint.generate(
+        "a judge", n=3, seed=31, categories=[r["categories"] for r in records]
+    )
+    for picture, record, again in zip(asked, records, whole, strict=True):
+        pinned = {"seed": record["seed"], "categories": record["categories"]}
+        (alone,) = endpoint.generate("a judge", **pinned)
+        for other in (again, alone):
+            assert other.provenance["categories"] == record["categories"]
+            assert other.provenance["adapters"] == record["adapters"]
+            assert (other.provenance["gate"], other.provenance["probability"]) == (None, 1.0)
+            assert grey_levels(*(base64.b64decode(p.b64_json) for p in (other, picture))) <= 1
+
+
 def test_what_the_prompt_names_is_left_alone_and_said(endpoint: Endpoint) -> None:
     named = endpoint.generate("a photo of a female doctor", n=2)
     for picture in named:
@@ -187,10 +204,20 @@ def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: s
         ({"etta": 1}, "etta", "unknown field; allowed are prompt"),
         ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', 'uniform' or a table"),
         ({"fairness": {"height": "uniform"}}, "fairness", "got ['height'], allowed are ['age', 'g"),
-        ({"fairness": {"gender": {"woman": 0.7}}}, "gender", "sum to 0.7, allowed is a sum of 1"),
-        ({"fairness": {"gender": {"child": 1}}}, "gender", "got ['child'], allowed are ['woman'"),
-        ({"fairness": {"joint": {"woman,old": 2}}}, None, "allowed are shares"),
+        ({"fairness": {"gender": {"woman": 0.7}}}, "fairness.gender", "sum to 0.7, allowed is"),
+        ({"fairness": {"gender": {"child": 1}}}, "fairness.gender", "got ['child'], allowed are"),
+        (
+            {"fairness": {"joint": {"woman,old": 2}}},
+            "fairness.joint.woman,old",
+            "allowed are shares",
+        ),
         ({"fairness": {}}, "fairness", "got nothing"),
+        ({"categories": {"height": "tall"}}, "categories", "got 'height', allowed are ['age', 'g"),
+        ({"categories": {"gender": "child"}}, "categories.gender", "allowed are ['woman', 'man']"),
+        ({"categories": [{}, {}]}, None, "got categories of 2 pictures, n is 1"),
+        ({"categories": "woman"}, "categories", "got 'woman', allowed is a table of categories"),
+        ({"categories": {"gender": 1}}, "categories", "allowed is a table of categories"),
+        ({"categories": {}, "fairness": "off"}, None, "allowed is one of both"),
     ],
 )
 def test_bad_input_is_a_400_that_names_the_field(

@@ -18,6 +18,7 @@ from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
 from pipelines.serve.schemas import Provenance
 from pipelines.serve.settings import Limits, ServeSettings
+from tests.painted import grey_levels
 from tests.pipelines.browser import headless_browser
 from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.in_process import InProcess, listening
@@ -225,7 +226,8 @@ def test_the_lines_beside_the_pictures_make_the_request_again(
     page.write_steps("4")
     page.generate()
     assert page.text("#status") == "Done: 4 pictures" and page.all("#markup") == []
-    painted = [record_of(file) for file in page.pictures("panel-fair")]
+    shown = page.pictures("panel-fair")
+    painted = [record_of(file) for file in shown]
     assert painted[0].prompt == prompt and painted[0].num_inference_steps == 4
 
     subprocess.run(["bash", "-c", page.text("#curl")], cwd=tmp_path, check=True, timeout=TIMEOUT_S)
@@ -238,7 +240,13 @@ def test_the_lines_beside_the_pictures_make_the_request_again(
             assert (other.prompt, other.seed, other.num_inference_steps) == (
                 record.prompt, record.seed, record.num_inference_steps
             )  # fmt: skip
-            assert other.categories.keys() == record.categories.keys()
+            assert other.categories == record.categories and other.adapters == record.adapters
+        for other in ((tmp_path / f"{index}.png").read_bytes(),
+                      base64.b64decode(again[index]["b64_json"])):  # fmt: skip
+            assert grey_levels(other, shown[index]) <= 1
+    assert "they come again" in page.text("#again-note")
+    page.write("n", "3")
+    assert '"fairness"' in page.text("#curl") and "goes on from there" in page.text("#again-note")
     page.one("#copy-curl").click()
     page.wait(lambda: page.text("#copy-curl") in ("Copied", "Selected"))
     assert page.complaints() == []
