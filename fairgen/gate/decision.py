@@ -1,13 +1,13 @@
 """The prompt gate: may the indicator act on this prompt, and on which attributes?
 
 Explicit beats implicit. In order: a prompt that shows nobody is left alone ("no people"); so is an
-individual, whose identity implies every attribute ("named"), and more than one person, since one
-category for a whole group would be a stereotype of its own ("several people"); of one person, an
-attribute that the prompt names or negates is left alone, and the others are free. A portrait of
-nothing in particular is of a person.
+individual, whose identity implies every attribute ("named"), and more than one subject, since one
+category for a whole group would be a stereotype of its own ("several people"); of one subject, an
+attribute that the prompt names or negates is left alone, and the others are free, whoever stands
+around. A portrait of nothing in particular is of a person.
 
 The rules read words and their neighbours: `fairgen.gate.presence` says whom a prompt shows,
-`fairgen.gate.mentions` what it names.
+`fairgen.gate.subjects` who of them is its subject, `fairgen.gate.mentions` what it names.
 """
 
 from collections.abc import Sequence

@@ -39,17 +39,22 @@ class Lexicon:
 
     adverbs: Words
     ages: Words
+    amounts: Words
     animals: Words
+    backgrounds: Words
     belongings: Words
     body: Words
+    bystanders: Words
     collectives: Words
     colours: Words
     connectives: Words
     copulas: Words
     depictions: Words
     determiners: Words
+    devices: Words
     endings: Words
     figurines: Words
+    genders: Words
     generic: Words
     given_names: Words
     honorifics: Words
@@ -72,7 +77,9 @@ class Lexicon:
     things: Words
     titles: Words
     tones: Words
+    uncountables: Words
     verbs: Words
+    worn: Words
 
     @cached_property
     def grammar(self) -> Words:
@@ -115,7 +122,14 @@ def english() -> Lexicon:
 def kinds() -> Table[Kind]:
     """Return the kind of every phrase and of its plurals; where two lists have it, the later's."""
     words = english()
-    people = (words.neutral, words.generic, words.parts, words.occupations, words.titles)
+    people = (
+        words.neutral,
+        words.generic,
+        words.bystanders,
+        words.parts,
+        words.occupations,
+        words.titles,
+    )
     table: Table[Kind] = Table()
     for phrases, kind, plural in (
         (sorted(words.body), Kind.BODY, Kind.BODY),

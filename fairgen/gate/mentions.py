@@ -35,8 +35,8 @@ def named_categories(reading: Reading, attribute: Attribute) -> dict[str, bool]:
 def _meanings(attribute: Attribute) -> Table[list[tuple[float, str]]]:
     """Return the categories that a phrase may mean; a number means the category nearest to it.
 
-    A word also means what its synonyms say. If the attribute knows one origin or kind of skin, each
-    of them speaks of it.
+    A word also means what its synonyms say. If the attribute knows one origin, gender or kind of
+    skin, each of them speaks of it.
     """
     table: Table[list[tuple[float, str]]] = Table()
     adjectives, origins = english().adjectives, english().origins
@@ -49,6 +49,9 @@ def _meanings(attribute: Attribute) -> Table[list[tuple[float, str]]]:
     if not origins.isdisjoint({*attribute.mentions, *(c.word for c in attribute.categories)}):
         for origin in origins:
             table.setdefault(phrases.forms(origin)[0], [(0.0, "")])
+    if any((word,) in table for word in ("male", "female")):
+        for word in english().genders:
+            table.setdefault(phrases.forms(word)[0], [(0.0, "")])
     if any(form[-1] == "skinned" for form in table):
         table.setdefault(("skinned",), [(0.0, "")])
     return table
@@ -66,10 +69,10 @@ def _is_negated(reading: Reading, start: int) -> bool:
 
 def _is_about_the_person(reading: Reading, start: int, end: int) -> bool:
     """Return whether a mention is of the person; some adjectives must stand beside it."""
-    if not {Role.ABSENT, Role.OTHER}.isdisjoint(reading.roles[start:end]):
+    if not {Role.ABSENT, Role.BYSTANDER, Role.OTHER}.isdisjoint(reading.roles[start:end]):
         return False
     if reading.role(end) == Role.ANIMAL and reading.role(start) != Role.PERSON:
-        return False
+        return _stands_before_the_person(reading, end)
     last_word = next(w for w in reversed(reading.words[start:end]) if not w.isdecimal())
     if last_word not in english().adjectives or reading.word(end) in english().looks:
         return True
@@ -79,17 +82,40 @@ def _is_about_the_person(reading: Reading, start: int, end: int) -> bool:
 
 
 def _stands_before_the_person(reading: Reading, end: int) -> bool:
-    """Return whether only adjectives come between an adjective and the person."""
+    """Return whether an adjective's phrase ends with the person: "a young court reporter"."""
+    last_role = Role.NONE
+    if reading.word(end) in english().worn and reading.role(end) != Role.PERSON:
+        return False
     for index in range(end, end + _BEFORE_WINDOW):
         word, role = reading.word(index), reading.role(index)
-        if role != Role.NONE or (word == "one" and index == end):
-            return role in (Role.PERSON, Role.NONE)
+        if word == "one" and index == end:
+            return True
         if word in (",", "and", "but"):
-            if index > end and not is_adjective(reading.word(index - 1)):
-                return False
+            joins = last_role == Role.NONE and (
+                index == end or is_adjective(reading.word(index - 1))
+            )
+            if not joins and not _joins_nouns(reading, index):
+                break
         elif word in english().grammar or is_break(word):
-            return False
-    return False
+            break
+        elif role != Role.NONE:
+            last_role = role
+            if role == Role.PERSON and reading.role(index + 1) != Role.PERSON:
+                break
+            if reading.tails[index] == "'":
+                break
+    return last_role == Role.PERSON
+
+
+def _joins_nouns(reading: Reading, index: int) -> bool:
+    """Return whether "and" joins two nouns before another: "a white fish and game warden"."""
+    after = reading.word(index + 1)
+    return (
+        reading.word(index) == "and"
+        and after not in english().determiners
+        and not is_adjective(after)
+        and reading.role(index + 2) == Role.PERSON
+    )
 
 
 def _stands_after_the_person(reading: Reading, start: int, end: int) -> bool:

@@ -6,8 +6,18 @@ Each rule answers True or False, or None when it has nothing to say; the first a
 from collections.abc import Callable, Sequence
 
 from fairgen.gate import phrases
+from fairgen.gate.agents import find_agents
 from fairgen.gate.lexicon import Kind, english, kinds
-from fairgen.gate.reading import Reading, Role, Span, is_break, is_outside, is_participle
+from fairgen.gate.reading import (
+    Reading,
+    Role,
+    Span,
+    has_a_verb,
+    is_break,
+    is_outside,
+    is_participle,
+)
+from fairgen.gate.subjects import Relation, relate
 
 Rule = Callable[[Reading, Span], bool | None]
 
@@ -27,6 +37,9 @@ _COMPOUND_WINDOW = 3  # words before a person: "panda mad scientist"
 _GROUP_WINDOW = 5  # words after a group: "a group of small brown dogs"
 _CREDIT_WINDOW = 20  # words before an individual: "by Rembrandt, Vermeer and Titian"
 _SUBJECT_WINDOW = 3  # words after a portrait: "portrait photo of"
+_PIECES = frozenset(("king", "queen", "bishop", "knight", "kings", "queens", "bishops", "knights"))
+_BOARD = frozenset(("pawn", "pawns", "rook", "rooks", "chess", "chessboard", "checkmate"))
+_PLAYERS = frozenset(("play", "plays", "playing", "played"))
 
 
 def read_people(prompt: str) -> Reading:
@@ -37,15 +50,12 @@ def read_people(prompt: str) -> Reading:
     spans = [Span(*match) for match in phrases.find(reading.words, kinds())]
     for span in spans:
         reading.mark(span, _ROLES.get(span.kind, Role.NONE))
-    for span in _side_by_side(reading, [span for span in spans if span.kind in _PEOPLE]):
-        if not _ends_a_phrase(reading, span):
-            continue
-        if _is_any(_ABSENCE, reading, span):
-            reading.mark(span, Role.ABSENT)
-            continue
-        reading.mark(span, Role.PERSON)
-        if not _is_any(_NOBODY_ELSE, reading, span):
-            reading.shown.append(span)
+    people = [_counted(reading, span) for span in spans if span.kind in _PEOPLE]
+    agents = [span for span in find_agents(reading) if not _overlaps(people, span)]
+    reading.people = _side_by_side(reading, sorted([*people, *agents]))
+    for span in reading.people:
+        if _ends_a_phrase(reading, span):
+            _place(reading, span)
         if len(reading.shown) > 1:
             return reading
     if not reading.shown:
@@ -53,9 +63,33 @@ def read_people(prompt: str) -> Reading:
     return reading
 
 
-def _is_any(rules: Sequence[tuple[str, Rule]], reading: Reading, span: Span) -> bool:
-    """Return the answer of the first rule that has one, and note the rule; otherwise False."""
-    for name, rule in rules:
+def _counted(reading: Reading, span: Span) -> Span:
+    is_one = reading.before_the_phrase(span.start)[0] in ("a", "an")
+    ends = is_outside(reading.word(span.end))
+    if is_one and ends and reading.text(span) in english().uncountables:
+        return span._replace(kind=Kind.PERSON)
+    return span
+
+
+def _overlaps(spans: Sequence[Span], span: Span) -> bool:
+    return any(other.start < span.end and span.start < other.end for other in spans)
+
+
+def _place(reading: Reading, span: Span) -> None:
+    """Say what a word for a person is there for."""
+    if _is_absent(reading, span):
+        reading.mark(span, Role.ABSENT)
+        return
+    relation = relate(reading, span)
+    reading.mark(span, Role.BYSTANDER if relation == Relation.BYSTANDER else Role.PERSON)
+    if relation == Relation.SUBJECT:
+        reading.shown.append(span)
+    if relation in (Relation.SUBJECT, Relation.SAME):
+        reading.mentioned.append(span)
+
+
+def _is_absent(reading: Reading, span: Span) -> bool:
+    for name, rule in _ABSENCE:
         answer = rule(reading, span)
         if answer is not None:
             reading.rules[span] = name
@@ -72,7 +106,7 @@ def _side_by_side(reading: Reading, spans: Sequence[Span]) -> list[Span]:
         if last.end != span.start or reading.tails[last.end - 1] == "'":
             merged.append(span)
         elif last.kind == Kind.INDIVIDUAL or (
-            last.kind == Kind.PERSON and _has_a_verb(reading, last)
+            last.kind == Kind.PERSON and has_a_verb(reading, last)
         ):
             continue
         else:
@@ -101,22 +135,10 @@ def _is_unknown(reading: Reading, index: int) -> bool:
     return not (reading.role(index) != Role.NONE or (word,) in kinds() or is_outside(word))
 
 
-def _has_a_verb(reading: Reading, span: Span) -> bool:
-    """Return whether a verb in -s follows: "a baby sleeps", since no plural has an article."""
-    following = reading.word(span.end)
-    if not following.endswith("s") or following.endswith(("ss", "us", "is")):
-        return False
-    if reading.before_the_phrase(span.start)[0] in ("a", "an", "1", "one", "another"):
-        return True
-    has_an_object = reading.word(span.end + 1) in english().determiners
-    is_a_noun = (following,) in kinds()
-    return following[:-1] in english().verbs and (has_an_object or not is_a_noun)
-
-
 def _ends_a_phrase(reading: Reading, span: Span) -> bool:
     if span.kind != Kind.NOUN_TOO or is_outside(reading.word(span.end)):
         return True
-    return reading.role(span.end) == Role.NONE and _has_a_verb(reading, span)
+    return reading.role(span.end) == Role.NONE and has_a_verb(reading, span)
 
 
 def _is_portrait_of_a_person(reading: Reading, span: Span) -> bool:
@@ -148,8 +170,11 @@ def _owns_a_thing(reading: Reading, span: Span) -> bool | None:
 def _describes_a_noun(reading: Reading, span: Span) -> bool | None:
     if reading.role(span.end) not in (Role.THING, Role.ANIMAL, Role.FIGURINE, Role.OTHER):
         return None
+    _, index = reading.before_the_phrase(span.start)
+    if reading.word(index) == "and" and reading.shown and reading.word(span.end) in english().verbs:
+        return None
     is_a_surname = reading.noun(span) in english().honorifics
-    is_a_verb = is_participle(reading.word(span.end)) or _has_a_verb(reading, span)
+    is_a_verb = is_participle(reading.word(span.end)) or has_a_verb(reading, span)
     return None if is_a_surname or is_a_verb else True
 
 
@@ -162,6 +187,25 @@ def _is_an_animal_or_a_toy(reading: Reading, span: Span) -> bool | None:
         if role != Role.NONE or reading.limits_a_phrase(index) or tail:
             return (role in (Role.ANIMAL, Role.FIGURINE) and tail != "'") or None
     return None
+
+
+def _begins_a_compound(reading: Reading, span: Span) -> bool | None:
+    """Another person may be the compound's last word: "a child care worker"."""
+    if reading.before_the_phrase(span.start)[0] not in ("a", "an") or reading.tails[span.end - 1]:
+        return None
+    ends = [other for other in reading.people if other.start > span.end]
+    if not ends or ends[0].kind not in (Kind.PERSON, Kind.NOUN_TOO):
+        return None
+    between = range(span.end, ends[0].start)
+    whole = not any(reading.limits_a_phrase(i) or is_participle(reading.word(i)) for i in between)
+    return (whole and len(between) <= _COMPOUND_WINDOW and not has_a_verb(reading, span)) or None
+
+
+def _is_a_chess_piece(reading: Reading, span: Span) -> bool | None:
+    """A king is a piece beside a pawn, and a person who plays chess."""
+    if reading.noun(span) not in _PIECES or not _PLAYERS.isdisjoint(reading.words):
+        return None
+    return not _BOARD.isdisjoint(reading.words) or None
 
 
 def _is_an_infinitive(reading: Reading, span: Span) -> bool | None:
@@ -225,69 +269,11 @@ _ABSENCE: tuple[tuple[str, Rule], ...] = (
     ("owner of a thing", _owns_a_thing),
     ("description of a noun", _describes_a_noun),
     ("animal or toy", _is_an_animal_or_a_toy),
+    ("part of a longer word for a person", _begins_a_compound),
+    ("chess piece", _is_a_chess_piece),
     ("infinitive", _is_an_infinitive),
     ("group of others", _is_a_group_of_others),
     ("an animal's person", _belongs_to_an_animal),
     ("credited individual", _is_credited),
     ("after a preposition", _comes_after_a_preposition),
-)
-
-
-# Is a word for a person about somebody who was found already, or about nobody?
-
-
-def _is_denied(reading: Reading, span: Span) -> bool | None:
-    _, index = reading.before_the_phrase(span.start)
-    return reading.word(index) in english().negations or None
-
-
-def _is_the_first(reading: Reading, span: Span) -> bool | None:
-    return False if span.kind == Kind.INDIVIDUAL or not reading.shown else None
-
-
-def _is_a_pronoun(reading: Reading, span: Span) -> bool | None:
-    return span.kind == Kind.PRONOUN or None
-
-
-def _is_a_likeness(reading: Reading, span: Span) -> bool | None:
-    _, index = reading.before_the_phrase(span.start)
-    return reading.word(index) in english().likenesses or None
-
-
-def _is_said_of_somebody(reading: Reading, span: Span) -> bool | None:
-    _, index = reading.before_the_phrase(span.start)
-    is_said = reading.word(index) in english().copulas and reading.word(index - 1) != "there"
-    return is_said or None
-
-
-def _is_in_apposition(reading: Reading, span: Span) -> bool | None:
-    determiner, index = reading.before_the_phrase(span.start)
-    if not is_break(reading.word(index)):
-        return None
-    definite = determiner in ("", "the", "this", "that")
-    if not definite and reading.shown[-1].end != index:
-        return None
-    return any(_may_be_one(reading, other, span) for other in reading.shown)
-
-
-def _may_be_one(reading: Reading, one: Span, other: Span) -> bool:
-    words = english()
-    nouns = {reading.noun(one), reading.noun(other)}
-    return len(nouns) == 1 or len(nouns & words.generic) == 1 or bool(nouns & words.neutral)
-
-
-def _is_repeated(reading: Reading, span: Span) -> bool | None:
-    determiner, _ = reading.before_the_phrase(span.start)
-    text = reading.text(span)
-    return determiner == "the" and any(reading.text(other) == text for other in reading.shown)
-
-
-_NOBODY_ELSE: tuple[tuple[str, Rule], ...] = (
-    ("denied", _is_denied),
-    ("the first person", _is_the_first),
-    ("pronoun", _is_a_pronoun),
-    ("likeness", _is_a_likeness),
-    ("said of somebody", _is_said_of_somebody),
-    ("in apposition", _is_in_apposition),
-    ("repeated", _is_repeated),
 )

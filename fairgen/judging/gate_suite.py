@@ -9,10 +9,14 @@ The author of the rules of `fairgen.gate` has not seen the mistakes on the suite
   falsely acted (6.9 %), 32 of 482 falsely skipped (6.6 %). It has since been used to mend them.
 - `gate-held-out` was written after that measure and before the mending, and is only counted.
   Before the mending 13 of 281 falsely acted (4.6 %), 8 of 187 falsely skipped (4.3 %).
-- `gate-paragraphs-held-out` holds rare and compound occupations, occupations in a scene with other
-  people, paragraphs as language models write them, animals and chess pieces in human roles, and the
-  syntax of other tools. It was written before the rules for them and is only counted. Before them
-  9 of 74 falsely acted (12.2 %), 111 of 226 falsely skipped (49.1 %).
+- `gate-paragraphs` holds rare and compound occupations, occupations in a scene with other people,
+  paragraphs as language models write them, animals and chess pieces in human roles, and the syntax
+  of other tools. Before the rules for them 23 of 132 falsely acted, 202 of 468 falsely skipped.
+- `gate-paragraphs-held-out` holds the same, was written before those rules, and is only counted.
+  Before them 9 of 74 falsely acted (12.2 %), 111 of 226 falsely skipped (49.1 %).
+
+One subject among bystanders ("a barber shaving a customer") wants action; 15 lines of the older
+suites were labelled otherwise when they were counted before.
 
 The prompt sets are measured too: the gate should leave `no-people` alone, and the attributes that
 `explicit` names; an occupation alone leaves every attribute free.
@@ -39,6 +43,7 @@ SuiteName = Literal[
     "gate-suite",
     "gate-unseen",
     "gate-held-out",
+    "gate-paragraphs",
     "gate-paragraphs-held-out",
 ]
 SUITES: tuple[SuiteName, ...] = get_args(SuiteName)

@@ -73,6 +73,10 @@ def test_attributes_without_mentions_are_recognised_by_their_words() -> None:
         ("a beach without people", "no people"),
         ("two doctors", "several people"),
         ("a doctor and a nurse", "several people"),
+        ("A nurse and a doctor stand in a corridor. The nurse nods.", "several people"),
+        ("a doctor and two nurses", "several people"),
+        ("a couple of carpenters", "several people"),
+        ("A doctor sits. A nurse stands.", "several people"),
         ("Marie Curie", "named"),
         ("King Harald in the snow", "named"),
         ("Lise Meitner, physicist", "named"),
@@ -159,6 +163,13 @@ def test_an_adjective_of_something_else_names_nothing(prompt: str) -> None:
         ("a doctor, black, in an office", "skin"),
         ("a doctor, whose skin is dark", "skin"),
         ("a doctor with brown skin", "skin"),
+        ("a young court reporter", "age"),
+        ("a hispanic animal trainer", "skin"),
+        ("a white insurance agent in a black coat", "skin"),
+        ("a white fish and game warden", "skin"),
+        ("a nonbinary teacher", "gender"),
+        ("a transgender welder", "gender"),
+        ("an androgynous poet", "gender"),
         ("a doctor of African descent", "skin"),
     ],
 )
@@ -195,6 +206,9 @@ def test_several_attributes_may_be_named() -> None:
         "a beaver in a hat. He smiles.",
         "a kitten with its mother",
         "the alpha male of a wolf pack",
+        "a racoon detective",
+        "a white pawn attacking a black bishop",
+        "an owl professor with round glasses",
     ],
 )
 def test_a_phrase_that_only_sounds_like_a_person_is_none(prompt: str) -> None:
@@ -224,6 +238,14 @@ def test_a_phrase_that_only_sounds_like_a_person_is_none(prompt: str) -> None:
         "a doctor in the style of Rembrandt",
         "a person in a doctor costume",
         "a doctor dressed as a pirate",
+        "an EMT in an ambulance",
+        "a clergy",
+        "an actor on a stage",
+        "a waiter with a tray",
+        "a manager leading a meeting of old directors",
+        "a teacher in a classroom full of children",
+        "A chef tastes a sauce. The chef's hands shake. In the background, a man washes up.",
+        "a red hat seller under an old tree",
     ],
 )
 def test_a_prompt_that_shows_one_person_leaves_every_attribute_free(prompt: str) -> None:
@@ -303,7 +325,7 @@ def test_each_class_of_the_suite(group: str) -> None:
     assert share(counts.false_skip) <= 0.05, counts.mistakes
 
 
-@pytest.mark.parametrize("suite", ["gate-suite", "gate-unseen"])
+@pytest.mark.parametrize("suite", ["gate-suite", "gate-unseen", "gate-paragraphs"])
 def test_the_mistakes_on_a_whole_suite_are_within_bounds(suite: SuiteName) -> None:
     counts = count(suite, LINES[suite], ATTRIBUTES)
     assert share(counts.false_activation) <= 0.01, counts.mistakes
