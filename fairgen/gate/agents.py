@@ -9,7 +9,9 @@ import re
 from fairgen.gate.lexicon import Kind, english, kinds
 from fairgen.gate.reading import Reading, Role, Span, has_a_verb, is_adjective, is_break, is_outside
 
-_AGENT = re.compile(r"[a-z]{2,}(?:er|or|eer|ist|ician|arian|man|woman|person|smith|wright|monger)$")
+_AGENT = re.compile(
+    r"[a-z]{2,}(?:er|or|eer|ist|ician|arian|man|woman|person|smith|wright|monger|mason)$"
+)
 _SHORTEST = 5  # letters of a word for whoever does something
 _ARTICLES = frozenset(("a", "an", "the", "one", "another"))
 _PHRASE_WINDOW = 7  # words from an article to the noun: "a radio and television repairer"

@@ -40,15 +40,19 @@ class Lexicon:
     adverbs: Words
     ages: Words
     amounts: Words
+    animal_works: Words
     animals: Words
     backgrounds: Words
     belongings: Words
     body: Words
     bystanders: Words
+    callings: Words
     collectives: Words
     colours: Words
     connectives: Words
     copulas: Words
+    crafts: Words
+    dealers: Words
     depictions: Words
     determiners: Words
     devices: Words
@@ -70,6 +74,7 @@ class Lexicon:
     origins: Words
     other_uses: Words
     parts: Words
+    pasts: Words
     portraits: Words
     prepositions: Words
     pronouns: Words

@@ -15,12 +15,14 @@ _BEFORE_WINDOW = 8  # words from an adjective to the person behind it
 _AFTER_WINDOW = 8  # words from the person to an adjective behind them
 _SUBJECT_WINDOW = 6  # words from the person to the verb: "the doctor in the picture is"
 _SHARED_WINDOW = 4  # words after an adjective that another noun may share: "old and in a red coat"
+_PEOPLE = (Role.PERSON, Role.BYSTANDER)
 
 
 def named_categories(reading: Reading, attribute: Attribute) -> dict[str, bool]:
     """Return the attribute's categories that are named of the person, and whether each is denied.
 
-    A word that names no single category counts as the category "".
+    One more person in the picture is read as well, since an adapter acts on the whole picture. A
+    word that names no single category counts as the category "".
     """
     denied: dict[str, bool] = {}
     for start, end, meanings in phrases.find(reading.words, _meanings(attribute)):
@@ -54,6 +56,8 @@ def _meanings(attribute: Attribute) -> Table[list[tuple[float, str]]]:
             table.setdefault(phrases.forms(word)[0], [(0.0, "")])
     if any(form[-1] == "skinned" for form in table):
         table.setdefault(("skinned",), [(0.0, "")])
+        for colour in english().colours | english().tones:
+            table.setdefault((colour, "skin"), [(0.0, "")])
     return table
 
 
@@ -69,7 +73,7 @@ def _is_negated(reading: Reading, start: int) -> bool:
 
 def _is_about_the_person(reading: Reading, start: int, end: int) -> bool:
     """Return whether a mention is of the person; some adjectives must stand beside it."""
-    if not {Role.ABSENT, Role.BYSTANDER, Role.OTHER}.isdisjoint(reading.roles[start:end]):
+    if not {Role.ABSENT, Role.CROWD, Role.OTHER}.isdisjoint(reading.roles[start:end]):
         return False
     if reading.role(end) == Role.ANIMAL and reading.role(start) != Role.PERSON:
         return _stands_before_the_person(reading, end)
@@ -77,14 +81,14 @@ def _is_about_the_person(reading: Reading, start: int, end: int) -> bool:
     if last_word not in english().adjectives or reading.word(end) in english().looks:
         return True
     if reading.tails[end - 1] == "-":
-        return False
+        return reading.word(end) == "born" and _stands_before_the_person(reading, end + 1)
     return _stands_before_the_person(reading, end) or _stands_after_the_person(reading, start, end)
 
 
 def _stands_before_the_person(reading: Reading, end: int) -> bool:
     """Return whether an adjective's phrase ends with the person: "a young court reporter"."""
     last_role = Role.NONE
-    if reading.word(end) in english().worn and reading.role(end) != Role.PERSON:
+    if _is_worn(reading, end):
         return False
     for index in range(end, end + _BEFORE_WINDOW):
         word, role = reading.word(index), reading.role(index)
@@ -96,15 +100,22 @@ def _stands_before_the_person(reading: Reading, end: int) -> bool:
             )
             if not joins and not _joins_nouns(reading, index):
                 break
-        elif word in english().grammar or is_break(word):
-            break
         elif role != Role.NONE:
             last_role = role
-            if role == Role.PERSON and reading.role(index + 1) != Role.PERSON:
+            if role in _PEOPLE and reading.role(index + 1) not in _PEOPLE:
                 break
             if reading.tails[index] == "'":
                 break
-    return last_role == Role.PERSON
+        elif reading.limits_a_phrase(index):
+            break
+    return last_role in _PEOPLE
+
+
+def _is_worn(reading: Reading, index: int) -> bool:
+    """Return whether an adjective is of what somebody wears: "white coat doctor"."""
+    words, following = english(), reading.word(index + 1)
+    trade = following in words.dealers | words.keepers | words.crafts
+    return reading.word(index) in words.worn and not trade
 
 
 def _joins_nouns(reading: Reading, index: int) -> bool:

@@ -20,6 +20,7 @@ _REWRITES = tuple((re.compile(pattern), replacement) for pattern, replacement in
     *((rf"\b{stem}y\b", f"{tens}0") for tens, stem in enumerate(_TENS, 2)),
     *((rf"\b{stem}ies\b", f"{tens}0s") for tens, stem in enumerate(_TENS, 2)),
     (r"\b(?:appears?|seems?|looks?) to be\b", "is"),
+    (r"(?<!her )(?<!his )(?<!their )\b(?:early|mid|late)[ -](\d0)s\b", r"aged \1"),
     (r"\b(?:early|mid|late)[ -](?=\d0s)", ""),
     (r"\bage:? (?=\d)", "aged "),
     (r"(?<=\d)[ -]?(?:y/?o|yrs?[ -]old|years? of age)\b", " years old"),

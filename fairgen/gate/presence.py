@@ -32,6 +32,7 @@ _ROLES = {
     Kind.PORTRAIT: Role.PORTRAIT,
     Kind.OTHER: Role.OTHER,
 }
+_RELATED = {Relation.BYSTANDER: Role.BYSTANDER, Relation.CROWD: Role.CROWD}
 _BODY_WINDOW = 3  # words after an owner: "a farmer's rough old hands"
 _COMPOUND_WINDOW = 3  # words before a person: "panda mad scientist"
 _GROUP_WINDOW = 5  # words after a group: "a group of small brown dogs"
@@ -81,7 +82,7 @@ def _place(reading: Reading, span: Span) -> None:
         reading.mark(span, Role.ABSENT)
         return
     relation = relate(reading, span)
-    reading.mark(span, Role.BYSTANDER if relation == Relation.BYSTANDER else Role.PERSON)
+    reading.mark(span, _RELATED.get(relation, Role.PERSON))
     if relation == Relation.SUBJECT:
         reading.shown.append(span)
     if relation in (Relation.SUBJECT, Relation.SAME):
@@ -180,12 +181,17 @@ def _describes_a_noun(reading: Reading, span: Span) -> bool | None:
 
 def _is_an_animal_or_a_toy(reading: Reading, span: Span) -> bool | None:
     """The phrase may begin with one: "cat astronaut", "panda mad scientist"."""
-    if reading.noun(span) in english().keepers:
-        return None
+    words = english()
+    noun = reading.noun(span)
     for index in range(span.start - 1, max(-1, span.start - 1 - _COMPOUND_WINDOW), -1):
         role, tail = reading.role(index), reading.tails[index]
         if role != Role.NONE or reading.limits_a_phrase(index) or tail:
-            return (role in (Role.ANIMAL, Role.FIGURINE) and tail != "'") or None
+            if tail == "'" or noun in words.keepers:
+                return None
+            if role == Role.ANIMAL:
+                works = words.animal_works | {"animal"}
+                return works.isdisjoint(reading.words[index : index + 2]) or None
+            return (role == Role.FIGURINE and noun not in words.crafts) or None
     return None
 
 
@@ -234,8 +240,17 @@ def _is_credited(reading: Reading, span: Span) -> bool | None:
     if span.kind != Kind.INDIVIDUAL:
         return None
     _, index = reading.before_the_phrase(span.start)
+    if reading.shown and _is_a_tag(reading, span):
+        return True
     credited = "by" in reading.words[max(0, span.start - _CREDIT_WINDOW) : span.start]
     return credited or (reading.word(index) == "of" and _is_owned(reading, index))
+
+
+def _is_a_tag(reading: Reading, span: Span) -> bool:
+    """Return whether a name stands alone in a list, behind more than the subject."""
+    before, after = reading.word(span.start - 1), reading.word(span.end)
+    num_commas = reading.words[reading.shown[-1].end : span.start].count(",")
+    return before == "," and num_commas > 1 and (is_break(after) or after == "style")
 
 
 def _comes_after_a_preposition(reading: Reading, span: Span) -> bool | None:

@@ -18,7 +18,8 @@ class Role(Enum):
     NONE = auto()
     PERSON = auto()
     ABSENT = auto()  # a person who is not in the picture
-    BYSTANDER = auto()  # a person in the picture who is not its subject
+    BYSTANDER = auto()  # one more person in the picture that is of another
+    CROWD = auto()  # several such people
     THING = auto()
     ANIMAL = auto()
     FIGURINE = auto()
@@ -93,8 +94,7 @@ class Reading:
 
     def _is_an_amount(self, index: int) -> bool:
         return (
-            self.role(index) in (Role.ABSENT, Role.BYSTANDER)
-            or self.word(index) in english().amounts
+            self.role(index) in (Role.ABSENT, Role.CROWD) or self.word(index) in english().amounts
         )
 
     def sentence(self, index: int) -> int:
@@ -106,7 +106,8 @@ class Reading:
     def limits_a_phrase(self, index: int) -> bool:
         """Return whether no noun phrase goes on over the word at an index."""
         word = self.word(index)
-        return self.tails[index] != "-" and (word in english().grammar or is_break(word))
+        goes_on = index < len(self.tails) and self.tails[index] == "-"
+        return not goes_on and (word in english().grammar or is_break(word))
 
 
 def has_a_verb(reading: Reading, span: Span) -> bool:

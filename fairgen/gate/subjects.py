@@ -9,10 +9,11 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from fairgen.gate.lexicon import Kind, english
-from fairgen.gate.reading import Reading, Span, is_break
+from fairgen.gate.reading import Reading, Span, has_a_verb, is_break
 
 _BACKGROUND_WINDOW = 6  # words from a person to "in the background"
 _SHORT_SENTENCE = 10  # words of a caption: "A doctor sits. A nurse stands."
+_FINITE = frozenset(("is", "are", "was", "were"))
 _SINGULAR = (Kind.PERSON, Kind.NOUN_TOO, Kind.PRONOUN, Kind.NAME)
 
 
@@ -21,7 +22,8 @@ class Relation(Enum):
 
     SUBJECT = auto()  # the subject itself, or one more
     SAME = auto()  # the subject, mentioned again, or nobody
-    BYSTANDER = auto()
+    BYSTANDER = auto()  # one more person in the picture that is of the subject
+    CROWD = auto()  # several such people, or somebody in the background
 
 
 Rule = Callable[[Reading, Span], Relation | None]
@@ -54,7 +56,7 @@ def _opens_the_sentence(reading: Reading, span: Span) -> Relation | None:
     for other in later:
         _, before = reading.before_the_phrase(other.start)
         if other.kind in _SINGULAR and reading.sentence(other.start) == sentence:
-            return Relation.BYSTANDER if is_break(reading.word(before)) else None
+            return Relation.CROWD if is_break(reading.word(before)) else None
     return None
 
 
@@ -67,8 +69,10 @@ def _is_a_pronoun(reading: Reading, span: Span) -> Relation | None:
 
 
 def _is_a_likeness(reading: Reading, span: Span) -> Relation | None:
+    words = english()
     _, index = reading.before_the_phrase(span.start)
-    return Relation.SAME if reading.word(index) in english().likenesses else None
+    calling = reading.word(index) == "of" and reading.word(index - 1) in words.callings
+    return Relation.SAME if calling or reading.word(index) in words.likenesses else None
 
 
 def _is_said_of_somebody(reading: Reading, span: Span) -> Relation | None:
@@ -105,14 +109,40 @@ def _is_one_of_two(reading: Reading, span: Span) -> Relation | None:
 
 
 def _is_among_many(reading: Reading, span: Span) -> Relation | None:
-    return Relation.BYSTANDER if _may_be_a_bystander(reading, span) else None
+    if not _may_be_a_bystander(reading, span):
+        return None
+    one = span.kind in _SINGULAR and not _is_later(reading, span)
+    return Relation.BYSTANDER if one else Relation.CROWD
 
 
 def _is_in_the_background(reading: Reading, span: Span) -> Relation | None:
     sentence = reading.sentence(span.start)
     start = max(sentence, span.start - _BACKGROUND_WINDOW)
     around = [*reading.words[start : span.start], *_clause(reading, span.end)]
-    return Relation.BYSTANDER if not english().backgrounds.isdisjoint(around) else None
+    return Relation.CROWD if not english().backgrounds.isdisjoint(around) else None
+
+
+def _is_acted_on(reading: Reading, span: Span) -> Relation | None:
+    """A sentence is of its subject, whomever the verb adds: "a doctor is talking to a reporter"."""
+    words, subject = english(), reading.shown[0]
+    noun = reading.noun(subject)
+    equals = noun in words.bystanders or {noun, reading.noun(span)} <= words.generic
+    if equals or _is_later(reading, span):
+        return None
+    if reading.before_the_phrase(span.start)[0] == "another":
+        return None
+    return Relation.BYSTANDER if _has_a_sentence(reading, subject, span) else None
+
+
+def _has_a_sentence(reading: Reading, subject: Span, span: Span) -> bool:
+    """Return whether the subject has a finite verb before a span."""
+    past = reading.word(subject.end)
+    return (
+        has_a_verb(reading, subject)
+        or past in english().pasts
+        or (past.endswith("ed") and reading.word(subject.end + 1) in english().determiners)
+        or not _FINITE.isdisjoint(reading.words[subject.end : span.start])
+    )
 
 
 def _is_another_name(reading: Reading, span: Span) -> Relation | None:
@@ -132,7 +162,7 @@ def _comes_later(reading: Reading, span: Span) -> Relation | None:
     _, index = reading.before_the_phrase(span.start)
     first = reading.sentence(reading.shown[0].start)
     is_next = reading.sentence(sentence - 1) == first and sentence - first <= _SHORT_SENTENCE
-    return Relation.BYSTANDER if index >= sentence or not is_next else None
+    return Relation.CROWD if index >= sentence or not is_next else None
 
 
 def _may_be_a_bystander(reading: Reading, span: Span) -> bool:
@@ -175,6 +205,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("one of two", _is_one_of_two),
     ("bystander", _is_among_many),
     ("in the background", _is_in_the_background),
+    ("object of a sentence", _is_acted_on),
     ("another name", _is_another_name),
     ("in a later sentence", _comes_later),
 )
