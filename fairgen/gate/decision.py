@@ -4,7 +4,8 @@ Explicit beats implicit. In order: a prompt that shows nobody is left alone ("no
 individual, whose identity implies every attribute ("named"), and more than one subject, since one
 category for a whole group would be a stereotype of its own ("several people"); of one subject, an
 attribute that the prompt names or negates is left alone, and the others are free, whoever stands
-around. A portrait of nothing in particular is of a person.
+around. So is what the negative prompt names: guidance would draw its opposite, whatever an adapter
+says ("negative prompt"). A portrait of nothing in particular is of a person.
 
 The rules read words and their neighbours: `fairgen.gate.presence` says whom a prompt shows,
 `fairgen.gate.subjects` who of them is its subject, `fairgen.gate.mentions` what it names.
@@ -17,11 +18,11 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
 from fairgen.gate.lexicon import Kind
-from fairgen.gate.mentions import named_categories
+from fairgen.gate.mentions import named_categories, undesired_categories
 from fairgen.gate.presence import read_people
 from fairgen.gate.reading import Reading
 
-Reason = Literal["free", "named", "negated", "no people", "several people"]
+Reason = Literal["free", "named", "negated", "no people", "several people", "negative prompt"]
 
 
 _WHY: dict[Reason, str] = {
@@ -30,6 +31,7 @@ _WHY: dict[Reason, str] = {
     "negated": "the prompt says what it is not ({named})",
     "no people": "the prompt names no person",
     "several people": "the prompt is about several people",
+    "negative prompt": "the negative prompt names it ({named})",
 }
 
 
@@ -59,12 +61,18 @@ class GateDecision(BaseModel):
     def why(self, attribute: str) -> str:
         """Return why an attribute is left alone, or acted on, in a few words."""
         decision = self.attributes[attribute]
-        named = ", ".join(decision.named) or self.person
+        whom = attribute if decision.reason == "negative prompt" else self.person
+        named = ", ".join(decision.named) or whom
         return _WHY[decision.reason].format(named=named)
 
 
-def decide(prompt: str, attributes: Sequence[Attribute]) -> GateDecision:
-    """Return what the indicator may do with a prompt: one decision per attribute."""
+def decide(
+    prompt: str, attributes: Sequence[Attribute], negative_prompt: str | None = None
+) -> GateDecision:
+    """Return what the indicator may do with a prompt: one decision per attribute.
+
+    An attribute that the negative prompt names is left alone.
+    """
     reading = read_people(prompt)
     if not reading.shown:
         return _left_alone(attributes, None, "no people")
@@ -73,7 +81,11 @@ def decide(prompt: str, attributes: Sequence[Attribute]) -> GateDecision:
         return _left_alone(attributes, person, "named")
     if len(reading.shown) > 1 or reading.shown[0].kind in (Kind.PEOPLE, Kind.GROUP):
         return _left_alone(attributes, person, "several people")
-    return GateDecision(person=person, attributes={a.name: _decide(reading, a) for a in attributes})
+    undesired = read_people(negative_prompt or "")
+    return GateDecision(
+        person=person,
+        attributes={a.name: _decide(reading, a, undesired) for a in attributes},
+    )
 
 
 def _left_alone(
@@ -83,10 +95,13 @@ def _left_alone(
     return GateDecision(person=person, attributes={a.name: decision for a in attributes})
 
 
-def _decide(reading: Reading, attribute: Attribute) -> AttributeDecision:
+def _decide(reading: Reading, attribute: Attribute, undesired: Reading) -> AttributeDecision:
     denied = named_categories(reading, attribute)
     if not denied:
-        return AttributeDecision(act=True, reason="free")
+        named = undesired_categories(undesired, attribute)
+        if named is None:
+            return AttributeDecision(act=True, reason="free")
+        return AttributeDecision(act=False, reason="negative prompt", named=named)
     return AttributeDecision(
         act=False,
         reason="negated" if all(denied.values()) else "named",

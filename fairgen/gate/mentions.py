@@ -6,7 +6,7 @@ from itertools import chain
 
 from fairgen.attributes import Attribute
 from fairgen.gate import phrases
-from fairgen.gate.lexicon import english, synonyms
+from fairgen.gate.lexicon import Kind, english, kinds, synonyms
 from fairgen.gate.phrases import Table
 from fairgen.gate.reading import Reading, Role, is_adjective, is_break, is_outside
 
@@ -16,6 +16,7 @@ _AFTER_WINDOW = 8  # words from the person to an adjective behind them
 _SUBJECT_WINDOW = 6  # words from the person to the verb: "the doctor in the picture is"
 _SHARED_WINDOW = 4  # words after an adjective that another noun may share: "old and in a red coat"
 _PEOPLE = (Role.PERSON, Role.BYSTANDER)
+_KINDS_OF_PEOPLE = (Kind.PERSON, Kind.PEOPLE, Kind.NOUN_TOO, Kind.GROUP)
 
 
 def named_categories(reading: Reading, attribute: Attribute) -> dict[str, bool]:
@@ -27,10 +28,47 @@ def named_categories(reading: Reading, attribute: Attribute) -> dict[str, bool]:
     denied: dict[str, bool] = {}
     for start, end, meanings in phrases.find(reading.words, _meanings(attribute)):
         if _is_about_the_person(reading, start, end):
-            number = next((float(w) for w in reading.words[start:end] if w.isdecimal()), 0.0)
-            _, category = min(meanings, key=lambda meaning: abs(meaning[0] - number))
+            _, category = _nearest(reading, start, end, meanings)
             denied[category] = denied.get(category, True) and _is_negated(reading, start)
     return denied
+
+
+def undesired_categories(reading: Reading, attribute: Attribute) -> tuple[str, ...] | None:
+    """Return the attribute's categories that a negative prompt names; None if it says nothing.
+
+    A negative prompt is a list of words without a person, so that each of them counts but those of
+    a thing ("old photo") and of light ("dark").
+    """
+    named = [
+        category
+        for start, end, meanings in phrases.find(reading.words, _meanings(attribute))
+        if _is_about_anybody(reading, start, end)
+        for _, category in [_nearest(reading, start, end, meanings)]
+    ]
+    return tuple(name for name in attribute.names if name in named) if named else None
+
+
+def _is_about_anybody(reading: Reading, start: int, end: int) -> bool:
+    """Return whether a word of a list of words may be of a person."""
+    words, word, following = english(), reading.word(end - 1), reading.word(end)
+    if Role.OTHER in reading.roles[start:end] or reading.words[start:end] in (
+        ["skin"],
+        ["skinned"],
+    ):
+        return False
+    if word not in words.adjectives:
+        return True
+    if following in words.looks or (following,) in kinds():
+        return following in words.looks or kinds()[following,] in _KINDS_OF_PEOPLE
+    return word not in words.tones and is_outside(following)
+
+
+def _nearest(
+    reading: Reading, start: int, end: int, meanings: list[tuple[float, str]]
+) -> tuple[float, str]:
+    """Return the meaning whose number is nearest to the phrase's."""
+    number = next((float(w) for w in reading.words[start:end] if w.isdecimal()), 0.0)
+    return min(meanings, key=lambda meaning: abs(meaning[0] - number))
 
 
 @cache
@@ -57,7 +95,7 @@ def _meanings(attribute: Attribute) -> Table[list[tuple[float, str]]]:
     if any(form[-1] == "skinned" for form in table):
         table.setdefault(("skinned",), [(0.0, "")])
         for colour in english().colours | english().tones:
-            table.setdefault((colour, "skin"), [(0.0, "")])
+            table.setdefault((colour, "skin"), table.get((colour,), [(0.0, "")]))
     return table
 
 

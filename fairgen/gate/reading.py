@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fairgen.gate import phrases
 from fairgen.gate.lexicon import Kind, english, kinds
+from fairgen.gate.syntax import without_signs
 
 _PHRASE_WINDOW = 6  # words back from a noun to what its phrase begins with
 _FULL_STOPS = frozenset(".!?;\n")
@@ -48,7 +49,7 @@ class Reading:
     """
 
     def __init__(self, prompt: str) -> None:
-        self.words, self.tails = phrases.read(prompt)
+        self.words, self.tails = phrases.read(without_signs(prompt))
         self.roles = [Role.NONE] * len(self.words)
         self.people: list[Span] = []
         self.shown: list[Span] = []
