@@ -145,7 +145,7 @@ def test_an_attribute_that_the_negative_prompt_names_is_left_alone(
         None,
         "",
         "blurry, extra fingers, bad anatomy, ugly",
-        "lowres, bad hands, jpeg artifacts, watermark, dark, overexposed, bad skin, duplicate people",
+        "black and white, old photo, white background, dark, light, bright, asian style, crowd",
         "lowres, bad hands, jpeg artifacts, watermark, dark, overexposed, bad skin, two people",
     ],
 )
