@@ -16,6 +16,7 @@ _AFTER_WINDOW = 8  # words from the person to an adjective behind them
 _SUBJECT_WINDOW = 6  # words from the person to the verb: "the doctor in the picture is"
 _SHARED_WINDOW = 4  # words after an adjective that another noun may share: "old and in a red coat"
 _PEOPLE = (Role.PERSON, Role.BYSTANDER)
+_Meanings = list[tuple[float, str]]
 _KINDS_OF_PEOPLE = (Kind.PERSON, Kind.PEOPLE, Kind.NOUN_TOO, Kind.GROUP)
 
 
@@ -26,11 +27,23 @@ def named_categories(reading: Reading, attribute: Attribute) -> dict[str, bool]:
     word that names no single category counts as the category "".
     """
     denied: dict[str, bool] = {}
-    for start, end, meanings in phrases.find(reading.words, _meanings(attribute)):
-        if _is_about_the_person(reading, start, end):
-            _, category = _nearest(reading, start, end, meanings)
-            denied[category] = denied.get(category, True) and _is_negated(reading, start)
+    for start, end, meanings in _find(reading, attribute):
+        _, category = _nearest(reading, start, end, meanings)
+        denied[category] = denied.get(category, True) and _is_negated(reading, start)
     return denied
+
+
+def find_mentions(reading: Reading, attribute: Attribute) -> list[tuple[int, int]]:
+    """Return the words, from start to before end, that name an attribute of the person."""
+    return [(start, end) for start, end, _ in _find(reading, attribute)]
+
+
+def _find(reading: Reading, attribute: Attribute) -> list[tuple[int, int, _Meanings]]:
+    return [
+        (start, end, meanings)
+        for start, end, meanings in phrases.find(reading.words, _meanings(attribute))
+        if _is_about_the_person(reading, start, end)
+    ]
 
 
 def undesired_categories(reading: Reading, attribute: Attribute) -> tuple[str, ...] | None:
@@ -63,22 +76,20 @@ def _is_about_anybody(reading: Reading, start: int, end: int) -> bool:
     return word not in words.tones and is_outside(following)
 
 
-def _nearest(
-    reading: Reading, start: int, end: int, meanings: list[tuple[float, str]]
-) -> tuple[float, str]:
+def _nearest(reading: Reading, start: int, end: int, meanings: _Meanings) -> tuple[float, str]:
     """Return the meaning whose number is nearest to the phrase's."""
     number = next((float(w) for w in reading.words[start:end] if w.isdecimal()), 0.0)
     return min(meanings, key=lambda meaning: abs(meaning[0] - number))
 
 
 @cache
-def _meanings(attribute: Attribute) -> Table[list[tuple[float, str]]]:
+def _meanings(attribute: Attribute) -> Table[_Meanings]:
     """Return the categories that a phrase may mean; a number means the category nearest to it.
 
     A word also means what its synonyms say. If the attribute knows one origin, gender or kind of
     skin, each of them speaks of it.
     """
-    table: Table[list[tuple[float, str]]] = Table()
+    table: Table[_Meanings] = Table()
     adjectives, origins = english().adjectives, english().origins
     words_of = [(c.name, (c.word, *c.mentions)) for c in attribute.categories]
     for category, words in [*words_of, ("", attribute.mentions)]:
@@ -171,12 +182,12 @@ def _stands_after_the_person(reading: Reading, start: int, end: int) -> bool:
     """Return whether an adjective is said of the person: "is old", ", old," or "aged 70"."""
     words = english()
     word, following = reading.word(end - 1), reading.word(end)
-    if not is_outside(following):
-        return False
     subject = start - 1
     while subject > start - _AFTER_WINDOW and _may_come_between(reading, subject):
         subject -= 1
     between = reading.words[max(0, subject + 1) : start]
+    if not is_outside(following) and ("who" not in between or reading.role(end) != Role.NONE):
+        return False
     if not words.copulas.isdisjoint(between):
         return _is_subject(reading, subject)
     if reading.role(subject) == Role.PERSON:

@@ -17,7 +17,7 @@ from fairgen.gate.reading import (
     is_outside,
     is_participle,
 )
-from fairgen.gate.subjects import Relation, relate
+from fairgen.gate.subjects import Relation, is_the_subject, relate
 
 Rule = Callable[[Reading, Span], bool | None]
 
@@ -157,8 +157,8 @@ def _is_part_of_a_compound(reading: Reading, span: Span) -> bool | None:
 
 
 def _owns_a_thing(reading: Reading, span: Span) -> bool | None:
-    """Whoever owns a part of a body is in the picture with it."""
-    if reading.tails[span.end - 1] != "'":
+    """Whoever owns a part of a body is in the picture with it, and so is the subject."""
+    if reading.tails[span.end - 1] != "'" or is_the_subject(reading, span):
         return None
     for index in range(span.end, span.end + _BODY_WINDOW):
         if reading.role(index) in (Role.BODY, Role.PORTRAIT):
@@ -170,6 +170,8 @@ def _owns_a_thing(reading: Reading, span: Span) -> bool | None:
 
 def _describes_a_noun(reading: Reading, span: Span) -> bool | None:
     if reading.role(span.end) not in (Role.THING, Role.ANIMAL, Role.FIGURINE, Role.OTHER):
+        return None
+    if reading.tails[span.end - 1] == "'" and is_the_subject(reading, span):
         return None
     _, index = reading.before_the_phrase(span.start)
     if reading.word(index) == "and" and reading.shown and reading.word(span.end) in english().verbs:

@@ -39,6 +39,15 @@ def relate(reading: Reading, span: Span) -> Relation:
     return Relation.SUBJECT
 
 
+def is_the_subject(reading: Reading, span: Span) -> bool:
+    """Return whether a word with "the" is a general one for the subject: "the man's coat"."""
+    determiner, _ = reading.before_the_phrase(span.start)
+    definite = determiner in ("the", "this", "that") and span.kind in _SINGULAR
+    words = english()
+    general = reading.noun(span) in words.generic | words.neutral
+    return definite and general and bool(reading.shown) and _may_be_the_subject(reading, span)
+
+
 def _is_denied(reading: Reading, span: Span) -> Relation | None:
     _, index = reading.before_the_phrase(span.start)
     return Relation.SAME if reading.word(index) in english().negations else None
@@ -158,6 +167,9 @@ def _comes_later(reading: Reading, span: Span) -> Relation | None:
     """Whom a later sentence brings in is a bystander, but two captions are of two subjects."""
     if not _is_later(reading, span):
         return None
+    words = english()
+    if reading.word(span.end) == "," and reading.word(span.end + 1) in ("she", "he", "they"):
+        return Relation.SAME if reading.noun(span) in words.generic | words.neutral else None
     sentence = reading.sentence(span.start)
     _, index = reading.before_the_phrase(span.start)
     first = reading.sentence(reading.shown[0].start)
