@@ -17,10 +17,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
-from fairgen.gate.lexicon import Kind
+from fairgen.gate.lexicon import Kind, english
 from fairgen.gate.mentions import named_categories, undesired_categories
 from fairgen.gate.presence import read_people
-from fairgen.gate.reading import Reading
+from fairgen.gate.reading import Reading, Span
 
 Reason = Literal["free", "named", "negated", "no people", "several people", "negative prompt"]
 
@@ -76,7 +76,7 @@ def decide(
     reading = read_people(prompt)
     if not reading.shown:
         return _left_alone(attributes, None, "no people")
-    person = reading.text(reading.shown[0])
+    person = _name(reading, reading.shown[0])
     if any(span.kind == Kind.INDIVIDUAL for span in reading.shown):
         return _left_alone(attributes, person, "named")
     if len(reading.shown) > 1 or reading.shown[0].kind in (Kind.PEOPLE, Kind.GROUP):
@@ -86,6 +86,15 @@ def decide(
         person=person,
         attributes={a.name: _decide(reading, a, undesired) for a in attributes},
     )
+
+
+def _name(reading: Reading, span: Span) -> str:
+    """Return what a person is called, without a gender or an age before it: "doctor"."""
+    words = reading.words[span.start : span.end]
+    if span.kind in (Kind.PERSON, Kind.NOUN_TOO):
+        while len(words) > 1 and words[0] in english().generic | english().ages:
+            words = words[1:]
+    return " ".join(words)
 
 
 def _left_alone(

@@ -42,6 +42,7 @@ class Lexicon:
     amounts: Words
     animal_works: Words
     animals: Words
+    attacks: Words
     backgrounds: Words
     belongings: Words
     body: Words
@@ -75,6 +76,7 @@ class Lexicon:
     other_uses: Words
     parts: Words
     pasts: Words
+    pictures: Words
     portraits: Words
     prepositions: Words
     pronouns: Words
@@ -84,6 +86,7 @@ class Lexicon:
     tones: Words
     uncountables: Words
     verbs: Words
+    watchers: Words
     worn: Words
 
     @cached_property

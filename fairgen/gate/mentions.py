@@ -124,7 +124,8 @@ def _is_about_the_person(reading: Reading, start: int, end: int) -> bool:
     """Return whether a mention is of the person; some adjectives must stand beside it."""
     if not {Role.ABSENT, Role.CROWD, Role.OTHER}.isdisjoint(reading.roles[start:end]):
         return False
-    if reading.role(end) == Role.ANIMAL and reading.role(start) != Role.PERSON:
+    owns = reading.word(start) in ("her", "his")
+    if reading.role(end) == Role.ANIMAL and reading.role(start) != Role.PERSON and not owns:
         return _stands_before_the_person(reading, end)
     last_word = next(w for w in reversed(reading.words[start:end]) if not w.isdecimal())
     if last_word not in english().adjectives or reading.word(end) in english().looks:

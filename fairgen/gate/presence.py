@@ -3,6 +3,7 @@
 Each rule answers True or False, or None when it has nothing to say; the first answer counts.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 from fairgen.gate import phrases
@@ -33,6 +34,13 @@ _ROLES = {
     Kind.OTHER: Role.OTHER,
 }
 _RELATED = {Relation.BYSTANDER: Role.BYSTANDER, Relation.CROWD: Role.CROWD}
+_PICTURE_WINDOW = 3  # words from a verb to a picture: "taking a quick photo"
+_AT_WORK = frozenset(
+    f"{verb}{ending}"
+    for verb in ("tak", "snapp", "draw", "paint", "sketch", "shoot", "mak")
+    for ending in ("e", "es", "ing", "s")
+)
+_VERB = re.compile(r"(?:ing|s)$")
 _BODY_WINDOW = 3  # words after an owner: "a farmer's rough old hands"
 _COMPOUND_WINDOW = 3  # words before a person: "panda mad scientist"
 _GROUP_WINDOW = 5  # words after a group: "a group of small brown dogs"
@@ -216,6 +224,26 @@ def _is_a_chess_piece(reading: Reading, span: Span) -> bool | None:
     return not _BOARD.isdisjoint(reading.words) or None
 
 
+def _looks_at_the_picture(reading: Reading, span: Span) -> bool | None:
+    determiner, _ = reading.before_the_phrase(span.start)
+    outside = determiner == "the" and reading.noun(span) in english().watchers
+    return (outside and not reading.shown) or None
+
+
+def _is_attacked(reading: Reading, span: Span) -> bool | None:
+    """A picture of a dragon that attacks a knight is of the dragon."""
+    if reading.shown:
+        return None
+    start = reading.sentence(span.start)
+    before = range(start + 1, span.start)
+    for index in before:
+        stem = _VERB.sub("", reading.word(index))
+        attacks = stem in english().attacks or f"{stem}e" in english().attacks
+        if attacks and Role.ANIMAL in reading.roles[start:index]:
+            return True
+    return None
+
+
 def _is_an_infinitive(reading: Reading, span: Span) -> bool | None:
     return (reading.word(span.start - 1) == "to" and reading.noun(span) in english().verbs) or None
 
@@ -266,11 +294,18 @@ def _comes_after_a_preposition(reading: Reading, span: Span) -> bool | None:
             return reading.noun(span) in words.makers or not before.endswith("ing")
         case "of":
             beside = any(other.end == index for other in reading.shown)
-            return beside or _is_owned(reading, index)
+            shows = bool(reading.shown) and _is_a_finished_picture(reading, index - 1)
+            return beside or shows or _is_owned(reading, index)
         case "than":
             return True
         case lead:
             return (lead in words.likenesses and not reading.shown) or None
+
+
+def _is_a_finished_picture(reading: Reading, index: int) -> bool:
+    """Return whether a word is of a picture, and nobody is at work on it: "takes a photo of"."""
+    before = reading.words[max(0, index - _PICTURE_WINDOW) : index]
+    return reading.word(index) in english().pictures and _AT_WORK.isdisjoint(before)
 
 
 def _is_owned(reading: Reading, of: int) -> bool:
@@ -288,6 +323,8 @@ _ABSENCE: tuple[tuple[str, Rule], ...] = (
     ("animal or toy", _is_an_animal_or_a_toy),
     ("part of a longer word for a person", _begins_a_compound),
     ("chess piece", _is_a_chess_piece),
+    ("onlooker of the picture", _looks_at_the_picture),
+    ("attacked by an animal", _is_attacked),
     ("infinitive", _is_an_infinitive),
     ("group of others", _is_a_group_of_others),
     ("an animal's person", _belongs_to_an_animal),

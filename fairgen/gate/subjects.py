@@ -7,12 +7,16 @@ to say; the first answer counts.
 
 from collections.abc import Callable
 from enum import Enum, auto
+from itertools import pairwise
 
 from fairgen.gate.lexicon import Kind, english
 from fairgen.gate.reading import Reading, Span, has_a_verb, is_break
 
 _BACKGROUND_WINDOW = 6  # words from a person to "in the background"
 _SHORT_SENTENCE = 10  # words of a caption: "A doctor sits. A nurse stands."
+_BOTH = frozenset(
+    ((".", "both"), ("each", "other"), ("one", "another"), ("the", "two"), ("the", "pair"))
+)
 _FINITE = frozenset(("is", "are", "was", "were"))
 _SINGULAR = (Kind.PERSON, Kind.NOUN_TOO, Kind.PRONOUN, Kind.NAME)
 
@@ -140,7 +144,14 @@ def _is_acted_on(reading: Reading, span: Span) -> Relation | None:
         return None
     if reading.before_the_phrase(span.start)[0] == "another":
         return None
+    if _are_two(reading, span.end):
+        return Relation.SUBJECT
     return Relation.BYSTANDER if _has_a_sentence(reading, subject, span) else None
+
+
+def _are_two(reading: Reading, start: int) -> bool:
+    """Return whether a later word speaks of two people: "Both smile", "each other"."""
+    return any(pair in _BOTH for pair in pairwise(reading.words[start:]))
 
 
 def _has_a_sentence(reading: Reading, subject: Span, span: Span) -> bool:

@@ -50,6 +50,11 @@ def test_a_decision_holds_the_person_the_named_categories_and_the_reason() -> No
     assert decision.attributes["skin"].model_dump() == {"act": True, "reason": "free", "named": ()}
 
 
+def test_a_person_is_called_by_a_noun_alone() -> None:
+    for prompt in ("a female farmer", "an elderly farmer", "A farmer ... The farmer's hat"):
+        assert decide(prompt, ATTRIBUTES).person == "farmer"
+
+
 def test_a_decision_cannot_be_changed_nor_extended() -> None:
     decision = decide("a doctor", ATTRIBUTES)
     with pytest.raises(ValidationError, match="frozen"):
@@ -76,6 +81,8 @@ def test_attributes_without_mentions_are_recognised_by_their_words() -> None:
         ("A nurse and a doctor stand in a corridor. The nurse nods.", "several people"),
         ("a doctor and two nurses", "several people"),
         ("a couple of carpenters", "several people"),
+        ("A doctor stands beside a nurse. Both smile.", "several people"),
+        ("a photographer taking pictures of a model", "several people"),
         ("A doctor sits. A nurse stands.", "several people"),
         ("Marie Curie", "named"),
         ("King Harald in the snow", "named"),
@@ -264,6 +271,8 @@ def test_several_attributes_may_be_named() -> None:
         "a white pawn attacking a black bishop",
         "an owl professor with round glasses",
         "a shark surgeon",
+        "a fire-breathing dragon attacks a knight in armor",
+        "A lake at dawn draws the viewer into the scene.",
         "a Ford Explorer",
     ],
 )
@@ -294,6 +303,7 @@ def test_a_phrase_that_only_sounds_like_a_person_is_none(prompt: str) -> None:
         "a doctor in the style of Rembrandt",
         "a person in a doctor costume",
         "a doctor dressed as a pirate",
+        "a guard gazing at a painting of a queen",
         "an EMT in an ambulance",
         "an animal control officer",
         "a dog show judge",
