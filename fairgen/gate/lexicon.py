@@ -50,6 +50,7 @@ class Lexicon:
     callings: Words
     collectives: Words
     colours: Words
+    complexions: Words
     connectives: Words
     copulas: Words
     crafts: Words
@@ -81,6 +82,7 @@ class Lexicon:
     prepositions: Words
     pronouns: Words
     sovereigns: Words
+    stages: Words
     things: Words
     titles: Words
     tones: Words
@@ -88,6 +90,7 @@ class Lexicon:
     verbs: Words
     watchers: Words
     worn: Words
+    young: Words
 
     @cached_property
     def grammar(self) -> Words:

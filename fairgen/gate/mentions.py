@@ -46,6 +46,23 @@ def _find(reading: Reading, attribute: Attribute) -> list[tuple[int, int, _Meani
     ]
 
 
+@cache
+def _families() -> tuple[tuple[frozenset[phrases.Key], frozenset[phrases.Key]], ...]:
+    """Return words of which an attribute may know one, and all that speak of it then."""
+    words = english()
+    skins = frozenset((tone, "skinned") for tone in ("dark", "light", "fair", "brown", "olive"))
+    origins, genders, stages, complexions = (
+        frozenset(phrases.forms(word)[0] for word in some)
+        for some in (words.origins, words.genders, words.stages, words.complexions)
+    )
+    return (
+        (origins, origins),
+        (frozenset((word,) for word in ("male", "female", "man", "woman")), genders),
+        (stages | {("young",), ("old",)}, stages),
+        (skins, complexions),
+    )
+
+
 def undesired_categories(reading: Reading, attribute: Attribute) -> tuple[str, ...] | None:
     """Return the attribute's categories that a negative prompt names; None if it says nothing.
 
@@ -86,23 +103,24 @@ def _nearest(reading: Reading, start: int, end: int, meanings: _Meanings) -> tup
 def _meanings(attribute: Attribute) -> Table[_Meanings]:
     """Return the categories that a phrase may mean; a number means the category nearest to it.
 
-    A word also means what its synonyms say. If the attribute knows one origin, gender or kind of
-    skin, each of them speaks of it.
+    A word also means what its synonyms say. If the attribute knows one origin, gender, age or
+    kind of skin, each of them speaks of it.
     """
     table: Table[_Meanings] = Table()
-    adjectives, origins = english().adjectives, english().origins
+    adjectives = english().adjectives
     words_of = [(c.name, (c.word, *c.mentions)) for c in attribute.categories]
     for category, words in [*words_of, ("", attribute.mentions)]:
         for word in chain.from_iterable((w, *synonyms().get(w, ())) for w in words):
             number = next((float(digits) for digits in re.findall(r"\d+", word)), 0.0)
             for form in phrases.forms(word)[: 1 if word in adjectives else None]:
                 table.setdefault(form, []).append((number, category))
-    if not origins.isdisjoint({*attribute.mentions, *(c.word for c in attribute.categories)}):
-        for origin in origins:
-            table.setdefault(phrases.forms(origin)[0], [(0.0, "")])
-    if any((word,) in table for word in ("male", "female")):
-        for word in english().genders:
-            table.setdefault(phrases.forms(word)[0], [(0.0, "")])
+    declared = {
+        phrases.forms(word)[0] for word in (*chain(*(w for _, w in words_of)), *attribute.mentions)
+    }
+    for known, others in _families():
+        if not known.isdisjoint(declared):
+            for form in others:
+                table.setdefault(form, [(0.0, "")])
     if any(form[-1] == "skinned" for form in table):
         table.setdefault(("skinned",), [(0.0, "")])
         for colour in english().colours | english().tones:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from fairgen.gate import phrases
 from fairgen.gate.agents import find_agents
-from fairgen.gate.lexicon import Kind, english, kinds
+from fairgen.gate.lexicon import Kind, english, kinds, synonyms
 from fairgen.gate.reading import (
     Reading,
     Role,
@@ -86,6 +86,9 @@ def _overlaps(spans: Sequence[Span], span: Span) -> bool:
 
 def _place(reading: Reading, span: Span) -> None:
     """Say what a word for a person is there for."""
+    if _is_the_person_behind(reading, span):
+        reading.mark(span, Role.PERSON)
+        return
     if _is_absent(reading, span):
         reading.mark(span, Role.ABSENT)
         return
@@ -147,6 +150,8 @@ def _is_unknown(reading: Reading, index: int) -> bool:
 def _ends_a_phrase(reading: Reading, span: Span) -> bool:
     if span.kind != Kind.NOUN_TOO or is_outside(reading.word(span.end)):
         return True
+    if _person_behind(reading, span) is not None:
+        return _is_the_person_behind(reading, span)
     return reading.role(span.end) == Role.NONE and has_a_verb(reading, span)
 
 
@@ -209,12 +214,31 @@ def _begins_a_compound(reading: Reading, span: Span) -> bool | None:
     """Another person may be the compound's last word: "a child care worker"."""
     if reading.before_the_phrase(span.start)[0] not in ("a", "an") or reading.tails[span.end - 1]:
         return None
-    ends = [other for other in reading.people if other.start > span.end]
-    if not ends or ends[0].kind not in (Kind.PERSON, Kind.NOUN_TOO):
+    behind = _person_behind(reading, span)
+    if behind is None or has_a_verb(reading, span):
         return None
-    between = range(span.end, ends[0].start)
-    whole = not any(reading.limits_a_phrase(i) or is_participle(reading.word(i)) for i in between)
-    return (whole and len(between) <= _COMPOUND_WINDOW and not has_a_verb(reading, span)) or None
+    return not any(is_participle(w) for w in reading.words[span.end : behind.start]) or None
+
+
+def _person_behind(reading: Reading, span: Span) -> Span | None:
+    """Return the person at the end of a span's phrase, if it is another."""
+    behind = next((other for other in reading.people if other.start > span.end), None)
+    if behind is None or behind.kind not in (Kind.PERSON, Kind.NOUN_TOO):
+        return None
+    between = range(span.end, behind.start)
+    whole = not any(reading.limits_a_phrase(index) for index in between)
+    return behind if whole and len(between) <= _COMPOUND_WINDOW else None
+
+
+def _is_the_person_behind(reading: Reading, span: Span) -> bool:
+    """Return whether a word only says more of the person behind: "a woman sales manager"."""
+    behind = _person_behind(reading, span)
+    words = english()
+    ages = (words.generic - words.young) | words.stages | set(synonyms()["elderly"])
+    says_more = reading.text(span) in ages or span.kind == Kind.NOUN_TOO
+    if behind is None or not says_more or reading.tails[span.end - 1]:
+        return False
+    return reading.noun(behind) not in words.generic | words.nouns_too
 
 
 def _is_a_chess_piece(reading: Reading, span: Span) -> bool | None:

@@ -356,6 +356,34 @@ def test_an_origin_or_a_skin_that_no_recipe_lists_is_left_alone(prompt: str) -> 
     assert decide("a chef in a Bolivian restaurant", ATTRIBUTES).free == ALL
 
 
+@pytest.mark.parametrize("recipe", ["portraits", "sd21"])
+@pytest.mark.parametrize("job", ["judge", "sales manager"])
+@pytest.mark.parametrize(
+    ("words", "attribute"),
+    [
+        ("Latinx", 1), ("multiracial", 1), ("Pacific Islander", 1), ("brown", 1),
+        ("Native American", 1), ("Korean-American", 1), ("First Nations", 1), ("Polish", 1),
+        ("woman", 0), ("male", 0), ("non-binary", 0), ("lady", 0), ("cisgender", 0),
+        ("mature", 2), ("senior citizen", 2), ("sixty-five-year-old", 2), ("aging", 2),
+    ],
+)  # fmt: skip
+def test_every_recipe_knows_more_words_than_it_lists(
+    recipe: str, job: str, words: str, attribute: int
+) -> None:
+    attributes = load_recipe(RECIPE.with_name(f"{recipe}.yaml")).attributes
+    names = [one.name for one in attributes]
+    free = decide(f"photo of a {words} {job} at work", attributes).free
+    assert free == tuple(name for name in names if name != names[attribute])
+
+
+def test_a_word_for_an_occupation_has_the_gender_that_the_recipe_gives_it() -> None:
+    man = next(category for category in GENDER.categories if category.name == "man")
+    told = man.model_copy(update={"mentions": (*man.mentions, "waiter")})
+    gender = GENDER.model_copy(update={"categories": (GENDER.categories[0], told)})
+    assert decide("a waiter", [GENDER]).free == ("gender",)
+    assert decide("a waiter", [gender]).attributes["gender"].named == ("man",)
+
+
 def test_occupations_are_many_and_every_one_is_a_person() -> None:
     assert len(english().occupations) >= 400
     for occupation in english().occupations:
