@@ -9,10 +9,11 @@ from collections.abc import Callable
 from enum import Enum, auto
 from itertools import pairwise
 
-from fairgen.gate.lexicon import Kind, english
+from fairgen.gate.lexicon import Kind, english, kinds
 from fairgen.gate.reading import Reading, Span, has_a_verb, is_break
 
 _BACKGROUND_WINDOW = 6  # words from a person to "in the background"
+_SHORTEST_NAME = 3  # letters of a short name: "vet" for "veterinarian"
 _SHORT_SENTENCE = 10  # words of a caption: "A doctor sits. A nurse stands."
 _BOTH = frozenset(
     ((".", "both"), ("each", "other"), ("one", "another"), ("the", "two"), ("the", "pair"))
@@ -58,18 +59,23 @@ def _is_denied(reading: Reading, span: Span) -> Relation | None:
 
 
 def _opens_the_sentence(reading: Reading, span: Span) -> Relation | None:
-    """The people before a subject are bystanders: "Among her students, a professor"."""
+    """The people before a subject are bystanders: "Among her students, a professor", "Guests chat
+    while a barista".
+    """
     if reading.shown or span.kind == Kind.INDIVIDUAL or not _may_be_a_bystander(reading, span):
         return None
-    lead = reading.lead(span.start)
-    if reading.word(lead) not in english().prepositions or reading.word(lead) == "of":
-        return None
-    later = [other for other in reading.people if other.start > span.end]
+    lead = reading.word(reading.lead(span.start))
+    before_a_comma = lead in english().prepositions and lead != "of"
     sentence = reading.sentence(span.start)
-    for other in later:
-        _, before = reading.before_the_phrase(other.start)
-        if other.kind in _SINGULAR and reading.sentence(other.start) == sentence:
-            return Relation.CROWD if is_break(reading.word(before)) else None
+    for other in reading.people:
+        if other.start <= span.end or other.kind not in _SINGULAR:
+            continue
+        if reading.sentence(other.start) != sentence:
+            return None
+        determiner, before = reading.before_the_phrase(other.start)
+        meanwhile = determiner in ("a", "an") and reading.word(before) in ("while", "as")
+        follows = meanwhile or (before_a_comma and is_break(reading.word(before)))
+        return Relation.CROWD if follows else None
     return None
 
 
@@ -100,9 +106,18 @@ def _is_in_apposition(reading: Reading, span: Span) -> Relation | None:
     if not is_break(reading.word(index)) or span.kind not in _SINGULAR:
         return None
     definite = determiner in ("", "the", "this", "that")
-    if not definite and all(other.end != index for other in reading.mentioned):
+    beside = any(other.end == index for other in reading.mentioned)
+    if not definite and not beside and not _is_a_verb(reading, span.end + 1):
         return None
     return Relation.SAME if _may_be_the_subject(reading, span) else None
+
+
+def _is_a_verb(reading: Reading, index: int) -> bool:
+    """Return whether a word has the form of a verb in -s and goes on: "confers with"."""
+    words, verb = english(), reading.word(index)
+    has_form = verb.endswith("s") and not verb.endswith(("ss", "us", "is"))
+    goes_on = reading.word(index + 1) in words.prepositions | words.determiners
+    return has_form and goes_on and (verb,) not in kinds()
 
 
 def _is_repeated(reading: Reading, span: Span) -> Relation | None:
@@ -158,10 +173,14 @@ def _has_a_sentence(reading: Reading, subject: Span, span: Span) -> bool:
     """Return whether the subject has a finite verb before a span."""
     past = reading.word(subject.end)
     return (
-        has_a_verb(reading, subject)
+        any(has_a_verb(reading, m) or _is_a_verb(reading, m.end) for m in reading.mentioned)
         or past in english().pasts
         or (past.endswith("ed") and reading.word(subject.end + 1) in english().determiners)
         or not _FINITE.isdisjoint(reading.words[subject.end : span.start])
+        or any(
+            reading.word(index) == "," and _is_a_verb(reading, index + 1)
+            for index in range(subject.end, span.start)
+        )
     )
 
 
@@ -197,6 +216,9 @@ def _may_be_the_subject(reading: Reading, span: Span) -> bool:
     for other in reading.shown:
         nouns = {reading.noun(other), reading.noun(span)}
         if len(nouns) == 1 or len(nouns & words.generic) == 1 or nouns & words.neutral:
+            return True
+        short, long = sorted(nouns, key=len)
+        if len(short) >= _SHORTEST_NAME and long.startswith(short):
             return True
     return False
 

@@ -57,6 +57,13 @@ def test_a_person_elsewhere_is_absent_and_an_animal_is_an_animal() -> None:
         ("A dog groomer bends over a poodle. The groomer smiles at the owner.", "dog groomer"),
         ("In front of rows of students, a professor writes on a board", "professor"),
         ("a claims adjuster in a flooded house", "adjuster"),
+        ("Patrons chat at tables while a barista steams milk", "barista"),
+        ("A manager, hat under one arm, confers with an engineer", "manager"),
+        (
+            "A veterinarian: kneeling, the vet listens to a foal while the farmer waits",
+            "veterinarian",
+        ),
+        ("A man in a hard hat and a vest, a civil engineer, inspects a bridge", "man"),
     ],
 )
 def test_a_person_among_others_is_the_only_one_shown(prompt: str, person: str) -> None:
