@@ -61,8 +61,8 @@ class GateDecision(BaseModel):
     def why(self, attribute: str) -> str:
         """Return why an attribute is left alone, or acted on, in a few words."""
         decision = self.attributes[attribute]
-        whom = attribute if decision.reason == "negative prompt" else self.person
-        named = ", ".join(decision.named) or whom
+        is_individual = all(d.reason == "named" and not d.named for d in self.attributes.values())
+        named = ", ".join(decision.named) or (self.person if is_individual else attribute)
         return _WHY[decision.reason].format(named=named)
 
 

@@ -335,6 +335,8 @@ def _is_a_finished_picture(reading: Reading, index: int) -> bool:
 def _is_owned(reading: Reading, of: int) -> bool:
     """Return whether "of" follows what a person has or had: "hat of", "style of"."""
     before = reading.word(of - 1)
+    if reading.role(of - 1) == Role.OTHER and reading.role(of) != Role.OTHER:
+        return True
     if reading.role(of - 1) in (Role.THING, Role.FIGURINE):
         return before not in english().depictions
     return before in english().belongings

@@ -50,6 +50,12 @@ def test_a_decision_holds_the_person_the_named_categories_and_the_reason() -> No
     assert decision.attributes["skin"].model_dump() == {"act": True, "reason": "free", "named": ()}
 
 
+def test_a_decision_says_what_is_named() -> None:
+    assert decide("a nonbinary cook", ATTRIBUTES).why("gender") == "the prompt names it (gender)"
+    assert decide("a female cook", ATTRIBUTES).why("gender") == "the prompt names it (woman)"
+    assert decide("Marie Curie", ATTRIBUTES).why("age") == "the prompt names it (marie curie)"
+
+
 def test_a_person_is_called_by_a_noun_alone() -> None:
     for prompt in ("a female farmer", "an elderly farmer", "A farmer ... The farmer's hat"):
         assert decide(prompt, ATTRIBUTES).person == "farmer"
@@ -271,6 +277,7 @@ def test_several_attributes_may_be_named() -> None:
         "a white pawn attacking a black bishop",
         "an owl professor with round glasses",
         "a shark surgeon",
+        "an action figure of a firefighter",
         "a fire-breathing dragon attacks a knight in armor",
         "A lake at dawn draws the viewer into the scene.",
         "a Ford Explorer",
