@@ -1,13 +1,14 @@
 """The prompt gate: may the indicator act on this prompt, and on which attributes?
 
 Explicit beats implicit. In order: a prompt that shows nobody is left alone ("no people"); so is an
-individual, whose identity implies every attribute ("named"), and more than one person, since one
-category for a whole group would be a stereotype of its own ("several people"); of one person, an
-attribute that the prompt names or negates is left alone, and the others are free. A portrait of
-nothing in particular is of a person.
+individual, whose identity implies every attribute ("named"), and more than one subject, since one
+category for a whole group would be a stereotype of its own ("several people"); of one subject, an
+attribute that the prompt names or negates is left alone, and the others are free, whoever stands
+around. So is what the negative prompt names: guidance would draw its opposite, whatever an adapter
+says ("negative prompt"). A portrait of nothing in particular is of a person.
 
 The rules read words and their neighbours: `fairgen.gate.presence` says whom a prompt shows,
-`fairgen.gate.mentions` what it names.
+`fairgen.gate.subjects` who of them is its subject, `fairgen.gate.mentions` what it names.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
-from fairgen.gate.lexicon import Kind
-from fairgen.gate.mentions import named_categories
+from fairgen.gate.lexicon import Kind, english
+from fairgen.gate.mentions import named_categories, undesired_categories
 from fairgen.gate.presence import read_people
-from fairgen.gate.reading import Reading
+from fairgen.gate.reading import Reading, Span
 
-Reason = Literal["free", "named", "negated", "no people", "several people"]
+Reason = Literal["free", "named", "negated", "no people", "several people", "negative prompt"]
 
 
 _WHY: dict[Reason, str] = {
@@ -30,6 +31,7 @@ _WHY: dict[Reason, str] = {
     "negated": "the prompt says what it is not ({named})",
     "no people": "the prompt names no person",
     "several people": "the prompt is about several people",
+    "negative prompt": "the negative prompt names it ({named})",
 }
 
 
@@ -59,21 +61,40 @@ class GateDecision(BaseModel):
     def why(self, attribute: str) -> str:
         """Return why an attribute is left alone, or acted on, in a few words."""
         decision = self.attributes[attribute]
-        named = ", ".join(decision.named) or self.person
+        is_individual = all(d.reason == "named" and not d.named for d in self.attributes.values())
+        named = ", ".join(decision.named) or (self.person if is_individual else attribute)
         return _WHY[decision.reason].format(named=named)
 
 
-def decide(prompt: str, attributes: Sequence[Attribute]) -> GateDecision:
-    """Return what the indicator may do with a prompt: one decision per attribute."""
+def decide(
+    prompt: str, attributes: Sequence[Attribute], negative_prompt: str | None = None
+) -> GateDecision:
+    """Return what the indicator may do with a prompt: one decision per attribute.
+
+    An attribute that the negative prompt names is left alone.
+    """
     reading = read_people(prompt)
     if not reading.shown:
         return _left_alone(attributes, None, "no people")
-    person = reading.text(reading.shown[0])
+    person = _name(reading, reading.shown[0])
     if any(span.kind == Kind.INDIVIDUAL for span in reading.shown):
         return _left_alone(attributes, person, "named")
     if len(reading.shown) > 1 or reading.shown[0].kind in (Kind.PEOPLE, Kind.GROUP):
         return _left_alone(attributes, person, "several people")
-    return GateDecision(person=person, attributes={a.name: _decide(reading, a) for a in attributes})
+    undesired = read_people(negative_prompt or "")
+    return GateDecision(
+        person=person,
+        attributes={a.name: _decide(reading, a, undesired) for a in attributes},
+    )
+
+
+def _name(reading: Reading, span: Span) -> str:
+    """Return what a person is called, without a gender or an age before it: "doctor"."""
+    words = reading.words[span.start : span.end]
+    if span.kind in (Kind.PERSON, Kind.NOUN_TOO):
+        while len(words) > 1 and words[0] in english().generic | english().ages:
+            words = words[1:]
+    return " ".join(words)
 
 
 def _left_alone(
@@ -83,10 +104,13 @@ def _left_alone(
     return GateDecision(person=person, attributes={a.name: decision for a in attributes})
 
 
-def _decide(reading: Reading, attribute: Attribute) -> AttributeDecision:
+def _decide(reading: Reading, attribute: Attribute, undesired: Reading) -> AttributeDecision:
     denied = named_categories(reading, attribute)
     if not denied:
-        return AttributeDecision(act=True, reason="free")
+        named = undesired_categories(undesired, attribute)
+        if named is None:
+            return AttributeDecision(act=True, reason="free")
+        return AttributeDecision(act=False, reason="negative prompt", named=named)
     return AttributeDecision(
         act=False,
         reason="negated" if all(denied.values()) else "named",

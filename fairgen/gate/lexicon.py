@@ -39,17 +39,28 @@ class Lexicon:
 
     adverbs: Words
     ages: Words
+    amounts: Words
+    animal_works: Words
     animals: Words
+    attacks: Words
+    backgrounds: Words
     belongings: Words
     body: Words
+    bystanders: Words
+    callings: Words
     collectives: Words
     colours: Words
+    complexions: Words
     connectives: Words
     copulas: Words
+    crafts: Words
+    dealers: Words
     depictions: Words
     determiners: Words
+    devices: Words
     endings: Words
     figurines: Words
+    genders: Words
     generic: Words
     given_names: Words
     honorifics: Words
@@ -65,14 +76,21 @@ class Lexicon:
     origins: Words
     other_uses: Words
     parts: Words
+    pasts: Words
+    pictures: Words
     portraits: Words
     prepositions: Words
     pronouns: Words
     sovereigns: Words
+    stages: Words
     things: Words
     titles: Words
     tones: Words
+    uncountables: Words
     verbs: Words
+    watchers: Words
+    worn: Words
+    young: Words
 
     @cached_property
     def grammar(self) -> Words:
@@ -115,7 +133,14 @@ def english() -> Lexicon:
 def kinds() -> Table[Kind]:
     """Return the kind of every phrase and of its plurals; where two lists have it, the later's."""
     words = english()
-    people = (words.neutral, words.generic, words.parts, words.occupations, words.titles)
+    people = (
+        words.neutral,
+        words.generic,
+        words.bystanders,
+        words.parts,
+        words.occupations,
+        words.titles,
+    )
     table: Table[Kind] = Table()
     for phrases, kind, plural in (
         (sorted(words.body), Kind.BODY, Kind.BODY),

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
+_GAP = 40  # letters between two words of a text
 Key = tuple[str, ...]
 T = TypeVar("T")
 
+_TEENTHS = ("thir", "four", "fif", "six", "seven", "eigh", "nine")
 _TENS = ("twent", "thirt", "fort", "fift", "sixt", "sevent", "eight", "ninet")
+_UNITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS = ("ten", "eleven", "twelve", *(f"{stem}teen" for stem in _TEENTHS))
 _REWRITES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
     ("[\u2018\u2019\u02bc`]", "'"),
     (r"n't\b", " not"),
@@ -20,6 +24,13 @@ _REWRITES = tuple((re.compile(pattern), replacement) for pattern, replacement in
     *((rf"\b{stem}y\b", f"{tens}0") for tens, stem in enumerate(_TENS, 2)),
     *((rf"\b{stem}ies\b", f"{tens}0s") for tens, stem in enumerate(_TENS, 2)),
     (r"\b(?:appears?|seems?|looks?) to be\b", "is"),
+    *((rf"(?<=[2-9])0[- ]{unit}\b", str(number)) for number, unit in enumerate(_UNITS, 1)),
+    *(
+        (rf"\b{unit}(?=[ -]years?[ -]old\b)", str(number))
+        for number, unit in enumerate((*_UNITS, *_TEENS), 1)
+    ),
+    (r"\bof (?:about|around|roughly) ([1-9]\d)(?=\W*$|[,.;]| (?:with|in|at|who)\b)", r"aged \1"),
+    (r"(?<!her )(?<!his )(?<!their )\b(?:early|mid|late)[ -](\d0)s\b", r"aged \1"),
     (r"\b(?:early|mid|late)[ -](?=\d0s)", ""),
     (r"\bage:? (?=\d)", "aged "),
     (r"(?<=\d)[ -]?(?:y/?o|yrs?[ -]old|years? of age)\b", " years old"),
@@ -42,6 +53,20 @@ def read(text: str) -> tuple[list[str], list[str]]:
         text = pattern.sub(replacement, text)
     tokens = list(_TOKEN.finditer(text))
     return [token[1] or token[0] for token in tokens], [(token[2] or "")[:1] for token in tokens]
+
+
+def locate(words: Sequence[str], text: str) -> list[int]:
+    """Return where each word of a reading begins in its text, -1 for one that is not written so."""
+    plain = "".join(unicodedata.normalize("NFKD", letter.casefold())[:1] or " " for letter in text)
+    offsets, start = [], 0
+    for word in words:
+        edges = (r"(?<![^\W\d_])", r"(?![^\W\d_])") if word[0].isalnum() else ("", "")
+        written = re.compile(re.escape(word).join(edges))
+        match = written.search(plain, start, start + len(word) + _GAP)
+        offset = match.start() if match else -1
+        offsets.append(offset)
+        start = start if offset < 0 else offset + len(word)
+    return offsets
 
 
 class Table(dict[Key, T]):

@@ -3,11 +3,22 @@
 Each rule answers True or False, or None when it has nothing to say; the first answer counts.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 from fairgen.gate import phrases
-from fairgen.gate.lexicon import Kind, english, kinds
-from fairgen.gate.reading import Reading, Role, Span, is_break, is_outside, is_participle
+from fairgen.gate.agents import find_agents
+from fairgen.gate.lexicon import Kind, english, kinds, synonyms
+from fairgen.gate.reading import (
+    Reading,
+    Role,
+    Span,
+    has_a_verb,
+    is_break,
+    is_outside,
+    is_participle,
+)
+from fairgen.gate.subjects import Relation, is_the_subject, relate
 
 Rule = Callable[[Reading, Span], bool | None]
 
@@ -22,11 +33,22 @@ _ROLES = {
     Kind.PORTRAIT: Role.PORTRAIT,
     Kind.OTHER: Role.OTHER,
 }
+_RELATED = {Relation.BYSTANDER: Role.BYSTANDER, Relation.CROWD: Role.CROWD}
+_PICTURE_WINDOW = 3  # words from a verb to a picture: "taking a quick photo"
+_AT_WORK = frozenset(
+    f"{verb}{ending}"
+    for verb in ("tak", "snapp", "draw", "paint", "sketch", "shoot", "mak")
+    for ending in ("e", "es", "ing", "s")
+)
+_VERB = re.compile(r"(?:ing|s)$")
 _BODY_WINDOW = 3  # words after an owner: "a farmer's rough old hands"
 _COMPOUND_WINDOW = 3  # words before a person: "panda mad scientist"
 _GROUP_WINDOW = 5  # words after a group: "a group of small brown dogs"
 _CREDIT_WINDOW = 20  # words before an individual: "by Rembrandt, Vermeer and Titian"
 _SUBJECT_WINDOW = 3  # words after a portrait: "portrait photo of"
+_PIECES = frozenset(("king", "queen", "bishop", "knight", "kings", "queens", "bishops", "knights"))
+_BOARD = frozenset(("pawn", "pawns", "rook", "rooks", "chess", "chessboard", "checkmate"))
+_PLAYERS = frozenset(("play", "plays", "playing", "played"))
 
 
 def read_people(prompt: str) -> Reading:
@@ -37,15 +59,12 @@ def read_people(prompt: str) -> Reading:
     spans = [Span(*match) for match in phrases.find(reading.words, kinds())]
     for span in spans:
         reading.mark(span, _ROLES.get(span.kind, Role.NONE))
-    for span in _side_by_side(reading, [span for span in spans if span.kind in _PEOPLE]):
-        if not _ends_a_phrase(reading, span):
-            continue
-        if _is_any(_ABSENCE, reading, span):
-            reading.mark(span, Role.ABSENT)
-            continue
-        reading.mark(span, Role.PERSON)
-        if not _is_any(_NOBODY_ELSE, reading, span):
-            reading.shown.append(span)
+    people = [_counted(reading, span) for span in spans if span.kind in _PEOPLE]
+    agents = [span for span in find_agents(reading) if not _overlaps(people, span)]
+    reading.people = _side_by_side(reading, sorted([*people, *agents]))
+    for span in reading.people:
+        if _ends_a_phrase(reading, span):
+            _place(reading, span)
         if len(reading.shown) > 1:
             return reading
     if not reading.shown:
@@ -53,9 +72,36 @@ def read_people(prompt: str) -> Reading:
     return reading
 
 
-def _is_any(rules: Sequence[tuple[str, Rule]], reading: Reading, span: Span) -> bool:
-    """Return the answer of the first rule that has one, and note the rule; otherwise False."""
-    for name, rule in rules:
+def _counted(reading: Reading, span: Span) -> Span:
+    is_one = reading.before_the_phrase(span.start)[0] in ("a", "an")
+    ends = is_outside(reading.word(span.end))
+    if is_one and ends and reading.text(span) in english().uncountables:
+        return span._replace(kind=Kind.PERSON)
+    return span
+
+
+def _overlaps(spans: Sequence[Span], span: Span) -> bool:
+    return any(other.start < span.end and span.start < other.end for other in spans)
+
+
+def _place(reading: Reading, span: Span) -> None:
+    """Say what a word for a person is there for."""
+    if _is_the_person_behind(reading, span):
+        reading.mark(span, Role.PERSON)
+        return
+    if _is_absent(reading, span):
+        reading.mark(span, Role.ABSENT)
+        return
+    relation = relate(reading, span)
+    reading.mark(span, _RELATED.get(relation, Role.PERSON))
+    if relation == Relation.SUBJECT:
+        reading.shown.append(span)
+    if relation in (Relation.SUBJECT, Relation.SAME):
+        reading.mentioned.append(span)
+
+
+def _is_absent(reading: Reading, span: Span) -> bool:
+    for name, rule in _ABSENCE:
         answer = rule(reading, span)
         if answer is not None:
             reading.rules[span] = name
@@ -72,7 +118,7 @@ def _side_by_side(reading: Reading, spans: Sequence[Span]) -> list[Span]:
         if last.end != span.start or reading.tails[last.end - 1] == "'":
             merged.append(span)
         elif last.kind == Kind.INDIVIDUAL or (
-            last.kind == Kind.PERSON and _has_a_verb(reading, last)
+            last.kind == Kind.PERSON and has_a_verb(reading, last)
         ):
             continue
         else:
@@ -101,22 +147,12 @@ def _is_unknown(reading: Reading, index: int) -> bool:
     return not (reading.role(index) != Role.NONE or (word,) in kinds() or is_outside(word))
 
 
-def _has_a_verb(reading: Reading, span: Span) -> bool:
-    """Return whether a verb in -s follows: "a baby sleeps", since no plural has an article."""
-    following = reading.word(span.end)
-    if not following.endswith("s") or following.endswith(("ss", "us", "is")):
-        return False
-    if reading.before_the_phrase(span.start)[0] in ("a", "an", "1", "one", "another"):
-        return True
-    has_an_object = reading.word(span.end + 1) in english().determiners
-    is_a_noun = (following,) in kinds()
-    return following[:-1] in english().verbs and (has_an_object or not is_a_noun)
-
-
 def _ends_a_phrase(reading: Reading, span: Span) -> bool:
     if span.kind != Kind.NOUN_TOO or is_outside(reading.word(span.end)):
         return True
-    return reading.role(span.end) == Role.NONE and _has_a_verb(reading, span)
+    if _person_behind(reading, span) is not None:
+        return _is_the_person_behind(reading, span)
+    return reading.role(span.end) == Role.NONE and has_a_verb(reading, span)
 
 
 def _is_portrait_of_a_person(reading: Reading, span: Span) -> bool:
@@ -134,8 +170,8 @@ def _is_part_of_a_compound(reading: Reading, span: Span) -> bool | None:
 
 
 def _owns_a_thing(reading: Reading, span: Span) -> bool | None:
-    """Whoever owns a part of a body is in the picture with it."""
-    if reading.tails[span.end - 1] != "'":
+    """Whoever owns a part of a body is in the picture with it, and so is the subject."""
+    if reading.tails[span.end - 1] != "'" or is_the_subject(reading, span):
         return None
     for index in range(span.end, span.end + _BODY_WINDOW):
         if reading.role(index) in (Role.BODY, Role.PORTRAIT):
@@ -148,19 +184,87 @@ def _owns_a_thing(reading: Reading, span: Span) -> bool | None:
 def _describes_a_noun(reading: Reading, span: Span) -> bool | None:
     if reading.role(span.end) not in (Role.THING, Role.ANIMAL, Role.FIGURINE, Role.OTHER):
         return None
+    if reading.tails[span.end - 1] == "'" and is_the_subject(reading, span):
+        return None
+    _, index = reading.before_the_phrase(span.start)
+    if reading.word(index) == "and" and reading.shown and reading.word(span.end) in english().verbs:
+        return None
     is_a_surname = reading.noun(span) in english().honorifics
-    is_a_verb = is_participle(reading.word(span.end)) or _has_a_verb(reading, span)
+    is_a_verb = is_participle(reading.word(span.end)) or has_a_verb(reading, span)
     return None if is_a_surname or is_a_verb else True
 
 
 def _is_an_animal_or_a_toy(reading: Reading, span: Span) -> bool | None:
     """The phrase may begin with one: "cat astronaut", "panda mad scientist"."""
-    if reading.noun(span) in english().keepers:
-        return None
+    words = english()
+    noun = reading.noun(span)
     for index in range(span.start - 1, max(-1, span.start - 1 - _COMPOUND_WINDOW), -1):
         role, tail = reading.role(index), reading.tails[index]
         if role != Role.NONE or reading.limits_a_phrase(index) or tail:
-            return (role in (Role.ANIMAL, Role.FIGURINE) and tail != "'") or None
+            if tail == "'" or noun in words.keepers:
+                return None
+            if role == Role.ANIMAL:
+                works = words.animal_works | {"animal"}
+                return works.isdisjoint(reading.words[index : index + 2]) or None
+            return (role == Role.FIGURINE and noun not in words.crafts) or None
+    return None
+
+
+def _begins_a_compound(reading: Reading, span: Span) -> bool | None:
+    """Another person may be the compound's last word: "a child care worker"."""
+    if reading.before_the_phrase(span.start)[0] not in ("a", "an") or reading.tails[span.end - 1]:
+        return None
+    behind = _person_behind(reading, span)
+    if behind is None or has_a_verb(reading, span):
+        return None
+    return not any(is_participle(w) for w in reading.words[span.end : behind.start]) or None
+
+
+def _person_behind(reading: Reading, span: Span) -> Span | None:
+    """Return the person at the end of a span's phrase, if it is another."""
+    behind = next((other for other in reading.people if other.start > span.end), None)
+    if behind is None or behind.kind not in (Kind.PERSON, Kind.NOUN_TOO):
+        return None
+    between = range(span.end, behind.start)
+    whole = not any(reading.limits_a_phrase(index) for index in between)
+    return behind if whole and len(between) <= _COMPOUND_WINDOW else None
+
+
+def _is_the_person_behind(reading: Reading, span: Span) -> bool:
+    """Return whether a word only says more of the person behind: "a woman sales manager"."""
+    behind = _person_behind(reading, span)
+    words = english()
+    ages = (words.generic - words.young) | words.stages | set(synonyms()["elderly"])
+    says_more = reading.text(span) in ages or span.kind == Kind.NOUN_TOO
+    if behind is None or not says_more or reading.tails[span.end - 1]:
+        return False
+    return reading.noun(behind) not in words.generic | words.nouns_too
+
+
+def _is_a_chess_piece(reading: Reading, span: Span) -> bool | None:
+    """A king is a piece beside a pawn, and a person who plays chess."""
+    if reading.noun(span) not in _PIECES or not _PLAYERS.isdisjoint(reading.words):
+        return None
+    return not _BOARD.isdisjoint(reading.words) or None
+
+
+def _looks_at_the_picture(reading: Reading, span: Span) -> bool | None:
+    determiner, _ = reading.before_the_phrase(span.start)
+    outside = determiner == "the" and reading.noun(span) in english().watchers
+    return (outside and not reading.shown) or None
+
+
+def _is_attacked(reading: Reading, span: Span) -> bool | None:
+    """A picture of a dragon that attacks a knight is of the dragon."""
+    if reading.shown:
+        return None
+    start = reading.sentence(span.start)
+    before = range(start + 1, span.start)
+    for index in before:
+        stem = _VERB.sub("", reading.word(index))
+        attacks = stem in english().attacks or f"{stem}e" in english().attacks
+        if attacks and Role.ANIMAL in reading.roles[start:index]:
+            return True
     return None
 
 
@@ -190,8 +294,17 @@ def _is_credited(reading: Reading, span: Span) -> bool | None:
     if span.kind != Kind.INDIVIDUAL:
         return None
     _, index = reading.before_the_phrase(span.start)
+    if reading.shown and _is_a_tag(reading, span):
+        return True
     credited = "by" in reading.words[max(0, span.start - _CREDIT_WINDOW) : span.start]
     return credited or (reading.word(index) == "of" and _is_owned(reading, index))
+
+
+def _is_a_tag(reading: Reading, span: Span) -> bool:
+    """Return whether a name stands alone in a list, behind more than the subject."""
+    before, after = reading.word(span.start - 1), reading.word(span.end)
+    num_commas = reading.words[reading.shown[-1].end : span.start].count(",")
+    return before == "," and num_commas > 1 and (is_break(after) or after == "style")
 
 
 def _comes_after_a_preposition(reading: Reading, span: Span) -> bool | None:
@@ -205,16 +318,25 @@ def _comes_after_a_preposition(reading: Reading, span: Span) -> bool | None:
             return reading.noun(span) in words.makers or not before.endswith("ing")
         case "of":
             beside = any(other.end == index for other in reading.shown)
-            return beside or _is_owned(reading, index)
+            shows = bool(reading.shown) and _is_a_finished_picture(reading, index - 1)
+            return beside or shows or _is_owned(reading, index)
         case "than":
             return True
         case lead:
             return (lead in words.likenesses and not reading.shown) or None
 
 
+def _is_a_finished_picture(reading: Reading, index: int) -> bool:
+    """Return whether a word is of a picture, and nobody is at work on it: "takes a photo of"."""
+    before = reading.words[max(0, index - _PICTURE_WINDOW) : index]
+    return reading.word(index) in english().pictures and _AT_WORK.isdisjoint(before)
+
+
 def _is_owned(reading: Reading, of: int) -> bool:
     """Return whether "of" follows what a person has or had: "hat of", "style of"."""
     before = reading.word(of - 1)
+    if reading.role(of - 1) == Role.OTHER and reading.role(of) != Role.OTHER:
+        return True
     if reading.role(of - 1) in (Role.THING, Role.FIGURINE):
         return before not in english().depictions
     return before in english().belongings
@@ -225,69 +347,13 @@ _ABSENCE: tuple[tuple[str, Rule], ...] = (
     ("owner of a thing", _owns_a_thing),
     ("description of a noun", _describes_a_noun),
     ("animal or toy", _is_an_animal_or_a_toy),
+    ("part of a longer word for a person", _begins_a_compound),
+    ("chess piece", _is_a_chess_piece),
+    ("onlooker of the picture", _looks_at_the_picture),
+    ("attacked by an animal", _is_attacked),
     ("infinitive", _is_an_infinitive),
     ("group of others", _is_a_group_of_others),
     ("an animal's person", _belongs_to_an_animal),
     ("credited individual", _is_credited),
     ("after a preposition", _comes_after_a_preposition),
-)
-
-
-# Is a word for a person about somebody who was found already, or about nobody?
-
-
-def _is_denied(reading: Reading, span: Span) -> bool | None:
-    _, index = reading.before_the_phrase(span.start)
-    return reading.word(index) in english().negations or None
-
-
-def _is_the_first(reading: Reading, span: Span) -> bool | None:
-    return False if span.kind == Kind.INDIVIDUAL or not reading.shown else None
-
-
-def _is_a_pronoun(reading: Reading, span: Span) -> bool | None:
-    return span.kind == Kind.PRONOUN or None
-
-
-def _is_a_likeness(reading: Reading, span: Span) -> bool | None:
-    _, index = reading.before_the_phrase(span.start)
-    return reading.word(index) in english().likenesses or None
-
-
-def _is_said_of_somebody(reading: Reading, span: Span) -> bool | None:
-    _, index = reading.before_the_phrase(span.start)
-    is_said = reading.word(index) in english().copulas and reading.word(index - 1) != "there"
-    return is_said or None
-
-
-def _is_in_apposition(reading: Reading, span: Span) -> bool | None:
-    determiner, index = reading.before_the_phrase(span.start)
-    if not is_break(reading.word(index)):
-        return None
-    definite = determiner in ("", "the", "this", "that")
-    if not definite and reading.shown[-1].end != index:
-        return None
-    return any(_may_be_one(reading, other, span) for other in reading.shown)
-
-
-def _may_be_one(reading: Reading, one: Span, other: Span) -> bool:
-    words = english()
-    nouns = {reading.noun(one), reading.noun(other)}
-    return len(nouns) == 1 or len(nouns & words.generic) == 1 or bool(nouns & words.neutral)
-
-
-def _is_repeated(reading: Reading, span: Span) -> bool | None:
-    determiner, _ = reading.before_the_phrase(span.start)
-    text = reading.text(span)
-    return determiner == "the" and any(reading.text(other) == text for other in reading.shown)
-
-
-_NOBODY_ELSE: tuple[tuple[str, Rule], ...] = (
-    ("denied", _is_denied),
-    ("the first person", _is_the_first),
-    ("pronoun", _is_a_pronoun),
-    ("likeness", _is_a_likeness),
-    ("said of somebody", _is_said_of_somebody),
-    ("in apposition", _is_in_apposition),
-    ("repeated", _is_repeated),
 )

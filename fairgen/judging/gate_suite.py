@@ -2,20 +2,28 @@
 often it leaves a prompt alone that a careful person would balance.
 
 A line of a suite holds a class, the attributes on which one would want action, and the prompt.
-The author of the rules of `fairgen.gate.decision` has not seen the mistakes on the last suite:
+The author of the rules of `fairgen.gate` has not seen the mistakes on the suites that are held out:
 
 - `gate-suite` grew along with the rules; it shows that they still hold.
 - `gate-unseen` was unseen when the rules were written and was measured once: 46 of 667 decisions
   falsely acted (6.9 %), 32 of 482 falsely skipped (6.6 %). It has since been used to mend them.
 - `gate-held-out` was written after that measure and before the mending, and is only counted.
   Before the mending 13 of 281 falsely acted (4.6 %), 8 of 187 falsely skipped (4.3 %).
+- `gate-paragraphs` holds rare and compound occupations, occupations in a scene with other people,
+  paragraphs as language models write them, animals and chess pieces in human roles, and the syntax
+  of other tools. Before the rules for them 23 of 132 falsely acted, 202 of 468 falsely skipped.
+- `gate-paragraphs-held-out` holds the same, was written before those rules, and is only counted.
+  Before them 9 of 74 falsely acted (12.2 %), 111 of 226 falsely skipped (49.1 %).
+
+One subject among bystanders ("a barber shaving a customer") wants action; 15 lines of the older
+suites were labelled otherwise when they were counted before.
 
 The prompt sets are measured too: the gate should leave `no-people` alone, and the attributes that
 `explicit` names; an occupation alone leaves every attribute free.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,8 +39,14 @@ from fairgen.judging.prompt_sets import (
 )
 
 LABELLED = ("gender", "skin", "age")
-SuiteName = Literal["gate-suite", "gate-unseen", "gate-held-out"]
-SUITES: tuple[SuiteName, ...] = ("gate-suite", "gate-unseen", "gate-held-out")
+SuiteName = Literal[
+    "gate-suite",
+    "gate-unseen",
+    "gate-held-out",
+    "gate-paragraphs",
+    "gate-paragraphs-held-out",
+]
+SUITES: tuple[SuiteName, ...] = get_args(SuiteName)
 
 
 class _Result(BaseModel):

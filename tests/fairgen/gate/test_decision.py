@@ -50,6 +50,17 @@ def test_a_decision_holds_the_person_the_named_categories_and_the_reason() -> No
     assert decision.attributes["skin"].model_dump() == {"act": True, "reason": "free", "named": ()}
 
 
+def test_a_decision_says_what_is_named() -> None:
+    assert decide("a nonbinary cook", ATTRIBUTES).why("gender") == "the prompt names it (gender)"
+    assert decide("a female cook", ATTRIBUTES).why("gender") == "the prompt names it (woman)"
+    assert decide("Marie Curie", ATTRIBUTES).why("age") == "the prompt names it (marie curie)"
+
+
+def test_a_person_is_called_by_a_noun_alone() -> None:
+    for prompt in ("a female farmer", "an elderly farmer", "A farmer ... The farmer's hat"):
+        assert decide(prompt, ATTRIBUTES).person == "farmer"
+
+
 def test_a_decision_cannot_be_changed_nor_extended() -> None:
     decision = decide("a doctor", ATTRIBUTES)
     with pytest.raises(ValidationError, match="frozen"):
@@ -73,6 +84,12 @@ def test_attributes_without_mentions_are_recognised_by_their_words() -> None:
         ("a beach without people", "no people"),
         ("two doctors", "several people"),
         ("a doctor and a nurse", "several people"),
+        ("A nurse and a doctor stand in a corridor. The nurse nods.", "several people"),
+        ("a doctor and two nurses", "several people"),
+        ("a couple of carpenters", "several people"),
+        ("A doctor stands beside a nurse. Both smile.", "several people"),
+        ("a photographer taking pictures of a model", "several people"),
+        ("A doctor sits. A nurse stands.", "several people"),
         ("Marie Curie", "named"),
         ("King Harald in the snow", "named"),
         ("Lise Meitner, physicist", "named"),
@@ -105,6 +122,53 @@ def test_an_attribute_that_the_prompt_names_is_left_alone(
 ) -> None:
     decision = decide(prompt, ATTRIBUTES).attributes[attribute]
     assert (decision.act, decision.reason, decision.named) == (False, reason, categories)
+
+
+@pytest.mark.parametrize(
+    ("negative_prompt", "attribute", "categories"),
+    [
+        ("a photo of a female doctor", "gender", ("woman",)),
+        ("male", "gender", ("man",)),
+        ("blurry, (man:1.3), boring", "gender", ("man",)),
+        ("no women", "gender", ("woman",)),
+        ("nonbinary", "gender", ()),
+        ("facial hair, ugly", "gender", ("man",)),
+        ("old", "age", ("old",)),
+        ("wrinkles, extra fingers", "age", ("old",)),
+        ("elderly people", "age", ("old",)),
+        ("pale skin", "skin", ("light",)),
+        ("black people", "skin", ("dark",)),
+        ("asian", "skin", ()),
+    ],
+)
+def test_an_attribute_that_the_negative_prompt_names_is_left_alone(
+    negative_prompt: str, attribute: str, categories: tuple[str, ...]
+) -> None:
+    decision = decide("a doctor", ATTRIBUTES, negative_prompt)
+    assert decision.free == tuple(name for name in ALL if name != attribute)
+    found = decision.attributes[attribute]
+    assert (found.reason, found.named) == ("negative prompt", categories)
+    names = ", ".join(categories) or attribute
+    assert decision.why(attribute) == f"the negative prompt names it ({names})"
+
+
+@pytest.mark.parametrize(
+    "negative_prompt",
+    [
+        None,
+        "",
+        "blurry, extra fingers, bad anatomy, ugly",
+        "black and white, old photo, white background, dark, light, bright, asian style, crowd",
+        "lowres, bad hands, jpeg artifacts, watermark, dark, overexposed, bad skin, two people",
+    ],
+)
+def test_a_negative_prompt_without_a_category_changes_nothing(negative_prompt: str | None) -> None:
+    assert decide("a doctor", ATTRIBUTES, negative_prompt) == decide("a doctor", ATTRIBUTES)
+
+
+def test_the_prompt_comes_before_the_negative_prompt() -> None:
+    assert decide("a female doctor", ATTRIBUTES, "male").attributes["gender"].reason == "named"
+    assert decide("a red house", ATTRIBUTES, "male").attributes["gender"].reason == "no people"
 
 
 @pytest.mark.parametrize("word", ["womanly", "Manchester", "manual", "pagan", "cauldron"])
@@ -159,6 +223,20 @@ def test_an_adjective_of_something_else_names_nothing(prompt: str) -> None:
         ("a doctor, black, in an office", "skin"),
         ("a doctor, whose skin is dark", "skin"),
         ("a doctor with brown skin", "skin"),
+        ("a young court reporter", "age"),
+        ("a hispanic animal trainer", "skin"),
+        ("a white insurance agent in a black coat", "skin"),
+        ("a white fish and game warden", "skin"),
+        ("a white stay-at-home parent", "skin"),
+        ("a Vietnamese-born nail salon owner", "skin"),
+        ("a person of color", "skin"),
+        ("a cook, mid-thirties, at a stove", "age"),
+        ("a chemist with olive skin", "skin"),
+        ("a plumber is talking to an old friend", "age"),
+        ("a plumber is holding a baby", "age"),
+        ("a nonbinary teacher", "gender"),
+        ("a transgender welder", "gender"),
+        ("an androgynous poet", "gender"),
         ("a doctor of African descent", "skin"),
     ],
 )
@@ -195,6 +273,14 @@ def test_several_attributes_may_be_named() -> None:
         "a beaver in a hat. He smiles.",
         "a kitten with its mother",
         "the alpha male of a wolf pack",
+        "a racoon detective",
+        "a white pawn attacking a black bishop",
+        "an owl professor with round glasses",
+        "a shark surgeon",
+        "an action figure of a firefighter",
+        "a fire-breathing dragon attacks a knight in armor",
+        "A lake at dawn draws the viewer into the scene.",
+        "a Ford Explorer",
     ],
 )
 def test_a_phrase_that_only_sounds_like_a_person_is_none(prompt: str) -> None:
@@ -224,6 +310,23 @@ def test_a_phrase_that_only_sounds_like_a_person_is_none(prompt: str) -> None:
         "a doctor in the style of Rembrandt",
         "a person in a doctor costume",
         "a doctor dressed as a pirate",
+        "a guard gazing at a painting of a queen",
+        "an EMT in an ambulance",
+        "an animal control officer",
+        "a dog show judge",
+        "a wheelchair user",
+        "a plumber is talking to a reporter",
+        "the accountant met the taxpayer",
+        "a person with the job of meteorologist",
+        "concept art of an inventor, brass gears, Craig Mullins",
+        "a teacher with young children",
+        "a clergy",
+        "an actor on a stage",
+        "a waiter with a tray",
+        "a manager leading a meeting of old directors",
+        "a teacher in a classroom full of children",
+        "A chef tastes a sauce. The chef's hands shake. In the background, a man washes up.",
+        "a red hat seller under an old tree",
     ],
 )
 def test_a_prompt_that_shows_one_person_leaves_every_attribute_free(prompt: str) -> None:
@@ -258,6 +361,34 @@ def test_a_word_names_the_categories_of_its_synonyms(
 def test_an_origin_or_a_skin_that_no_recipe_lists_is_left_alone(prompt: str) -> None:
     assert decide(prompt, ATTRIBUTES).free == ("gender", "age")
     assert decide("a chef in a Bolivian restaurant", ATTRIBUTES).free == ALL
+
+
+@pytest.mark.parametrize("recipe", ["portraits", "sd21"])
+@pytest.mark.parametrize("job", ["judge", "sales manager"])
+@pytest.mark.parametrize(
+    ("words", "attribute"),
+    [
+        ("Latinx", 1), ("multiracial", 1), ("Pacific Islander", 1), ("brown", 1),
+        ("Native American", 1), ("Korean-American", 1), ("First Nations", 1), ("Polish", 1),
+        ("woman", 0), ("male", 0), ("non-binary", 0), ("lady", 0), ("cisgender", 0),
+        ("mature", 2), ("senior citizen", 2), ("sixty-five-year-old", 2), ("aging", 2),
+    ],
+)  # fmt: skip
+def test_every_recipe_knows_more_words_than_it_lists(
+    recipe: str, job: str, words: str, attribute: int
+) -> None:
+    attributes = load_recipe(RECIPE.with_name(f"{recipe}.yaml")).attributes
+    names = [one.name for one in attributes]
+    free = decide(f"photo of a {words} {job} at work", attributes).free
+    assert free == tuple(name for name in names if name != names[attribute])
+
+
+def test_a_word_for_an_occupation_has_the_gender_that_the_recipe_gives_it() -> None:
+    man = next(category for category in GENDER.categories if category.name == "man")
+    told = man.model_copy(update={"mentions": (*man.mentions, "waiter")})
+    gender = GENDER.model_copy(update={"categories": (GENDER.categories[0], told)})
+    assert decide("a waiter", [GENDER]).free == ("gender",)
+    assert decide("a waiter", [gender]).attributes["gender"].named == ("man",)
 
 
 def test_occupations_are_many_and_every_one_is_a_person() -> None:
@@ -303,7 +434,7 @@ def test_each_class_of_the_suite(group: str) -> None:
     assert share(counts.false_skip) <= 0.05, counts.mistakes
 
 
-@pytest.mark.parametrize("suite", ["gate-suite", "gate-unseen"])
+@pytest.mark.parametrize("suite", ["gate-suite", "gate-unseen", "gate-paragraphs"])
 def test_the_mistakes_on_a_whole_suite_are_within_bounds(suite: SuiteName) -> None:
     counts = count(suite, LINES[suite], ATTRIBUTES)
     assert share(counts.false_activation) <= 0.01, counts.mistakes
