@@ -12,7 +12,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench speed ui test test-fast test-quantization api chaos soak families screenshots check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench traffic speed ui test test-fast test-quantization api chaos soak families screenshots check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ serve: $(READY)  ## Serve the registry's champions behind the OpenAI Images API,
 
 bench: $(READY)  ## Measure what gating costs, as ratios in one run; writes report/bench.json
 	$(BIN)/fairgen bench $(RECIPE)
+
+traffic: $(READY)  ## Play shapes of traffic through indicator, library and endpoint; writes report/traffic.json
+	$(BIN)/fairgen traffic $(RECIPE)
 
 speed: $(READY)  ## Measure painting and learning at full size on a GPU, random weights; writes report/speed.json
 	$(BIN)/fairgen speed

@@ -1,7 +1,7 @@
 """The library's front door: any diffusers pipeline, its pictures in the prescribed distribution."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,16 +13,16 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import Attribute, Category, adapter_name
-from fairgen.backbones import load_backbone
+from fairgen.backbones import PromptReader, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.base_model import fingerprint, short, storage_of
-from fairgen.gate import GateDecision, decide
+from fairgen.gate import GateDecision, decide, foreign_signs, without_additions
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import AssignmentMethod, Ledger, assign, stream_keys
 from fairgen.passes import PassGates
 
 Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
-Gate = Callable[[str, Sequence[Attribute]], GateDecision]
+Gate = Callable[[str, Sequence[Attribute], str | None], GateDecision]
 _OURS = {"num_images_per_prompt": "num_images", "generator": "seed"}
 _SEEDS = 2**31
 
@@ -35,6 +35,9 @@ class ImageRecord(BaseModel):
     `storage` how its weights are kept, such as "float16" or "nf4, bfloat16". `flagged` says that
     the base model's own safety checker made the picture black. `gate` is the gate's word on the
     prompt, with the reason for every attribute that was left alone; None where it was not asked.
+    `removed` is what only a rewriting of the user's words named, and the prompt no longer holds.
+    `prompt_cut_at` is the index of the first character that no text encoder read, `foreign_signs`
+    what another tool gives a meaning, such as "(doctor:1.3)", and the pipeline reads as plain text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +51,9 @@ class ImageRecord(BaseModel):
     storage: str
     flagged: bool = False
     gate: GateDecision | None = None
+    removed: tuple[str, ...] = ()
+    prompt_cut_at: int | None = None
+    foreign_signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,10 @@ class FairGenPipeline:
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
         self._digests = {adapter.name: adapter.sha256[:12] for adapter in self.adapters}
-        self._passes = PassGates(self._backbone, self.bank)
+        self._passes, self._reader = (
+            PassGates(self._backbone, self.bank),
+            PromptReader(self._backbone),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +152,7 @@ class FairGenPipeline:
         *,
         seed: int | None = None,
         categories: Mapping[str, str] | None = None,
+        original_prompt: str | None = None,
         assignment: AssignmentMethod = "quota",
         batch_size: int = 16,
         **pipe_options: Any,
@@ -154,7 +164,9 @@ class FairGenPipeline:
         own generator. With one, pictures have the seeds seed, seed + 1, ..., and prompt and seed
         alone decide on the categories, so that the same call gives the same pictures again; the
         ledger does not count them. `categories` pins one category an attribute, whatever the prompt
-        says: with a record's seed and categories its picture comes again.
+        says: with a record's seed and categories its picture comes again. `original_prompt` is what
+        the user wrote where the one prompt is a rewriting of it: the gate reads that, and what only
+        the rewriting names of the person is taken out.
 
         `pipe_options` go to the wrapped pipeline as they are, prompt by prompt; an embedded prompt
         is given as its `prompt_embeds` (and what else the family takes), with `prompt` left out,
@@ -169,20 +181,25 @@ class FairGenPipeline:
         prompts = _checked_prompts(prompt, pipe_options.get("prompt_embeds"))
         if categories is not None and fairness is not None:
             raise ValueError("categories: got fairness beside it, allowed is one of both")
-        asked = [(text, *self._target(text, fairness, categories)) for text in prompts]
+        if original_prompt is not None and (len(prompts) != 1 or prompts[0] is None):
+            raise ValueError("original_prompt: allowed is one beside one prompt")
+        asked = [
+            self._asked(text, fairness, categories, original_prompt, pipe_options)
+            for text in prompts
+        ]
         whole = FairGenOutput([], [])
-        for text, target, gate in asked:
+        for one in asked:
+            text, target = one.words, one.target
             first_seed = int(torch.randint(_SEEDS, ())) if seed is None else seed
             streams: tuple[bytes, ...] = ()
             cells: list[int | None] = [None] * num_images
             if target is not None and seed is None and assignment == "quota":
-                streams = _streams(text, target, gate)
+                streams = _streams(text, target, one.gate)
                 cells = [*self._ledger.assign_to(streams, target, num_images)]
             elif target is not None:
                 cells = [*assign(target, num_images, _digest(first_seed, text), assignment)]
             records = [
-                self._record(text, first_seed + index, target, cell, gate)
-                for index, cell in enumerate(cells)
+                self._record(one, first_seed + index, cell) for index, cell in enumerate(cells)
             ]
             painted = 0
             try:
@@ -196,30 +213,45 @@ class FairGenPipeline:
                     self._ledger.give_back(streams, tuple(record.categories.values()))
         return whole
 
-    def _target(
+    def _asked(
         self,
         prompt: str | None,
         fairness: Fairness,
         categories: Mapping[str, str] | None,
-    ) -> tuple[TargetDistribution | None, GateDecision | None]:
-        """Return what is asked of a prompt's pictures, None for the base model's own; and what the
-        gate said, if it was asked.
-        """
+        original_prompt: str | None,
+        pipe_options: Mapping[str, Any],
+    ) -> "_Asked":
+        """Return what is asked of a prompt's pictures, and what the gate said of it."""
+        negative, max_tokens = (
+            pipe_options.get(name) for name in ("negative_prompt", "max_sequence_length")
+        )
+        words = prompt if original_prompt is None else original_prompt
+        cut_at = None if prompt is None else self._reader.cut_at(prompt, max_tokens)
+        asked = _Asked(prompt, words, cut_at)
         if categories is not None:
-            return self._pinned(categories), None
+            return replace(asked, target=self._pinned(categories))
         if fairness == "off" or (fairness is None and not self.adapters):
-            return None, None
+            return asked
         if isinstance(fairness, TargetDistribution):
             target = fairness
         else:
             uniform = {attribute.name: "uniform" for attribute in self.attributes}
             wanted = uniform if fairness is None else fairness
             target = TargetDistribution.from_request(wanted, self.attributes)
-        if self._gate is None or prompt is None:
-            return target, None
-        gate = self._gate(prompt, [a for a in self.attributes if a.name in target.attributes])
+        if self._gate is None or prompt is None or words is None:
+            return replace(asked, target=target)
+        attributes = [a for a in self.attributes if a.name in target.attributes]
+        removed = tuple[str, ...]()
+        if original_prompt is not None:
+            rewriting = without_additions(original_prompt, prompt, attributes)
+            prompt, removed = rewriting.prompt, rewriting.removed
+            cut_at = self._reader.cut_at(prompt, max_tokens)
+        else:
+            words = prompt[:cut_at]
+        gate = self._gate(words, attributes, negative if isinstance(negative, str) else None)
         free = [name for name in target.attributes if name in gate.free]
-        return (target.marginalised(free) if free else None), gate
+        left = target.marginalised(free) if free else None
+        return _Asked(prompt, words, cut_at, left, gate, removed)
 
     def _pinned(self, categories: Mapping[str, str]) -> TargetDistribution | None:
         """Return the one cell that is asked for. Raises ValueError for what has no adapter."""
@@ -260,15 +292,9 @@ class FairGenPipeline:
             ],
         )
 
-    def _record(
-        self,
-        prompt: str | None,
-        seed: int,
-        target: TargetDistribution | None,
-        cell: int | None,
-        gate: GateDecision | None,
-    ) -> ImageRecord:
+    def _record(self, asked: "_Asked", seed: int, cell: int | None) -> ImageRecord:
         """Return the record of a picture of a cell, or of one without fairness."""
+        target = asked.target
         categories: dict[str, str] = {}
         if target is not None and cell is not None:
             categories = dict(zip(target.attributes, target.cells[cell], strict=True))
@@ -282,15 +308,32 @@ class FairGenPipeline:
                 )
             on[name] = self._digests[name]
         return ImageRecord(
-            prompt=prompt,
+            prompt=asked.prompt,
             seed=seed,
             categories=categories,
             probability=1.0 if target is None or cell is None else target.probabilities[cell],
             adapters=on,
             base=self._base,
             storage=self._storage,
-            gate=gate,
+            gate=asked.gate,
+            removed=asked.removed,
+            prompt_cut_at=asked.cut_at,
+            foreign_signs=foreign_signs(asked.prompt or ""),
         )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is painted of a prompt: `words` are the user's own as far as they are read, `target` is
+    None for the base model's pictures.
+    """
+
+    prompt: str | None
+    words: str | None
+    cut_at: int | None
+    target: TargetDistribution | None = None
+    gate: GateDecision | None = None
+    removed: tuple[str, ...] = ()
 
 
 def _checked_prompts(prompt: Any, prompt_embeds: torch.Tensor | None) -> list[str | None]:

@@ -22,6 +22,7 @@ from pipelines.serve import (
     IndicatorService,
     Provenance,
     ServeSettings,
+    asked_of,
     plan_images,
 )
 
@@ -56,7 +57,7 @@ def generate(
         served = {info.name: info.confusion for info in service.attributes()}
         indicator = IndicatorService(settings, recipe)
         assignment = asyncio.run(
-            indicator.assign(request.prompt, request.n, request.fairness, served)
+            indicator.assign(asked_of(request, "", service.prompt_cut_at(request.prompt)), served)
         )
         plan = plan_images(request, assignment, recipe.generation)
         files = asyncio.run(_paint(service, recipe, plan, console))

@@ -19,6 +19,10 @@ class PipelineCall:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""
         return {"num_images_per_prompt": num_images, **self.pipe_options, **options}
 
+    def read_as(self, prompt: str) -> str:
+        """Return a prompt as the pipeline gives it to its tokenizers, character by character."""
+        return prompt
+
     def skipped_projections(self, options: Mapping[str, Any]) -> frozenset[str]:
         """Return the layers that a pass of the pipeline leaves out on purpose, by what else it
         gives the denoiser.

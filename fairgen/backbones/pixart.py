@@ -30,6 +30,10 @@ class PixArtBackbone(Backbone):
     projection_suffixes = CROSS_ATTENTION
     pipe_options = MappingProxyType({"use_resolution_binning": False, "clean_caption": False})
 
+    def read_as(self, prompt: str) -> str:
+        """Return a prompt in lower case."""
+        return prompt.lower()
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return "text": N x L x D and "mask": N x L, 1 at tokens and 0 at padding."""

@@ -175,4 +175,7 @@ def synonyms() -> dict[str, tuple[str, ...]]:
         endings = [ending for ending in words.endings if word.endswith(ending)]
         if endings and max(endings, key=len) != word:
             table[max(endings, key=len)].append(word)
+    for others in table.values():  # "female" says what "woman" says
+        for other in others:
+            others += [more for more in table.get(other, ()) if more not in others]
     return {word: tuple(others) for word, others in table.items()}

@@ -3,20 +3,25 @@ from .capacity import indicators_for, scaling_table
 from .memory_estimate import markdown_table, memory_page
 from .serving import BenchmarkSize, bench, benchmark_table
 from .speed import RECIPES, learning_table, measure_speed, memory_measured, read_speed, speed_table
+from .traffic import TrafficSize, draw_traffic, measure_traffic, traffic_table
 
 __all__ = [
     "RECIPES",
     "BenchmarkSize",
+    "TrafficSize",
     "audit_endpoint",
     "bench",
     "benchmark_table",
+    "draw_traffic",
     "indicators_for",
     "learning_table",
     "markdown_table",
     "measure_speed",
+    "measure_traffic",
     "memory_measured",
     "memory_page",
     "read_speed",
     "scaling_table",
     "speed_table",
+    "traffic_table",
 ]

@@ -32,7 +32,7 @@ from pipelines.benchmarks.kernels import (
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
-from pipelines.serve import APP, PICTURES, IndicatorService, ServeSettings, served
+from pipelines.serve import APP, PICTURES, Asked, IndicatorService, ServeSettings, served
 
 Figures = dict[str, float]
 MEANING = {
@@ -248,15 +248,15 @@ def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
     """Return how many decisions a second the indicator takes, alone and as a replica."""
     served = dict.fromkeys(attribute.name for attribute in recipe.attributes)
     requests = [
-        (f"a photo of a doctor in room {index % size.prompts}", 1, None, served)
+        Asked(f"a photo of a doctor in room {index % size.prompts}")
         for index in range(size.decisions)
     ]
 
     async def decide_all(service: IndicatorService) -> float:
         """Return the seconds of all requests, each settled once it is decided."""
 
-        async def one(request: tuple[str, int, None, dict[str, None]]) -> None:
-            await service.settle((await service.assign(*request)).reservation, ())
+        async def one(asked: Asked) -> None:
+            await service.settle((await service.assign(asked, served)).reservation, ())
 
         for request in requests[: size.prompts]:
             await one(request)
@@ -270,7 +270,10 @@ def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
 
     def behind_serve() -> None:
         for start in range(0, size.decisions, size.at_once):
-            answers = [handle.assign.remote(*r) for r in requests[start : start + size.at_once]]
+            answers = [
+                handle.assign.remote(asked, served)
+                for asked in requests[start : start + size.at_once]
+            ]
             for answer in answers:
                 answer.result()
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import REPORT
+from pipelines.cli.options import HOME, REPORT, Base, RecipePath, load_here, settings_of
+from pipelines.recipe import DEFAULT_RECIPE
 
 speed_app = typer.Typer()
 
@@ -45,6 +46,43 @@ def speed(
     for speed_of_recipe in measure_speed(out, recipes or RECIPES, rounds):
         console.print(speed_table(speed_of_recipe), learning_table(speed_of_recipe))
     console.print(f"Every figure: {out}")
+
+
+@speed_app.command()
+def traffic(
+    recipe: RecipePath = DEFAULT_RECIPE,
+    base: Base = None,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")] = REPORT / "traffic.json",
+) -> None:
+    """Play shapes of traffic through indicator, library and, where champions are, the endpoint."""
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    loaded, console = load_here(recipe, base), Console()
+    from pipelines import benchmarks
+    from pipelines.registry import Registry, free_port, tracking_server
+    from pipelines.serve import served
+
+    name, size = loaded.attributes[0].name, benchmarks.TrafficSize()
+    with tracking_server(HOME) as uri:
+        has_champions = name in Registry(uri, loaded).champions()
+    with ExitStack() as opened:
+        address = None
+        if has_champions:
+            settings = settings_of(recipe, base)
+            address = opened.enter_context(served(settings, HOME, "127.0.0.1", free_port()))
+        else:
+            console.print(f"No endpoint is asked: the registry has no champions of {name}.")
+        found = benchmarks.measure_traffic(loaded, size, address)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(found.model_dump_json(indent=1) + "\n")
+    benchmarks.draw_traffic(found, out.with_suffix(".png"))
+    console.print(benchmarks.traffic_table(found))
+    console.print(
+        f"{found.decisions_per_s:,.0f} decisions a second; {size.streams:,} streams take "
+        f"{found.memory_mb:.0f} MB. Every figure: {out}"
+    )
 
 
 @speed_app.command()

@@ -1,8 +1,9 @@
 from .access.middleware import PICTURES
 from .generator import GeneratorService
-from .image_plan import plan_images
-from .indicator import Assignment, IndicatorService
+from .image_plan import asked_of, plan_images
+from .indicator import Asked, Assignment, IndicatorService
 from .remote import deploy, serve_config
+from .retries import Retry
 from .run import APP, Tls, serve_until_interrupted, served
 from .schemas import Fairness, ImageRequest, Provenance
 from .settings import AccessConfig, ServeSettings
@@ -11,14 +12,17 @@ __all__ = [
     "APP",
     "PICTURES",
     "AccessConfig",
+    "Asked",
     "Assignment",
     "Fairness",
     "GeneratorService",
     "ImageRequest",
     "IndicatorService",
     "Provenance",
+    "Retry",
     "ServeSettings",
     "Tls",
+    "asked_of",
     "deploy",
     "plan_images",
     "serve_config",

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,8 +21,8 @@ from fairgen.calibration import Confusion
 from pipelines.recipe import load_recipe
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
-from pipelines.serve.image_plan import ImageUpdate, PlannedImage
-from pipelines.serve.indicator import Assignment, IndicatorService
+from pipelines.serve.image_plan import ImageUpdate, PlannedImage, asked_of
+from pipelines.serve.indicator import Asked, Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
@@ -34,6 +35,8 @@ log = logging.getLogger("ray.serve")
 _LOST = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
 _ATTEMPTS = 8
 _ATTRIBUTES_FRESH_S = 1.0
+_SHORT = 24  # characters: fewer tokens than any encoder reads
+_MAX_PROMPTS = 4096
 
 
 class Indicator:
@@ -46,16 +49,13 @@ class Indicator:
 
     async def assign(
         self,
-        prompt: str,
-        num_images: int,
-        fairness: Any,
+        asked: Asked,
         served: dict[str, Confusion | None],
-        caller: str = "",
         retry: Retry | None = None,
         name: str = "",
     ) -> Assignment:
         """Return what each picture of a request shows."""
-        return await self._service.assign(prompt, num_images, fairness, served, caller, retry, name)
+        return await self._service.assign(asked, served, retry, name)
 
     async def settle(self, reservation: str, lost: list[int]) -> None:
         """Take note of what nobody got of a request that has ended."""
@@ -79,6 +79,10 @@ class Generator:
         """Yield previews and finished pictures."""
         async for delivery in self._service.paint(orders, model):
             yield delivery
+
+    async def prompt_cut_at(self, prompt: str) -> int | None:
+        """Return the index of the first character that no text encoder reads; None for no such."""
+        return self._service.prompt_cut_at(prompt)
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
         """Raise ValueError for a size or a number of steps that the model cannot paint."""
@@ -121,6 +125,7 @@ class Gateway:
         self._inspections: set[asyncio.Task[None]] = set()
         self._chosen = random.Random()
         self._metrics = GatewayMetrics()
+        self._cuts: OrderedDict[str, int | None] = OrderedDict()
         self._attributes: tuple[float, list[AttributeInfo]] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -135,8 +140,20 @@ class Gateway:
         name.
         """
         served = {info.name: info.confusion for info in await self.attributes()}
-        ask = request.prompt, request.n, request.fairness, served, caller, retry, uuid4().hex
-        return await _retried(lambda: self._indicator.assign.remote(*ask))
+        asked = asked_of(request, caller, await self._cut_at(request.prompt))
+        name = uuid4().hex
+        return await _retried(lambda: self._indicator.assign.remote(asked, served, retry, name))
+
+    async def _cut_at(self, prompt: str) -> int | None:
+        """Return where the encoders stop reading a prompt; each is asked about once."""
+        if len(prompt) < _SHORT:
+            return None
+        if prompt not in self._cuts:
+            ask = self._generator.prompt_cut_at.remote
+            self._cuts[prompt] = await _retried(lambda: ask(prompt))
+            if len(self._cuts) > _MAX_PROMPTS:
+                self._cuts.popitem(last=False)
+        return self._cuts[prompt]
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
         """Tell the indicator what nobody got."""

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 
-from fairgen.backbones import load_backbone
+from fairgen.backbones import PromptReader, load_backbone
 from fairgen.base_model import fingerprint, short, storage_of
 from fairgen.engine import (
     AdapterNotLoaded,
@@ -19,6 +19,7 @@ from fairgen.engine import (
     ImageResult,
     RequestHandle,
 )
+from fairgen.gate import foreign_signs
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
@@ -58,7 +59,7 @@ class GeneratorService:
             base_fingerprint,
             lambda champion, adapter: engine.bank.check(loaded_name(champion), adapter.directions),
         )
-        self._backbone = backbone
+        self._backbone, self._reader = backbone, PromptReader(backbone)
         self._engine = EngineThread(engine, max(1, int(settings.cpus_per_replica)))
         self._adapters = ServedAdapters(
             poller,
@@ -126,6 +127,12 @@ class GeneratorService:
             reloads=self._adapters.num_reloads,
             failed_reloads=self._adapters.num_failed,
         )
+
+    def prompt_cut_at(self, prompt: str) -> int | None:
+        """Return the index of the first character of a prompt that no text encoder of the base
+        model reads; None where all is read.
+        """
+        return self._reader.cut_at(prompt)
 
     def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
         """Raise ValueError, with what is allowed, for a size or a number of steps that the model
@@ -228,6 +235,10 @@ class GeneratorService:
             base=self._base,
             storage=self._storage,
             safety_checker=self._safety_word(event.flagged),
+            negative_prompt=planned.negative_prompt,
+            removed=planned.removed,
+            prompt_cut_at=self._reader.cut_at(planned.prompt),
+            foreign_signs=foreign_signs(planned.prompt),
         )
         content = encode(event.image, planned.output_format, provenance, planned.output_compression)
         return ImageUpdate(

@@ -99,6 +99,7 @@ class ImageEndpoint:
             ("num_inference_steps", request.num_inference_steps or 1, limits.num_steps),
             ("guidance_scale", request.guidance_scale or 1, limits.guidance_scale),
             ("prompt", len(request.prompt), limits.prompt_chars),
+            ("original_prompt", len(request.original_prompt or ""), limits.prompt_chars),
             ("negative_prompt", len(request.negative_prompt or ""), limits.prompt_chars),
         ):
             if got > allowed:
@@ -241,10 +242,11 @@ class ImageEndpoint:
 
 def _image_data(request: ImageRequest, delivery: ImageUpdate, provenance: Provenance) -> ImageData:
     """Return a finished picture in the form that was asked for."""
+    revised = provenance.prompt if provenance.removed else None
     if request.response_format == "url":
         url = f"data:image/{request.output_format};base64,{_base64(delivery)}"
-        return ImageData(url=url, provenance=provenance)
-    return ImageData(b64_json=_base64(delivery), provenance=provenance)
+        return ImageData(url=url, revised_prompt=revised, provenance=provenance)
+    return ImageData(b64_json=_base64(delivery), revised_prompt=revised, provenance=provenance)
 
 
 def _base64(delivery: ImageUpdate) -> str:

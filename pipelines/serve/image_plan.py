@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fairgen.gate import GateDecision
 from pipelines.recipe import GenerationConfig
-from pipelines.serve.indicator import Assigned, Assignment
+from pipelines.serve.indicator import Asked, Assigned, Assignment
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, OutputFormat, Provenance
 
 
@@ -17,6 +17,7 @@ class PlannedImage:
     index: int
     prompt: str
     negative_prompt: str | None
+    removed: tuple[str, ...]
     seed: int
     categories: dict[str, str]
     probability: float
@@ -64,6 +65,19 @@ class ImageUpdate:
     replica: ReplicaState | None = None
 
 
+def asked_of(request: ImageRequest, caller: str, cut_at: int | None) -> Asked:
+    """Return what of a request the indicator decides by."""
+    return Asked(
+        prompt=request.prompt,
+        num_images=request.n,
+        fairness=request.fairness,
+        caller=caller,
+        negative_prompt=request.negative_prompt,
+        original_prompt=request.original_prompt,
+        cut_at=cut_at,
+    )
+
+
 def pinned(request: ImageRequest, attributes: Sequence[AttributeInfo]) -> Assignment:
     """Return what a request says itself that its pictures show. No gate is asked, and no ledger
     counts it.
@@ -79,7 +93,7 @@ def pinned(request: ImageRequest, attributes: Sequence[AttributeInfo]) -> Assign
             raise ValueError(f"categories: got {name!r}, allowed are {sorted(known)}")
         if category not in known[name]:
             raise ValueError(f"categories.{name}: got {category!r}, allowed are {known[name]}")
-    return Assignment([Assigned(dict(table), 1.0) for table in tables], None)
+    return Assignment([Assigned(dict(table), 1.0) for table in tables], None, request.prompt)
 
 
 def plan_images(
@@ -95,8 +109,9 @@ def plan_images(
     return [
         PlannedImage(
             index=index,
-            prompt=request.prompt,
+            prompt=assignment.prompt,
             negative_prompt=request.negative_prompt,
+            removed=assignment.removed,
             seed=seed + index,
             categories=assigned.categories,
             probability=assigned.probability,

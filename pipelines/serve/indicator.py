@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from fairgen.attributes import Attribute
 from fairgen.calibration import Confusion, calibrated
-from fairgen.gate import GateDecision, decide
+from fairgen.gate import GateDecision, decide, without_additions
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import Ledger, stream_keys
 from pipelines.recipe import Recipe
@@ -22,6 +22,23 @@ _MARGIN_S = 60.0  # beyond a request's time limit: nothing is heard of it any mo
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What of a request decides on its pictures.
+
+    `original_prompt` is what the user wrote where `prompt` is a rewriting of it. `cut_at` is the
+    index of the first character of the prompt that no text encoder reads, None where all is read.
+    """
+
+    prompt: str
+    num_images: int = 1
+    fairness: Fairness | None = None
+    caller: str = ""
+    negative_prompt: str | None = None
+    original_prompt: str | None = None
+    cut_at: int | None = None
+
+
+@dataclass(frozen=True)
 class Assigned:
     """One picture's categories, and how likely they were under the target."""
 
@@ -33,11 +50,15 @@ class Assigned:
 class Assignment:
     """A request's pictures, and what the gate said; no gate is asked when fairness is off.
 
-    `reservation` is what the pictures are settled by, "" where the ledger counts none of them.
+    `prompt` is what is painted: a rewritten one without `removed`, what only the rewriting named of
+    the person. `reservation` is what the pictures are settled by, "" where the ledger counts none
+    of them.
     """
 
     pictures: list[Assigned]
     gate: GateDecision | None
+    prompt: str
+    removed: tuple[str, ...] = ()
     reservation: str = ""
 
 
@@ -53,8 +74,13 @@ class IndicatorService:
         the ledger's database cannot be used.
         """
         self._attributes, self._default = recipe.attributes, settings.fairness
-        self._gate = lru_cache(_MAX_PROMPTS)(lambda prompt: decide(prompt, self._attributes))
-        self._asked = lru_cache(_MAX_TARGETS)(self._read_target)
+        self._gate = lru_cache(_MAX_PROMPTS)(
+            lambda prompt, negative: decide(prompt, self._attributes, negative)
+        )
+        self._rewritten = lru_cache(_MAX_PROMPTS)(
+            lambda original, prompt: without_additions(original, prompt, self._attributes)
+        )
+        self._target = lru_cache(_MAX_TARGETS)(self._read_target)
         self._calibrate = settings.calibrate
         if isinstance(settings.fairness, dict):
             TargetDistribution.from_request(settings.fairness, recipe.attributes)
@@ -71,49 +97,53 @@ class IndicatorService:
 
     async def assign(
         self,
-        prompt: str,
-        num_images: int,
-        fairness: Fairness | None,
+        asked: Asked,
         served: Mapping[str, Confusion | None],
-        caller: str = "",
         retry: Retry | None = None,
         name: str = "",
     ) -> Assignment:
-        """Return the next pictures of this prompt's stream under the asked target, once they are on
+        """Return the next pictures of a prompt's stream under the asked target, once they are on
         disk; they count for the person that the prompt shows, for the caller, and in all traffic,
-        too. A next try gets the pictures of the one that it repeats, and so does who asks for a
-        reservation of the same name again.
+        too. The gate reads the user's own words, as far as an encoder reads them. A next try gets
+        the pictures of the one that it repeats, and so does who asks for a reservation of the same
+        name again.
 
         `served` holds the attributes that have adapters, with the confusion of those that were
         measured. An attribute that the gate does not free is left out of the target. Raises
         ValueError for a target that cannot be met.
         """
-        wanted = self._wanted(fairness, served)
+        nothing = [Assigned({}, 1.0)] * asked.num_images
+        wanted = self._wanted(asked.fairness, served)
         if wanted == "off":
-            return Assignment([Assigned({}, 1.0)] * num_images, None)
-        names, gate = tuple(served), self._gate(prompt)
-        asked = self._asked(json.dumps(wanted), names, gate.free)
-        if asked is None:
-            return Assignment([Assigned({}, 1.0)] * num_images, gate)
+            return Assignment(nothing, None, asked.prompt)
+        prompt, removed = asked.prompt, tuple[str, ...]()
+        words = prompt[: asked.cut_at]
+        if asked.original_prompt is not None:
+            words = asked.original_prompt
+            rewriting = self._rewritten(words, prompt)
+            prompt, removed = rewriting.prompt, rewriting.removed
+        gate = self._gate(words, asked.negative_prompt)
+        target = self._target(json.dumps(wanted), tuple(served), gate.free)
+        if target is None:
+            return Assignment(nothing, gate, prompt, removed)
         repeated = self._reservations.repeat(retry.key) if retry and retry.again else None
         if repeated is None:
-            by = asked
+            by = target
             if self._calibrate:
-                by = calibrated(asked, {n: found for n, found in served.items() if found})
-            keys = stream_keys(prompt.strip(), asked, _levels(gate, caller))
+                by = calibrated(target, {n: found for n, found in served.items() if found})
+            keys = stream_keys(words.strip(), target, _levels(gate, asked.caller))
             kept_by = retry.key if retry else ""
-            repeated = self._reservations.assign(keys, by, num_images, kept_by, name)
+            repeated = self._reservations.assign(keys, by, asked.num_images, kept_by, name)
         reservation, found = repeated
-        target, cells = found.target, found.cells
         await self._writer.kept()
         pictures = [
             Assigned(
-                dict(zip(target.attributes, target.cells[cell], strict=True)),
-                target.probabilities[cell],
+                dict(zip(found.target.attributes, found.target.cells[cell], strict=True)),
+                found.target.probabilities[cell],
             )
-            for cell in cells
+            for cell in found.cells
         ]
-        return Assignment(pictures, gate, reservation)
+        return Assignment(pictures, gate, prompt, removed, reservation)
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
         """Take note that a request has ended, and of which of its pictures nobody got."""

@@ -56,6 +56,12 @@ class ImageRequest(BaseModel):
     num_inference_steps: int | None = Field(default=None, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     negative_prompt: str | None = None
+    original_prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the user wrote, where the prompt is a rewriting of it: the gate reads "
+        "this, and what only the rewriting names of the person is taken out.",
+    )
     fairness: Fairness | None = Field(
         default=None,
         description='A pmf or "uniform" per attribute, or {"joint": table}, or "off".',
@@ -152,6 +158,10 @@ class Provenance(BaseModel):
     or "nf4, bfloat16"; both are empty in records of before.
     `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
     recipe that turned it off, "none" for a base model without one.
+    `removed` is what only a rewriting of the user's words named, and the prompt no longer holds.
+    `prompt_cut_at` is the index of the first character of the prompt that no text encoder read.
+    `foreign_signs` are those of other tools, such as "(doctor:1.3)", that the base model has read
+    as plain text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -168,6 +178,10 @@ class Provenance(BaseModel):
     base: str = ""
     storage: str = ""
     safety_checker: SafetyWord = "none"
+    negative_prompt: str | None = None
+    removed: tuple[str, ...] = ()
+    prompt_cut_at: int | None = None
+    foreign_signs: tuple[str, ...] = ()
 
 
 class ImageData(BaseModel):

@@ -314,3 +314,23 @@ def test_pipelines_may_share_a_ledger() -> None:
         fair = FairGenPipeline(pipe, known, ledger=ledger)
         seen += genders(fair("a doctor", **OPTIONS).records)
         assert abs(seen.count("woman") - len(seen) / 2) < 1
+
+
+def test_the_gate_reads_what_the_picture_sees(pipe: StableDiffusionPipeline) -> None:
+    """Not what is beyond the encoder, but what the negative prompt names, and the user's words."""
+    fair = fair_pipeline(pipe)
+    seen = "a photo of a doctor in a room with a hat and a coat"
+    (record,) = fair(f"{seen}, a woman", **OPTIONS).records
+    assert record.prompt_cut_at in (len(seen), len(seen) + 1)
+    assert set(record.categories) == {"gender"}
+    (record,) = fair("a doctor", negative_prompt="a female doctor", **OPTIONS).records
+    assert record.categories == {} and record.gate is not None
+    assert record.gate.attributes["gender"].reason == "negative prompt"
+    rewritten = "A doctor, a tall man, at a desk"
+    (record,) = fair(rewritten, original_prompt="a doctor", **OPTIONS).records
+    assert set(record.categories) == {"gender"} and record.removed
+    assert record.prompt is not None and "man" not in record.prompt.split()
+    (record,) = fair("a (doctor:1.3)", **OPTIONS).records
+    assert record.foreign_signs == ("(doctor:1.3)",)
+    with pytest.raises(ValueError, match="original_prompt: allowed is one beside one prompt"):
+        fair(["a doctor", "a nurse"], original_prompt="a doctor", **OPTIONS)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.generator import GeneratorService
-from pipelines.serve.image_plan import ImageUpdate, PlannedImage
+from pipelines.serve.image_plan import ImageUpdate, PlannedImage, asked_of
 from pipelines.serve.indicator import Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.retries import Retry
@@ -39,9 +39,8 @@ class InProcess:
 
     async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
         served = {info.name: info.confusion for info in self.generator.attributes()}
-        found = await self.indicator.assign(
-            request.prompt, request.n, request.fairness, served, caller, retry
-        )
+        asked = asked_of(request, caller, self.generator.prompt_cut_at(request.prompt))
+        found = await self.indicator.assign(asked, served, retry)
         self.assigned += [picture.categories for picture in found.pictures]
         return found
 

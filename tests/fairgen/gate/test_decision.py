@@ -496,3 +496,33 @@ def test_a_long_prompt_takes_no_time(unit: str) -> None:
     start = time.process_time()
     decide(prompt, ATTRIBUTES)
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "attribute", "category"),
+    [
+        ("a woman doctor", "gender", "woman"),
+        ("a policewoman in the rain", "gender", "woman"),
+        ("a countess", "gender", "woman"),
+        ("a doctor, a tall man, at a desk", "gender", "man"),
+        ("a doctor and his desk", "gender", "man"),
+        ("a teenage pilot", "age", "young"),
+        ("a pilot aged 71", "age", "old"),
+        ("a retired pilot", "age", "old"),
+    ],
+)
+def test_an_attribute_of_bare_words_knows_what_says_the_same(
+    prompt: str, attribute: str, category: str
+) -> None:
+    """As attributes are that come from adapters alone."""
+    bare = [
+        a.model_copy(
+            update={
+                "mentions": (),
+                "categories": tuple(c.model_copy(update={"mentions": ()}) for c in a.categories),
+            }
+        )
+        for a in (GENDER, AGE)
+    ]
+    decision = decide(prompt, bare).attributes[attribute]
+    assert (decision.reason, decision.named) == ("named", (category,))

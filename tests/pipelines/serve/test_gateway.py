@@ -132,6 +132,49 @@ def test_what_the_prompt_names_is_left_alone_and_said(endpoint: Endpoint) -> Non
     assert thing["categories"] == {} and thing["gate"]["attributes"]["age"]["reason"] == "no people"
 
 
+def test_a_negative_prompt_that_names_a_category_leaves_its_attribute_alone(
+    endpoint: Endpoint,
+) -> None:
+    (picture,) = endpoint.generate("a doctor", negative_prompt="a photo of a female doctor")
+    record = picture.provenance
+    assert set(record["categories"]) == {"age"}
+    assert record["gate"]["attributes"]["gender"]["reason"] == "negative prompt"
+    assert record["negative_prompt"] == "a photo of a female doctor"
+    (usual,) = endpoint.generate("a doctor", negative_prompt="blurry, extra fingers, ugly")
+    assert set(usual.provenance["categories"]) == {"gender", "age"}
+
+
+def test_what_only_a_rewriting_names_is_taken_out(endpoint: Endpoint) -> None:
+    rewritten = "A doctor, a middle-aged man with grey hair, at a desk"
+    (picture,) = endpoint.generate(rewritten, original_prompt="a doctor")
+    record = picture.provenance
+    assert set(record["categories"]) == {"gender", "age"}
+    assert "man" not in record["prompt"].split() and "doctor" in record["prompt"].lower()
+    assert record["removed"] and picture.revised_prompt == record["prompt"]
+    (as_asked,) = endpoint.generate(rewritten, original_prompt=rewritten)
+    assert as_asked.provenance["prompt"] == rewritten
+    assert "gender" not in as_asked.provenance["categories"] and as_asked.revised_prompt is None
+
+
+def test_the_gate_reads_as_far_as_an_encoder_does(endpoint: Endpoint) -> None:
+    """The base model reads fourteen words."""
+    seen = "a photo of a doctor in a room with a hat and a coat"
+    (picture,) = endpoint.generate(f"{seen}, a woman")
+    record = picture.provenance
+    assert record["prompt_cut_at"] in (len(seen), len(seen) + 1)
+    assert set(record["categories"]) == {"gender", "age"}
+    (whole,) = endpoint.generate("a photo of a doctor, a woman")
+    assert whole.provenance["prompt_cut_at"] is None
+    assert set(whole.provenance["categories"]) == {"age"}
+
+
+def test_signs_of_other_tools_are_named_and_read_as_text(endpoint: Endpoint) -> None:
+    (picture,) = endpoint.generate("a photo of a (doctor:1.3) <lora:style:0.8>")
+    record = picture.provenance
+    assert record["foreign_signs"] == ["(doctor:1.3)", "<lora:style:0.8>"]
+    assert set(record["categories"]) == {"gender", "age"}
+
+
 def test_pictures_stream_from_partial_to_completed(endpoint: Endpoint) -> None:
     events = list(
         endpoint.client.images.generate(

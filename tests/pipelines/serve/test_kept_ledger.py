@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve.indicator import IndicatorService
+from pipelines.serve.indicator import Asked, IndicatorService
 from pipelines.serve.ledger_store import LedgerStore
 from pipelines.serve.retries import Retry
 from pipelines.serve.settings import ServeSettings
@@ -25,11 +25,15 @@ def recipe(write_recipe: Callable[..., Path]) -> Recipe:
     return load_recipe(write_recipe("kept"))
 
 
+def ask_for(prompt: str, num_images: int = 1) -> Asked:
+    return Asked(prompt, num_images, EVEN, caller="somebody")
+
+
 def asked(service: IndicatorService, prompt: str, retry: Retry | None = None) -> tuple[str, ...]:
     """Return the categories of one picture, delivered."""
 
     async def ask() -> tuple[str, ...]:
-        found = await service.assign(prompt, 1, EVEN, SERVED, "somebody", retry)
+        found = await service.assign(ask_for(prompt), SERVED, retry)
         await service.settle(found.reservation, ())
         return tuple(found.pictures[0].categories.values())
 
@@ -57,7 +61,7 @@ def test_what_was_on_its_way_is_taken_by_the_next_try_after_a_kill(
     settings, prompt = ServeSettings(home=tmp_path), "a photo of a judge"
 
     def ask(service: IndicatorService, again: bool) -> list[dict[str, str]]:
-        found = service.assign(prompt, 5, EVEN, SERVED, "", Retry("body", again))
+        found = service.assign(ask_for(prompt, 5), SERVED, Retry("body", again))
         return [picture.categories for picture in asyncio.run(found).pictures]
 
     before = IndicatorService(settings, recipe)
@@ -107,7 +111,7 @@ def test_a_database_that_fails_costs_no_picture_and_no_count(
     seen = [asked(service, prompt) for prompt in prompts(12)[:4]]
     with sqlite3.connect(tmp_path / "ledger" / "ledger.sqlite") as other:
         other.execute("BEGIN EXCLUSIVE")
-        found = asyncio.run(service.assign(prompts(12)[4], 1, EVEN, SERVED, "somebody"))
+        found = asyncio.run(service.assign(ask_for(prompts(12)[4]), SERVED))
         seen.append(tuple(found.pictures[0].categories.values()))
     assert "the ledger is not written" in caplog.text
     asyncio.run(service.settle(found.reservation, ()))

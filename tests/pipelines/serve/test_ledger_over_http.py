@@ -14,6 +14,7 @@ from openai import OpenAI
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve import deployments
+from pipelines.serve.indicator import Asked
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
 from tests.pipelines.processes import wait_for
@@ -104,7 +105,7 @@ def test_the_deployed_indicator_calibrates_when_it_is_set_to(
 ) -> None:
     settings = ServeSettings(recipe=make_recipe(tmp_path, "set"), calibrate=True)
     measured = {"gender": {"woman": {"woman": 0.8, "man": 0.2}, "man": {"woman": 0, "man": 1}}}
-    ask = "a chef", 5, {"gender": {"woman": 0.4, "man": 0.6}}, measured
+    ask = Asked("a chef", 5, {"gender": {"woman": 0.4, "man": 0.6}}), measured
     found = asyncio.run(deployments.Indicator(settings).assign(*ask))
     for picture in found.pictures:
         assert picture.probability == pytest.approx(0.5, abs=1e-4)
@@ -114,7 +115,7 @@ def test_the_deployed_indicator_takes_back_what_nobody_got(
     make_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
     indicator = deployments.Indicator(ServeSettings(recipe=make_recipe(tmp_path, "back")))
-    ask = "a chef", 1, {"gender": "uniform"}, {"gender": None}, "someone"
+    ask = Asked("a chef", 1, {"gender": "uniform"}, "someone"), {"gender": None}
 
     async def next_categories(lost: bool) -> dict[str, str]:
         found = await indicator.assign(*ask)

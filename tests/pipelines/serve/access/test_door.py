@@ -21,7 +21,7 @@ from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.middleware import AccessMiddleware
 from pipelines.serve.access.rate_limiter import RateLimiter
 from pipelines.serve.image_plan import plan_images
-from pipelines.serve.indicator import IndicatorService
+from pipelines.serve.indicator import Asked, IndicatorService
 from pipelines.serve.schemas import ImageRequest
 from pipelines.serve.settings import AccessConfig, Limits, ServeSettings
 
@@ -144,7 +144,7 @@ def test_decisions_are_a_line_a_request_without_a_word_of_the_prompt(
     request = ImageRequest(prompt=prompt, n=3, seed=7, fairness={"gender": "uniform"})
     indicator = IndicatorService(ServeSettings(), recipe)
     served = dict.fromkeys(("gender", "age"), None)
-    assignment = asyncio.run(indicator.assign(prompt, 3, request.fairness, served))
+    assignment = asyncio.run(indicator.assign(Asked(prompt, 3, request.fairness), served))
     log = DecisionLog(tmp_path / "decisions.jsonl")
     orders = plan_images(request, assignment, recipe.generation)
     for _ in range(2):

@@ -1,0 +1,59 @@
+"""How much of a prompt the text encoders of a pipeline read."""
+
+import copy
+import inspect
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from fairgen.backbones.backbone import Backbone
+
+_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4")
+_MAX_PROMPTS = 4096
+
+
+class PromptReader:
+    """Says where the last text encoder of a pipeline stops reading. Any thread may call it."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        """Take copies of the tokenizers: others may use the pipeline's own meanwhile."""
+        pipe, self._read_as = backbone.pipe, backbone.read_as
+        self._lock = Lock()  # a tokenizer keeps how it cuts
+        options = inspect.signature(pipe.encode_prompt).parameters
+        of_t5 = options.get("max_sequence_length")
+        self._tokenizers: list[tuple[Any, int | None]] = []
+        self._of_t5 = of_t5.default if of_t5 is not None else None
+        for name in _TOKENIZERS:
+            tokenizer = getattr(pipe, name, None)
+            encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)
+            if tokenizer is None or encoder is None:
+                continue
+            is_t5 = self._of_t5 is not None and "T5" in type(tokenizer).__name__
+            own = None if is_t5 else tokenizer.model_max_length
+            self._tokenizers.append((copy.deepcopy(tokenizer), own))
+        self.cut_at = lru_cache(_MAX_PROMPTS)(self._cut_at)
+
+    def _cut_at(self, prompt: str, max_sequence_length: int | None = None) -> int | None:
+        """Return the index of the first character that no encoder reads; None where all is read.
+        `max_sequence_length` is the pipeline's own option, the tokens of its T5.
+
+        A prompt that an encoder reads whole is read whole, since what one of several reads can be
+        seen in the picture. Where a tokenizer cannot say where its tokens stand, all counts as
+        read.
+        """
+        with self._lock:
+            ends = [
+                _end(self._read_as(prompt), tokenizer, own or max_sequence_length or self._of_t5)
+                for tokenizer, own in self._tokenizers
+            ]
+        if not ends or max(ends) >= len(prompt.rstrip()):
+            return None
+        return max(ends)
+
+
+def _end(prompt: str, tokenizer: Any, limit: int | None) -> int:
+    """Return how many characters of a prompt a tokenizer's first `limit` tokens hold."""
+    if limit is None or not tokenizer.is_fast or len(tokenizer(prompt)["input_ids"]) <= limit:
+        return len(prompt)
+    read = tokenizer(prompt, truncation=True, max_length=limit, return_offsets_mapping=True)
+    return max(end for _, end in read["offset_mapping"])

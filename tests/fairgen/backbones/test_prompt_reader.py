@@ -1,0 +1,31 @@
+"""How much of a prompt a family's encoders read is what its pipeline encodes."""
+
+import pytest
+import torch
+
+from fairgen.backbones import PromptReader, load_backbone
+from tests.families import FAMILIES, tiny
+
+LONG = "A photo of an accountant who works at a wooden desk, with soft light, " * 40
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_words_behind_the_cut_change_nothing_and_words_before_it_do(family: str) -> None:
+    backbone = load_backbone(tiny(family))
+    reader = PromptReader(backbone)
+    cut_at = reader.cut_at(LONG)
+    assert cut_at is not None and 0 < cut_at < len(LONG)
+
+    def encoded(prompt: str) -> torch.Tensor:
+        return backbone.encode([prompt])["text"]
+
+    whole = encoded(LONG)
+    assert torch.equal(whole, encoded(LONG[:cut_at] + " and nothing that is read"))
+    assert not torch.equal(whole, encoded("a doctor, " + LONG))
+    assert reader.cut_at("a doctor") is None
+
+
+def test_an_option_of_the_pipeline_says_how_far_t5_reads() -> None:
+    reader = PromptReader(load_backbone(tiny("FLUX.1 dev")))
+    cuts = [reader.cut_at(LONG, max_tokens) for max_tokens in (64, 128, None)]
+    assert cuts == sorted(cuts) and len(set(cuts)) == 3
