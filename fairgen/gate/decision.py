@@ -16,20 +16,31 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
+from fairgen.gate.identification import language_name
 from fairgen.gate.lexicon import Kind
 from fairgen.gate.mentions import named_categories
+from fairgen.gate.multilingual import (
+    Scene,
+    categories_said,
+    is_masculine_form,
+    scene_beside_english,
+)
 from fairgen.gate.presence import read_people
 from fairgen.gate.reading import Reading
 
-Reason = Literal["free", "named", "negated", "no people", "several people"]
+Reason = Literal[
+    "free", "masculine form", "named", "negated", "no people", "several people", "language"
+]
 
 
 _WHY: dict[Reason, str] = {
     "free": "the prompt leaves it open",
+    "masculine form": "the prompt leaves it open: its language says the masculine form of anybody",
     "named": "the prompt names it ({named})",
     "negated": "the prompt says what it is not ({named})",
     "no people": "the prompt names no person",
     "several people": "the prompt is about several people",
+    "language": "the gate does not read the prompt's language ({language})",
 }
 
 
@@ -44,12 +55,15 @@ class AttributeDecision(BaseModel):
 
 
 class GateDecision(BaseModel):
-    """The gate's word on a prompt: the person it found, if any, and a decision per attribute."""
+    """The gate's word on a prompt: the person it found, if any, a decision per attribute, and the
+    language in which it read the prompt.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     person: str | None
     attributes: dict[str, AttributeDecision]
+    language: str = "en"
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -60,11 +74,14 @@ class GateDecision(BaseModel):
         """Return why an attribute is left alone, or acted on, in a few words."""
         decision = self.attributes[attribute]
         named = ", ".join(decision.named) or self.person
-        return _WHY[decision.reason].format(named=named)
+        return _WHY[decision.reason].format(named=named, language=language_name(self.language))
 
 
 def decide(prompt: str, attributes: Sequence[Attribute]) -> GateDecision:
     """Return what the indicator may do with a prompt: one decision per attribute."""
+    scene = scene_beside_english(prompt)
+    if scene is not None:
+        return _decide_scene(scene, attributes)
     reading = read_people(prompt)
     if not reading.shown:
         return _left_alone(attributes, None, "no people")
@@ -74,6 +91,22 @@ def decide(prompt: str, attributes: Sequence[Attribute]) -> GateDecision:
     if len(reading.shown) > 1 or reading.shown[0].kind in (Kind.PEOPLE, Kind.GROUP):
         return _left_alone(attributes, person, "several people")
     return GateDecision(person=person, attributes={a.name: _decide(reading, a) for a in attributes})
+
+
+def _decide_scene(scene: Scene, attributes: Sequence[Attribute]) -> GateDecision:
+    """Return the decision on a prompt of another language."""
+    decisions = {}
+    for attribute in attributes:
+        denied = categories_said(scene, attribute)
+        reason: Reason = "negated" if denied and all(denied.values()) else "named"
+        if not denied:
+            reason = "masculine form" if is_masculine_form(scene, attribute) else "free"
+        decisions[attribute.name] = AttributeDecision(
+            act=not (denied or scene.reason),
+            reason=scene.reason or reason,
+            named=() if scene.reason else tuple(n for n in attribute.names if n in denied),
+        )
+    return GateDecision(person=scene.person, attributes=decisions, language=scene.language)
 
 
 def _left_alone(
