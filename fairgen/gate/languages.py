@@ -30,6 +30,19 @@ _INCLUSIVE = re.compile(r"(?<![^\W_])([^\W_]{2,}+)(?:[:*_·•⋅.]|/-?|\()([a-z
 _CAPITAL_IN = re.compile(r"(?<=[a-zäöüß])In(?=(?:nen)?\b)")
 _LETTER_FOR_ALL = re.compile(r"\b(\w{3,})[x@e](s?)(?!\w)")
 _LONGEST_ENDING = 6  # letters
+_OF_ANY_GENDER = frozenset(
+    (
+        "baby",
+        "child",
+        "elderly",
+        "middle-aged",
+        "pensioner",
+        "retired",
+        "senior",
+        "teenager",
+        "young",
+    )
+)
 _UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"))
 
 
@@ -144,6 +157,26 @@ class Language:
         """Return how many words of a text stand in phrases of the language."""
         return sum(end - start for start, end, _ in find(self.words(text), self.table))
 
+    def agent(self, word: str) -> Entry | None:
+        """Return the person whom an unlisted word ends like, if it does."""
+        for ending, said in self._agentives:
+            if word.endswith(ending) and len(word) > len(ending) + 2:
+                return Entry(Part.PERSON, word, said, common=not said)
+        return None
+
+    @cached_property
+    def _agentives(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The endings of persons, the longest first, and what they say in English."""
+        said: dict[str, tuple[str, ...]] = {}
+        for ending in self.listed("agentives"):
+            known = self.table.get(tuple(tokens(ending)), ())
+            feminine = self._changed(ending, "feminine_endings", longest=True)
+            masculine = (MASCULINE_FORM,) if feminine and self.code != "de" else ()
+            said[plain(ending)] = next((e.english for e in known if e.english), masculine)
+            if self.code != "de":
+                said.update((plain(one), ("woman",)) for one in feminine)
+        return sorted(said.items(), key=lambda pair: -len(pair[0]))
+
     @cached_property
     def _simplified(self) -> dict[str, str]:
         pairs = (phrase.split(" = ") for phrase in self.listed("traditional"))
@@ -180,8 +213,10 @@ class Language:
         neutral, people = self.listed("neutral"), self.listed("people")
         for phrase in people:
             noun, _, same = phrase.partition(" = ")
-            entry = Entry(Part.PERSON, noun, tuple(same.split("+")), generic=True)
-            yield from self._inflected(replace(entry, common=noun not in neutral), noun)
+            words = tuple(same.split("+"))
+            common = noun not in neutral and _OF_ANY_GENDER.issuperset(words)
+            entry = Entry(Part.PERSON, noun, words, common=common, generic=True)
+            yield from self._inflected(entry, noun)
         for noun in neutral:
             if not any(phrase.startswith(f"{noun} = ") for phrase in people):
                 yield from self._inflected(Entry(Part.PERSON, noun, generic=True), noun)

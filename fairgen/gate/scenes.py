@@ -108,9 +108,11 @@ def people(sentence: Sentence) -> list[Person]:
 
 def _add(sentence: Sentence, one: Person, other: Person) -> None:
     """Add what another noun says of a person."""
+    says_nothing = one.entry.generic and not one.entry.english
+    agrees = says_nothing and not other.entry.generic and other.nouns[0] == one.nouns[-1] + 1
+    one.sayings += _without_gender(other.sayings) if agrees else other.sayings  # "persona maga"
     if one.entry.generic and not other.entry.generic:
         one.entry = other.entry
-    one.sayings += other.sayings
     if _leaves_the_choice(sentence, one.nouns[-1], other.nouns[0]):
         one.sayings = _without_gender(one.sayings)
     one.nouns += other.nouns
@@ -257,6 +259,12 @@ def _is_the_same(sentence: Sentence, one: Person, other: Person) -> bool:
     clause = between[breaks[-1] if breaks else 0 :]
     if alike and not any(phrase.has(Part.CONNECTIVE) for phrase in clause):
         return True
+    ends_a_phrase = (Part.DETERMINER, Part.PREPOSITION, Part.CONNECTIVE, Part.PLURAL)
+    bare = not any(
+        p.is_break or (p.has(*ends_a_phrase) and not p.has(Part.GENITIVE)) for p in between
+    )
+    if bare and other.entry.generic and not sentence.at(index - 1).has(Part.GENITIVE):
+        return not sentence.by_character and _KIN.isdisjoint(other.entry.english)
     joined = [p for p in between if not p.has(Part.DETERMINER, *BESIDE_NOUNS)]
     return generic and len(joined) == 1 and joined[0].is_break
 

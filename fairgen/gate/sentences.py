@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from fairgen.gate import phrases
-from fairgen.gate.languages import CHARACTERS, Entry, Language, Part, plain, spelt_for_one
+from fairgen.gate.languages import CHARACTERS, Entry, Language, Part, spelt_for_one
 
 _PHRASE_WINDOW = 6  # phrases from a noun back to its article, or to what it belongs to
 _NEGATION_WINDOW = 3  # phrases from a negation to what it denies
@@ -83,23 +83,16 @@ class Sentence:
 
     def _find_agents(self) -> None:
         """Make persons of words that no list has and that end like one."""
-        endings = self.language.listed("agentives")
-        for index, phrase in enumerate(self.phrases):
-            if phrase.entries or phrase.is_break or self.by_character:
-                continue
-            word = phrase.words[0]
-            found = next((e for e in _longest(endings) if word.endswith(plain(e))), "")
-            if (
-                len(word) > len(found) + 2
-                and found
-                and (self.language.code == "de" or self.at(index - 1).may_stand_before_a_noun)
-            ):
-                known = self.language.table.get((plain(found),), ())
-                said = next((e.english for e in known if e.part == Part.PERSON), ())
-                entry = Entry(Part.PERSON, word, said, common=not said)
-                phrase.entries = (entry,)
         if self.by_character:
             self.phrases = list(self._joined())
+            return
+        for index, phrase in enumerate(self.phrases):
+            before = self.at(index - 1)
+            if phrase.entries or phrase.is_break:
+                continue
+            if self.language.code == "de" or before.may_stand_before_a_noun:
+                agent = self.language.agent(phrase.words[0])
+                phrase.entries = (agent,) if agent else ()
 
     def _joined(self) -> Iterator[Phrase]:
         """Yield phrases with unknown characters joined to the ending of a person behind them."""
@@ -175,8 +168,9 @@ class Sentence:
         """Return the article or number before a person."""
         for before in range(index - 1, max(-1, index - 1 - _PHRASE_WINDOW), -1):
             phrase = self.phrases[before]
+            is_another_noun = phrase.has(Part.GENITIVE) and not self.phrases[before + 1].entries
             if phrase.has(Part.PLURAL, Part.DETERMINER):
-                return phrase
+                return None if is_another_noun and self.language.code != "de" else phrase
             if len(phrase.words) == 1 and phrase.words[0].isdecimal() and phrase.words[0] != "1":
                 return Phrase(phrase.words, (Entry(Part.PLURAL),), number=2.0)
             if phrase.is_break or phrase.has(Part.COPULA, Part.LIKENESS):
@@ -221,7 +215,8 @@ class Sentence:
                 return True
             if phrase.is_break or phrase.part in NOUNS or phrase.has(Part.CONNECTIVE):
                 return False
-            if self.by_character and phrase.has(Part.ADJECTIVE, Part.FEATURE, Part.GENITIVE):
+            others = phrase.has(Part.ADJECTIVE, Part.FEATURE, Part.GENITIVE) or not phrase.entries
+            if self.by_character and others:
                 return False
         return False
 
