@@ -44,7 +44,7 @@ def languages_of(prompt: str) -> tuple[str, ...]:
     """
     script = _script(prompt)
     if script == "CJK":
-        return (max(CHARACTERS, key=lambda code: language(code).covered(prompt)),)
+        return (max(CHARACTERS, key=lambda code: _num_listed(prompt, code)),)
     if script in _SCRIPTS:
         likeliest = _library(prompt)[0] if script in _SEVERAL_LANGUAGES else ENGLISH
         return (_SCRIPTS[script] if likeliest in READ else likeliest,)
@@ -98,6 +98,12 @@ def _known(prompt: str, code: str) -> float:
     """Return the share of a prompt's words that a language knows."""
     words = _latin_words(spelt_for_one(prompt, language(code)))
     return _share(words, language(code).vocabulary)
+
+
+def _num_listed(prompt: str, code: str) -> int:
+    """Return how many characters of a prompt stand in phrases of a language."""
+    found = phrases.find(language(code).words(prompt), language(code).table)
+    return sum(end - start for start, end, _ in found)
 
 
 def _latin_words(prompt: str) -> list[str]:

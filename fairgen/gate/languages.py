@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache, cached_property
 
 from fairgen.gate.lexicon import WORDS, read_words
-from fairgen.gate.phrases import Key, Table, find
+from fairgen.gate.phrases import Key, Table
 
 LATIN = ("es", "pt", "fr", "de", "it")
 CHARACTERS = ("zh", "ja")
@@ -152,10 +152,6 @@ class Language:
         known, simplified = self.vocabulary, self._simplified
         spelt = (simplified.get(word, word) for word in tokens(text))
         return [word if word in known else plain(word) for word in spelt]
-
-    def covered(self, text: str) -> int:
-        """Return how many words of a text stand in phrases of the language."""
-        return sum(end - start for start, end, _ in find(self.words(text), self.table))
 
     def agent(self, word: str) -> Entry | None:
         """Return the person whom an unlisted word ends like, if it does."""

@@ -108,14 +108,24 @@ def people(sentence: Sentence) -> list[Person]:
 
 def _add(sentence: Sentence, one: Person, other: Person) -> None:
     """Add what another noun says of a person."""
-    says_nothing = one.entry.generic and not one.entry.english
-    agrees = says_nothing and not other.entry.generic and other.nouns[0] == one.nouns[-1] + 1
-    one.sayings += _without_gender(other.sayings) if agrees else other.sayings  # "persona maga"
+    beside = other.nouns[0] == one.nouns[-1] + 1
+    if (
+        beside and sentence.language.has_gender()
+    ):  # "persona maga" and "obdachlose Person" only agree
+        if _is_neutral(one.entry) and not other.entry.generic:
+            other.sayings = _without_gender(other.sayings)
+        elif _is_neutral(other.entry) and not one.entry.generic:
+            one.sayings = _without_gender(one.sayings)
+    one.sayings += other.sayings
     if one.entry.generic and not other.entry.generic:
         one.entry = other.entry
     if _leaves_the_choice(sentence, one.nouns[-1], other.nouns[0]):
         one.sayings = _without_gender(one.sayings)
     one.nouns += other.nouns
+
+
+def _is_neutral(entry: Entry) -> bool:
+    return entry.generic and not entry.english
 
 
 def _portrait(sentence: Sentence) -> list[Person]:
@@ -191,9 +201,15 @@ def _is_absent(sentence: Sentence, index: int) -> bool:
             return True
         if sentence.at(index + 1).part in (Part.ANIMAL, Part.THING):
             return True
+        head = sentence.head(start - 1) if before.has(Part.GENITIVE) else None
+        if head is not None and head.part in (Part.PERSON, Part.THING):
+            return True  # "medico di famiglia"
         return sentence.is_denied(index)
     if sentence.by_character:
         return False
+    generic = any(entry.generic for entry in sentence.phrases[index].entries)
+    if sentence.at(index - 1).part == Part.THING and sentence.language.code != "de":
+        return not generic  # "cuisine professionnelle"
     owns = before.has(Part.GENITIVE) or (
         sentence.language.code == "de"
         and any(p.has(Part.GENITIVE) for p in sentence.phrases[start:index])
@@ -265,7 +281,11 @@ def _is_the_same(sentence: Sentence, one: Person, other: Person) -> bool:
     )
     if bare and other.entry.generic and not sentence.at(index - 1).has(Part.GENITIVE):
         return not sentence.by_character and _KIN.isdisjoint(other.entry.english)
-    joined = [p for p in between if not p.has(Part.DETERMINER, *BESIDE_NOUNS)]
+    joined = [
+        p
+        for p in between
+        if p.is_break or (p.entries and not p.has(Part.DETERMINER, *BESIDE_NOUNS))
+    ]
     return generic and len(joined) == 1 and joined[0].is_break
 
 

@@ -1,0 +1,42 @@
+"""The gate's mistakes on labelled prompts of seven languages are few."""
+
+from pathlib import Path
+
+import pytest
+
+from fairgen.gate import decide
+from fairgen.judging.gate_suite import Rate
+from fairgen.judging.language_suite import CODES, Code, language_report, read_language_suite
+from pipelines.recipe.recipe import load_recipe
+
+RECIPE = Path(__file__).parents[3] / "pipelines" / "recipes" / "portraits.yaml"
+ATTRIBUTES = load_recipe(RECIPE).attributes
+TOTALS = {found.suite: found.total for found in language_report(ATTRIBUTES)}
+
+
+def share(rate: Rate) -> float:
+    return rate.wrong / rate.total
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_mistakes_on_prompts_held_out_are_within_bounds(code: Code) -> None:
+    counts = TOTALS[f"gate-{code}-held-out"]
+    assert share(counts.false_activation) <= 0.03
+    assert share(counts.false_skip) <= 0.05
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_prompts_that_the_rules_grew_with_are_decided_as_labelled(code: Code) -> None:
+    assert TOTALS[f"gate-{code}"].mistakes == ()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_suite_is_large_and_most_of_it_is_read_in_its_language(code: Code) -> None:
+    halves = [read_language_suite(code, held_out) for held_out in (False, True)]
+    lines = [line for half in halves for line in half]
+    assert all(len(half) >= 60 for half in halves)
+    assert len({line.prompt for line in lines}) == len(lines)
+    groups = {"occupation", "context", "long", "named", "negated", "several", "nobody"}
+    assert {line.group for line in lines} == groups
+    other = [p.prompt for p in lines if decide(p.prompt, ATTRIBUTES).language != code]
+    assert len(other) <= 0.05 * len(lines), other
