@@ -100,7 +100,7 @@ def _categories(word: str, number: float, attribute: Attribute) -> Iterator[str]
     """Yield the categories that an English word names, "" where it names no single one."""
     meanings = _meanings(attribute)
     if word.startswith("#") or word[:1].isdecimal():
-        years = number or float(re.findall(r"\d+", word)[0])
+        years = number or float(next(iter(re.findall(r"\d+", word)), 0.0))
         aged = [
             (abs(float(digits[0]) - years), name)
             for phrase, names in meanings.items()

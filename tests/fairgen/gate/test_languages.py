@@ -5,6 +5,8 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairgen.attributes import Attribute
 from fairgen.gate import decide
@@ -319,3 +321,26 @@ def test_a_long_prompt_takes_no_time(unit: str) -> None:
     start = time.process_time()
     decide((unit * 10_000)[:10_000], ATTRIBUTES)
     assert time.process_time() - start < 2
+
+
+WORDS_OF_ALL = sorted(
+    {
+        *(
+            word.split(" = ")[0].split("/")[0]
+            for file in FILES
+            if file.stem not in ("plural_endings", "feminine_endings", "genitive_endings")
+            for word in read_words(file)[::25]
+        ),
+        *("una", "der", "的", "の", "70", "1", "#", ",", ".", "/", "(a)", "x", ":in", "sin", "不"),
+    }
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(words=st.lists(st.sampled_from(WORDS_OF_ALL)), space=st.sampled_from(["", " "]))
+def test_any_words_have_a_decision(words: list[str], space: str) -> None:
+    decision = decide(space.join(words), ATTRIBUTES)
+    assert tuple(decision.attributes) == ALL
+    for one in decision.attributes.values():
+        assert one.act == (one.reason in ("free", "masculine form"))
+        assert not (one.act and (one.named or decision.person is None))
