@@ -27,6 +27,7 @@ _SURE = 0.4  # probability from which on the library is believed
 _SURE_OF_A_SENTENCE = 0.2  # of a prompt of which English knows no word in four
 _SURE_OF_ANOTHER = 0.8  # where a language that the gate reads knows the words, and finds nobody
 _FEW_WORDS = 4
+_LONGEST_ARTICLE = 3  # letters of words that say which language it is: "plaza de toros"
 _LETTERS = 300  # letters of a prompt that the library reads
 _SCRIPTS = {
     "HANGUL": "ko", "HIRAGANA": "ja", "KATAKANA": "ja", "CJK": "zh", "GREEK": "el", "HEBREW": "he",
@@ -59,7 +60,8 @@ def languages_of(prompt: str) -> tuple[str, ...]:
     likeliest, probability = _library(prompt)
     if highest > in_english and highest >= _KNOWN:
         best = [code for code in LATIN if shares[code] == highest]
-        return tuple(sorted(best, key=lambda code: code != likeliest))
+        exact = {code: -len(language(code).spellings.intersection(words)) for code in best}
+        return tuple(sorted(best, key=lambda code: (exact[code], code != likeliest)))
     enough = len(words) >= _FEW_WORDS and in_english < 1 / _FEW_WORDS
     return (likeliest if probability >= (_SURE_OF_A_SENTENCE if enough else _SURE) else ENGLISH,)
 
@@ -146,9 +148,11 @@ def _identifier() -> "LanguageIdentifier":
 @cache
 def _english_words() -> frozenset[str]:
     """Return every word of every English phrase."""
-    listed = (getattr(english(), field.name) for field in fields(Lexicon))
+    listed = [getattr(english(), field.name) for field in fields(Lexicon)]
     keys = (key for words in listed for phrase in words for key in phrases.forms(phrase))
-    return frozenset(word for key in keys for word in key)
+    terms = tokens(" ".join(read_words(WORDS / "borrowed.txt")))
+    borrowed = (plain(word) for word in terms if len(word) > _LONGEST_ARTICLE)
+    return frozenset((*(word for key in keys for word in key), *borrowed))
 
 
 @cache

@@ -8,7 +8,7 @@ are those that a recipe's categories know.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property
@@ -109,19 +109,21 @@ class Entry:
 
 
 class Language:
-    """One language's phrases; its tables are made when they are first asked for."""
+    """One language's phrases; its tables are made when they are first asked for.
+
+    `has_gender` is whether nouns for persons have a form for women; `spellings` are the words of
+    the table as they are written, accents and all.
+    """
 
     def __init__(self, code: str) -> None:
         self.code = code
+        self.spellings: frozenset[str] = frozenset()
         self._files = {file.stem: read_words(file) for file in (WORDS / code).glob("*.txt")}
+        self.has_gender = "feminine_endings" in self._files
 
     def listed(self, name: str) -> tuple[str, ...]:
         """Return a file's phrases; none where the language needs no such file."""
         return self._files.get(name, ())
-
-    def has_gender(self) -> bool:
-        """Return whether nouns for persons have a form for women."""
-        return "feminine_endings" in self._files
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
@@ -138,6 +140,7 @@ class Language:
             key = tuple(tokens(phrase))
             if key:
                 exact.setdefault(key, {})[entry] = None
+        self.spellings = frozenset(word for key in exact for word in key)
         table: Table[tuple[Entry, ...]] = Table()
         table.update((key, tuple(entries)) for key, entries in exact.items())
         for key, entries in exact.items():
@@ -292,7 +295,7 @@ def _without_umlauts(word: str) -> str:
 
 def spelt_for_one(prompt: str, words_of: Language) -> str:
     """Return a prompt with spellings for every gender as one noun with a mark behind it."""
-    if not words_of.has_gender():
+    if not words_of.has_gender:
         return prompt
 
     def is_person(word: str) -> bool:

@@ -109,9 +109,7 @@ def people(sentence: Sentence) -> list[Person]:
 def _add(sentence: Sentence, one: Person, other: Person) -> None:
     """Add what another noun says of a person."""
     beside = other.nouns[0] == one.nouns[-1] + 1
-    if (
-        beside and sentence.language.has_gender()
-    ):  # "persona maga" and "obdachlose Person" only agree
+    if beside and sentence.language.has_gender:  # "persona maga" and "obdachlose Person" only agree
         if _is_neutral(one.entry) and not other.entry.generic:
             other.sayings = _without_gender(other.sayings)
         elif _is_neutral(other.entry) and not one.entry.generic:
@@ -148,7 +146,7 @@ def _person(sentence: Sentence, index: int) -> Person:
     entry = min(entries, key=lambda e: numbers.index(e.number) if e.number in numbers else 9)
     several = entry.number == Number.SEVERAL or Number.SEVERAL in numbers[:1]
     words = list(entry.english)
-    if entry.common and sentence.language.has_gender():
+    if entry.common and sentence.language.has_gender:
         feminine = article is not None and article.has(Part.FEMININE)
         beside = (*sentence.adjectives_before(index), *sentence.adjectives_after(index + 1))
         feminine |= any(

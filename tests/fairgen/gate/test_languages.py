@@ -82,7 +82,7 @@ def test_terms_of_art_and_names_are_english(prompt: str) -> None:
     ("prompt", "person"),
     [
         ("una foto de un médico", "médico"),
-        ("medico sonriente", "médico"),
+        ("foto de un medico sonriente", "médico"),
         ("UM PADEIRO", "padeiro"),
         ("portrait d'un boulanger", "boulanger"),
         ("Foto eines Polizisten", "polizist"),
