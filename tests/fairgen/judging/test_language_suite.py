@@ -40,3 +40,16 @@ def test_a_suite_is_large_and_most_of_it_is_read_in_its_language(code: Code) -> 
     assert {line.group for line in lines} == groups
     other = [p.prompt for p in lines if decide(p.prompt, ATTRIBUTES).language != code]
     assert len(other) <= 0.05 * len(lines), other
+
+
+def test_the_figures_of_the_method_s_page_are_those_that_are_counted() -> None:
+    text = " ".join((RECIPE.parents[2] / "docs" / "method.md").read_text().split())
+    held_out = [counts for name, counts in TOTALS.items() if name.endswith("-held-out")]
+    for rates, words in (
+        ([counts.false_activation for counts in held_out], "acts falsely in"),
+        ([counts.false_skip for counts in held_out], "leaves"),
+    ):
+        rate = Rate(wrong=sum(r.wrong for r in rates), total=sum(r.total for r in rates))
+        low, high = (f"{100 * bound:.1f}" for bound in rate.interval)
+        assert f"{words} {rate.wrong} of {rate.total}" in text
+        assert f"({low} to {high} %)" in text
