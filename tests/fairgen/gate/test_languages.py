@@ -258,7 +258,8 @@ def test_several_people_are_left_alone(prompt: str) -> None:
         "ein Hut eines Kochs", "Schneemann", "un cane vestito da poliziotto", "gatto astronauta",
         "una sedia da regista", "zapatos para niños", "医生的帽子", "医生办公室", "警车",
         "猫宇航员", "空无一人的街道", "医師の帽子", "誰もいない部屋", "雪だるま",
-        "un grupo de perros",
+        "un grupo de perros", "una muñeca vestida de enfermera", "ein Roboter als Kellner",
+        "la casa di un pescatore", "穿护士服的娃娃", "看護師の格好をした人形",
     ],
 )  # fmt: skip
 def test_who_is_not_in_the_picture_is_nobody(prompt: str) -> None:
