@@ -17,21 +17,34 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
+from fairgen.gate.identification import language_name
 from fairgen.gate.lexicon import Kind, english
 from fairgen.gate.mentions import named_categories, undesired_categories
+from fairgen.gate.multilingual import (
+    Scene,
+    categories_said,
+    is_masculine_form,
+    named_in,
+    scene_beside_english,
+)
 from fairgen.gate.presence import read_people
 from fairgen.gate.reading import Reading, Span
 
-Reason = Literal["free", "named", "negated", "no people", "several people", "negative prompt"]
+Reason = Literal[
+    "free", "masculine form", "named", "negated", "no people", "several people", "negative prompt",
+    "language",
+]  # fmt: skip
 
 
 _WHY: dict[Reason, str] = {
     "free": "the prompt leaves it open",
+    "masculine form": "the prompt leaves it open: its language says the masculine form of anybody",
     "named": "the prompt names it ({named})",
     "negated": "the prompt says what it is not ({named})",
     "no people": "the prompt names no person",
     "several people": "the prompt is about several people",
     "negative prompt": "the negative prompt names it ({named})",
+    "language": "the gate does not read the prompt's language ({language})",
 }
 
 
@@ -46,12 +59,15 @@ class AttributeDecision(BaseModel):
 
 
 class GateDecision(BaseModel):
-    """The gate's word on a prompt: the person it found, if any, and a decision per attribute."""
+    """The gate's word on a prompt: the person it found, if any, a decision per attribute, and the
+    language in which it read the prompt.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     person: str | None
     attributes: dict[str, AttributeDecision]
+    language: str = "en"
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -63,7 +79,7 @@ class GateDecision(BaseModel):
         decision = self.attributes[attribute]
         is_individual = all(d.reason == "named" and not d.named for d in self.attributes.values())
         named = ", ".join(decision.named) or (self.person if is_individual else attribute)
-        return _WHY[decision.reason].format(named=named)
+        return _WHY[decision.reason].format(named=named, language=language_name(self.language))
 
 
 def decide(
@@ -73,6 +89,10 @@ def decide(
 
     An attribute that the negative prompt names is left alone.
     """
+    undesired = read_people(negative_prompt or "")
+    scene = scene_beside_english(prompt)
+    if scene is not None:
+        return _decide_scene(scene, attributes, negative_prompt or "", undesired)
     reading = read_people(prompt)
     if not reading.shown:
         return _left_alone(attributes, None, "no people")
@@ -81,7 +101,6 @@ def decide(
         return _left_alone(attributes, person, "named")
     if len(reading.shown) > 1 or reading.shown[0].kind in (Kind.PEOPLE, Kind.GROUP):
         return _left_alone(attributes, person, "several people")
-    undesired = read_people(negative_prompt or "")
     return GateDecision(
         person=person,
         attributes={a.name: _decide(reading, a, undesired) for a in attributes},
@@ -95,6 +114,32 @@ def _name(reading: Reading, span: Span) -> str:
         while len(words) > 1 and words[0] in english().generic | english().ages:
             words = words[1:]
     return " ".join(words)
+
+
+def _decide_scene(
+    scene: Scene, attributes: Sequence[Attribute], negative_prompt: str, undesired: Reading
+) -> GateDecision:
+    """Return the decision on a prompt of another language; its negative prompt may be English."""
+    in_its_own = named_in(negative_prompt, scene.language, attributes) if negative_prompt else {}
+    decisions = {}
+    for attribute in attributes:
+        denied = categories_said(scene, attribute)
+        named = in_its_own.get(attribute.name) or undesired_categories(undesired, attribute)
+        if scene.reason:
+            found = AttributeDecision(act=False, reason=scene.reason)
+        elif denied:
+            found = AttributeDecision(
+                act=False,
+                reason="negated" if all(denied.values()) else "named",
+                named=tuple(name for name in attribute.names if name in denied),
+            )
+        elif named is not None:
+            found = AttributeDecision(act=False, reason="negative prompt", named=named)
+        else:
+            is_masculine = is_masculine_form(scene, attribute)
+            found = AttributeDecision(act=True, reason="masculine form" if is_masculine else "free")
+        decisions[attribute.name] = found
+    return GateDecision(person=scene.person, attributes=decisions, language=scene.language)
 
 
 def _left_alone(

@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
 from fairgen.gate.decision import decide
+from fairgen.gate.grammar import they_for, tidy, with_article
 from fairgen.gate.lexicon import Kind, english
 from fairgen.gate.mentions import find_mentions
 from fairgen.gate.phrases import locate
 from fairgen.gate.presence import read_people
 from fairgen.gate.reading import Reading, Role, is_outside
-from fairgen.gate.sentences import they_for, tidy, with_article
 
 _MAX_PASSES = 4  # what is taken out may join words that say the same again
 _NOUNS = {

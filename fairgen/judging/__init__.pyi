@@ -4,6 +4,7 @@ from .gate_suite import SuiteCount, gate_report
 from .intervals import Estimate, ShareSample, corrected_rate, proportion_interval
 from .judge import Judge, Perception
 from .judge_confusion import JudgeConfusion, measure_confusion
+from .language_suite import language_report
 from .metrics import (
     class_shares,
     drift_floor,
@@ -54,6 +55,7 @@ __all__ = [
     "hit_counts",
     "hit_rates",
     "kernel_distance",
+    "language_report",
     "load_prompt_set",
     "measure_confusion",
     "prompt_fairness",

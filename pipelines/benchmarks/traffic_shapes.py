@@ -12,6 +12,12 @@ _JOBS = (
     "programmer", "receptionist", "translator", "veterinarian", "bartender", "courier",
     "musician", "dancer", "coach", "sailor", "janitor", "secretary",
 )  # fmt: skip
+_DOCTORS = (
+    ("en", "a photo of a doctor"), ("es", "una foto de un médico"),
+    ("de", "ein Foto von einem Arzt"), ("fr", "une photo d'un médecin"),
+    ("pt", "uma foto de um médico"), ("it", "una foto di un medico"),
+    ("zh", "一张医生的照片"), ("ja", "医者の写真"),
+)  # fmt: skip
 _SCENES = ("at work", "in a garden", "by a window", "in the rain", "on a bridge", "in a kitchen",
            "at night", "in the snow", "in a library", "on a train")  # fmt: skip
 _LIGHTS = ("soft light", "backlit", "film grain", "watercolour", "wide angle", "black and white",
@@ -70,6 +76,14 @@ def callers(num: int, rng: random.Random) -> list[Request]:
             asked.append(Request(prompt, job, f"caller {who}"))
     rng.shuffle(asked)
     return asked
+
+
+def languages(num: int) -> list[Request]:
+    """Return prompts about a doctor in eight languages by turns, all different; each language's
+    word for it is a person of its own.
+    """
+    doctors = [_DOCTORS[index % len(_DOCTORS)] for index in range(num)]
+    return [Request(f"{text}, {index}", code) for index, (code, text) in enumerate(doctors)]
 
 
 def _wording(index: int) -> str:

@@ -192,11 +192,11 @@ def gate(
     """Measure the prompt gate on the labelled prompts and prompt sets that ship."""
     from rich.console import Console
 
-    from fairgen.judging import gate_report
+    from fairgen.judging import gate_report, language_report
     from pipelines.evaluation import gate_table
 
     loaded = load(recipe)
-    found = gate_report(loaded.attributes)
+    found = (*gate_report(loaded.attributes), *language_report(loaded.attributes))
     Console().print(gate_table(found, classes))
     for suite in found if mistakes else ():
         for mistake in suite.total.mistakes:

@@ -18,6 +18,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from fairgen.calibration import Confusion
+from fairgen.gate import decide
 from pipelines.recipe import load_recipe
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
@@ -45,7 +46,9 @@ class Indicator:
     def __init__(self, settings: ServeSettings) -> None:
         if settings.home is None and settings.ledger is None:
             log.warning("ledger: no home folder and no database, its counts end with this process")
-        self._service = IndicatorService(settings, load_recipe(settings.recipe, settings.base))
+        recipe = load_recipe(settings.recipe, settings.base)
+        self._service = IndicatorService(settings, recipe)
+        decide("una foto", recipe.attributes)  # reads the other languages' words before a request
 
     async def assign(
         self,

@@ -1,17 +1,19 @@
 """Shapes of traffic are delivered as the table of `docs/traffic.json` says, in a small form."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pipelines.benchmarks.memory_estimate import markdown_table
 from pipelines.benchmarks.traffic import (
+    TRAFFIC_COLUMNS,
     Traffic,
     TrafficSize,
     draw_traffic,
     largest_gap,
     measure_traffic,
+    traffic_cells,
 )
 from pipelines.recipe.recipe import load_recipe
 from tests.pipelines.endpoint import open_endpoint
@@ -55,7 +57,10 @@ def test_the_shown_figures_keep_what_is_promised() -> None:
     shown = Traffic.model_validate_json(SHOWN.read_text())
     check(shown)
     assert shown.memory_mb <= 200
-    assert json.loads(SHOWN.read_text())["date"] in (SHOWN.parent / "traffic.md").read_text()
+    page = (SHOWN.parent / "traffic.md").read_text()
+    assert markdown_table(TRAFFIC_COLUMNS, map(traffic_cells, shown.rows)).strip() in page
+    for figure in (shown.date, f"{shown.decisions_per_s:,.0f}", f"{shown.memory_mb:.0f} MB"):
+        assert figure in page
 
 
 def test_the_largest_gap_is_that_of_any_prefix() -> None:
