@@ -49,6 +49,9 @@ def serve(
         float,
         typer.Option(help="Share of the pictures that the judge looks at.", min=0, max=1),
     ] = 0.0,
+    models: Annotated[
+        Path | None, typer.Option(help="YAML with names for clients, such as gpt-image-1.")
+    ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Serve HTTPS: the chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Serve HTTPS: the private key.")] = None,
     cluster: Cluster = None,
@@ -67,6 +70,7 @@ def serve(
         ServeSettings,
         Tls,
         deploy,
+        read_aliases,
         serve_config,
         serve_until_interrupted,
     )
@@ -77,6 +81,7 @@ def serve(
         "calibrate": calibrate,
         "decisions": decisions.resolve() if decisions else None,
         "inspect_share": inspect_share,
+        "models": read_aliases(models) if models else {},
         "access": AccessConfig(
             keys_file=keys_file.resolve() if keys_file else None,
             requests_per_minute=requests_per_minute,

@@ -6,6 +6,7 @@ from .models import load_base, load_judge, load_judge_confusion, load_pipe, load
 from .preflight import check_models
 from .recipe import Recipe, load_recipe
 from .sections import MEASURED_DIGITS, GenerationConfig, JobsConfig, RegistryConfig
+from .yaml_file import read_yaml
 
 __all__ = [
     "DEFAULT_RECIPE",
@@ -27,4 +28,5 @@ __all__ = [
     "load_recipe",
     "load_second_judge",
     "read_content",
+    "read_yaml",
 ]

@@ -1,7 +1,7 @@
 """The parts of a recipe that say what is learnt, by which jobs, and how pictures are sampled."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
 
 from fairgen.discovery import DiscoveryConfig
 
+_SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 MEASURED_DIGITS = 4  # with which the registry keeps a measured figure
 
 
@@ -107,8 +108,9 @@ class GenerationConfig(Section):
     """How pictures are sampled wherever a recipe paints.
 
     The scheduler "own" is the one that the base model was saved with; `size_px` is a picture's
-    side, by default the base model's own. A base model that was saved with a safety checker is
-    asked about every picture, unless `safety_checker` is off.
+    side, by default the base model's own. `sizes` are those that the endpoint paints, as
+    WIDTHxHEIGHT; none is any that the model's architecture takes, well or not. A base model that
+    was saved with a safety checker is asked about every picture, unless `safety_checker` is off.
     """
 
     steps: int = Field(ge=1)
@@ -116,6 +118,7 @@ class GenerationConfig(Section):
     scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
     batch_size: int = Field(ge=1)
     size_px: int = Field(default=0, ge=0)
+    sizes: tuple[Annotated[str, Field(pattern=_SIZE)], ...] = ()
     safety_checker: bool = True
 
     def pipe_options(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@ from .access.middleware import PICTURES
 from .generator import GeneratorService
 from .image_plan import asked_of, plan_images
 from .indicator import Asked, Assignment, IndicatorService
+from .models import read_aliases
 from .remote import deploy, serve_config
 from .retries import Retry
 from .run import APP, Tls, serve_until_interrupted, served
@@ -25,6 +26,7 @@ __all__ = [
     "asked_of",
     "deploy",
     "plan_images",
+    "read_aliases",
     "serve_config",
     "serve_until_interrupted",
     "served",

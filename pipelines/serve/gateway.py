@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     "5XX": {"model": ErrorBody, "description": "The server fails, or is not ready."},
 }
 _LOOK_S = 0.25
+_FAIRNESS_HEADER = "x-fairness"
 _CLIENT_CLOSED = 499  # nobody reads it; as nginx counts it
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
@@ -56,7 +58,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
             CORSMiddleware,
             allow_origins=settings.access.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "X-Fairness"],
         )
 
     @app.exception_handler(RequestError)
@@ -68,8 +70,9 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         return _first_finding(error.errors()).response()
 
     @app.exception_handler(HTTPException)
-    async def refuse_path(_: Request, error: HTTPException) -> Response:
-        refused = RequestError(error.status_code, str(error.detail)).response()
+    async def refuse_path(request: Request, error: HTTPException) -> Response:
+        message = _wrong_path(request.url.path) if error.status_code == 404 else None
+        refused = RequestError(error.status_code, message or str(error.detail)).response()
         refused.headers.update(error.headers or {})  # such as Allow, which methods there are
         return refused
 
@@ -81,6 +84,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     @app.post(PICTURES, response_model=ImageResponse, responses=_EVENTS)
     async def generate(request: ImageRequest, http: Request) -> Response:
         caller = http.state.caller
+        request = desk.completed(_with_fairness(request, http.headers.get(_FAIRNESS_HEADER)))
         retry = retry_of(http.headers, caller, await http.body())
         with running.alone(retry):
             orders = await desk.orders(request, caller, retry)
@@ -94,13 +98,13 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     async def models() -> JSONResponse:
         data = [
             {"id": name, "object": "model", "created": desk.started, "owned_by": "fairgen"}
-            for name in desk.models
+            for name in desk.models.names
         ]
         return JSONResponse({"object": "list", "data": data})
 
     @app.get("/v1/models/{model}")
     async def model(model: str) -> JSONResponse:
-        desk.check_model(model)
+        desk.models.named(model, status=404)
         return JSONResponse(
             {"id": model, "object": "model", "created": desk.started, "owned_by": "fairgen"}
         )
@@ -152,6 +156,33 @@ async def _begun(events: AsyncIterator[str]) -> AsyncIterator[str]:
             yield event
 
     return whole()
+
+
+def _with_fairness(request: ImageRequest, header: str | None) -> ImageRequest:
+    """Return a request with the fairness of its header, where it has none of its own. Raises 400
+    for what is none.
+    """
+    if header is None or request.fairness is not None or request.categories is not None:
+        return request
+    try:
+        wanted = header if header == "off" else json.loads(header)
+        return ImageRequest.model_validate(
+            {**request.model_dump(exclude_unset=True), "fairness": wanted}
+        )
+    except ValueError as error:
+        allowed = "off, or fairness as JSON"
+        message = f"X-Fairness: got {header[:80]!r}, allowed is {allowed}"
+        raise RequestError(400, message, param="X-Fairness", code="invalid_value") from error
+
+
+def _wrong_path(path: str) -> str | None:
+    """Return a sentence that names the right path, where a wrong one is nearly right."""
+    if path.endswith(("/images/edits", "/images/variations")):
+        return f"path: got {path}, allowed is {PICTURES}: pictures are made from words only"
+    for known in (PICTURES, "/v1/models", "/v1/attributes"):
+        if path.rstrip("/").endswith(known.removeprefix("/v1")):
+            return f"path: got {path}, allowed is {known}"
+    return None
 
 
 def _first_finding(findings: Sequence[Any]) -> RequestError:

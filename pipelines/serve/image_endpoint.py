@@ -16,6 +16,7 @@ from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage, pinned, plan_images
 from pipelines.serve.indicator import Assignment
+from pipelines.serve.models import Models
 from pipelines.serve.retries import RecentAnswers, Retry
 from pipelines.serve.schemas import (
     AttributeInfo,
@@ -74,20 +75,7 @@ class ImageEndpoint:
         self._decisions = DecisionLog(settings.decisions) if settings.decisions else None
         self._answers = RecentAnswers()
         self.started = int(time.time())
-        self.models = (recipe.registry.prefix, f"{recipe.registry.prefix}-base")
-
-    def check_model(self, model: str | None) -> str:
-        """Return the model that is meant. Raises 404 that lists the known."""
-        if model is None:
-            return self.models[0]
-        if model not in self.models:
-            raise RequestError(
-                404,
-                f"model: got {model!r}, allowed are {list(self.models)}",
-                param="model",
-                code="model_not_found",
-            )
-        return model
+        self.models = Models(recipe.registry.prefix, settings.models)
 
     def check_limits(self, request: ImageRequest) -> None:
         """Raise 400 for what is larger than the operator allows, 429 when too much is queued."""
@@ -109,15 +97,23 @@ class ImageEndpoint:
             message = f"{self._in_flight} images are waiting, allowed are {limits.queued_images}"
             raise RequestError(429, message, code="overloaded", retry_after_s=2)
 
+    def completed(self, request: ImageRequest) -> ImageRequest:
+        """Return a request with what its model's name stands for. Raises RequestError for an
+        unknown name and a size that is refused.
+
+        The status is 400: clients that look for the endpoint take a 404 for its absence.
+        """
+        name, alias = self.models.named(request.model, status=400)
+        request = alias.applied(request, self._recipe.generation.sizes)
+        return request.model_copy(update={"model": name})
+
     async def orders(self, request: ImageRequest, caller: str, retry: Retry | None) -> Orders:
-        """Return what is to be painted. Raises RequestError for what cannot be met.
+        """Return what is to be painted of a completed request. Raises RequestError for what cannot
+        be met.
 
         The indicator is asked last: a refused request shall not count in its ledger.
         """
-        model = self.check_model(request.model)
         self.check_limits(request)
-        if model == self.models[1]:
-            request = request.model_copy(update={"fairness": "off", "categories": None})
         try:
             num_steps = request.num_inference_steps or self._recipe.generation.steps
             if any(request.sides_px) or request.num_inference_steps:
@@ -140,7 +136,7 @@ class ImageEndpoint:
         delivered: list[Provenance] = []
         left_over = {image.index for image in orders.images}
         self._in_flight += len(orders.images)
-        painting = self._backend.paint(orders.images, self.check_model(request.model))
+        painting = self._backend.paint(orders.images, request.model or "")
         limit = self._settings.limits.timeout_s
         deadline = time.monotonic() + limit
         try:

@@ -124,8 +124,13 @@ class ImageRequest(BaseModel):
     @property
     def sides_px(self) -> tuple[int, int]:
         """Width and height; 0, 0 for the model's native size."""
-        match = _SIZE.fullmatch(self.size or "")
-        return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+        return sides_of(self.size or "")
+
+
+def sides_of(size: str) -> tuple[int, int]:
+    """Return width and height of "64x32"; 0, 0 for anything else."""
+    match = _SIZE.fullmatch(size)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
 def _with_nulls(schema: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from pipelines.recipe import DEFAULT_RECIPE
+from pipelines.serve.models import ModelAlias
 
 
 class Limits(BaseModel):
@@ -58,6 +59,7 @@ class ServeSettings(BaseModel):
     `ledger` is the address of the database that keeps what was given, such as
     "postgresql+psycopg://user:word@host/name"; None is the cluster's FAIRGEN_LEDGER, or a file of
     SQLite below `home`.
+    `models` are names that clients ask for, such as "gpt-image-1", and what each stands for.
     `inspect_share` of the finished pictures is looked at by the recipe's judge, beside the
     traffic.
     """
@@ -78,6 +80,7 @@ class ServeSettings(BaseModel):
     cpus_per_replica: float = Field(default=1.0, gt=0)
     gpus_per_replica: float | None = Field(default=None, ge=0)
     access: AccessConfig = AccessConfig()
+    models: dict[str, ModelAlias] = Field(default_factory=dict)
     decisions: Path | None = None
     ledger: SecretStr | None = None
     inspect_share: float = Field(default=0.0, ge=0, le=1)

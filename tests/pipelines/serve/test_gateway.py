@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
+from openai import AuthenticationError, BadRequestError, OpenAI
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve.app import gpus_per_replica
@@ -277,7 +277,7 @@ def test_bad_input_is_a_400_that_names_the_field(
 def test_the_clients_own_exceptions_come_out(endpoint: Endpoint) -> None:
     with pytest.raises(BadRequestError, match="allowed are at most 16"):
         endpoint.generate(n=17)
-    with pytest.raises(NotFoundError, match=r"allowed are \['served', 'served-base'\]"):
+    with pytest.raises(BadRequestError, match=r"allowed are \['served', 'served-base'\]"):
         endpoint.client.images.generate(prompt="a doctor", model="dall-e-3")
 
 
