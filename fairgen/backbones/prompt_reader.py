@@ -33,6 +33,13 @@ class PromptReader:
             self._tokenizers.append((copy.deepcopy(tokenizer), own))
         self.cut_at = lru_cache(_MAX_PROMPTS)(self._cut_at)
 
+    def num_tokens(self, prompt: str) -> int:
+        """Return how many tokens the first tokenizer makes of a prompt."""
+        if not self._tokenizers:
+            return 0
+        with self._lock:
+            return len(self._tokenizers[0][0](self._read_as(prompt))["input_ids"])
+
     def _cut_at(self, prompt: str, max_sequence_length: int | None = None) -> int | None:
         """Return the index of the first character that no encoder reads; None where all is read.
         `max_sequence_length` is the pipeline's own option, the tokens of its T5.

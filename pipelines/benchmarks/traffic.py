@@ -272,12 +272,12 @@ async def _asked(
 
 def _painted(size: TrafficSize) -> TrafficRow:
     """Return what the library gives, one picture of each prompt, on the embedded model."""
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from fairgen import FairGenPipeline
     from fairgen.portraits import ADAPTERS, MODEL
 
-    pipe = StableDiffusionPipeline.from_pretrained(MODEL)
+    pipe = DiffusionPipeline.from_pretrained(MODEL)
     pipe.set_progress_bar_config(disable=True)
     delivered = Delivered()
     with FairGenPipeline(pipe, sorted(ADAPTERS.iterdir())) as fair:

@@ -242,7 +242,12 @@ class GeneratorService:
         )
         content = encode(event.image, planned.output_format, provenance, planned.output_compression)
         return ImageUpdate(
-            planned.index, content, provenance=provenance, size=size, replica=self.state()
+            planned.index,
+            content,
+            provenance=provenance,
+            size=size,
+            replica=self.state(),
+            num_tokens=self._reader.num_tokens(planned.prompt),
         )
 
 

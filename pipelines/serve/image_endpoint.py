@@ -27,6 +27,7 @@ from pipelines.serve.schemas import (
     ImageResponse,
     PartialImage,
     Provenance,
+    Usage,
 )
 from pipelines.serve.settings import ServeSettings
 
@@ -186,16 +187,17 @@ class ImageEndpoint:
             self._settle(orders.reservation, ())
             return before
         data: dict[int, ImageData] = {}
-        size = ""
+        size, num_tokens = "", 0
         async for delivery in self.deliveries(request, orders):
             if delivery.provenance is not None:
-                size = delivery.size
+                size, num_tokens = delivery.size, delivery.num_tokens
                 data[delivery.index] = _image_data(request, delivery, delivery.provenance)
         response = ImageResponse(
             created=int(time.time()),
             data=[data[index] for index in sorted(data)],
             output_format=request.output_format,
             size=size,
+            usage=Usage.of(num_tokens),
         )
         content = response.model_dump_json()
         if orders.may_be_repeated:

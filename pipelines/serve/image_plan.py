@@ -53,12 +53,13 @@ class ImageUpdate:
     """A picture's file, finished or (`provenance` is None) on its way; or why there is none.
 
     The first of a request has no content: it only says that the request is accepted. A finished one
-    says how its generator stood.
+    says how its generator stood, and how many tokens its prompt has.
     """
 
     index: int
     content: bytes
     partial: int = 0
+    num_tokens: int = 0
     provenance: Provenance | None = None
     size: str = ""
     error: str | None = None

@@ -205,6 +205,32 @@ class ImageData(BaseModel):
         return {name: value for name, value in write(self).items() if name != absent}
 
 
+class InputTokens(BaseModel):
+    """What of the input was text, and what pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text_tokens: int
+    image_tokens: Literal[0] = 0
+
+
+class Usage(BaseModel):
+    """OpenAI's count of tokens: those of the prompt; pictures are not made of tokens here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input_tokens: int
+    input_tokens_details: InputTokens
+    output_tokens: Literal[0] = 0
+    total_tokens: int
+
+    @classmethod
+    def of(cls, num_tokens: int) -> "Usage":
+        """Return the usage of a prompt of so many tokens."""
+        details = InputTokens(text_tokens=num_tokens)
+        return cls(input_tokens=num_tokens, input_tokens_details=details, total_tokens=num_tokens)
+
+
 class ImageResponse(BaseModel):
     """The answer to a request that does not stream."""
 
@@ -215,6 +241,7 @@ class ImageResponse(BaseModel):
     background: Literal["opaque"] = "opaque"
     output_format: OutputFormat
     size: str
+    usage: Usage
 
 
 class ImageFrame(BaseModel):

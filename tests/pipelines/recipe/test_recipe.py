@@ -268,7 +268,7 @@ DOES_NOT = {  # and of these it does not: painting, measuring, placing
     "jobs.cpus_per_worker": 2, "jobs.use_gpu": False, "jobs.gpus_per_worker": 0.5,
     "jobs.max_failures": 9, "jobs.checkpoint_every": 7, "jobs.gradient_checkpointing": True,
     "generation.steps": 3, "generation.guidance_scale": 2.0, "generation.scheduler": "ddim",
-    "generation.batch_size": 3, "generation.safety_checker": False,
+    "generation.batch_size": 3, "generation.safety_checker": False, "generation.sizes": ("8x8",),
 }  # fmt: skip
 
 

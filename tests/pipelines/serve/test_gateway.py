@@ -223,6 +223,8 @@ def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: s
         prompt="a nurse", output_format=output_format, output_compression=80, extra_body=OPTIONS
     )
     assert answer.output_format == output_format and answer.size == "16x16"
+    assert answer.usage.input_tokens == answer.usage.total_tokens > 2
+    assert answer.usage.input_tokens_details.image_tokens == answer.usage.output_tokens == 0
     inside = read_provenance(base64.b64decode(answer.data[0].b64_json))
     assert inside is not None and inside.prompt == "a nurse"
 
