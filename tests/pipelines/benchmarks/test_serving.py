@@ -19,6 +19,7 @@ from tests.pipelines.registered import random_adapters, register_champions
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
+@pytest.mark.full
 def test_rivals_paint_what_was_asked(
     cluster: None, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -30,8 +30,9 @@ from tests.pipelines.wire import wire
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
 
-NUM_UPDATES = 30
+NUM_UPDATES = 24
 RAYS_LIST = "checkpoint_manager_snapshot.json"
+Untouched = Callable[[Recipe], Path]
 
 
 class Training(threading.Thread):
@@ -96,11 +97,21 @@ def job_of(tracking_uri: str, write_recipe: Callable[..., Path]) -> Callable[...
     return open_job
 
 
-def untouched(recipe: Recipe, folder: Path) -> Path:
-    """Train without Ray and without a break; return the adapters' folder."""
-    reports = Reports(folder)
-    train_attribute(TrainingJob(recipe, "gender", "", ""), reports)
-    return reports.checkpoints[NUM_UPDATES] / "adapters"
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Untouched:
+    """Return a function that trains without Ray and without a break, once for all recipes that
+    teach the same; it returns the adapters' folder.
+    """
+    trained: dict[str, Path] = {}
+
+    def train(recipe: Recipe) -> Path:
+        if recipe.recipe_hash not in trained:
+            reports = Reports(tmp_path_factory.mktemp("untouched"))
+            train_attribute(TrainingJob(recipe, "gender", "", ""), reports)
+            trained[recipe.recipe_hash] = reports.checkpoints[NUM_UPDATES] / "adapters"
+        return trained[recipe.recipe_hash]
+
+    return train
 
 
 def full(*values: object) -> Any:
@@ -116,8 +127,8 @@ def full(*values: object) -> Any:
     ],
 )
 def test_a_killed_worker_goes_on_from_its_checkpoint(
-    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault,
-    num_workers: int, what: str,
+    cluster: None, job_of: Callable[..., TrainingJob], untouched: Untouched, tmp_path: Path,
+    fault: Fault, num_workers: int, what: str,
 ) -> None:  # fmt: skip
     job = job_of(f"killed-{num_workers}", max_failures=1, num_workers=num_workers)
     training = Training(job, tmp_path / "hurt")
@@ -128,15 +139,17 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(
     training.wait_until(step=at + 6)
     fault.over()
     whole = (
-        untouched(job.recipe, tmp_path / "whole")
-        if num_workers == 1
-        else Training(job, tmp_path / "whole").result()
+        untouched(job.recipe) if num_workers == 1 else Training(job, tmp_path / "whole").result()
     )
     assert_same_adapters(training.result(), whole)
 
 
 def test_a_run_that_is_lost_as_a_whole_goes_on_as_often_as_the_recipe_allows(
-    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault
+    cluster: None,
+    job_of: Callable[..., TrainingJob],
+    untouched: Untouched,
+    tmp_path: Path,
+    fault: Fault,
 ) -> None:
     job = job_of("lost", max_failures=1)
     training = Training(job, tmp_path / "hurt")
@@ -149,7 +162,7 @@ def test_a_run_that_is_lost_as_a_whole_goes_on_as_often_as_the_recipe_allows(
     at = training.step
     training.wait_until(step=at + 6)
     fault.over()
-    assert_same_adapters(training.result(), untouched(job.recipe, tmp_path / "whole"))
+    assert_same_adapters(training.result(), untouched(job.recipe))
     cpus = ray.cluster_resources()["CPU"]  # what was lost reserves nothing any more
     wait_for(lambda: ray.available_resources().get("CPU") == cpus)
     (line,) = training.said
@@ -159,7 +172,10 @@ def test_a_run_that_is_lost_as_a_whole_goes_on_as_often_as_the_recipe_allows(
 
 @pytest.mark.full
 def test_a_run_that_is_lost_more_often_ends_in_a_sentence_and_is_gone_on_with(
-    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path
+    cluster: None,
+    job_of: Callable[..., TrainingJob],
+    untouched: Untouched,
+    tmp_path: Path,
 ) -> None:
     job = job_of("lost-for-good", max_failures=0)
     training = Training(job, tmp_path)
@@ -169,7 +185,7 @@ def test_a_run_that_is_lost_more_often_ends_in_a_sentence_and_is_gone_on_with(
         training.result()
     assert is_loss(ended.value) and "\n" not in reason_of(ended.value) and not training.said
     again = Training(job, tmp_path)
-    assert_same_adapters(again.result(), untouched(job.recipe, tmp_path / "whole"))
+    assert_same_adapters(again.result(), untouched(job.recipe))
 
 
 def cut_short(path: Path) -> None:
@@ -192,8 +208,8 @@ def flip(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_checkpoint_is_passed_over(
-    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault, name: str,
-    file: str, damage: Callable[[Path], None],
+    cluster: None, job_of: Callable[..., TrainingJob], untouched: Untouched, tmp_path: Path,
+    fault: Fault, name: str, file: str, damage: Callable[[Path], None],
 ) -> None:  # fmt: skip
     """The run has ended before: its worker was killed, and the recipe allows no failure."""
     job = job_of("damaged", max_failures=0)
@@ -215,13 +231,17 @@ def test_a_damaged_checkpoint_is_passed_over(
     again = Training(job, tmp_path)
     again.wait_until(step=newest.step + 2)
     fault.over()
-    assert_same_adapters(again.result(), untouched(job.recipe, tmp_path / "alone"))
+    assert_same_adapters(again.result(), untouched(job.recipe))
 
 
 @pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: needs root")
 def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
-    cluster: None, job_of: Callable[..., TrainingJob], tmp_path: Path, fault: Fault
+    cluster: None,
+    job_of: Callable[..., TrainingJob],
+    untouched: Untouched,
+    tmp_path: Path,
+    fault: Fault,
 ) -> None:
     job, disk = job_of("full-disk", max_failures=0), tmp_path / "disk"
     with small_disk(disk, size_kib=600):
@@ -238,7 +258,7 @@ def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
         again = Training(job, disk)
         again.wait_until(step=at + 2)
         fault.over()
-        assert_same_adapters(again.result(), untouched(job.recipe, tmp_path / "alone"))
+        assert_same_adapters(again.result(), untouched(job.recipe))
 
 
 @pytest.mark.parametrize("how", ["away", full("slow")])
