@@ -5,7 +5,8 @@ CLUSTER ?=
 ON_CLUSTER := $(if $(CLUSTER),--cluster $(CLUSTER))
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+# what is imported is compiled then: a minute less than compiling all that is installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile
 READY := $(VENV)/.ready
 QUANTIZATION := $(VENV)/quantization
 TORCH := $(shell grep '^torch==' constraints.txt)
