@@ -5,12 +5,13 @@ CLUSTER ?=
 ON_CLUSTER := $(if $(CLUSTER),--cluster $(CLUSTER))
 VENV := .venv
 BIN := $(VENV)/bin
-# what is imported is compiled then: a minute less than compiling all that is installed
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
 QUANTIZATION := $(VENV)/quantization
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+unexport PYTHONDONTWRITEBYTECODE # a run has many processes, each would compile every module anew
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train-all evaluate compare compare-full ablate transfer gate serve bench traffic speed ui test test-fast test-quantization api chaos soak families screenshots check clean portraits portraits-report
