@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipelines.registry.server import every
 
@@ -17,8 +18,12 @@ _COLUMNS = ("metrics.`fd`", "metrics.`hit_rate`")
 
 
 def share_view(client: MlflowClient, experiment_id: str) -> None:
-    """Keep the view with an experiment."""
-    client.set_experiment_tag(experiment_id, _TAG, json.dumps({"selectedColumns": _COLUMNS}))
+    """Keep the view with an experiment, whoever else does so at the same moment."""
+    try:
+        client.set_experiment_tag(experiment_id, _TAG, json.dumps({"selectedColumns": _COLUMNS}))
+    except MlflowException:  # a database takes one of two first insertions
+        if _TAG not in client.get_experiment(experiment_id).tags:
+            raise
 
 
 def view_pages(client: MlflowClient) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -25,7 +26,7 @@ from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Curves, Registry, TrainingRuns, promote, push
 from pipelines.registry.local_server import free_port
-from pipelines.registry.run_view import view_pages
+from pipelines.registry.run_view import share_view, view_pages
 from pipelines.registry.trained import TrainedAttribute
 from tests.pipelines.browser import headless_browser, open_registry
 from tests.pipelines.registered import evaluation_of, random_adapters
@@ -61,6 +62,17 @@ def train_and_register(uri: str, path: Path, folder: Path, seed: int, job: int) 
         found = runs.register_adapter_set(gender, trained, evaluation_of(recipe, 0.0, 0.97))
         runs.close_job("gender", finished=True)
     return [f"{version.name}/{version.version}" for version in found]
+
+
+def test_a_view_that_many_keep_at_once_is_kept(shared: str) -> None:
+    client = MlflowClient(shared)
+    for index in range(5):
+        experiment = client.create_experiment(f"viewed-{index}")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _, named=experiment: share_view(client, named), range(8)))
+        assert f"viewed-{index}" in dict(view_pages(client))
+    with pytest.raises(MlflowException, match="No Experiment"):
+        share_view(client, "987654321")
 
 
 def test_eight_jobs_at_once_lose_and_double_nothing(
