@@ -8,7 +8,7 @@ from typing import Any
 
 from fairgen.backbones.backbone import Backbone
 
-_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4")
+_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 _MAX_PROMPTS = 4096
 
 
@@ -18,7 +18,7 @@ class PromptReader:
     def __init__(self, backbone: Backbone) -> None:
         """Take copies of the tokenizers: others may use the pipeline's own meanwhile."""
         pipe, self._read_as = backbone.pipe, backbone.read_as
-        self._lock = Lock()  # a tokenizer keeps how it cuts
+        self._lock = Lock()  # a call that cuts makes those of other threads cut, too
         options = inspect.signature(pipe.encode_prompt).parameters
         of_t5 = options.get("max_sequence_length")
         self._tokenizers: list[tuple[Any, int | None]] = []

@@ -8,10 +8,11 @@ around. So is what the negative prompt names: guidance would draw its opposite, 
 says ("negative prompt"). A portrait of nothing in particular is of a person.
 
 The rules read words and their neighbours: `fairgen.gate.presence` says whom a prompt shows,
-`fairgen.gate.subjects` who of them is its subject, `fairgen.gate.mentions` what it names.
+`fairgen.gate.subjects` who of them is its subject, `fairgen.gate.mentions` what it names. What is
+not English `fairgen.gate.multilingual` reads, or says that it cannot ("language").
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -89,10 +90,9 @@ def decide(
 
     An attribute that the negative prompt names is left alone.
     """
-    undesired = read_people(negative_prompt or "")
     scene = scene_beside_english(prompt)
     if scene is not None:
-        return _decide_scene(scene, attributes, negative_prompt or "", undesired)
+        return _decide_scene(scene, attributes, negative_prompt or "")
     reading = read_people(prompt)
     if not reading.shown:
         return _left_alone(attributes, None, "no people")
@@ -101,10 +101,12 @@ def decide(
         return _left_alone(attributes, person, "named")
     if len(reading.shown) > 1 or reading.shown[0].kind in (Kind.PEOPLE, Kind.GROUP):
         return _left_alone(attributes, person, "several people")
-    return GateDecision(
-        person=person,
-        attributes={a.name: _decide(reading, a, undesired) for a in attributes},
-    )
+    undesired = read_people(negative_prompt or "")
+    decisions = {
+        a.name: _decide(a, named_categories(reading, a), undesired_categories(undesired, a))
+        for a in attributes
+    }
+    return GateDecision(person=person, attributes=decisions)
 
 
 def _name(reading: Reading, span: Span) -> str:
@@ -117,28 +119,22 @@ def _name(reading: Reading, span: Span) -> str:
 
 
 def _decide_scene(
-    scene: Scene, attributes: Sequence[Attribute], negative_prompt: str, undesired: Reading
+    scene: Scene, attributes: Sequence[Attribute], negative_prompt: str
 ) -> GateDecision:
     """Return the decision on a prompt of another language; its negative prompt may be English."""
+    undesired = read_people(negative_prompt)
     in_its_own = named_in(negative_prompt, scene.language, attributes) if negative_prompt else {}
     decisions = {}
     for attribute in attributes:
-        denied = categories_said(scene, attribute)
-        named = in_its_own.get(attribute.name) or undesired_categories(undesired, attribute)
         if scene.reason:
-            found = AttributeDecision(act=False, reason=scene.reason)
-        elif denied:
-            found = AttributeDecision(
-                act=False,
-                reason="negated" if all(denied.values()) else "named",
-                named=tuple(name for name in attribute.names if name in denied),
-            )
-        elif named is not None:
-            found = AttributeDecision(act=False, reason="negative prompt", named=named)
-        else:
-            is_masculine = is_masculine_form(scene, attribute)
-            found = AttributeDecision(act=True, reason="masculine form" if is_masculine else "free")
-        decisions[attribute.name] = found
+            decisions[attribute.name] = AttributeDecision(act=False, reason=scene.reason)
+            continue
+        decisions[attribute.name] = _decide(
+            attribute,
+            categories_said(scene, attribute),
+            in_its_own.get(attribute.name) or undesired_categories(undesired, attribute),
+            "masculine form" if is_masculine_form(scene, attribute) else "free",
+        )
     return GateDecision(person=scene.person, attributes=decisions, language=scene.language)
 
 
@@ -149,15 +145,21 @@ def _left_alone(
     return GateDecision(person=person, attributes={a.name: decision for a in attributes})
 
 
-def _decide(reading: Reading, attribute: Attribute, undesired: Reading) -> AttributeDecision:
-    denied = named_categories(reading, attribute)
-    if not denied:
-        named = undesired_categories(undesired, attribute)
-        if named is None:
-            return AttributeDecision(act=True, reason="free")
-        return AttributeDecision(act=False, reason="negative prompt", named=named)
-    return AttributeDecision(
-        act=False,
-        reason="negated" if all(denied.values()) else "named",
-        named=tuple(name for name in attribute.names if name in denied),
-    )
+def _decide(
+    attribute: Attribute,
+    denied: Mapping[str, bool],
+    undesired: tuple[str, ...] | None,
+    reason: Reason = "free",
+) -> AttributeDecision:
+    """Return the decision on an attribute by the categories that a prompt names, and whether each
+    is denied, and those that its negative prompt names; `reason` is that of acting.
+    """
+    if denied:
+        return AttributeDecision(
+            act=False,
+            reason="negated" if all(denied.values()) else "named",
+            named=tuple(name for name in attribute.names if name in denied),
+        )
+    if undesired is not None:
+        return AttributeDecision(act=False, reason="negative prompt", named=undesired)
+    return AttributeDecision(act=True, reason=reason)

@@ -1,6 +1,5 @@
 """`make bench`: the ratios that a claim of speed rests on, from one run, with machine and date."""
 
-import asyncio
 import json
 import os
 import platform
@@ -32,7 +31,7 @@ from pipelines.benchmarks.kernels import (
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
-from pipelines.serve import APP, PICTURES, Asked, IndicatorService, ServeSettings, served
+from pipelines.serve import APP, PICTURES, Asked, ServeSettings, served
 
 Figures = dict[str, float]
 MEANING = {
@@ -55,8 +54,7 @@ MEANING = {
     "request_batches_p95_s": "@serve.batch",
     "graph_overhead_ms": "one request at a time, HTTP over the engine alone, medians",
     "graph_overhead_share": "the same, of the whole request",
-    "indicator_decisions_per_s": "the indicator's own code, a picture a request, 500 prompts",
-    "indicator_requests_per_s": "the same behind Serve, 64 requests at once from one process",
+    "indicator_requests_per_s": "the indicator behind Serve, 64 at once from one process",
 }
 
 
@@ -245,28 +243,12 @@ def _lone_requests(
 
 
 def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
-    """Return how many decisions a second the indicator takes, alone and as a replica."""
+    """Return how many decisions a second the indicator takes as a replica."""
     served = dict.fromkeys(attribute.name for attribute in recipe.attributes)
     requests = [
         Asked(f"a photo of a doctor in room {index % size.prompts}")
         for index in range(size.decisions)
     ]
-
-    async def decide_all(service: IndicatorService) -> float:
-        """Return the seconds of all requests, each settled once it is decided."""
-
-        async def one(asked: Asked) -> None:
-            await service.settle((await service.assign(asked, served)).reservation, ())
-
-        for request in requests[: size.prompts]:
-            await one(request)
-        started = time.perf_counter()
-        for start in range(0, size.decisions, size.at_once):
-            await asyncio.gather(*map(one, requests[start : start + size.at_once]))
-        return time.perf_counter() - started
-
-    with tempfile.TemporaryDirectory() as home:
-        alone_s = asyncio.run(decide_all(IndicatorService(ServeSettings(home=Path(home)), recipe)))
 
     def behind_serve() -> None:
         for start in range(0, size.decisions, size.at_once):
@@ -278,10 +260,7 @@ def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
                 answer.result()
 
     behind_serve()
-    return {
-        "indicator_decisions_per_s": size.decisions / alone_s,
-        "indicator_requests_per_s": size.decisions / measured_seconds(behind_serve),
-    }
+    return {"indicator_requests_per_s": size.decisions / measured_seconds(behind_serve)}
 
 
 def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], object]:

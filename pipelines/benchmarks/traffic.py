@@ -22,12 +22,7 @@ from rich.table import Table
 
 from fairgen.attributes import Attribute
 from fairgen.judging import class_shares, fairness_discrepancy, sampling_floor
-from pipelines.benchmarks.traffic_player import (
-    AT_ONCE,
-    Player,
-    decide_until_killed,
-    growth_mb,
-)
+from pipelines.benchmarks.traffic_player import Player, decide_until_killed, growth_mb
 from pipelines.benchmarks.traffic_shapes import (
     Request,
     callers,
@@ -292,19 +287,10 @@ async def _decisions_per_s(
     recipe: Recipe, attribute: Attribute, size: TrafficSize, home: Path
 ) -> float:
     """Return decisions a second, each on disk and settled, 64 at once over prompts that return."""
-    player = Player(recipe, attribute, home)
-    prompts = one_person(_PROMPTS)
-    requests = iter(prompts)
-
-    async def work() -> None:
-        for request in requests:
-            reservation, _ = await player.assign(request)
-            await player.settle(reservation)
-
-    await work()  # the gate has read each prompt
-    requests = iter(prompts * (size.decisions // _PROMPTS))
+    player, prompts = Player(recipe, attribute, home), one_person(_PROMPTS)
+    await player.deliver(prompts)  # the gate has read each
     started = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    await player.deliver(prompts * (size.decisions // _PROMPTS))
     return size.decisions / (time.perf_counter() - started)
 
 

@@ -1,6 +1,7 @@
 """An indicator that traffic is played through, here or in a process that may be killed."""
 
 import asyncio
+from collections.abc import Iterable
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,7 +13,8 @@ from pipelines.benchmarks.traffic_shapes import Request, one_person
 from pipelines.recipe import Recipe
 from pipelines.serve import Asked, IndicatorService, Retry, ServeSettings
 
-AT_ONCE = 64
+_AT_ONCE = 64
+_FIRST = 100  # requests until all is loaded
 
 
 class Player:
@@ -33,6 +35,17 @@ class Player:
         """Say whether a picture was delivered."""
         await self._service.settle(reservation, [0] if lost else [])
 
+    async def deliver(self, requests: Iterable[Request]) -> None:
+        """Decide on requests, many at once, and deliver each."""
+        left = iter(requests)
+
+        async def work() -> None:
+            for request in left:
+                reservation, _ = await self.assign(request)
+                await self.settle(reservation)
+
+        await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+
 
 def decide_until_killed(wire: Connection, recipe: Recipe, attribute: Attribute, home: Path) -> None:
     """Decide on the requests that come over a wire."""
@@ -52,15 +65,10 @@ def growth_mb(recipe: Recipe, attribute: Attribute, num_streams: int, home: Path
     player = Player(recipe, attribute, home)
     requests = iter(one_person(num_streams))
 
-    async def work(num: int) -> None:
-        for request in islice(requests, num):
-            reservation, _ = await player.assign(request)
-            await player.settle(reservation)
-
     async def grown() -> float:
-        await asyncio.gather(*(work(1) for _ in range(AT_ONCE)))
+        await player.deliver(islice(requests, _FIRST))
         before = psutil.Process().memory_info().rss
-        await asyncio.gather(*(work(num_streams) for _ in range(AT_ONCE)))
+        await player.deliver(requests)
         return (psutil.Process().memory_info().rss - before) / 2**20
 
     return asyncio.run(grown())

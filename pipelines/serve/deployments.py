@@ -36,7 +36,6 @@ log = logging.getLogger("ray.serve")
 _LOST = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
 _ATTEMPTS = 8
 _ATTRIBUTES_FRESH_S = 1.0
-_SHORT = 24  # characters: fewer tokens than any encoder reads
 _MAX_PROMPTS = 4096
 
 
@@ -149,8 +148,6 @@ class Gateway:
 
     async def _cut_at(self, prompt: str) -> int | None:
         """Return where the encoders stop reading a prompt; each is asked about once."""
-        if len(prompt) < _SHORT:
-            return None
         if prompt not in self._cuts:
             ask = self._generator.prompt_cut_at.remote
             self._cuts[prompt] = await _retried(lambda: ask(prompt))

@@ -7,6 +7,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,6 +44,7 @@ _WRITERS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 _COUNT = np.dtype("<i4")
 _KEY_BYTES = 16
 _GATHER_S = 0.002
+_MAX_TARGETS = 1024
 
 _tables = MetaData()
 _TARGETS = Table(
@@ -84,6 +87,11 @@ _FORGOTTEN, _SETTLED = (
     for table, key in ((_STREAMS, "key"), (_RESERVATIONS, "id"))
 )
 
+_UNUSED = delete(_TARGETS).where(
+    _TARGETS.c.digest.not_in(select(_STREAMS.c.target)),
+    _TARGETS.c.digest.not_in(select(_RESERVATIONS.c.target)),
+)
+
 
 @dataclass
 class Batch:
@@ -120,7 +128,6 @@ class LedgerStore:
     def __init__(self, url: str, endpoint: str) -> None:
         """Raise ValueError for a database that cannot be used."""
         self._endpoint, self._keeper, self._batch_index = endpoint, uuid4().hex, 0
-        self._known_targets: dict[TargetDistribution, str] = {}
         try:
             kind = make_url(url).get_backend_name()
         except ArgumentError as error:
@@ -149,6 +156,7 @@ class LedgerStore:
         with self._engine.begin() as connection:
             ours = {"endpoint": self._endpoint, "keeper": self._keeper}
             self._put(connection, _KEEPERS, [ours])
+            connection.execute(_UNUSED)
             targets = {
                 row.digest: TargetDistribution.model_validate_json(row.target)
                 for row in connection.execute(select(_TARGETS))
@@ -159,7 +167,6 @@ class LedgerStore:
             reservations = connection.execute(
                 select(_RESERVATIONS).where(_RESERVATIONS.c.endpoint == self._endpoint)
             ).all()
-        self._known_targets = {target: digest for digest, target in targets.items()}
         self._batch_index = max((row.used for row in streams), default=0)
         return Batch(
             {row.key: StreamCounts(targets[row.target], _ints(row.counts)) for row in streams},
@@ -178,9 +185,8 @@ class LedgerStore:
             for name, reservation in batch.reservations.items()
             if reservation is not None
         }
-        new = {found.target for found in streams.values()}
-        new |= {reservation.target for reservation in reservations.values()}
-        new -= self._known_targets.keys()
+        targets = {found.target for found in streams.values()}
+        targets |= {found.target for found in reservations.values()}
         with self._engine.begin() as connection:
             kept = connection.execute(
                 update(_KEEPERS)
@@ -189,18 +195,12 @@ class LedgerStore:
             )
             if not kept.rowcount:
                 raise TakenOver
-            digests = {target: uuid4().hex for target in new}
-            self._put(
-                connection,
-                _TARGETS,
-                [{"digest": d, "target": t.model_dump_json()} for t, d in digests.items()],
-            )
-            digests |= self._known_targets
+            self._put(connection, _TARGETS, [_target_row(target) for target in targets])
             self._put(
                 connection,
                 _STREAMS,
                 [
-                    ours | {"key": key, "target": digests[found.target],
+                    ours | {"key": key, "target": _target_row(found.target)["digest"],
                             "counts": _bytes(found.counts), "used": self._batch_index}
                     for key, found in streams.items()
                 ],
@@ -210,19 +210,14 @@ class LedgerStore:
                 _RESERVATIONS,
                 [
                     ours | {"id": name, "keys": b"".join(found.keys), "state": found.state,
-                            "target": digests[found.target], "cells": _bytes(found.cells),
-                            "lost": _bytes(found.lost), "retry": found.retry,
-                            "deadline": found.deadline}
+                            "target": _target_row(found.target)["digest"],
+                            "cells": _bytes(found.cells), "lost": _bytes(found.lost),
+                            "retry": found.retry, "deadline": found.deadline}
                     for name, found in reservations.items()
                 ],
             )  # fmt: skip
             self._drop(connection, _FORGOTTEN, batch.streams.keys() - streams.keys())
             self._drop(connection, _SETTLED, batch.reservations.keys() - reservations.keys())
-        self._known_targets = digests
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._engine.dispose()
 
     def _put(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
@@ -291,6 +286,13 @@ def _durably(connection: object, _: object) -> None:
     cursor.execute("PRAGMA journal_mode=TRUNCATE")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+@lru_cache(_MAX_TARGETS)
+def _target_row(target: TargetDistribution) -> dict[str, str]:
+    """Return a target's row; equal targets have one."""
+    text = target.model_dump_json()
+    return {"digest": blake2b(text.encode(), digest_size=16).hexdigest(), "target": text}
 
 
 def _upsert(write: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import httpx2
 from openai import OpenAI
 
 from pipelines.recipe.recipe import Recipe
@@ -66,6 +67,22 @@ class Endpoint:
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.address + path, timeout=60) as answer:
             return answer.read().decode()
+
+
+class LosesAnswers(httpx2.HTTPTransport):
+    """The wire of a client whose first answers are lost once the server has sent them."""
+
+    def __init__(self, num_lost: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.left, self.contents = num_lost, list[bytes]()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = super().handle_request(request)
+        self.contents.append(answer.read())
+        if self.left:
+            self.left -= 1
+            raise httpx2.ReadError("the connection is gone")
+        return answer
 
 
 def open_endpoint(recipe: Recipe, **settings: Any) -> Iterator[Endpoint]:

@@ -1,5 +1,7 @@
 """How much of a prompt a family's encoders read is what its pipeline encodes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -29,3 +31,12 @@ def test_an_option_of_the_pipeline_says_how_far_t5_reads() -> None:
     reader = PromptReader(load_backbone(tiny("FLUX.1 dev")))
     cuts = [reader.cut_at(LONG, max_tokens) for max_tokens in (64, 128, None)]
     assert cuts == sorted(cuts) and len(set(cuts)) == 3
+
+
+def test_threads_that_read_at_once_do_not_cut_each_other_s_prompts() -> None:
+    reader = PromptReader(load_backbone(tiny("FLUX.1 dev")))
+    asked = [(f"{index}, {LONG}", 64 if index % 3 else None) for index in range(240)]
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(lambda ask: reader.cut_at(*ask), asked))
+    again = PromptReader(load_backbone(tiny("FLUX.1 dev")))
+    assert at_once == [again.cut_at(*ask) for ask in asked]

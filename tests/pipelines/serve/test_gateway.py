@@ -8,33 +8,25 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from openai import AuthenticationError, BadRequestError, OpenAI
+from openai import AuthenticationError, OpenAI
 
-from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.serve.app import gpus_per_replica
 from pipelines.serve.files import read_provenance
 from pipelines.serve.run import unserved
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.painted import grey_levels
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
-from tests.pipelines.registered import register_champions
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def served_recipe(
-    tracking_uri: str, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory,
-    make_recipe: Callable[..., Path],
-) -> Recipe:  # fmt: skip
-    folder = tmp_path_factory.mktemp("served")
-    recipe = load_recipe(make_recipe(folder, "served"))
-    register_champions(tracking_uri, recipe, folder / "first", seed=1)
-    return recipe
+def served_recipe(make_served: Callable[..., Recipe]) -> Recipe:
+    return make_served("served")
 
 
 @pytest.fixture(scope="module")
@@ -190,20 +182,6 @@ def test_pictures_stream_from_partial_to_completed(endpoint: Endpoint) -> None:
         assert own[-1].type == "image_generation.completed" and own[-1].provenance["seed"] >= 0
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        dict.fromkeys(("n", "stream", "output_format", "partial_images", "negative_prompt", "size",
-                       "quality", "fairness", "seed")),
-        {"n": 1.0, "safety_identifier": "somebody", "num_inference_steps": 3.0},
-    ],
-)  # fmt: skip
-def test_what_typed_clients_send_is_taken(endpoint: Endpoint, given: dict[str, Any]) -> None:
-    status, answer, _ = endpoint.post(json.dumps({"prompt": "a nurse"} | OPTIONS | given).encode())
-    assert status == 200, answer
-    assert "url" not in answer["data"][0] and len(answer["data"]) == 1
-
-
 def test_a_url_is_a_data_uri_in_place_of_base64(endpoint: Endpoint) -> None:
     options = {"response_format": "url", "output_format": "webp"} | OPTIONS
     status, answer, _ = endpoint.post(json.dumps({"prompt": "a nurse"} | options).encode())
@@ -227,78 +205,6 @@ def test_other_formats_carry_the_record_too(endpoint: Endpoint, output_format: s
     assert answer.usage.input_tokens_details.image_tokens == answer.usage.output_tokens == 0
     inside = read_provenance(base64.b64decode(answer.data[0].b64_json))
     assert inside is not None and inside.prompt == "a nurse"
-
-
-@pytest.mark.parametrize(
-    ("change", "param", "message"),
-    [
-        ({"n": 0}, "n", "greater than or equal to 1"),
-        ({"n": 17}, "n", "got 17, allowed are at most 16"),
-        ({"prompt": ""}, "prompt", "at least 1 character"),
-        ({"prompt": "x" * 81}, "prompt", "allowed are at most 80"),
-        ({"prompt": 7}, "prompt", "valid string"),
-        ({"size": "huge"}, "size", "allowed are 'auto' and WIDTHxHEIGHT"),
-        ({"size": "17x16"}, "size", "size: got 17x16, allowed are multiples of 4"),
-        ({"size": "128x128"}, "size", "got 128, allowed are at most 64"),
-        ({"num_inference_steps": 21}, "num_inference_steps", "allowed are at most 20"),
-        ({"guidance_scale": -0.5}, "guidance_scale", "greater than or equal to 0"),
-        ({"response_format": "file"}, "response_format", "b64_json"),
-        ({"n": 1.5}, "n", "valid integer"),
-        ({"prompt": None}, "prompt", "required"),
-        ({"seed": -1}, "seed", "greater than or equal to 0"),
-        ({"etta": 1}, "etta", "unknown field; allowed are prompt"),
-        ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', 'uniform' or a table"),
-        ({"fairness": {"height": "uniform"}}, "fairness", "got ['height'], allowed are ['age', 'g"),
-        ({"fairness": {"gender": {"woman": 0.7}}}, "fairness.gender", "sum to 0.7, allowed is"),
-        ({"fairness": {"gender": {"child": 1}}}, "fairness.gender", "got ['child'], allowed are"),
-        (
-            {"fairness": {"joint": {"woman,old": 2}}},
-            "fairness.joint.woman,old",
-            "allowed are shares",
-        ),
-        ({"fairness": {}}, "fairness", "got nothing"),
-        ({"categories": {"height": "tall"}}, "categories", "got 'height', allowed are ['age', 'g"),
-        ({"categories": {"gender": "child"}}, "categories.gender", "allowed are ['woman', 'man']"),
-        ({"categories": [{}, {}]}, None, "got categories of 2 pictures, n is 1"),
-        ({"categories": "woman"}, "categories", "got 'woman', allowed is a table of categories"),
-        ({"categories": {"gender": 1}}, "categories", "allowed is a table of categories"),
-        ({"categories": {}, "fairness": "off"}, None, "allowed is one of both"),
-    ],
-)
-def test_bad_input_is_a_400_that_names_the_field(
-    endpoint: Endpoint, change: dict[str, Any], param: str | None, message: str
-) -> None:
-    body = {"prompt": "a doctor"} | OPTIONS | change
-    status, answer, _ = endpoint.post(json.dumps(body).encode())
-    error = answer["error"]
-    assert status == 400 and error["type"] == "invalid_request_error"
-    assert message in error["message"]
-    assert error["param"] == param
-
-
-def test_the_clients_own_exceptions_come_out(endpoint: Endpoint) -> None:
-    with pytest.raises(BadRequestError, match="allowed are at most 16"):
-        endpoint.generate(n=17)
-    with pytest.raises(BadRequestError, match=r"allowed are \['served', 'served-base'\]"):
-        endpoint.client.images.generate(prompt="a doctor", model="dall-e-3")
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"prompt": "a"} x'])
-def test_what_is_no_json_object_is_refused(endpoint: Endpoint, body: bytes) -> None:
-    status, answer, _ = endpoint.post(body)
-    assert status == 400 and answer["error"]["message"]
-
-
-def test_a_body_over_the_limit_is_a_413(endpoint: Endpoint) -> None:
-    status, answer, _ = endpoint.post(json.dumps({"prompt": "x" * 3000}).encode())
-    assert status == 413 and "allowed are 2048" in answer["error"]["message"]
-
-
-def test_unknown_paths_and_methods_are_error_objects(endpoint: Endpoint) -> None:
-    for path, status in (("/v2/images", 404), ("/v1/images/generations", 405)):
-        with pytest.raises(urllib.error.HTTPError) as found:
-            endpoint.get(path)
-        assert found.value.code == status and "error" in json.load(found.value)
 
 
 def test_models_attributes_health_metrics_and_docs(endpoint: Endpoint) -> None:

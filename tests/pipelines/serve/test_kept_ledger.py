@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from fairgen.ledger import Ledger, stream_keys
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve.indicator import Asked, IndicatorService
-from pipelines.serve.ledger_store import LedgerStore
+from pipelines.serve.ledger_store import Batch, LedgerStore
 from pipelines.serve.retries import Retry
 from pipelines.serve.settings import ServeSettings
+from tests.fairgen.test_ledger import target_of
 from tests.pipelines.shared_registry import PASSWORD, postgres
 
 SERVED = {"gender": None, "age": None}
@@ -64,10 +66,22 @@ def test_what_was_on_its_way_is_taken_by_the_next_try_after_a_kill(
         found = service.assign(ask_for(prompt, 5), SERVED, Retry("body", again))
         return [picture.categories for picture in asyncio.run(found).pictures]
 
-    before = IndicatorService(settings, recipe)
-    lost = ask(before, again=False)
-    asyncio.run(before.settle("", ()))
+    lost = ask(IndicatorService(settings, recipe), again=False)
     assert ask(IndicatorService(settings, recipe), again=True) == lost
+
+
+def test_targets_that_nothing_counts_for_leave_the_disk(tmp_path: Path) -> None:
+    store, ledger = LedgerStore.below(tmp_path, "tables"), Ledger(max_streams=2, recorded=True)
+    store.load()
+    for share in range(1, 8):
+        ledger.assign("a doctor", target_of(share, 9), 1)
+        store.save(Batch(ledger.changes()))
+    LedgerStore.below(tmp_path, "tables").load()
+    with sqlite3.connect(tmp_path / "ledger" / "ledger.sqlite") as database:
+        ((left,),) = database.execute("SELECT count(*) FROM fairgen_targets")
+    assert left == 2
+    kept = LedgerStore.below(tmp_path, "tables").load().streams.values()
+    assert {found.target for found in kept if found} == {target_of(6, 9), target_of(7, 9)}
 
 
 def test_no_word_of_a_prompt_and_no_caller_is_on_disk(recipe: Recipe, tmp_path: Path) -> None:
@@ -154,10 +168,6 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(
 
 
 def test_what_was_quiet_longest_is_forgotten_on_disk_too(recipe: Recipe, tmp_path: Path) -> None:
-    from fairgen.ledger import Ledger, stream_keys
-    from pipelines.serve.ledger_store import Batch
-    from tests.fairgen.test_ledger import target_of
-
     store, target = LedgerStore.below(tmp_path, "small"), target_of(1, 1)
     store.load()
     ledger = Ledger(max_streams=3, recorded=True)

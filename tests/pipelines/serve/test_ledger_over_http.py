@@ -12,26 +12,19 @@ import httpx2
 import pytest
 from openai import OpenAI
 
-from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.serve import deployments
 from pipelines.serve.indicator import Asked
 from pipelines.serve.settings import ServeSettings
-from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, LosesAnswers, open_endpoint
 from tests.pipelines.processes import wait_for
-from tests.pipelines.registered import register_champions
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def served_recipe(
-    tracking_uri: str, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory,
-    make_recipe: Callable[..., Path],
-) -> Recipe:  # fmt: skip
-    folder = tmp_path_factory.mktemp("served")
-    recipe = load_recipe(make_recipe(folder, "counted"))
-    register_champions(tracking_uri, recipe, folder / "first", seed=1)
-    return recipe
+def served_recipe(make_served: Callable[..., Recipe]) -> Recipe:
+    return make_served("counted")
 
 
 @pytest.fixture(scope="module")
@@ -151,22 +144,6 @@ def post(endpoint: Endpoint, prompt: str, n: int = 1, **headers: str) -> httpx2.
 def genders(answer: httpx2.Response) -> list[str]:
     assert answer.status_code == 200, answer.text
     return [found["provenance"]["categories"]["gender"] for found in answer.json()["data"]]
-
-
-class LosesAnswers(httpx2.HTTPTransport):
-    """The wire of a client whose first answers are lost once the server has sent them."""
-
-    def __init__(self, num_lost: int) -> None:
-        super().__init__()
-        self.left, self.contents = num_lost, list[bytes]()
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        answer = super().handle_request(request)
-        self.contents.append(answer.read())
-        if self.left:
-            self.left -= 1
-            raise httpx2.ReadError("the connection is gone")
-        return answer
 
 
 def test_the_official_client_that_lost_its_answer_gets_it_again_and_it_counts_once(

@@ -11,13 +11,12 @@ import httpx2
 import pytest
 from openai import BadRequestError, NotFoundError
 
-from pipelines.recipe.recipe import load_recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.files import read_provenance
 from pipelines.serve.models import ModelAlias, Models, read_aliases
 from pipelines.serve.schemas import ImageRequest
 from tests.pipelines.endpoint import OPTIONS, Endpoint, open_endpoint
-from tests.pipelines.registered import register_champions
 
 TABLE = """
 models:
@@ -91,12 +90,13 @@ def test_a_table_is_read_and_a_wrong_one_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def endpoint(
-    tracking_uri: str, tmp_path_factory: pytest.TempPathFactory, make_recipe: Callable[..., Path]
+    tracking_uri: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_served: Callable[..., Recipe],
 ) -> Iterator[Endpoint]:
     folder = tmp_path_factory.mktemp("aliased")
     (folder / "models.yaml").write_text(TABLE)
-    recipe = load_recipe(make_recipe(folder, "aliased", generation={"sizes": ["16x16", "32x16"]}))
-    register_champions(tracking_uri, recipe, folder / "adapters", seed=1)
+    recipe = make_served("aliased", generation={"sizes": ["16x16", "32x16"]})
     aliases = read_aliases(folder / "models.yaml")
     yield from open_endpoint(recipe, tracking_uri=tracking_uri, models=aliases)
 

@@ -22,6 +22,7 @@ from pipelines.serve.app import build
 from pipelines.serve.run import APP, Tls, served
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.certificate import certificate
+from tests.pipelines.endpoint import LosesAnswers
 from tests.pipelines.load import under_load
 from tests.pipelines.processes import wait_for
 from tests.pipelines.registered import register_champions
@@ -98,6 +99,30 @@ def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
         records = list(pool.map(lambda i: paint(client, "a pilot", seed=i), range(24)))
     cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
     assert set(cells.values()) == {6}
+
+
+def test_an_answer_that_was_lost_comes_again_and_counts_once(client: OpenAI, tls: Tls) -> None:
+    wire = LosesAnswers(num_lost=1, verify=trusted(tls))
+    patient = OpenAI(
+        base_url=client.base_url, api_key="none", max_retries=2,
+        http_client=DefaultHttpxClient(transport=wire),
+    )  # fmt: skip
+    even = {"fairness": {"gender": "uniform"}}
+    (first,) = patient.images.generate(prompt="a photo of a chef", extra_body=OPTIONS | even).data
+    assert len(wire.contents) == 2 and len(set(wire.contents)) == 1
+    second = paint(client, "a photo of a chef", **even)
+    genders = {record["categories"]["gender"] for record in (first.provenance, second)}
+    assert genders == {"woman", "man"}
+
+
+def test_the_graph_reads_what_the_picture_sees(client: OpenAI) -> None:
+    """As far as the encoder does, and what the negative prompt names."""
+    whole = paint(client, "a photo of a doctor in a room with a hat and a coat, a woman")
+    assert whole["prompt_cut_at"] and set(whole["categories"]) == {"gender", "age"}
+    named = paint(client, "a doctor", negative_prompt="a photo of a female doctor")
+    assert set(named["categories"]) == {"age"}
+    rewritten = paint(client, "A doctor, a tall man, at a desk", original_prompt="a doctor")
+    assert set(rewritten["categories"]) == {"gender", "age"} and rewritten["removed"]
 
 
 def test_the_judge_looks_at_delivered_pictures_beside_the_traffic(client: OpenAI, tls: Tls) -> None:
