@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from fairgen.ledger import Ledger, stream_keys
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve.indicator import Asked, IndicatorService
+from pipelines.serve.indicator import Asked, Assignment, IndicatorService
 from pipelines.serve.ledger_store import Batch, LedgerStore
 from pipelines.serve.retries import Retry
 from pipelines.serve.settings import ServeSettings
@@ -60,14 +60,14 @@ def test_a_ledger_goes_on_where_a_killed_one_stood(recipe: Recipe, tmp_path: Pat
 def test_what_was_on_its_way_is_taken_by_the_next_try_after_a_kill(
     recipe: Recipe, tmp_path: Path
 ) -> None:
-    settings, prompt = ServeSettings(home=tmp_path), "a photo of a judge"
+    def ask(again: bool) -> Assignment:
+        service = IndicatorService(ServeSettings(home=tmp_path), recipe)
+        asked = service.assign(ask_for("a photo of a judge", 5), SERVED, Retry("body", again))
+        return asyncio.run(asked)
 
-    def ask(service: IndicatorService, again: bool) -> list[dict[str, str]]:
-        found = service.assign(ask_for(prompt, 5), SERVED, Retry("body", again))
-        return [picture.categories for picture in asyncio.run(found).pictures]
-
-    lost = ask(IndicatorService(settings, recipe), again=False)
-    assert ask(IndicatorService(settings, recipe), again=True) == lost
+    lost = ask(again=False)
+    assert ask(again=True) == lost  # its reservation, too
+    assert ask(again=False).reservation != lost.reservation
 
 
 def test_targets_that_nothing_counts_for_leave_the_disk(tmp_path: Path) -> None:
