@@ -1,6 +1,14 @@
 from .engine import Engine
 from .key_values import KeyValueCache
-from .requests import AdapterNotLoaded, Event, ImageError, ImageJob, ImageResult, RequestHandle
+from .requests import (
+    AdapterNotLoaded,
+    Event,
+    ImageError,
+    ImageJob,
+    ImageResult,
+    RequestHandle,
+    TooLate,
+)
 from .thread import EngineState, EngineThread
 
 __all__ = [
@@ -14,4 +22,5 @@ __all__ = [
     "ImageResult",
     "KeyValueCache",
     "RequestHandle",
+    "TooLate",
 ]

@@ -1,12 +1,12 @@
 """The engine: rows join and leave between denoising steps; one forward serves all of a shape.
 
-The engine knows pictures, not requests: whoever asked for one, with whatever prompt, adapters or
-number of steps, it shares every forward pass with the others.
+The engine knows pictures and who asks for them: with whatever prompt, adapters or number of steps,
+those of one shape share forward passes, and callers share the time of the passes.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 
 import torch
 from PIL import Image
@@ -14,6 +14,7 @@ from PIL import Image
 from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
+from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.decoder import DecodedImage, Decoder
 from fairgen.engine.isolation import Isolation, Outcome
 from fairgen.engine.requests import (
@@ -23,20 +24,21 @@ from fairgen.engine.requests import (
     ImageJob,
     ImageResult,
     RequestHandle,
+    TooLate,
 )
 from fairgen.engine.runner import Row, Runner
-from fairgen.engine.scheduler import ScheduledImage, Scheduler
+from fairgen.engine.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
 
 class Engine:
-    """Paints pictures in a shared batch of at most `max_rows` denoiser rows of the native size.
+    """Paints pictures in shared passes of at most `max_rows` denoiser rows of the native size.
 
     A guided picture takes two rows, one of them unconditional, which stays bare; a larger one takes
     as many more as its latents are larger, since memory follows them. One that is over the bound by
-    itself is painted alone. One thread owns an engine and calls all of its methods; `EngineThread`
-    is for callers in others.
+    itself is painted alone. `Scheduler` says whose turn it is. One thread owns an engine and calls
+    all of its methods; `EngineThread` is for callers in others.
     """
 
     def __init__(
@@ -76,10 +78,13 @@ class Engine:
         """Unload adapters as soon as no picture in the engine uses them any more."""
         self._retiring |= set(names)
 
-    def submit(self, jobs: Sequence[ImageJob]) -> RequestHandle:
+    def submit(
+        self, jobs: Sequence[ImageJob], caller: str = "", within_s: float | None = None
+    ) -> RequestHandle:
         """Queue a request's pictures.
 
-        Raises ValueError for an empty request, or an adapter, size or steps that cannot be had.
+        Raises ValueError for an empty request, or an adapter, size or steps that cannot be had, and
+        TooLate for pictures that would not be there within so many seconds.
         """
         if not jobs:
             raise ValueError("jobs: got none, allowed are one or more")
@@ -88,24 +93,28 @@ class Engine:
             if missing := sorted(set(job.gates) - loaded):
                 raise AdapterNotLoaded(f"gates: got {missing}, loaded are {sorted(loaded)}")
             self._runner.check(job)
-        handle = RequestHandle(tuple(jobs))
-        self._scheduler.add(handle, [self._runner.num_native_rows(job) for job in jobs])
+        handle = RequestHandle(tuple(jobs), caller)
+        images = [self._scheduled(handle, index) for index in range(len(jobs))]
+        seconds = self._scheduler.seconds_until_done(caller, images)
+        if within_s is not None and seconds is not None and seconds > within_s:
+            raise TooLate(seconds, within_s)
+        self._scheduler.add(handle, images)
         return handle
 
     def cancel(self, handle: RequestHandle) -> None:
         """Drop a request: its rows are free at the next step."""
-        self._scheduler.cancel(handle)
+        self._scheduler.backlog.drop(lambda image: image.handle is handle)
         self._rows = {image: row for image, row in self._rows.items() if image.handle is not handle}
 
     @property
     def pending(self) -> int:
         """How many pictures wait or are on their way."""
-        return self._scheduler.num_pending
+        return len(self._scheduler.backlog.running) + self.waiting
 
     @property
     def waiting(self) -> int:
         """How many pictures wait for rows."""
-        return self._scheduler.num_waiting
+        return self._scheduler.backlog.num_waiting
 
     @property
     def is_retiring(self) -> bool:
@@ -119,21 +128,27 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Take one denoising step with every row; return previews, finished pictures and errors."""
-        for name in sorted(self._retiring - self._scheduler.adapters()):
+        """Take one denoising step with the pictures whose turn it is; return previews, finished
+        pictures and errors.
+        """
+        used = {name for image in self._scheduler.backlog.images for name in image.job.gates}
+        for name in sorted(self._retiring - used):
             self.bank.remove(name)
             self._runner.forget_batches()
             self._retiring.remove(name)
-        begun = self._begun.run(self._runner.begin, self._scheduler.admit())
+        started, images = time.perf_counter(), self._scheduler.next_pass()
+        new = [image for image in images if image not in self._rows]
+        begun = self._begun.run(self._runner.begin, new)
         self._rows |= {b.item: b.result for b in begun if b.result is not None}
         events: list[Event] = [_error(b.item, b.error) for b in begun if b.error is not None]
-        self.last_rows = sum(1 + row.guided for row in self._rows.values())
-        for _, rows in groupby(sorted(self._rows.values(), key=_shape), key=_shape):
-            events += self._advance(list(rows))
+        rows = [self._rows[image] for image in images if image in self._rows]
+        self.last_rows = sum(1 + row.guided for row in rows)
+        events += self._advance(rows)
         self._runner.end_step()
+        self._scheduler.charge(images, time.perf_counter() - started)
         ended = {(e.handle, e.index) for e in events if isinstance(e, ImageError) or e.final}
-        gone = [i for i in self._scheduler.running if (i.handle, i.index) in ended]
-        self._scheduler.finish(gone)
+        gone = [i for i in images if (i.handle, i.index) in ended]
+        self._scheduler.backlog.drop(lambda image: image in gone)
         for image in gone:
             self._rows.pop(image, None)
         return events
@@ -167,19 +182,25 @@ class Engine:
         self._runner.close()
         self.bank.close()
 
+    def _scheduled(self, handle: RequestHandle, index: int) -> ScheduledImage:
+        job = handle.jobs[index]
+        rows, shape = self._runner.num_native_rows(job), self._runner.latent_shape(job)
+        return ScheduledImage(handle, index, rows, shape, job.num_steps)
+
     def _advance(self, rows: list[Row]) -> list[Event]:
         """Take one step with rows of one shape; return what can be shown, and errors."""
+        started = time.perf_counter()
         moved = self._denoised.run(self._runner.advance, rows)
+        if rows:
+            if self._scheduler.num_callers > 1 and self.backbone.device.type != "cpu":
+                torch.accelerator.synchronize()  # whose clock runs, and how long
+            self._scheduler.measured([row.image for row in rows], time.perf_counter() - started)
         events: list[Event] = [_error(m.item.image, m.error) for m in moved if m.error is not None]
         alive = [m.item for m in moved if m.error is None]
         shown = [row for row in alive if row.is_finished or row.wants_preview]
         return events + [
             _shown(outcome) for outcome in self._decoded.run(self._decoder.decode, shown)
         ]
-
-
-def _shape(row: Row) -> tuple[int, ...]:
-    return tuple(row.x.shape)
 
 
 def _error(image: ScheduledImage, text: str | None) -> ImageError:

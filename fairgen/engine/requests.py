@@ -27,9 +27,12 @@ class ImageJob:
 
 @dataclass(eq=False)
 class RequestHandle:
-    """A request in the engine, one job a picture. Compared by identity."""
+    """A request in the engine, one job a picture; `caller` is who asks, whatever its name says.
+    Compared by identity.
+    """
 
     jobs: Sequence[ImageJob]
+    caller: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,14 @@ class ImageError:
 
 
 Event = ImageResult | ImageError
+
+
+class TooLate(Exception):
+    """A request would not be done in time: it takes about `seconds`."""
+
+    def __init__(self, seconds: float, limit_s: float) -> None:
+        super().__init__(f"about {seconds:.0f} s, allowed are {limit_s:g} s")
+        self.seconds = seconds
 
 
 class AdapterNotLoaded(ValueError):

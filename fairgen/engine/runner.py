@@ -9,13 +9,14 @@ from torch import Tensor
 
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import ActiveDirections, AdapterBank
+from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
-from fairgen.engine.scheduler import ScheduledImage
 from fairgen.guidance import GuidedRows
 from fairgen.solvers import Solver, advance
 
 _MAX_SOLVERS = 256
+_MAX_BATCHES = 3
 
 
 @dataclass(eq=False)
@@ -70,8 +71,7 @@ class Runner:
         self._every_step = [path for path in bank.projections if path not in prompt_only]
         self._prompts = PromptCache(backbone)
         self._solvers: dict[tuple[int, tuple[int, int, int]], Solver] = {}
-        self._batches: dict[tuple[Row, ...], StepBatch] = {}  # of the last step
-        self._batches_now: dict[tuple[Row, ...], StepBatch] = {}
+        self._batches: dict[tuple[Row, ...], StepBatch] = {}  # the last ones used, oldest first
 
     def latent_shape(self, job: ImageJob) -> tuple[int, int, int]:
         """Return C, h, w. Raises ValueError for a size that the model cannot paint."""
@@ -100,11 +100,12 @@ class Runner:
 
     def forget_batches(self) -> None:
         """Drop what rows bring to every step: the bank's columns have changed."""
-        self._batches, self._batches_now = {}, {}
+        self._batches = {}
 
     def end_step(self) -> None:
-        """Keep what the batches of this step bring to the next one, and no other."""
-        self._batches, self._batches_now = self._batches_now, {}
+        """Keep what the last few sets of rows bring to every step: callers take turns."""
+        alive = [rows for rows in self._batches if not any(row.is_finished for row in rows)]
+        self._batches = {rows: self._batches[rows] for rows in alive[-_MAX_BATCHES:]}
 
     def begin(self, images: Sequence[ScheduledImage]) -> list[Row]:
         """Return a row for each picture, its keys and values computed together."""
@@ -166,8 +167,8 @@ class Runner:
 
     def _batch_of(self, rows: Sequence[Row]) -> StepBatch:
         together = tuple(rows)
-        batch = self._batches.get(together) or self._new_batch(together)
-        self._batches_now[together] = batch
+        batch = self._batches.pop(together, None) or self._new_batch(together)
+        self._batches[together] = batch
         return batch
 
     def _new_batch(self, rows: tuple[Row, ...]) -> StepBatch:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from fairgen.adapters import Adapter
 from fairgen.engine.engine import Engine
-from fairgen.engine.requests import Event, ImageError, ImageJob, RequestHandle
+from fairgen.engine.requests import Event, ImageError, ImageJob, RequestHandle, TooLate
 
 log = logging.getLogger(__name__)
 _IDLE_S = 0.5
@@ -33,6 +33,8 @@ class EngineState:
 class _Submit:
     jobs: Sequence[ImageJob]
     on_event: Callable[[Event], object]
+    caller: str
+    within_s: float | None
     accepted: "Future[RequestHandle]" = field(default_factory=Future)
 
 
@@ -64,11 +66,17 @@ class EngineThread:
     picture that is pending fails with the reason, and so does whoever asks from then on.
     """
 
-    def __init__(self, engine: Engine, num_threads: int = 1) -> None:
-        """`num_threads` are the cores of torch's operations. From now on the engine is the
-        thread's: nobody else calls it.
+    def __init__(
+        self,
+        engine: Engine,
+        num_threads: int = 1,
+        on_death: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`num_threads` are the cores of torch's operations. `on_death` is called once should the
+        thread die, when all that was pending has failed. From now on the engine is the thread's:
+        nobody else calls it.
         """
-        self._engine, self._num_threads = engine, num_threads
+        self._engine, self._num_threads, self._on_death = engine, num_threads, on_death
         self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Load | _Retire | _Stop] = (
             queue.SimpleQueue()
         )
@@ -80,12 +88,16 @@ class EngineThread:
         self._thread.start()
 
     def submit(
-        self, jobs: Sequence[ImageJob], on_event: Callable[[Event], object]
+        self,
+        jobs: Sequence[ImageJob],
+        on_event: Callable[[Event], object],
+        caller: str = "",
+        within_s: float | None = None,
     ) -> "Future[RequestHandle]":
         """Return the handle to come; its errors are those of `Engine.submit`, or RuntimeError where
         the thread has ended. The engine's thread calls `on_event` with what happens to the jobs.
         """
-        message = _Submit(tuple(jobs), on_event)
+        message = _Submit(tuple(jobs), on_event, caller, within_s)
         self._send(message)
         return message.accepted
 
@@ -136,6 +148,8 @@ class EngineThread:
             self._ended.set()
             self._fail_pending()
             self._refuse_all()
+            if self.death is not None:
+                self._on_death()
 
     def _take_messages(self) -> bool:
         """Do what the messages say, waiting for one while nothing is pending; False ends it."""
@@ -165,8 +179,8 @@ class EngineThread:
             if not message.accepted.set_running_or_notify_cancel():
                 return
             try:
-                handle = self._engine.submit(message.jobs)
-            except ValueError as error:
+                handle = self._engine.submit(message.jobs, message.caller, message.within_s)
+            except (ValueError, TooLate) as error:
                 message.accepted.set_exception(error)
                 return
             self._listeners[handle] = message.on_event, set(range(len(message.jobs)))

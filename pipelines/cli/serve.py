@@ -42,6 +42,16 @@ def serve(
     cors_origin: Annotated[
         list[str] | None, typer.Option(help="A web page that may read answers; repeatable.")
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="A name that it answers to; repeatable.")
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="A proxy's address whose X-Forwarded-For is believed; repeatable."),
+    ] = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Let everybody ask, without keys, beyond this machine.")
+    ] = False,
     decisions: Annotated[
         Path | None, typer.Option(help="A file that gets a line a request: what was decided.")
     ] = None,
@@ -69,6 +79,7 @@ def serve(
         AccessConfig,
         ServeSettings,
         Tls,
+        check_open,
         deploy,
         read_aliases,
         serve_config,
@@ -87,6 +98,7 @@ def serve(
             requests_per_minute=requests_per_minute,
             concurrent_requests=concurrent_requests,
             cors_origins=tuple(cors_origin or ()),
+            hosts=tuple(name.lower() for name in allowed_host or ()),
         ),
     }
     if cluster is not None:
@@ -95,8 +107,9 @@ def serve(
         there = ServeSettings(recipe=recipe, base=base, **changes)
         deploy(cluster, serve_config(there), typer.echo)
         return
+    check_open(changes["access"], host, is_open)
     tls = None
     if tls_certificate or tls_key:
         tls = Tls.of(tls_certificate, tls_key)
     settings = settings_of(recipe, base, **changes)
-    serve_until_interrupted(settings, HOME, host, port, Console(), tls)
+    serve_until_interrupted(settings, HOME, host, port, Console(), tls, trusted_proxy or ())

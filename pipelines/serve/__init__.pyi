@@ -1,3 +1,4 @@
+from .access.keys import check_open
 from .access.middleware import PICTURES
 from .generator import GeneratorService
 from .image_plan import asked_of, plan_images
@@ -24,6 +25,7 @@ __all__ = [
     "ServeSettings",
     "Tls",
     "asked_of",
+    "check_open",
     "deploy",
     "plan_images",
     "read_aliases",

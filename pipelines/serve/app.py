@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from pipelines.serve.access.keys import ApiKeys
 from pipelines.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def build(args: ServeSettings) -> "Application":
     """
     from ray import serve
 
+    ApiKeys(args.access)  # raises now, not in every replica
     from pipelines.serve.deployments import Gateway, Generator, Indicator, Inspector
 
     scaling = (

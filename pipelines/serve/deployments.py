@@ -5,7 +5,9 @@ A replica imports what its own service needs: the gateway and the indicator star
 
 import asyncio
 import logging
+import os
 import random
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
@@ -37,6 +39,8 @@ _LOST = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavail
 _ATTEMPTS = 8
 _ATTRIBUTES_FRESH_S = 1.0
 _MAX_PROMPTS = 4096
+_LAST_WORDS_S = 0.5
+_HEALTH_S = 1.0
 
 
 class Indicator:
@@ -70,32 +74,38 @@ class Generator:
     def __init__(self, settings: ServeSettings) -> None:
         from pipelines.serve.generator import GeneratorService
 
-        self._service = GeneratorService(settings, load_recipe(settings.recipe, settings.base))
+        self._service = GeneratorService(
+            settings, load_recipe(settings.recipe, settings.base), _end_process
+        )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Look the champions up now: any change of `user_config` asks for it."""
         if hasattr(self, "_service"):
             self._service.poll_now()
 
-    async def paint(self, orders: list[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
+    async def paint(
+        self, orders: list[PlannedImage], model: str, caller: str
+    ) -> AsyncIterator[ImageUpdate]:
         """Yield previews and finished pictures."""
-        async for delivery in self._service.paint(orders, model):
+        async for delivery in self._service.paint(orders, model, caller):
             yield delivery
 
     async def prompt_cut_at(self, prompt: str) -> int | None:
         """Return the index of the first character that no text encoder reads; None for no such."""
         return self._service.prompt_cut_at(prompt)
 
-    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
-        """Raise ValueError for a size or a number of steps that the model cannot paint."""
-        self._service.check_picture(width_px, height_px, num_steps)
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
+        """Return what a picture weighs. Raises ValueError for a size or a number of steps that the
+        model cannot paint.
+        """
+        return self._service.check_picture(width_px, height_px, num_steps)
 
     async def attributes(self) -> list[AttributeInfo]:
         """Return what is served now."""
         return self._service.attributes()
 
     async def check_health(self) -> None:
-        """Raise when the engine's thread has ended: Serve then replaces the replica."""
+        """Raise when the engine's thread has ended."""
         self._service.check_alive()
 
 
@@ -133,9 +143,10 @@ class Gateway:
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self, self._settings, self._recipe)
 
-    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
         """Ask the generator."""
-        await _retried(lambda: self._generator.check_picture.remote(width_px, height_px, num_steps))
+        check = self._generator.check_picture
+        return float(await _retried(lambda: check.remote(width_px, height_px, num_steps)))
 
     async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
         """Ask the indicator; an answer that is lost with it was counted, and is asked again by its
@@ -167,14 +178,16 @@ class Gateway:
             self._attributes = now, found
         return self._attributes[1]
 
-    async def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
+    async def paint(
+        self, orders: Sequence[PlannedImage], model: str, caller: str
+    ) -> AsyncIterator[ImageUpdate]:
         """Yield deliveries; pictures lost with their replica are ordered again, same seed."""
         left = {order.index: order for order in orders}
         painter = self._generator.options(stream=True)
         started = time.monotonic()
         for attempt in range(_ATTEMPTS):
             try:
-                async for delivery in painter.paint.remote(list(left.values()), model):
+                async for delivery in painter.paint.remote(list(left.values()), model, caller):
                     if delivery.provenance is not None or delivery.error is not None:
                         del left[delivery.index]
                         self._metrics.count(delivery, time.monotonic() - started)
@@ -187,6 +200,20 @@ class Gateway:
                 log.warning("%d pictures are lost and ordered again: %s", len(left), type(error))
                 await asyncio.sleep(min(5.0, 0.25 * 2**attempt))
         raise RequestError(503, "no generator is up", code="unavailable", retry_after_s=5)
+
+    async def check_health(self) -> None:
+        """Raise RequestError unless a generator answers now."""
+        try:
+            await asyncio.wait_for(self._generator.check_health.remote(), _HEALTH_S)
+        except TimeoutError as error:
+            raise RequestError(
+                503, "no generator is up", code="unavailable", retry_after_s=5
+            ) from error
+        except (*_LOST, BackPressureError, RayTaskError) as error:
+            log.warning("no generator answers: %s", type(error))
+            raise RequestError(
+                503, "no generator answers", code="unavailable", retry_after_s=5
+            ) from error
 
     async def metrics(self) -> str:
         """Return the figures in Prometheus form."""
@@ -220,6 +247,13 @@ class Gateway:
             log.warning("a picture is not inspected: %s", error)
             return
         self._metrics.show_inspected(found)
+
+
+def _end_process() -> None:
+    """End this replica, once what it still says has left it: Serve starts another at once, and its
+    core is free for it.
+    """
+    threading.Timer(_LAST_WORDS_S, os._exit, (1,)).start()
 
 
 def _refusal(error: BackPressureError | RayTaskError) -> Exception:

@@ -19,12 +19,13 @@ from fastapi.responses import (
     Response,
     StreamingResponse,
 )
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.recipe import Recipe
 from pipelines.serve.access.errors import ErrorBody, RequestError
-from pipelines.serve.access.middleware import PICTURES, AccessMiddleware, AnswerCounter
+from pipelines.serve.access.middleware import ASSETS, PICTURES, AccessMiddleware, AnswerCounter
 from pipelines.serve.image_endpoint import Backend, ImageEndpoint
 from pipelines.serve.retries import RunningKeys, retry_of
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, ImageResponse
@@ -36,7 +37,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request is refused."},
     "5XX": {"model": ErrorBody, "description": "The server fails, or is not ready."},
 }
-_LOOK_S = 0.25
 _FAIRNESS_HEADER = "x-fairness"
 _CLIENT_CLOSED = 499  # nobody reads it; as nginx counts it
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
@@ -44,8 +44,10 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 
 def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
     """Return the HTTP application."""
-    app = FastAPI(
+    app = FastAPIOffline(  # its page of docs loads nothing from elsewhere
         title="FairGen",
+        redoc_url=None,
+        static_url=ASSETS,
         description="Text-to-image in the distribution you prescribe.",
         responses=_ERRORS,
     )
@@ -91,7 +93,10 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
             if request.stream:
                 events = await _begun(desk.stream(request, orders))
                 return StreamingResponse(events, media_type="text/event-stream")
-            answer = await _while_connected(http, desk.answer(request, orders))
+            try:
+                answer = await _while_connected(http, desk.answer(request, orders))
+            finally:  # also where the answer was cancelled before it began
+                orders.admitted.leave()
         return Response(answer, media_type="application/json")
 
     @app.get("/v1/models")
@@ -115,6 +120,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
+        await backend.check_health()
         served = [attribute.name for attribute in await backend.attributes()]
         missing = [a.name for a in recipe.attributes if a.name not in served]
         status = "degraded" if missing else "ok"  # it answers 200: what is served is served
@@ -132,18 +138,23 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
 
 async def _while_connected(http: Request, answer: Awaitable[str]) -> str:
-    """Return an answer; where the client has left meanwhile, its pictures are painted no more."""
-    task = asyncio.ensure_future(answer)
+    """Return an answer; as soon as the client has left, its pictures are painted no more."""
+    task, left = asyncio.ensure_future(answer), asyncio.ensure_future(_left(http))
     try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=_LOOK_S)
-            if not task.done() and await http.is_disconnected():
-                raise RequestError(_CLIENT_CLOSED, "the client has left", code="closed")
+        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise RequestError(_CLIENT_CLOSED, "the client has left", code="closed")
         return task.result()
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        left.cancel()
+        task.cancel()
+        await asyncio.wait({task, left})
+
+
+async def _left(http: Request) -> None:
+    """Return once the client has left."""
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _begun(events: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -1,6 +1,7 @@
 """The generator's service: planned pictures in, files with their records out; no HTTP, no Ray."""
 
 import asyncio
+import math
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from fairgen.engine import (
     ImageJob,
     ImageResult,
     RequestHandle,
+    TooLate,
 )
 from fairgen.gate import foreign_signs
 from pipelines.recipe import Recipe, load_pipe
@@ -44,9 +46,16 @@ class GeneratorService:
     with.
     """
 
-    def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
-        """Raises ValueError, by name, for what of the base model the engine does not follow."""
-        self._recipe = recipe
+    def __init__(
+        self,
+        settings: ServeSettings,
+        recipe: Recipe,
+        on_death: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`on_death` is called once should the engine's thread die, when all that was pending has
+        failed. Raises ValueError, by name, for what of the base model the engine does not follow.
+        """
+        self._recipe, self._within_s = recipe, settings.limits.timeout_s
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         engine = Engine(backbone, settings.max_rows)
         base_fingerprint = fingerprint(backbone.denoiser)
@@ -60,7 +69,7 @@ class GeneratorService:
             lambda champion, adapter: engine.bank.check(loaded_name(champion), adapter.directions),
         )
         self._backbone, self._reader = backbone, PromptReader(backbone)
-        self._engine = EngineThread(engine, max(1, int(settings.cpus_per_replica)))
+        self._engine = EngineThread(engine, max(1, int(settings.cpus_per_replica)), on_death)
         self._adapters = ServedAdapters(
             poller,
             lambda adapters: self._engine.load(adapters).result(),
@@ -134,11 +143,18 @@ class GeneratorService:
         """
         return self._reader.cut_at(prompt)
 
-    def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
-        """Raise ValueError, with what is allowed, for a size or a number of steps that the model
+    def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
+        """Return what a picture weighs, as many as of the native size at the recipe's own steps.
+
+        Raises ValueError, with what is allowed, for a size or a number of steps that the model
         cannot paint.
         """
-        self._backbone.solver(num_steps, self._backbone.latent_shape(width_px, height_px))
+        shape, native = (
+            self._backbone.latent_shape(width_px, height_px),
+            self._backbone.latent_shape(),
+        )
+        self._backbone.solver(num_steps, shape)
+        return math.prod(shape) / math.prod(native) * num_steps / self._recipe.generation.steps
 
     def poll_now(self) -> None:
         """Look the champions up at once, not at the next poll."""
@@ -153,15 +169,19 @@ class GeneratorService:
         self._adapters.close()
         self._engine.close()
 
-    async def paint(self, plan: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
+    async def paint(
+        self, plan: Sequence[PlannedImage], model: str, caller: str = ""
+    ) -> AsyncIterator[ImageUpdate]:
         """Yield, once all is accepted, an empty update, then previews and finished pictures.
+        Callers share the engine's time.
 
-        Stopping early frees their rows. Raises RequestError for what cannot be painted.
+        Stopping early frees their rows. Raises RequestError for what cannot be painted, or not in
+        time.
         """
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
         handle, served = await self._submit(
-            plan, lambda event: loop.call_soon_threadsafe(events.put_nowait, event)
+            plan, caller, lambda event: loop.call_soon_threadsafe(events.put_nowait, event)
         )
         num_left = len(plan)
         try:
@@ -182,13 +202,13 @@ class GeneratorService:
                 self._engine.cancel(handle)
 
     async def _submit(
-        self, plan: Sequence[PlannedImage], on_event: Callable[[Event], object]
+        self, plan: Sequence[PlannedImage], caller: str, on_event: Callable[[Event], object]
     ) -> tuple[RequestHandle, Served]:
         """Return the accepted request, and the sets that it is painted with."""
         while True:
             served = self._adapters.served
             jobs = [_job(planned, served) for planned in plan]
-            accepted = self._engine.submit(jobs, on_event)
+            accepted = self._engine.submit(jobs, on_event, caller, self._within_s)
             try:
                 return await asyncio.shield(asyncio.wrap_future(accepted)), served
             except AdapterNotLoaded as error:
@@ -197,6 +217,13 @@ class GeneratorService:
                 # another set went live in between: the request gets that one
             except ValueError as error:
                 raise refused_field(error) from error
+            except TooLate as error:
+                raise RequestError(
+                    429,
+                    f"the pictures would not be there in time: it takes {error}",
+                    code="overloaded",
+                    retry_after_s=math.ceil(error.seconds - self._within_s),
+                ) from error
             except RuntimeError as error:
                 raise _ended() from error
             except asyncio.CancelledError:

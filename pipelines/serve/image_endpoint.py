@@ -14,11 +14,13 @@ from pydantic import BaseModel
 from pipelines.recipe import Recipe
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError, refused_field
+from pipelines.serve.admission import Admission, Admitted
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage, pinned, plan_images
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.models import Models
 from pipelines.serve.retries import RecentAnswers, Retry
 from pipelines.serve.schemas import (
+    MAX_SEED,
     AttributeInfo,
     CompletedImage,
     ImageData,
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 class Backend(Protocol):
     """What the gateway stands in front of."""
 
-    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None: ...
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float: ...
 
     async def assign(
         self, request: ImageRequest, caller: str, retry: Retry | None
@@ -45,9 +47,13 @@ class Backend(Protocol):
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None: ...
 
-    def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]: ...
+    def paint(
+        self, orders: Sequence[PlannedImage], model: str, caller: str
+    ) -> AsyncIterator[ImageUpdate]: ...
 
     async def attributes(self) -> list[AttributeInfo]: ...
+
+    async def check_health(self) -> None: ...
 
     async def metrics(self) -> str: ...
 
@@ -56,12 +62,15 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Orders:
-    """The pictures of a request, the ledger's reservation for them, and who asked."""
+    """The pictures of a request, the ledger's reservation for them, who asked, and what they hold
+    of the queue.
+    """
 
     images: Sequence[PlannedImage]
     reservation: str
     caller: str
     may_be_repeated: bool
+    admitted: Admitted
 
 
 class ImageEndpoint:
@@ -71,7 +80,7 @@ class ImageEndpoint:
 
     def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
         self._backend, self._settings, self._recipe = backend, settings, recipe
-        self._in_flight = 0
+        self._admission = Admission(settings.limits.queued_images)
         self._settling: set[asyncio.Future[None]] = set()
         self._decisions = DecisionLog(settings.decisions) if settings.decisions else None
         self._answers = RecentAnswers()
@@ -79,7 +88,7 @@ class ImageEndpoint:
         self.models = Models(recipe.registry.prefix, settings.models)
 
     def check_limits(self, request: ImageRequest) -> None:
-        """Raise 400 for what is larger than the operator allows, 429 when too much is queued."""
+        """Raise 400 for what is larger than the operator allows."""
         limits = self._settings.limits
         width, height = request.sides_px
         for field, got, allowed in (
@@ -87,6 +96,7 @@ class ImageEndpoint:
             ("size", max(width, height), limits.side_px),
             ("num_inference_steps", request.num_inference_steps or 1, limits.num_steps),
             ("guidance_scale", request.guidance_scale or 1, limits.guidance_scale),
+            ("seed", (request.seed or 0) + request.n - 1, MAX_SEED),
             ("prompt", len(request.prompt), limits.prompt_chars),
             ("original_prompt", len(request.original_prompt or ""), limits.prompt_chars),
             ("negative_prompt", len(request.negative_prompt or ""), limits.prompt_chars),
@@ -94,9 +104,6 @@ class ImageEndpoint:
             if got > allowed:
                 message = f"{field}: got {got}, allowed are at most {allowed}"
                 raise RequestError(400, message, param=field, code="too_large")
-        if self._in_flight + request.n > limits.queued_images:
-            message = f"{self._in_flight} images are waiting, allowed are {limits.queued_images}"
-            raise RequestError(429, message, code="overloaded", retry_after_s=2)
 
     def completed(self, request: ImageRequest) -> ImageRequest:
         """Return a request with what its model's name stands for. Raises RequestError for an
@@ -115,18 +122,26 @@ class ImageEndpoint:
         The indicator is asked last: a refused request shall not count in its ledger.
         """
         self.check_limits(request)
+        weight = 1.0
         try:
             num_steps = request.num_inference_steps or self._recipe.generation.steps
             if any(request.sides_px) or request.num_inference_steps:
-                await self._backend.check_picture(*request.sides_px, num_steps)
+                weight = await self._backend.check_picture(*request.sides_px, num_steps)
+        except ValueError as error:
+            raise refused_field(error) from error
+        admitted = self._admission.enter(caller, request.n * weight)
+        try:
             if request.categories is not None and request.fairness is None:
                 assignment = pinned(request, await self._backend.attributes())
             else:
                 assignment = await self._backend.assign(request, caller, retry)
-        except ValueError as error:
-            raise refused_field(error) from error
+        except BaseException as error:
+            admitted.leave()
+            if isinstance(error, ValueError):
+                raise refused_field(error) from error
+            raise
         images = plan_images(request, assignment, self._recipe.generation)
-        return Orders(images, assignment.reservation, caller, retry is not None)
+        return Orders(images, assignment.reservation, caller, retry is not None, admitted)
 
     async def deliveries(self, request: ImageRequest, orders: Orders) -> AsyncIterator[ImageUpdate]:
         """Yield deliveries within the time limit. Raises 408 after it.
@@ -136,8 +151,7 @@ class ImageEndpoint:
         """
         delivered: list[Provenance] = []
         left_over = {image.index for image in orders.images}
-        self._in_flight += len(orders.images)
-        painting = self._backend.paint(orders.images, request.model or "")
+        painting = self._backend.paint(orders.images, request.model or "", orders.caller)
         limit = self._settings.limits.timeout_s
         deadline = time.monotonic() + limit
         try:
@@ -157,14 +171,11 @@ class ImageEndpoint:
         except TimeoutError as error:
             raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
         finally:
-            self._in_flight -= len(orders.images)
+            orders.admitted.leave()
             await painting.aclose()  # type: ignore[attr-defined]
             self._settle(orders.reservation, sorted(left_over))
             if self._decisions is not None:
-                try:
-                    self._decisions.write(orders.caller, request, orders.images, delivered)
-                except OSError:  # a full disk shall cost no picture
-                    log.exception("a decision is not logged")
+                self._decisions.write(orders.caller, request, orders.images, delivered)
 
     def _settle(self, reservation: str, lost: Sequence[int]) -> None:
         """Tell the indicator, in a task of its own: whoever asked may have left."""
@@ -184,6 +195,7 @@ class ImageEndpoint:
         that was answered gets its answer again.
         """
         if (before := self._answers.get(orders.reservation)) is not None:
+            orders.admitted.leave()
             self._settle(orders.reservation, ())
             return before
         data: dict[int, ImageData] = {}

@@ -1,11 +1,12 @@
 """`fairgen serve`: the application on a local or joined cluster, until it is interrupted."""
 
 import json
+import os
 import signal
 import ssl
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from rich.console import Console
 
 from pipelines.ray_runtime import cluster_session
 from pipelines.registry import tracking_server
+from pipelines.serve.access.keys import is_loopback
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 
 APP = "fairgen"
+_HERE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,24 @@ class Tls:
 
 @contextmanager
 def served(
-    settings: ServeSettings, home: Path, host: str, port: int, tls: Tls | None = None
+    settings: ServeSettings,
+    home: Path,
+    host: str,
+    port: int,
+    tls: Tls | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Serve over the registry under `home` (or that of the environment); yield the address."""
+    """Serve over the registry under `home` (or that of the environment); yield the address.
+
+    Where it listens for this machine only, it answers to this machine's names, unless the settings
+    name others. A client's address is what the trusted proxies say, and nobody else.
+    """
     from ray import serve
+
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(trusted_proxies)  # read by the proxy's uvicorn
+    if is_loopback(host) and not settings.access.hosts:
+        access = settings.access.model_copy(update={"hosts": (*_HERE, host)})
+        settings = settings.model_copy(update={"access": access})
 
     files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
     with tracking_server(home) as tracking_uri, cluster_session():
@@ -67,12 +84,13 @@ def serve_until_interrupted(
     port: int,
     console: Console,
     tls: Tls | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM."""
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
-    with served(settings, home, host, port, tls) as address:
+    with served(settings, home, host, port, tls, trusted_proxies) as address:
         console.print(f"The page: {address}/   the API: {address}/v1   its docs: {address}/docs")
         here = address.replace("//0.0.0.0:", "//127.0.0.1:")
         missing: list[str] = []

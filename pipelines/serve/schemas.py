@@ -17,7 +17,7 @@ from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-_SEED_LIMIT = 2**63
+MAX_SEED = 2**63 - 1
 Fairness = dict[str, Any] | Literal["off"]
 Categories = dict[str, str]
 OutputFormat = Literal["png", "webp", "jpeg"]
@@ -52,7 +52,7 @@ class ImageRequest(BaseModel):
     stream: bool = False
     partial_images: int = Field(default=0, ge=0, le=3)
 
-    seed: int | None = Field(default=None, ge=0, lt=_SEED_LIMIT)
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     num_inference_steps: int | None = Field(default=None, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     negative_prompt: str | None = None

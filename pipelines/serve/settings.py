@@ -20,6 +20,7 @@ class Limits(BaseModel):
     guidance_scale: float = Field(default=30.0, ge=1)
     prompt_chars: int = Field(default=2000, ge=1)
     body_bytes: int = Field(default=65_536, ge=1024)
+    body_s: float = Field(default=10.0, gt=0)
     header_bytes: int = Field(default=16_384, ge=1024)
     queued_images: int = Field(default=512, ge=1)
     timeout_s: float = Field(default=300.0, gt=0)
@@ -28,10 +29,11 @@ class Limits(BaseModel):
 class AccessConfig(BaseModel):
     """Who may come in, and how much each may ask.
 
-    Keys stand in an environment variable, separated by commas, and in a file, one a line, which is
-    read again when it changes. Where there are none everybody may come in, and the limits hold for
-    an address instead of a key. `cors_origins` are the web pages of other hosts that may read
-    answers: none.
+    Keys of 16 characters or more stand in an environment variable, separated by commas, and in a
+    file, one a line, which is read again when it changes. Where there are none everybody may come
+    in, and the limits hold for an address instead of a key. `cors_origins` are the web pages of
+    other hosts that may read answers: none. `hosts` are the names that the endpoint answers to;
+    without any it answers to all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +43,7 @@ class AccessConfig(BaseModel):
     requests_per_minute: int | None = Field(default=None, ge=1)
     concurrent_requests: int | None = Field(default=None, ge=1)
     cors_origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 class ServeSettings(BaseModel):

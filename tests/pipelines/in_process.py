@@ -30,8 +30,11 @@ class InProcess:
         self.assigned: list[dict[str, str]] = []
         self.num_given_back = 0
 
-    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
-        self.generator.check_picture(width_px, height_px, num_steps)
+    async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
+        return self.generator.check_picture(width_px, height_px, num_steps)
+
+    async def check_health(self) -> None:
+        self.generator.check_alive()
 
     def has_given_back(self, num_images: int) -> bool:
         """Return whether so many were assigned, and all of them given back."""
@@ -48,9 +51,11 @@ class InProcess:
         await self.indicator.settle(reservation, lost)
         self.num_given_back += len(lost)
 
-    async def paint(self, orders: Sequence[PlannedImage], model: str) -> AsyncIterator[ImageUpdate]:
+    async def paint(
+        self, orders: Sequence[PlannedImage], model: str, caller: str
+    ) -> AsyncIterator[ImageUpdate]:
         started = monotonic()
-        async for delivery in self.generator.paint(orders, model):
+        async for delivery in self.generator.paint(orders, model, caller):
             if delivery.provenance is not None or delivery.error is not None:
                 self._metrics.count(delivery, monotonic() - started)
             yield delivery

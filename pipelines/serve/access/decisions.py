@@ -5,6 +5,10 @@ No picture is in it and no word of a prompt, which its SHA-256 tells from others
 
 import hashlib
 import json
+import logging
+import os
+import queue
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +16,35 @@ from pathlib import Path
 from pipelines.serve.image_plan import PlannedImage
 from pipelines.serve.schemas import ImageRequest, Provenance
 
+log = logging.getLogger(__name__)
+_MAX_WAITING = 10_000  # lines, while the file's disk does not answer
+
 
 class DecisionLog:
-    """One JSON line a request, appended; the file may be moved away at any time."""
+    """One JSON line a request, appended; the file may be moved away at any time, and only its owner
+    may read it.
+
+    A thread of its own writes: a disk that is full, or hangs, holds up no picture.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._waiting: queue.Queue[str | None] = queue.Queue(_MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, and end the thread."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            try:
+                with open(self._path, "a", opener=_owner_only) as stream:
+                    stream.write(line)
+            except OSError:
+                log.exception("a decision is not logged")
 
     def write(
         self,
@@ -45,5 +72,11 @@ class DecisionLog:
             "flagged": sum(record.safety_checker == "flagged" for record in delivered),
             "adapters": sorted(used),
         }
-        with self._path.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
+        try:
+            self._waiting.put_nowait(json.dumps(line) + "\n")
+        except queue.Full:
+            log.warning("a decision is not logged: %d wait for %s", _MAX_WAITING, self._path)
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

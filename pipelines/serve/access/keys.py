@@ -2,20 +2,33 @@
 
 import hashlib
 import hmac
+import ipaddress
 import logging
 import os
+from collections.abc import Iterable
 
 from pipelines.serve.settings import AccessConfig
 
 log = logging.getLogger(__name__)
+_LEAST_CHARS = 16
 
 
 class ApiKeys:
-    """The keys of an environment variable and of a file, which is read again when it changes."""
+    """The keys of an environment variable and of a file, which is read again when it changes.
+
+    In a file a line is a key, and one that begins with # a remark; a key has 16 characters or more.
+    """
 
     def __init__(self, config: AccessConfig) -> None:
+        """Raises ValueError where keys are asked for and none can be used."""
         self._file = config.keys_file
-        self._of_environment = _digests(os.environ.get(config.keys_env, "").split(","))
+        given = os.environ.get(config.keys_env)
+        self._of_environment = _digests((given or "").split(","), config.keys_env)
+        if given is not None and not self._of_environment:
+            raise ValueError(
+                f"{config.keys_env}: got no key of {_LEAST_CHARS} characters or more, allowed are "
+                "some, separated by commas; without keys it is not set at all"
+            )
         self._of_file: list[bytes] = []
         self._seen: tuple[int, int] | None = None
 
@@ -41,11 +54,35 @@ class ApiKeys:
         try:
             found = self._file.stat()
             if (seen := (found.st_mtime_ns, found.st_size)) != self._seen:
-                self._of_file = _digests(self._file.read_text().splitlines())
                 self._seen = seen
-        except OSError as error:
+                self._of_file = _digests(self._file.read_text("utf-8").splitlines(), self._file)
+        except (OSError, UnicodeDecodeError) as error:
             log.warning("the keys of %s cannot be read, those before hold: %s", self._file, error)
 
 
-def _digests(keys: list[str]) -> list[bytes]:
-    return [hashlib.sha256(key.strip().encode()).digest() for key in keys if key.strip()]
+def check_open(access: AccessConfig, host: str, is_open: bool) -> None:
+    """Raise ValueError where an address beyond this machine would be open to everybody, and nobody
+    has said that it shall be.
+    """
+    if not (ApiKeys(access).locked or is_open or is_loopback(host)):
+        raise ValueError(
+            f"host: got {host} without API keys, so that everybody who reaches it may ask; allowed "
+            f"are keys ({access.keys_env}, --keys-file), 127.0.0.1, or --open"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _digests(keys: Iterable[str], source: object) -> list[bytes]:
+    found = [key.strip() for key in keys]
+    found = [key for key in found if key and not key.startswith("#")]
+    if short := sum(len(key) < _LEAST_CHARS for key in found):
+        log.warning("%s: %d keys have fewer than %d characters and open nothing",
+                    source, short, _LEAST_CHARS)  # fmt: skip
+    return [hashlib.sha256(key.encode()).digest() for key in found if len(key) >= _LEAST_CHARS]

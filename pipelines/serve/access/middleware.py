@@ -1,9 +1,13 @@
-"""What stands before the application: known keys, so many requests each, headers and bodies of an
-allowed size, and a tally of what was answered.
+"""What stands before the application: hosts and keys that are known, so many requests each, headers
+and bodies of an allowed size that come in time, and a tally of what was answered.
 """
 
+import asyncio
+import ipaddress
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +18,14 @@ from pipelines.serve.access.rate_limiter import RateLimiter
 from pipelines.serve.settings import ServeSettings
 
 PICTURES = "/v1/images/generations"
+ASSETS = "/assets"  # of the page of docs
 _OPEN = {"/health", "/", "/docs", "/openapi.json"}
+_BODIES_AT_ONCE = 64  # that one address may be sending
+_HEADERS = [
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+]
 
 
 class AnswerCounter:
@@ -47,53 +58,89 @@ class AnswerCounter:
 class AccessMiddleware:
     """Plain ASGI, so that it adds no task to a request; it leaves the caller in the request's
     state.
+
+    A body is read where one belongs, once the key is known, and within its time.
     """
 
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
-        self._app, self._body_bytes = app, settings.limits.body_bytes
-        self._header_bytes = settings.limits.header_bytes
+        self._app, self._limits, self._hosts = app, settings.limits, settings.access.hosts
         self._keys, self._turnstile = ApiKeys(settings.access), RateLimiter(settings.access)
+        self._sending: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *_HEADERS]}
+            await send(message)
+
         try:
             self._check_headers(request)
             caller = self._caller(request)
             scope.setdefault("state", {})["caller"] = caller
             counted = request.method == "POST"
             with self._turnstile.admitted(caller) if counted else nullcontext():
-                body = await self._read_body(request)
+                if not (counted and request.url.path.endswith(PICTURES)):
+                    await self._app(scope, receive, guarded)
+                    return
+                body = await self._body_in_time(request)
                 unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
                 async def again() -> Message:
                     return unread.pop() if unread else await receive()
 
-                await self._app(scope, again, send)
+                await self._app(scope, again, guarded)
         except RequestError as error:  # of the guard: the application answers its own
-            await error.response()(scope, receive, send)
+            await error.response()(scope, receive, guarded)
 
     def _caller(self, request: Request) -> str:
         """Return the name of the request's key, its address where no key is wanted. Raises 401."""
-        if not self._keys.locked or request.url.path in _OPEN:
-            return request.client.host if request.client else ""
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if (caller := self._keys.caller(given)) is None:
+        path = request.url.path
+        if not self._keys.locked or path in _OPEN or path.startswith(f"{ASSETS}/"):
+            return _address(request)
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        name = self._keys.caller(given.strip()) if scheme.lower() == "bearer" else None
+        if name is None:
             raise RequestError(401, "the API key is missing or wrong", code="invalid_api_key")
-        return caller
+        return name
 
     def _check_headers(self, request: Request) -> None:
-        """Raise 431 for headers that are too large."""
+        """Raise 431 for headers that are too large, 400 for a host that is not ours."""
         size = sum(len(name) + len(value) for name, value in request.headers.raw)
-        if size > self._header_bytes:
-            message = f"headers: got {size} bytes, allowed are {self._header_bytes}"
+        if size > self._limits.header_bytes:
+            message = f"headers: got {size} bytes, allowed are {self._limits.header_bytes}"
             raise RequestError(431, message)
+        host = _hostname(request.headers.get("host", ""))
+        if self._hosts and host not in self._hosts:
+            raise RequestError(400, f"host: got {host!r}, allowed are {list(self._hosts)}")
+
+    async def _body_in_time(self, request: Request) -> bytes:
+        """Return the body. Raises 408 for one that takes too long, 429 where one address sends many
+        at once.
+        """
+        sender, limit_s = _address(request), self._limits.body_s
+        if self._sending[sender] >= _BODIES_AT_ONCE:
+            message = f"{_BODIES_AT_ONCE} bodies of {sender} are on their way, allowed are as many"
+            raise RequestError(429, message, code="rate_limit_exceeded", retry_after_s=1)
+        self._sending[sender] += 1
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._read_body(request)
+        except TimeoutError as error:
+            message = f"body: it was not there within {limit_s:g} s"
+            raise RequestError(408, message, code="timeout") from error
+        finally:
+            self._sending[sender] -= 1
+            if not self._sending[sender]:
+                del self._sending[sender]
 
     async def _read_body(self, request: Request) -> bytes:
         """Return the body. Raises 413 for one that is too large, however it is announced."""
-        allowed, size = self._body_bytes, 0
+        allowed, size = self._limits.body_bytes, 0
         announced = request.headers.get("content-length", "0")
         if announced.isdigit() and int(announced) > allowed:
             raise RequestError(413, f"body: got {announced} bytes, allowed are {allowed}")
@@ -104,3 +151,18 @@ class AccessMiddleware:
                 raise RequestError(413, f"body: got over {allowed} bytes, allowed are {allowed}")
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _address(request: Request) -> str:
+    """Return the address that a request comes from; a proxy's word for it may be any text."""
+    try:
+        return str(ipaddress.ip_address(request.client.host if request.client else ""))
+    except ValueError:
+        return "unknown"
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

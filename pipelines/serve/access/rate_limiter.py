@@ -2,25 +2,23 @@
 
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.settings import AccessConfig
 
+_MINUTE_S = 60.0
+_MANY_CALLERS = 10_000
+
 
 class RateLimiter:
-    """Counts requests by caller, over a moving minute."""
+    """Counts requests by caller, over a moving minute of a clock that nobody sets."""
 
     def __init__(self, config: AccessConfig) -> None:
-        per_minute = config.requests_per_minute
-        self._per_minute = RateLimitItemPerMinute(per_minute) if per_minute else None
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._per_minute = config.requests_per_minute
+        self._seen: defaultdict[str, deque[float]] = defaultdict(deque)
         self._at_once, self._inside = config.concurrent_requests, Counter[str]()
 
     @contextmanager
@@ -29,11 +27,8 @@ class RateLimiter:
         if self._at_once is not None and self._inside[caller] >= self._at_once:
             message = f"{self._inside[caller]} requests are open, allowed are {self._at_once}"
             raise RequestError(429, message, code="rate_limit_exceeded", retry_after_s=1)
-        if self._per_minute is not None and not self._limiter.hit(self._per_minute, caller):
-            reset_s = self._limiter.get_window_stats(self._per_minute, caller).reset_time
-            message = f"allowed are {self._per_minute.amount} requests a minute"
-            wait_s = max(1, math.ceil(reset_s - time.time()))
-            raise RequestError(429, message, code="rate_limit_exceeded", retry_after_s=wait_s)
+        if self._per_minute is not None:
+            self._count(caller, self._per_minute)
         self._inside[caller] += 1
         try:
             yield
@@ -41,3 +36,18 @@ class RateLimiter:
             self._inside[caller] -= 1
             if not self._inside[caller]:
                 del self._inside[caller]
+
+    def _count(self, caller: str, per_minute: int) -> None:
+        now = time.monotonic()
+        if len(self._seen) > _MANY_CALLERS:
+            old = [name for name, at in self._seen.items() if at[-1] <= now - _MINUTE_S]
+            for name in old:
+                del self._seen[name]
+        seen = self._seen[caller]
+        while seen and seen[0] <= now - _MINUTE_S:
+            seen.popleft()
+        if len(seen) >= per_minute:
+            message = f"allowed are {per_minute} requests a minute"
+            wait_s = max(1, math.ceil(seen[0] + _MINUTE_S - now))
+            raise RequestError(429, message, code="rate_limit_exceeded", retry_after_s=wait_s)
+        seen.append(now)

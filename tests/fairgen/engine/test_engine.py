@@ -178,7 +178,7 @@ def test_the_bound_follows_the_size_of_pictures_and_stops_none() -> None:
         a_step.append(sum(areas) / 64)
     assert finished == 8
     assert max(a_step) == 9 and a_step.count(9) == 2  # over the bound: alone, but painted
-    assert max(rows for rows in a_step if rows != 9) == 4.25  # 1 + 1 + 3, for a bound of 6
+    assert max(rows for rows in a_step if rows != 9) == 4.5  # two of 2.25, each counted as 3 of 6
 
 
 def test_a_cancelled_request_frees_its_rows_at_the_next_step() -> None:

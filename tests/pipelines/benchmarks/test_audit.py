@@ -82,7 +82,7 @@ def test_an_endpoint_that_refuses_ends_the_command_with_its_reason(
 ) -> None:
     settings = ServeSettings()
     backend = InProcess(settings, recipe)
-    monkeypatch.setenv("FAIRGEN_API_KEYS", "secret")
+    monkeypatch.setenv("FAIRGEN_API_KEYS", "a-secret-of-20-chars")
     with listening(create_app(backend, settings, recipe)) as address:
         monkeypatch.setenv("FAIRGEN_API_KEY", "another")
         with pytest.raises(ValueError, match=r"401, .*the API key is missing or wrong"):

@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -261,9 +263,9 @@ def test_answers_are_counted_by_their_status(
 def test_with_api_keys_only_their_holders_are_served(
     served_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAIRGEN_API_KEYS", "first-key,second-key")
+    monkeypatch.setenv("FAIRGEN_API_KEYS", "the-first-key-of-two,the-second-key-of-two")
     for endpoint in open_endpoint(served_recipe):
-        for key in ("first-key", "second-key"):
+        for key in ("the-first-key-of-two", "the-second-key-of-two"):
             client = OpenAI(base_url=f"{endpoint.address}/v1", api_key=key, max_retries=0)
             assert client.images.generate(prompt="a doctor", extra_body=OPTIONS).data
         with pytest.raises(AuthenticationError, match="API key is missing or wrong"):
@@ -313,11 +315,28 @@ def test_pages_of_other_hosts_read_answers_only_where_they_are_named(
 
 
 def test_overload_is_a_429_that_says_when_to_come_back(served_recipe: Recipe) -> None:
-    limits = LIMITS.model_copy(update={"queued_images": 2})
+    limits = LIMITS.model_copy(update={"queued_images": 20})
     for endpoint in open_endpoint(served_recipe, limits=limits):
-        status, answer, headers = endpoint.post(b'{"prompt": "a doctor", "n": 3}')
-        assert status == 429 and answer["error"]["type"] == "rate_limit_error"
-        assert int(headers["retry-after"]) > 0
+        body = {"prompt": "a doctor", "n": 8, "num_inference_steps": 20}
+        ask = partial(endpoint.post, json.dumps(body).encode())
+        with ThreadPoolExecutor(8) as pool:
+            answers = [each.result() for each in [pool.submit(ask) for _ in range(8)]]
+        refused = [answer for answer in answers if answer[0] != 200]
+        assert len(refused) == 7  # one request of a caller at most weighs as half of all
+        for status, answer, headers in refused:
+            assert status == 429 and answer["error"]["type"] == "rate_limit_error"
+            assert int(headers["retry-after"]) > 0
+        assert endpoint.post(b'{"prompt": "a doctor", "n": 3}')[0] == 200
+
+
+def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(served_recipe: Recipe) -> None:
+    largest = {"num_images": 64, "num_steps": 500, "timeout_s": 5.0}
+    for endpoint in open_endpoint(served_recipe, limits=LIMITS.model_copy(update=largest)):
+        endpoint.generate()  # by its steps the next ones are measured
+        body = {"prompt": "a doctor", "n": 64, "num_inference_steps": 500}
+        status, answer, headers = endpoint.post(json.dumps(body).encode())
+        assert status == 429 and "in time" in answer["error"]["message"]
+        assert int(headers["retry-after"]) >= 1
 
 
 def test_a_request_that_takes_too_long_is_a_408_and_frees_its_rows(served_recipe: Recipe) -> None:

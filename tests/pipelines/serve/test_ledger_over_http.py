@@ -68,7 +68,7 @@ def test_what_nobody_got_is_assigned_again(
         for lost in range(1, 4):
             if how == "times out":
                 status, answer, _ = endpoint.post(ask)
-                assert status == 408, answer
+                assert status in (408, 429), answer  # once a pass is measured, at the door
             else:
                 endpoint.leave(ask)
             wait_for(partial(backend.has_given_back, 15 * lost))
