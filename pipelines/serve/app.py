@@ -59,6 +59,7 @@ def build(args: ServeSettings) -> "Application":
     small = {"num_cpus": 0.1}
     generator = serve.deployment(
         Generator,
+        name="Generator",
         **scaling,
         **common,
         ray_actor_options=heavy,

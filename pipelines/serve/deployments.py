@@ -201,7 +201,7 @@ class Gateway:
                 await asyncio.sleep(min(5.0, 0.25 * 2**attempt))
         raise RequestError(503, "no generator is up", code="unavailable", retry_after_s=5)
 
-    async def check_health(self) -> None:
+    async def check_generator(self) -> None:
         """Raise RequestError unless a generator answers now."""
         try:
             await asyncio.wait_for(self._generator.check_health.remote(), _HEALTH_S)

@@ -120,7 +120,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        await backend.check_health()
+        await backend.check_generator()
         served = [attribute.name for attribute in await backend.attributes()]
         missing = [a.name for a in recipe.attributes if a.name not in served]
         status = "degraded" if missing else "ok"  # it answers 200: what is served is served

@@ -33,7 +33,7 @@ class InProcess:
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
         return self.generator.check_picture(width_px, height_px, num_steps)
 
-    async def check_health(self) -> None:
+    async def check_generator(self) -> None:
         self.generator.check_alive()
 
     def has_given_back(self, num_images: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 from openai import APIError, OpenAI
@@ -13,7 +14,9 @@ from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import free_port
+from pipelines.serve import deployments
 from pipelines.serve.app import build
+from pipelines.serve.deployments import Generator
 from pipelines.serve.settings import ServeSettings
 from tests.faults import NOTHING, Fault
 from tests.pipelines.load import under_load
@@ -27,6 +30,14 @@ PORT = free_port()
 OPTIONS: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
 
 
+class MortalGenerator(Generator):
+    """A generator whose engine can be made to fail."""
+
+    async def die(self) -> None:
+        """Let the next step raise an error, in the engine's own thread."""
+        self._service._engine._engine.step = None  # type: ignore[method-assign,assignment]
+
+
 class Endpoint:
     """A served recipe, whose wire to the registry can be cut."""
 
@@ -36,7 +47,9 @@ class Endpoint:
         uri = f"http://127.0.0.1:{registry.port}"
         settings = ServeSettings(recipe=path, tracking_uri=uri, home=home, poll_s=0.5)
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
-        serve.run(build(settings), name="hurt", route_prefix="/")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(deployments, "Generator", MortalGenerator)
+            serve.run(build(settings), name="hurt", route_prefix="/")
 
     def paint(self, prompt: str, seed: int = 0, max_retries: int = 2) -> dict[str, Any]:
         """Return the provenance of one picture."""
@@ -57,6 +70,10 @@ class Endpoint:
     def versions(self) -> set[str]:
         """Return the versions of the adapters that paint now."""
         return {adapter["version"] for adapter in self.paint("a farmer")["adapters"]}
+
+    def health(self) -> int:
+        """Return the status of what the endpoint says of itself."""
+        return httpx2.get(f"http://127.0.0.1:{PORT}/health", timeout=10).status_code
 
     def process(self, of: str) -> psutil.Process:
         """Return the process of a part that there is one of."""
@@ -129,6 +146,26 @@ def test_a_killed_part_costs_no_picture(
     asked_again = 8 if "again" in seen else 0  # pictures that were counted and not received
     assert len(cells) == 4
     assert max(cells.values()) - min(cells.values()) <= 1 + asked_again
+
+
+def test_an_engine_that_dies_says_so_at_once_and_is_replaced(
+    endpoint: Endpoint, fault: Fault
+) -> None:
+    ended = endpoint.process(f"{REPLICA}Generator")
+    statuses: list[int] = []
+
+    def hurt() -> None:
+        fault.strikes("a generator's engine dies under load", "503 until it is replaced", NOTHING)
+        serve.get_deployment_handle("Generator", "hurt").die.remote().result()
+        wait_for(lambda: statuses.append(endpoint.health()) or statuses[-1] == 503)
+
+    records = under_load(lambda seed: endpoint.paint_patiently("a sailor", seed), 64, hurt)
+    endpoint.replaced(f"{REPLICA}Generator", ended)
+    fault.over()
+    assert endpoint.health() == 200
+    cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
+    assert len({record["seed"] for record in records}) == 64
+    assert max(cells.values()) - min(cells.values()) <= 1
 
 
 @pytest.mark.parametrize("damage", ["changed", pytest.param("gone", marks=pytest.mark.full)])
