@@ -9,14 +9,15 @@ from pipelines.serve.access.errors import RequestError
 
 _RECENT_S = 60.0
 _LEAST_WAIT_S, _MOST_WAIT_S = 1, 120
+_OVER_FREE = 3
 _ROUNDING = 1e-9
 
 
 class Admission:
     """Bounds the work in flight. Its unit is a picture of the native size at the recipe's steps.
 
-    A caller may hold as much as is free besides: alone half of all, beside others less, and there
-    is always room for somebody else (the dynamic thresholds of shared buffers: Choudhury and Hahne,
+    A caller may hold three times as much as is free besides: alone three quarters of all, beside
+    others less, and there is always room for somebody else (the dynamic thresholds of shared buffers: Choudhury and Hahne,
     IEEE/ACM Transactions on Networking 6, 1998). One event loop may call it.
     """
 
@@ -28,16 +29,16 @@ class Admission:
     def enter(self, caller: str, work: float) -> "Admitted":
         """Let a request's work in, until it leaves. Raises RequestError 429.
 
-        A request counts for half of all at most, so that the largest one is let in, alone.
+        A request counts for three quarters of all at most: the largest one is let in, alone.
         """
-        work = min(work, self._most / 2)
+        work = min(work, self._most * _OVER_FREE / (_OVER_FREE + 1))
         total = sum(self._held.values())
         free = self._most - total - work
-        if self._held[caller] + work > free + _ROUNDING:
+        if self._held[caller] + work > _OVER_FREE * free + _ROUNDING:
             held = self._held[caller]
             message = (
                 f"{total:.0f} images are waiting, {held:.0f} of them yours; allowed are "
-                f"{self._most:g}, of which one caller holds as many as are free"
+                f"{self._most:g}, of which one caller holds three times what is free"
             )
             raise RequestError(
                 429, message, code="overloaded", retry_after_s=self._seconds_for(work)

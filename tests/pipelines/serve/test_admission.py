@@ -18,25 +18,25 @@ def fill(admission: Admission, caller: str, work: float) -> list[Admitted]:
 
 
 @pytest.mark.parametrize("work", [1, 7, 64])
-def test_a_caller_holds_half_at_most_and_others_find_room(work: float) -> None:
+def test_a_caller_holds_three_quarters_at_most_and_others_find_room(work: float) -> None:
     admission = Admission(512)
-    assert len(fill(admission, "greedy", work)) == 256 // work
-    for other in range(5):
+    assert len(fill(admission, "greedy", work)) == 384 // work
+    for other in range(3):
         assert fill(admission, f"other {other}", 1)
 
 
 def test_the_largest_request_is_let_in_alone() -> None:
     admission = Admission(512)
     admitted = admission.enter("a", 64 * 100 / 12)
-    with pytest.raises(RequestError, match="256 of them yours"):
+    with pytest.raises(RequestError, match="384 of them yours"):
         admission.enter("a", 1)
     admitted.leave()
     admitted.leave()
-    admission.enter("a", 256)
+    admission.enter("a", 384)
 
 
 def test_work_that_has_left_makes_room() -> None:
     admission = Admission(512)
     for admitted in fill(admission, "a", 1):
         admitted.leave()
-    assert len(fill(admission, "a", 1)) == 256
+    assert len(fill(admission, "a", 1)) == 384

@@ -351,14 +351,14 @@ def test_an_answer_that_breaks_off_says_why(page: Page, endpoint: Endpoint) -> N
 def test_a_key_is_asked_for_and_kept_out_of_the_lines(
     page: Page, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(endpoint.settings.access.keys_env, "sesame")
+    monkeypatch.setenv(endpoint.settings.access.keys_env, "open-sesame-open")
     app = create_app(endpoint.backend, endpoint.settings, endpoint.recipe)
     with listening(app) as address:
         page.open(address)
         assert page.focused() == "key" and page.all("#attributes fieldset") == []
         page.write("key", "wrong" + Keys.ENTER)
         page.wait(lambda: page.text("#key-wrong") == "This key is not known.")
-        page.write("key", "sesame" + Keys.ENTER)
+        page.write("key", "open-sesame-open" + Keys.ENTER)
         page.wait(lambda: page.all("#attributes fieldset"))
         assert page.text("#key-wrong") == ""
         page.write("n", "1")
@@ -367,7 +367,7 @@ def test_a_key_is_asked_for_and_kept_out_of_the_lines(
         assert page.text("#status") == "Done: 2 pictures"
         assert '-H "Authorization: Bearer $FAIRGEN_API_KEY"' in page.text("#curl")
         assert 'os.environ["FAIRGEN_API_KEY"]' in page.text("#python")
-        assert "sesame" not in page.text("#curl") + page.text("#python")
+        assert "open-sesame-open" not in page.text("#curl") + page.text("#python")
         assert all("401 (Unauthorized)" in complaint for complaint in page.complaints())
 
 
