@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fairgen.pictures import Block, picture_grid
+from fairgen.provenance import CredentialFiles
 from pipelines.recipe import Recipe
 from pipelines.registry import tracking_server
 from pipelines.serve import (
@@ -44,14 +45,18 @@ def generate(
     out: Path,
     console: Console,
     calibrate: bool = False,
+    credentials: CredentialFiles | None = None,
 ) -> Generated:
     """Paint with the champions of the registry under `home` and write files, records and a grid.
 
-    With `calibrate`, what the measured adapters miss is made up for. Raises ValueError for a target
-    that the champions cannot meet.
+    With `calibrate`, what the measured adapters miss is made up for; with `credentials` the files
+    are signed. Raises ValueError for a target that the champions cannot meet, and for credentials
+    that cannot sign.
     """
     with tracking_server(home) as tracking_uri:
-        settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None, calibrate=calibrate)
+        settings = ServeSettings(
+            tracking_uri=tracking_uri, poll_s=None, calibrate=calibrate, credentials=credentials
+        )
         service = GeneratorService(settings, recipe)
     try:
         served = {info.name: info.confusion for info in service.attributes()}

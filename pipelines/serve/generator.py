@@ -20,10 +20,10 @@ from fairgen.engine import (
     RequestHandle,
 )
 from fairgen.gate import foreign_signs
+from fairgen.provenance import Credentials, encode
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
-from pipelines.serve.files import encode
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage, ReplicaState
 from pipelines.serve.schemas import (
     AdapterUsed,
@@ -45,8 +45,12 @@ class GeneratorService:
     """
 
     def __init__(self, settings: ServeSettings, recipe: Recipe) -> None:
-        """Raises ValueError, by name, for what of the base model the engine does not follow."""
+        """Raises ValueError, by name, for what of the base model the engine does not follow, and
+        for credentials that cannot sign.
+        """
         self._recipe = recipe
+        files = settings.credentials
+        self._credentials = None if files is None else Credentials.read(files)
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         engine = Engine(backbone, settings.max_rows)
         base_fingerprint = fingerprint(backbone.denoiser)
@@ -218,7 +222,9 @@ class GeneratorService:
     ) -> ImageUpdate:
         size = f"{event.image.width}x{event.image.height}"
         if not event.final:
-            content = encode(event.image, planned.output_format, None, planned.output_compression)
+            content = encode(
+                event.image, planned.output_format, compression=planned.output_compression
+            )
             partial = planned.preview_at.index(event.step)
             return ImageUpdate(planned.index, content, partial=partial, size=size)
         used = [served[name].members[category] for name, category in planned.categories.items()]
@@ -240,7 +246,13 @@ class GeneratorService:
             prompt_cut_at=self._reader.cut_at(planned.prompt),
             foreign_signs=foreign_signs(planned.prompt),
         )
-        content = encode(event.image, planned.output_format, provenance, planned.output_compression)
+        content = encode(
+            event.image,
+            planned.output_format,
+            provenance,
+            compression=planned.output_compression,
+            credentials=self._credentials,
+        )
         return ImageUpdate(
             planned.index,
             content,

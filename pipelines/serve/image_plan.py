@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairgen.gate import GateDecision
+from fairgen.provenance import OutputFormat
 from pipelines.recipe import GenerationConfig
 from pipelines.serve.indicator import Asked, Assigned, Assignment
-from pipelines.serve.schemas import AttributeInfo, ImageRequest, OutputFormat, Provenance
+from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from pydantic import (
 
 from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
+from fairgen.provenance import OutputFormat
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _SEED_LIMIT = 2**63
 Fairness = dict[str, Any] | Literal["off"]
 Categories = dict[str, str]
-OutputFormat = Literal["png", "webp", "jpeg"]
 SafetyWord = Literal["passed", "flagged", "off", "none"]
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from fairgen.provenance import CredentialFiles
 from pipelines.recipe import DEFAULT_RECIPE
 from pipelines.serve.models import ModelAlias
 
@@ -60,8 +61,9 @@ class ServeSettings(BaseModel):
     "postgresql+psycopg://user:word@host/name"; None is the cluster's FAIRGEN_LEDGER, or a file of
     SQLite below `home`.
     `models` are names that clients ask for, such as "gpt-image-1", and what each stands for.
-    `inspect_share` of the finished pictures is looked at by the recipe's judge, beside the
-    traffic.
+    `credentials` are the files of the chain and the key that sign every finished picture; each
+    generator reads them. `inspect_share` of the finished pictures is looked at by the recipe's
+    judge, beside the traffic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,5 +85,6 @@ class ServeSettings(BaseModel):
     models: dict[str, ModelAlias] = Field(default_factory=dict)
     decisions: Path | None = None
     ledger: SecretStr | None = None
+    credentials: CredentialFiles | None = None
     inspect_share: float = Field(default=0.0, ge=0, le=1)
     limits: Limits = Limits()

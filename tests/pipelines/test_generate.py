@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry, TrainingRuns, promote
-from pipelines.serve.files import read_provenance
+from tests.pipelines.records import read_provenance
 from tests.pipelines.registered import register_champions
 from tests.pipelines.registry.test_registry import trained
 
