@@ -46,16 +46,21 @@ def generate(
     console: Console,
     calibrate: bool = False,
     credentials: CredentialFiles | None = None,
+    mark: bool = False,
 ) -> Generated:
     """Paint with the champions of the registry under `home` and write files, records and a grid.
 
     With `calibrate`, what the measured adapters miss is made up for; with `credentials` the files
-    are signed. Raises ValueError for a target that the champions cannot meet, and for credentials
-    that cannot sign.
+    are signed, with `mark` they bear an invisible mark. Raises ValueError for a target that the
+    champions cannot meet, for credentials that cannot sign, and for pictures too small for a mark.
     """
     with tracking_server(home) as tracking_uri:
         settings = ServeSettings(
-            tracking_uri=tracking_uri, poll_s=None, calibrate=calibrate, credentials=credentials
+            tracking_uri=tracking_uri,
+            poll_s=None,
+            calibrate=calibrate,
+            credentials=credentials,
+            mark=mark,
         )
         service = GeneratorService(settings, recipe)
     try:

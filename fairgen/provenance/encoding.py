@@ -24,14 +24,20 @@ def encode(
     *,
     compression: int | None = None,
     credentials: Credentials | None = None,
+    mark: bool = False,
 ) -> bytes:
     """Return a file's bytes, in which IPTC's digital source type says that a model has made the
     picture; with its record, and signed with credentials, where these are given.
 
     The record is in a text chunk of PNG, and in the EXIF description of WebP and JPEG.
-    `compression` is the quality of these two, from 0 to 100. Raises SigningError for a picture that
-    cannot be signed.
+    `compression` is the quality of these two, from 0 to 100. With `mark` the pixels bear an
+    invisible mark. Raises SigningError for a picture that cannot be signed, ValueError and
+    MarkingError for one that cannot be marked.
     """
+    if mark:
+        from fairgen.provenance.mark import marked
+
+        image = marked(image)
     buffer = io.BytesIO()
     if output_format == "png":
         chunks = PngInfo()
@@ -54,7 +60,7 @@ def encode(
     if credentials is None:
         return buffer.getvalue()
     said = None if record is None else record.model_dump(mode="json")
-    return credentials.sign(buffer.getvalue(), f"image/{output_format}", said, False)
+    return credentials.sign(buffer.getvalue(), f"image/{output_format}", said, mark)
 
 
 def read_record(content: bytes) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from fairgen.provenance.chain import TEST_CHAIN
 from fairgen.provenance.credentials import KEY_PURPOSES
 from fairgen.provenance.encoding import XMP_CHUNK, OutputFormat, record_of
 from fairgen.provenance.manifest import ACTIONS, RECORD
+from fairgen.provenance.mark import FoundMark, find_mark
 from fairgen.provenance.xmp import digital_source_type
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Signature(BaseModel):
 
 
 class Inspection(BaseModel):
-    """What a file says: its record, IPTC's word in XMP, its signature; None for what is not there.
+    """What a file says: its record, IPTC's word in XMP, its invisible mark, its signature; None for
+    what is not there.
 
     `damage` says why its pixels and words cannot be read, `xmp_problem` why its XMP cannot.
     """
@@ -70,6 +72,7 @@ class Inspection(BaseModel):
     record: dict[str, Any] | None = None
     digital_source_type: str | None = None
     xmp_problem: str | None = None
+    mark: FoundMark | None = None
     signature: Signature | None = None
 
     @property
@@ -128,6 +131,7 @@ def _inspected(image: Image.Image, found: OutputFormat, signature: Signature | N
         record=record_of(image),
         digital_source_type=source,
         xmp_problem=problem,
+        mark=find_mark(image),
         signature=signature,
     )
 

@@ -18,6 +18,7 @@ from pipelines.cli.options import (
     Cluster,
     CredentialsChain,
     CredentialsKey,
+    Mark,
     OneSentence,
     RecipePath,
     credential_files,
@@ -282,6 +283,7 @@ def generate(
     ] = False,
     credentials: CredentialsChain = None,
     credentials_key: CredentialsKey = None,
+    mark: Mark = False,
     base: Base = None,
 ) -> None:
     """Paint with the registry's champions into a folder, without a server."""
@@ -298,7 +300,7 @@ def generate(
         TargetDistribution.from_request(asked, loaded.attributes)
     from pipelines import generate as painting
 
-    generated = painting.generate(loaded, request, HOME, out, console, calibrate, signing)
+    generated = painting.generate(loaded, request, HOME, out, console, calibrate, signing, mark)
     for attribute, counts in painting.tally(generated.records).items():
         shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         console.print(f"{attribute}: {shares}")

@@ -34,6 +34,10 @@ CredentialsChain = Annotated[
 CredentialsKey = Annotated[
     Path | None, typer.Option("--credentials-key", help="Sign pictures: the private key.")
 ]
+Mark = Annotated[
+    bool,
+    typer.Option("--mark", help="Put an invisible mark into pictures of 256 pixels and more."),
+]
 CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
 
 

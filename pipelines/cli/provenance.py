@@ -91,6 +91,14 @@ def _is_fine(found: "Inspection | str", is_trust_asked: bool) -> bool:
     return not (is_trust_asked and signature is not None and signature.state == "valid")
 
 
+def _mark(found: "Inspection") -> str:
+    if found.mark is None:
+        return "none found"
+    width, height = (f"{share:.0%}" for share in found.mark.kept)
+    cropped = "" if found.mark.kept == (1, 1) else f", in {width} x {height} of the marked picture"
+    return f"FairGen's, {found.mark.score:g} standard deviations{cropped}"
+
+
 def _escaped(sign: re.Match[str]) -> str:
     return f"\\u{ord(sign[0]):04x}"
 
@@ -102,6 +110,7 @@ def _lines(found: "Inspection") -> list[str]:
     lines = [f"{found.format}, {size if found.damage is None else found.damage}"]
     if found.damage is None:
         lines.append(f"IPTC digital source type: {source_type}")
+        lines.append(f"invisible mark: {_mark(found)}")
     signature = found.signature
     if signature is None:
         lines.append("signature: none")

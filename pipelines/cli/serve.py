@@ -12,6 +12,7 @@ from pipelines.cli.options import (
     Cluster,
     CredentialsChain,
     CredentialsKey,
+    Mark,
     RecipePath,
     credential_files,
     load,
@@ -62,6 +63,7 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="Serve HTTPS: the private key.")] = None,
     credentials: CredentialsChain = None,
     credentials_key: CredentialsKey = None,
+    mark: Mark = False,
     cluster: Cluster = None,
 ) -> None:
     """Serve the registry's champions behind the OpenAI Images API: here until interrupted, or on a
@@ -73,19 +75,22 @@ def serve(
     if cluster is None:
         if signing is not None:
             _show_signer(signing)
-        load_here(recipe, base)
+        loaded = load_here(recipe, base)
     else:
-        load(recipe, base)
+        loaded = load(recipe, base)
     from pipelines.serve import (
         AccessConfig,
         ServeSettings,
         Tls,
+        check_marked_sizes,
         deploy,
         read_aliases,
         serve_config,
         serve_until_interrupted,
     )
 
+    if mark:
+        check_marked_sizes(loaded.generation)
     changes: dict[str, Any] = {
         "max_replicas": replicas,
         "max_rows": max_rows,
@@ -93,6 +98,7 @@ def serve(
         "decisions": decisions.resolve() if decisions else None,
         "inspect_share": inspect_share,
         "credentials": signing,
+        "mark": mark,
         "models": read_aliases(models) if models else {},
         "access": AccessConfig(
             keys_file=keys_file.resolve() if keys_file else None,

@@ -7,7 +7,7 @@ from .remote import deploy, serve_config
 from .retries import Retry
 from .run import APP, Tls, serve_until_interrupted, served
 from .schemas import Fairness, ImageRequest, Provenance
-from .settings import AccessConfig, ServeSettings
+from .settings import AccessConfig, ServeSettings, check_marked_sizes
 
 __all__ = [
     "APP",
@@ -24,6 +24,7 @@ __all__ = [
     "ServeSettings",
     "Tls",
     "asked_of",
+    "check_marked_sizes",
     "deploy",
     "plan_images",
     "read_aliases",

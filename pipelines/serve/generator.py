@@ -20,7 +20,7 @@ from fairgen.engine import (
     RequestHandle,
 )
 from fairgen.gate import foreign_signs
-from fairgen.provenance import Credentials, encode
+from fairgen.provenance import LEAST_PX, Credentials, check_size, encode
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
@@ -32,7 +32,7 @@ from pipelines.serve.schemas import (
     Provenance,
     SafetyWord,
 )
-from pipelines.serve.settings import ServeSettings
+from pipelines.serve.settings import ServeSettings, check_marked_sizes
 
 Served = Mapping[str, ChampionSet]
 
@@ -51,7 +51,14 @@ class GeneratorService:
         self._recipe = recipe
         files = settings.credentials
         self._credentials = None if files is None else Credentials.read(files)
+        self._mark = settings.mark
+        if settings.mark:
+            check_marked_sizes(recipe.generation)
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+        if settings.mark:
+            _, height, width = backbone.latent_shape()
+            factor = backbone.vae_scale_factor
+            check_size(width * factor, height * factor)
         engine = Engine(backbone, settings.max_rows)
         base_fingerprint = fingerprint(backbone.denoiser)
         self._base, self._storage = short(base_fingerprint), storage_of(backbone.denoiser)
@@ -140,8 +147,13 @@ class GeneratorService:
 
     def check_picture(self, width_px: int, height_px: int, num_steps: int) -> None:
         """Raise ValueError, with what is allowed, for a size or a number of steps that the model
-        cannot paint.
+        cannot paint, or cannot paint large enough for a mark.
         """
+        if self._mark and width_px and min(width_px, height_px) < LEAST_PX:
+            raise ValueError(
+                f"size: got {width_px}x{height_px}, allowed are {LEAST_PX} pixels and more a side, "
+                "since pictures are marked"
+            )
         self._backbone.solver(num_steps, self._backbone.latent_shape(width_px, height_px))
 
     def poll_now(self) -> None:
@@ -245,6 +257,7 @@ class GeneratorService:
             removed=planned.removed,
             prompt_cut_at=self._reader.cut_at(planned.prompt),
             foreign_signs=foreign_signs(planned.prompt),
+            marked=self._mark,
         )
         content = encode(
             event.image,
@@ -252,6 +265,7 @@ class GeneratorService:
             provenance,
             compression=planned.output_compression,
             credentials=self._credentials,
+            mark=self._mark,
         )
         return ImageUpdate(
             planned.index,

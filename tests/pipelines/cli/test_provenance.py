@@ -98,3 +98,9 @@ def test_the_endpoint_refuses_credentials_before_anything_starts(
     refused = run("serve", make_recipe(signed.parent, "refused"), *paths)
     assert refused.exit_code == 2 and said in refused.stderr
     assert "Pictures are signed" not in refused.stdout and "PRIVATE" not in refused.output
+
+
+def test_a_mark_is_refused_where_pictures_are_too_small_for_it_before_anything_starts() -> None:
+    refused = run("serve", "portraits", "--mark")
+    assert refused.exit_code == 2
+    assert "mark: got pictures of 64x64 pixels, allowed are 256 and more a side" in refused.stderr

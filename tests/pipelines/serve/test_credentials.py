@@ -13,9 +13,15 @@ import c2pa
 import pytest
 from PIL import Image
 
-from fairgen.provenance import CredentialFiles, OutputFormat, inspect_file, write_test_chain
+from fairgen.provenance import (
+    CredentialFiles,
+    OutputFormat,
+    find_mark,
+    inspect_file,
+    write_test_chain,
+)
 from pipelines.recipe.recipe import Recipe
-from tests.pipelines.endpoint import OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
 from tests.pipelines.records import read_provenance
 
 pytestmark = pytest.mark.slow
@@ -120,3 +126,44 @@ def test_an_endpoint_with_credentials_that_cannot_sign_does_not_start(
     files.key.chmod(0o644)
     with pytest.raises(ValueError, match="with mode 644, which others may read, allowed is"):
         next(open_endpoint(signing_recipe, credentials=files))
+
+
+def sized(recipe: Recipe, size_px: int) -> Recipe:
+    """Return a recipe that paints pictures of a size."""
+    generation = recipe.generation.model_copy(update={"size_px": size_px})
+    return recipe.model_copy(update={"generation": generation})
+
+
+def test_pictures_are_marked_and_say_so(signing_recipe: Recipe, tmp_path: Path) -> None:
+    limits = LIMITS.model_copy(update={"side_px": 512})
+    asked = {"fairness": "off", "output_format": "jpeg", "guidance_scale": 1.0}
+    asked["num_inference_steps"] = 1
+    settings = {"credentials": chain(tmp_path), "mark": True, "limits": limits}
+    for endpoint in open_endpoint(sized(signing_recipe, 256), **settings):
+        (found,) = endpoint.generate(PROMPT, **asked)
+        content = base64.b64decode(found.b64_json)
+        assert found.provenance["marked"]
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.size == (256, 256) and find_mark(image) is not None
+        with c2pa.Reader("image/jpeg", io.BytesIO(content)) as reader:
+            assertions = reader.get_active_manifest()["assertions"]
+        said = {item["label"]: item["data"] for item in assertions}
+        actions = [action["action"] for action in said["c2pa.actions.v2"]["actions"]]
+        assert actions == ["c2pa.created", "c2pa.watermarked.unbound"]
+        body = {"prompt": PROMPT, "size": "128x256", **OPTIONS}
+        status, answer, _ = endpoint.post(json.dumps(body).encode())
+        assert status == 400 and answer["error"]["param"] == "size"
+        assert "allowed are 256 pixels and more a side, since" in answer["error"]["message"]
+
+
+def test_an_endpoint_whose_pictures_are_too_small_for_a_mark_does_not_start(
+    signing_recipe: Recipe,
+) -> None:
+    small = signing_recipe.generation.model_copy(update={"size_px": 256, "sizes": ("64x64",)})
+    for recipe in (
+        signing_recipe,
+        sized(signing_recipe, 64),
+        signing_recipe.model_copy(update={"generation": small}),
+    ):
+        with pytest.raises(ValueError, match=r"^mark: got pictures of \d+x\d+ pixels, allowed are"):
+            next(open_endpoint(recipe, mark=True))
