@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.options import REPORT
+
 if TYPE_CHECKING:
     from fairgen.provenance import Inspection
 
@@ -45,6 +47,25 @@ def init(
         fg="red",
         err=True,
     )
+
+
+@credentials_app.command("bench")
+def bench(
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="A folder with pictures of yours; without it the embedded model paints."),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The JSON file to write.")] = REPORT
+    / "provenance.json",
+) -> None:
+    """Measure what signing and marking cost a picture, and what of both is left of a file."""
+    from pipelines import benchmarks
+
+    found = (
+        benchmarks.embedded_pictures() if pictures is None else benchmarks.read_pictures(pictures)
+    )
+    typer.echo(benchmarks.provenance_tables(benchmarks.measure_provenance(found, out)))
+    typer.echo(f"Every figure: {out}")
 
 
 @inspect_app.command()

@@ -14,6 +14,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from fairgen.gate import decide
+from fairgen.pipeline import ImageRecord
 from fairgen.provenance import (
     CredentialFiles,
     Credentials,
@@ -54,6 +56,32 @@ def test_c2pa_reads_what_was_signed_and_by_whom(
     assert created["softwareAgent"]["name"] == "FairGen"
     assert said["org.fairgen.provenance"] == RECORD.model_dump() == read_record(content)
     assert "thumbnail" not in manifest
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_the_longest_prompts_of_the_endpoint_fit(
+    output_format: OutputFormat, tmp_path: Path
+) -> None:
+    record = Record(prompt="👩" * 2000, negative_prompt="医" * 2000)
+    content = encode(picture(), output_format, record, credentials=credentials(tmp_path))
+    state, manifest = manifest_of(content, output_format)
+    said = {item["label"]: item["data"] for item in manifest["assertions"]}
+    assert state == "Valid" and read_record(content) == record.model_dump()
+    assert said["org.fairgen.provenance"] == record.model_dump()
+
+
+def test_the_library_s_records_are_signed(tmp_path: Path) -> None:
+    record = ImageRecord(
+        prompt="a doctor", seed=3, categories={"gender": "woman"}, probability=0.5,
+        adapters={"gender-woman": "0123456789ab"}, base="0123456789ab", storage="float32",
+        gate=decide("a doctor", ()),
+    )  # fmt: skip
+    content = encode(picture(), "png", record, credentials=credentials(tmp_path))
+    assert ImageRecord.model_validate_json(json.dumps(read_record(content))) == record
+    _, manifest = manifest_of(content, "png")
+    assert manifest["title"] == "FairGen, seed 3"
+    said = {item["label"]: item["data"] for item in manifest["assertions"]}
+    assert ImageRecord.model_validate_json(json.dumps(said["org.fairgen.provenance"])) == record
 
 
 def test_the_signer_states_every_assertion_itself(tmp_path: Path) -> None:
