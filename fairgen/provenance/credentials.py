@@ -4,7 +4,7 @@ import datetime
 import io
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -48,7 +48,7 @@ class Credentials:
     neither its text nor its errors hold the key.
     """
 
-    def __init__(self, chain: bytes, key: "PrivateKeyTypes", certificate: "x509.Certificate"):
+    def __init__(self, chain: "Sequence[x509.Certificate]", key: "PrivateKeyTypes") -> None:
         """Raises ValueError for a kind of key that C2PA does not know."""
         import c2pa
         from cryptography.hazmat.primitives import serialization
@@ -58,7 +58,9 @@ class Credentials:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        self._signer = c2pa.C2paSignerInfo(_algorithm(key), chain, pem, None)
+        # nothing else that stands in the chain's file, such as a key, may get into a manifest
+        public = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain)
+        self._signer = c2pa.C2paSignerInfo(_algorithm(key), public, pem, None)
         self._context = c2pa.Context.from_dict(
             {
                 # a thumbnail is 1,024 pixels wide, however small the picture
@@ -67,9 +69,9 @@ class Credentials:
                 "verify": {"verify_after_sign": False},
             }
         )
-        self.subject = certificate.subject.rfc4514_string()
-        self.issuer = certificate.issuer.rfc4514_string()
-        self.expires = certificate.not_valid_after_utc
+        self.subject = chain[0].subject.rfc4514_string()
+        self.issuer = chain[0].issuer.rfc4514_string()
+        self.expires = min(one.not_valid_after_utc for one in chain)
 
     @classmethod
     def read(cls, files: CredentialFiles) -> Self:
@@ -78,15 +80,14 @@ class Credentials:
         Raises ValueError for a file that is none, a key that others may read, is locked or belongs
         to another certificate, and a chain that has ended or is not by C2PA's profile.
         """
-        content = _content(files.chain, "credentials")
-        chain = _chain(content, files.chain)
+        chain = _chain(files.chain)
         key = _key(files.key)
         if key.public_key() != chain[0].public_key():
             raise ValueError(
                 f"credentials_key: got {files.key}, allowed is the key of the first certificate in "
                 f"{files.chain}"
             )
-        credentials = cls(content, key, chain[0])
+        credentials = cls(chain, key)
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8)).save(buffer, format="PNG")
         try:
@@ -139,18 +140,22 @@ def _content(path: Path, field: str) -> bytes:
         raise ValueError(f"{field}: got {path}, which cannot be read: {error.strerror}") from error
 
 
-def _chain(content: bytes, path: Path) -> "list[x509.Certificate]":
-    """Return the certificates of a chain that holds today, the signer's first."""
+def read_certificates(path: Path, field: str) -> "list[x509.Certificate]":
+    """Return the certificates of a PEM file. Raises ValueError, by a field, for one without."""
     from cryptography import x509
+
+    content = _content(path, field)
+    try:
+        return x509.load_pem_x509_certificates(content)
+    except ValueError as error:
+        raise ValueError(f"{field}: got {path}, allowed is a PEM file with certificates") from error
+
+
+def _chain(path: Path) -> "list[x509.Certificate]":
+    """Return the certificates of a chain that holds today, the signer's first."""
     from cryptography.exceptions import InvalidSignature
 
-    try:
-        chain = x509.load_pem_x509_certificates(content)
-    except ValueError as error:
-        raise ValueError(
-            f"credentials: got {path}, allowed is a PEM file with the signer's certificate and its "
-            "issuers'"
-        ) from error
+    chain = read_certificates(path, "credentials")
     now = datetime.datetime.now(datetime.UTC)
     for certificate in chain:
         whose = f"credentials: got {path} with {certificate.subject.rfc4514_string()!r}, which"

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.provenance.chain import TEST_CHAIN
-from fairgen.provenance.credentials import KEY_PURPOSES
+from fairgen.provenance.credentials import KEY_PURPOSES, read_certificates
 from fairgen.provenance.encoding import XMP_CHUNK, OutputFormat, record_of
 from fairgen.provenance.manifest import ACTIONS, RECORD
 from fairgen.provenance.mark import FoundMark, find_mark
@@ -95,9 +95,9 @@ def inspect_file(path: Path, trusted: Path | None = None) -> Inspection:
         if size > _MOST_BYTES:
             raise ValueError(f"{path}: got {size:,} bytes, allowed are at most {_MOST_BYTES:,}")
         content = path.read_bytes()
-        anchors = trusted.read_text() if trusted is not None else None
     except OSError as error:
         raise ValueError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    anchors = _anchors(trusted) if trusted is not None else None
     found = next((name for name, begins in _BEGINNINGS.items() if begins.match(content)), None)
     if found is None:
         raise ValueError(f"{path}: got another kind of file, allowed are PNG, WebP and JPEG")
@@ -114,6 +114,13 @@ def inspect_file(path: Path, trusted: Path | None = None) -> Inspection:
         if signature is None:
             raise ValueError(f"{path}: {damage}") from error
     return Inspection(format=found, damage=damage, signature=signature)
+
+
+def _anchors(path: Path) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    found = read_certificates(path, "trust")
+    return b"".join(one.public_bytes(Encoding.PEM) for one in found).decode()
 
 
 def _inspected(image: Image.Image, found: OutputFormat, signature: Signature | None) -> Inspection:

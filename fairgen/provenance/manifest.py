@@ -32,7 +32,7 @@ def manifest_of(
     assertions = [{"label": ACTIONS, "created": True, "data": {"actions": actions}}]
     title = "A picture of FairGen"
     if record is not None:
-        title = f"{record.get('model', 'FairGen')}, seed {record['seed']}"
+        title = f"{record.get('model', 'FairGen')}, seed {record.get('seed')}"
         assertions.append({"label": RECORD, "created": True, "data": dict(record)})
     return {
         "claim_generator_info": [agent],

@@ -22,7 +22,7 @@ _AMPLITUDES = 1.0, 6.0  # grey levels
 _STEPS = 7
 _KEPT = tuple(1 - step / 80 for step in range(17))  # shares of a side that a crop may leave
 _PROPORTIONS = 0.026
-_LEAST_SEEN_PX = 96
+_LEAST_SEEN_PX, _MOST_SEEN_PX = 96, 1024  # the pattern is too coarse to need more
 _OUTLIER = 3.0
 _EMPTY = 1e-6
 
@@ -85,6 +85,10 @@ def find_mark(image: Image.Image) -> FoundMark | None:
     """
     if min(image.size) < _LEAST_SEEN_PX:
         return None
+    if max(image.size) > _MOST_SEEN_PX:
+        scale = _MOST_SEEN_PX / max(image.size)
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     plane = _luma(image.convert("RGB"))
     score = _aligned_score(_on_grid(plane, _GRID, _GRID))
     if score >= _FOUND:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import REPORT
+from pipelines.cli.options import HOME, REPORT
 
 if TYPE_CHECKING:
     from fairgen.provenance import Inspection
@@ -31,9 +31,8 @@ def credentials() -> None:
 
 @credentials_app.command("init")
 def init(
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path(
-        "credentials"
-    ),
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = HOME
+    / "credentials",
 ) -> None:
     """Make a certificate chain and a key to try signing with; it proves nothing."""
     from fairgen.provenance import write_test_chain

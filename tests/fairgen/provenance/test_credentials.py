@@ -132,6 +132,20 @@ def test_a_key_may_have_the_form_that_openssl_writes(
     assert Credentials.read(CredentialFiles(chain=files.chain, key=files.key)).expires
 
 
+def test_a_key_that_stands_beside_the_chain_gets_into_no_picture(tmp_path: Path) -> None:
+    files = write_test_chain(tmp_path)
+    secret = files.key.read_bytes()
+    files.key.write_bytes(files.chain.read_bytes() + secret)
+    both = Credentials.read(CredentialFiles(chain=files.key, key=files.key))
+    content = encode(picture(), "png", RECORD, credentials=both)
+    key = serialization.load_pem_private_key(secret, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    number = key.private_numbers().private_value.to_bytes(32, "big")
+    assert number not in content and secret[40:80] not in content
+    assert manifest_of(content, "png")[0] == "Valid"
+    assert "PRIVATE" not in repr(vars(both)) and secret[40:80] not in repr(vars(both)).encode()
+
+
 def lock(files: Any) -> None:
     key = serialization.load_pem_private_key(files.key.read_bytes(), None)
     locked = serialization.BestAvailableEncryption(b"word")

@@ -1,6 +1,7 @@
 """What a file says is read, whether its signature holds, and files of other tools."""
 
 import io
+import random
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fairgen.provenance import (
     OutputFormat,
     encode,
     inspect_file,
+    marked,
     write_test_chain,
 )
 from fairgen.provenance.credentials import Credentials
@@ -211,3 +213,59 @@ def test_other_forms_and_pictures_that_are_too_large_are_refused(tmp_path: Path)
         inspect_file(tmp_path / "large.png")
     with pytest.raises(ValueError, match=r"none.png: cannot be read: No such file"):
         inspect_file(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_whatever_byte_changes_a_signature_that_holds_is_of_the_same_picture_and_record(
+    output_format: OutputFormat, tmp_path: Path
+) -> None:
+    path = signed(tmp_path, output_format)
+    content = path.read_bytes()
+    drawn, expected = random.Random(0), inspect_file(path)
+    with Image.open(path) as image:
+        pixels = image.tobytes()
+    broken = 0
+    for _ in range(80):
+        path.write_bytes(content)
+        changed(path, drawn.randrange(len(content)))
+        try:
+            found = inspect_file(path)
+        except ValueError:
+            broken += 1
+            continue
+        if found.signature is None or not found.is_consistent:
+            broken += 1
+            continue
+        with Image.open(path) as image:
+            assert image.tobytes() == pixels
+        assert found.signature.record == expected.record == found.record
+    assert broken > 60  # what is left is padding
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_what_is_put_behind_a_picture_breaks_its_signature(
+    output_format: OutputFormat, tmp_path: Path
+) -> None:
+    path = signed(tmp_path, output_format)
+    path.write_bytes(path.read_bytes() + b"more")
+    found = inspect_file(path)
+    assert found.signature is not None and found.signature.state == "broken"
+
+
+@pytest.mark.parametrize("content", ["no certificate", ""])
+def test_a_list_of_trust_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
+    path = signed(tmp_path, "png")
+    (tmp_path / "trust.pem").write_text(content)
+    with pytest.raises(ValueError, match=r"^trust: got \S+, allowed is a PEM file with certifica"):
+        inspect_file(path, tmp_path / "trust.pem")
+
+
+def test_a_mark_is_told_from_a_crop(tmp_path: Path) -> None:
+    made = marked(picture(384))
+    made.save(tmp_path / "whole.jpg", quality=75)
+    made.crop((10, 20, 360, 370)).save(tmp_path / "crop.png")
+    whole, crop = (inspect_file(tmp_path / name).mark for name in ("whole.jpg", "crop.png"))
+    assert whole is not None and whole.kept == (1, 1)
+    assert crop is not None and max(crop.kept) < 1
+    picture(384).save(tmp_path / "plain.png")
+    assert inspect_file(tmp_path / "plain.png").mark is None

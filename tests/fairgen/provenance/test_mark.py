@@ -70,6 +70,13 @@ def test_the_mark_fits_a_picture_that_is_no_square() -> None:
     assert find_mark(made) is not None and find_mark(resized(jpeg(made), 0.5)) is not None
 
 
+def test_the_mark_is_found_in_a_picture_that_was_enlarged_many_times() -> None:
+    made = resized(marked(pictures(256)[0]), 12)
+    found = find_mark(made)
+    assert found is not None and found.kept == (1, 1)
+    assert find_mark(cropped(made)) is not None
+
+
 def test_nothing_is_found_where_no_mark_is() -> None:
     assert [find_mark(noise(200, seed)) for seed in range(4)] == [None] * 4
     assert [find_mark(image) for image in pictures(200)] == [None] * 4
