@@ -137,6 +137,7 @@ class GeneratorService:
             failed_batches=engine.failed_batches,
             reloads=self._adapters.num_reloads,
             failed_reloads=self._adapters.num_failed,
+            credentials_end_s=self._credentials.expires.timestamp() if self._credentials else None,
         )
 
     def prompt_cut_at(self, prompt: str) -> int | None:

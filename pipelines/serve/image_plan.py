@@ -38,6 +38,8 @@ class ReplicaState:
 
     `failed_batches` counts passes that raised an error and were tried in parts. `failed_reloads`
     counts the looks at the registry that ended without an answer, and the sets that were refused.
+    `credentials_end_s` is when its certificate ends, in seconds since 1970; None where it signs
+    nothing.
     """
 
     process: str
@@ -47,6 +49,7 @@ class ReplicaState:
     failed_batches: int
     reloads: int
     failed_reloads: int
+    credentials_end_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import datetime
 import io
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,9 +106,13 @@ def test_a_picture_that_cannot_be_signed_is_an_error_and_never_unsigned(
     tracking_uri: str, signing_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = chain(tmp_path, datetime.timedelta(seconds=20))
-    begun = time.monotonic()
+    begun, wall_begun = time.monotonic(), time.time()
     for endpoint in open_endpoint(signing_recipe, tracking_uri=tracking_uri, credentials=files):
         assert len(endpoint.generate(PROMPT)) == 1
+        (line,) = re.findall(
+            r"^fairgen_credentials_end_seconds.* (\S+)$", endpoint.get("/metrics"), re.M
+        )
+        assert abs(float(line) - wall_begun - 20) < 2
         time.sleep(max(0, begun + 22 - time.monotonic()))
         body = {"prompt": PROMPT, "n": 2, **OPTIONS}
         with caplog.at_level(logging.ERROR):
