@@ -80,6 +80,7 @@ class Credentials:
         Raises ValueError for a file that is none, a key that others may read, is locked or belongs
         to another certificate, and a chain that has ended or is not by C2PA's profile.
         """
+        check_installed()
         chain = _chain(files.chain)
         key = _key(files.key)
         if key.public_key() != chain[0].public_key():
@@ -117,6 +118,19 @@ class Credentials:
         except c2pa.C2paError as error:
             raise SigningError(f"a picture could not be signed: {error}") from None
         return signed.getvalue()
+
+
+def check_installed() -> None:
+    """Raise ValueError where the libraries that sign and read signatures are not installed."""
+    try:
+        import c2pa  # noqa: F401
+        import cryptography  # noqa: F401
+        import defusedxml  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"provenance: {error.name} is not installed, which needs "
+            "`pip install 'fairgen[provenance]'`"
+        ) from error
 
 
 def _problem(content: bytes) -> str | None:

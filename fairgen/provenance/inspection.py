@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.provenance.chain import TEST_CHAIN
-from fairgen.provenance.credentials import KEY_PURPOSES, read_certificates
+from fairgen.provenance.credentials import KEY_PURPOSES, check_installed, read_certificates
 from fairgen.provenance.encoding import XMP_CHUNK, OutputFormat, record_of
 from fairgen.provenance.manifest import ACTIONS, RECORD
 from fairgen.provenance.mark import FoundMark, find_mark
@@ -90,6 +90,7 @@ def inspect_file(path: Path, trusted: Path | None = None) -> Inspection:
     Raises ValueError for a file that is no such picture, is damaged and not signed, or is larger
     than 256 MiB or 100 million pixels.
     """
+    check_installed()
     try:
         size = path.stat().st_size
         if size > _MOST_BYTES:
