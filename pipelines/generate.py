@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fairgen.pictures import Block, picture_grid
+from fairgen.provenance import CredentialFiles, Credentials, encode
 from pipelines.recipe import Recipe
 from pipelines.registry import tracking_server
 from pipelines.serve import (
@@ -44,14 +45,23 @@ def generate(
     out: Path,
     console: Console,
     calibrate: bool = False,
+    credentials: CredentialFiles | None = None,
+    mark: bool = False,
 ) -> Generated:
     """Paint with the champions of the registry under `home` and write files, records and a grid.
 
-    With `calibrate`, what the measured adapters miss is made up for. Raises ValueError for a target
-    that the champions cannot meet.
+    With `calibrate`, what the measured adapters miss is made up for; with `credentials` the files
+    are signed, with `mark` they bear an invisible mark. Raises ValueError for a target that the
+    champions cannot meet, for credentials that cannot sign, and for pictures too small for a mark.
     """
     with tracking_server(home) as tracking_uri:
-        settings = ServeSettings(tracking_uri=tracking_uri, poll_s=None, calibrate=calibrate)
+        settings = ServeSettings(
+            tracking_uri=tracking_uri,
+            poll_s=None,
+            calibrate=calibrate,
+            credentials=credentials,
+            mark=mark,
+        )
         service = GeneratorService(settings, recipe)
     try:
         served = {info.name: info.confusion for info in service.attributes()}
@@ -72,7 +82,8 @@ def generate(
     (out / "records.json").write_text(
         json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n"
     )
-    _grid(painted).save(out / "grid.png")
+    signing = None if credentials is None else Credentials.read(credentials)
+    (out / "grid.png").write_bytes(encode(_grid(painted), "png", credentials=signing))
     return Generated(records, _not_applied(recipe, request, assignment, served))
 
 

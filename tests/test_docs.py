@@ -11,6 +11,7 @@ from fairgen.backbones.codec import CODEC_FIELDS
 from fairgen.judging import gate_report
 from fairgen.judging.gate_suite import SUITES, Count, Rate
 from fairgen.solvers import SCHEDULER_FIELDS
+from pipelines.benchmarks import ProvenanceFigures, provenance_tables
 from pipelines.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -247,3 +248,16 @@ def saved_fields_rows() -> list[str]:
 def test_what_is_followed_of_a_saved_pipeline_is_what_the_code_knows() -> None:
     page = (DOCS / "your-model.md").read_text()
     assert "\n".join(saved_fields_rows()) in page
+
+
+def test_what_signing_and_marking_cost_and_leave_is_that_of_the_run() -> None:
+    page = (DOCS / "credentials.md").read_text()
+    figures = ProvenanceFigures.model_validate(read("provenance.json"))
+    for table in provenance_tables(figures).strip().split("\n\n"):
+        assert table in page
+    photographs = ProvenanceFigures.model_validate(read("provenance-photographs.json"))
+    assert set(photographs.psnr) == {256, 512}
+    for one in photographs.detections:
+        assert one.found == (0 if one.treatment == "unmarked" else one.total) and one.total == 18
+    apart = min(photographs.psnr.values())
+    assert f"18 of 18 after each, in none without it, and {apart:.1f} dB apart" in page

@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[1]
 # from the ground up: a room may import those before it
 FLOORS = {
     "fairgen": (
-        "attributes", "gate", "files", "pictures", "indicator", "ledger", "calibration", "solvers",
-        "guidance", "gradients", "bank", "base_model", "adapters", "backbones", "passes",
-        "discovery", "engine", "exchange", "pipeline", "portraits", "judging", "baselines",
+        "attributes", "gate", "files", "pictures", "provenance", "indicator", "ledger",
+        "calibration", "solvers", "guidance", "gradients", "bank", "base_model", "adapters",
+        "backbones", "passes", "discovery", "engine", "exchange", "pipeline", "portraits",
+        "judging", "baselines",
     ),
     "pipelines": (
         "recipe", "files", "ray_runtime", "evaluation", "registry", "training", "serve",

@@ -16,14 +16,19 @@ from pipelines.cli.options import (
     REPORT,
     Base,
     Cluster,
+    CredentialsChain,
+    CredentialsKey,
+    Mark,
     OneSentence,
     RecipePath,
+    credential_files,
     load,
     load_here,
     parse_fairness,
     settings_of,
 )
 from pipelines.cli.portraits import portraits_app
+from pipelines.cli.provenance import credentials_app, inspect_app
 from pipelines.cli.registry import registry_app
 from pipelines.cli.serve import serve_app
 from pipelines.cli.speed import speed_app
@@ -44,6 +49,8 @@ app = typer.Typer(
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(credentials_app, name="credentials")
+app.add_typer(inspect_app)
 app.add_typer(portraits_app)
 app.add_typer(registry_app)
 app.add_typer(serve_app)
@@ -274,6 +281,9 @@ def generate(
     strict: Annotated[
         bool, typer.Option("--strict", help="End with status 3 where fairness was not applied.")
     ] = False,
+    credentials: CredentialsChain = None,
+    credentials_key: CredentialsKey = None,
+    mark: Mark = False,
     base: Base = None,
 ) -> None:
     """Paint with the registry's champions into a folder, without a server."""
@@ -284,12 +294,13 @@ def generate(
 
     asked = parse_fairness(fairness or [])
     request = ImageRequest(prompt=prompt, n=num_images, seed=seed, fairness=asked)
+    signing = credential_files(credentials, credentials_key)
     loaded, console = load_here(recipe, base), Console()
     if isinstance(asked, dict):
         TargetDistribution.from_request(asked, loaded.attributes)
     from pipelines import generate as painting
 
-    generated = painting.generate(loaded, request, HOME, out, console, calibrate)
+    generated = painting.generate(loaded, request, HOME, out, console, calibrate, signing, mark)
     for attribute, counts in painting.tally(generated.records).items():
         shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         console.print(f"{attribute}: {shares}")

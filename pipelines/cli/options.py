@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from fairgen.provenance import CredentialFiles
     from pipelines.recipe import Recipe
     from pipelines.serve import Fairness, ServeSettings
 
@@ -25,6 +26,17 @@ Cluster = Annotated[
         envvar="FAIRGEN_CLUSTER",
         help="Run on a Ray cluster: its dashboard, such as http://head:8265.",
     ),
+]
+CredentialsChain = Annotated[
+    Path | None,
+    typer.Option("--credentials", help="Sign pictures: the certificate chain, the signer's first."),
+]
+CredentialsKey = Annotated[
+    Path | None, typer.Option("--credentials-key", help="Sign pictures: the private key.")
+]
+Mark = Annotated[
+    bool,
+    typer.Option("--mark", help="Put an invisible mark into pictures of 256 pixels and more."),
 ]
 CALIBRATE = "Ask the adapters so that, with their measured misses, the target is what is seen."
 
@@ -88,6 +100,19 @@ def settings_of(recipe: Path, base: str | None, **changes: Any) -> "ServeSetting
     path = recipe.resolve() if recipe.is_file() else recipe
     folder = str(Path(base).resolve()) if base and Path(base).is_dir() else base
     return ServeSettings(recipe=path, base=folder, **changes)
+
+
+def credential_files(chain: Path | None, key: Path | None) -> "CredentialFiles | None":
+    """Return the files that pictures are signed with, None for neither. Raises ValueError for one
+    of both.
+    """
+    from fairgen.provenance import CredentialFiles
+
+    if chain is None and key is None:
+        return None
+    if chain is None or key is None:
+        raise ValueError("credentials: got one of chain and key, allowed are both")
+    return CredentialFiles(chain=chain.resolve(), key=key.resolve())
 
 
 def parse_fairness(given: list[str]) -> "Fairness | None":

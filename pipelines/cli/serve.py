@@ -1,7 +1,7 @@
 """The verb that serves: here until interrupted, or on a cluster."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,12 +10,19 @@ from pipelines.cli.options import (
     HOME,
     Base,
     Cluster,
+    CredentialsChain,
+    CredentialsKey,
+    Mark,
     RecipePath,
+    credential_files,
     load,
     load_here,
     settings_of,
 )
 from pipelines.recipe import DEFAULT_RECIPE
+
+if TYPE_CHECKING:
+    from fairgen.provenance import CredentialFiles
 
 serve_app = typer.Typer()
 _LISTEN = "Where to listen here; on a cluster the Serve config says."
@@ -64,6 +71,9 @@ def serve(
     ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Serve HTTPS: the chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Serve HTTPS: the private key.")] = None,
+    credentials: CredentialsChain = None,
+    credentials_key: CredentialsKey = None,
+    mark: Mark = False,
     cluster: Cluster = None,
 ) -> None:
     """Serve the registry's champions behind the OpenAI Images API: here until interrupted, or on a
@@ -71,14 +81,18 @@ def serve(
     """
     from rich.console import Console
 
+    signing = credential_files(credentials, credentials_key)
     if cluster is None:
-        load_here(recipe, base)
+        if signing is not None:
+            _show_signer(signing)
+        loaded = load_here(recipe, base)
     else:
-        load(recipe, base)
+        loaded = load(recipe, base)
     from pipelines.serve import (
         AccessConfig,
         ServeSettings,
         Tls,
+        check_marked_sizes,
         check_open,
         deploy,
         read_aliases,
@@ -86,12 +100,16 @@ def serve(
         serve_until_interrupted,
     )
 
+    if mark:
+        check_marked_sizes(loaded.generation)
     changes: dict[str, Any] = {
         "max_replicas": replicas,
         "max_rows": max_rows,
         "calibrate": calibrate,
         "decisions": decisions.resolve() if decisions else None,
         "inspect_share": inspect_share,
+        "credentials": signing,
+        "mark": mark,
         "models": read_aliases(models) if models else {},
         "access": AccessConfig(
             keys_file=keys_file.resolve() if keys_file else None,
@@ -113,3 +131,13 @@ def serve(
         tls = Tls.of(tls_certificate, tls_key)
     settings = settings_of(recipe, base, **changes)
     serve_until_interrupted(settings, HOME, host, port, Console(), tls, trusted_proxy or ())
+
+
+def _show_signer(files: "CredentialFiles") -> None:
+    """Say who will sign. Raises ValueError for credentials that cannot, before anything starts."""
+    from fairgen.provenance import TEST_CHAIN, Credentials
+
+    found = Credentials.read(files)
+    typer.echo(f"Pictures are signed by {found.subject} until {found.expires:%Y-%m-%d %H:%M} UTC.")
+    if TEST_CHAIN in found.issuer:
+        typer.secho("A test chain proves nothing about who has signed.", fg="red", err=True)

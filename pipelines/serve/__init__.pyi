@@ -8,7 +8,7 @@ from .remote import deploy, serve_config
 from .retries import Retry
 from .run import APP, Tls, serve_until_interrupted, served
 from .schemas import Fairness, ImageRequest, Provenance
-from .settings import AccessConfig, ServeSettings
+from .settings import AccessConfig, ServeSettings, check_marked_sizes
 
 __all__ = [
     "APP",
@@ -25,6 +25,7 @@ __all__ = [
     "ServeSettings",
     "Tls",
     "asked_of",
+    "check_marked_sizes",
     "check_open",
     "deploy",
     "plan_images",

@@ -22,10 +22,10 @@ from fairgen.engine import (
     TooLate,
 )
 from fairgen.gate import foreign_signs
+from fairgen.provenance import LEAST_PX, Credentials, check_size, encode
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
-from pipelines.serve.files import encode
 from pipelines.serve.image_plan import ImageUpdate, PlannedImage, ReplicaState
 from pipelines.serve.schemas import (
     AdapterUsed,
@@ -34,7 +34,7 @@ from pipelines.serve.schemas import (
     Provenance,
     SafetyWord,
 )
-from pipelines.serve.settings import ServeSettings
+from pipelines.serve.settings import ServeSettings, check_marked_sizes
 
 Served = Mapping[str, ChampionSet]
 
@@ -53,10 +53,20 @@ class GeneratorService:
         on_death: Callable[[], object] = lambda: None,
     ) -> None:
         """`on_death` is called once should the engine's thread die, when all that was pending has
-        failed. Raises ValueError, by name, for what of the base model the engine does not follow.
+        failed. Raises ValueError, by name, for what of the base model the engine does not follow,
+        and for credentials that cannot sign.
         """
         self._recipe, self._within_s = recipe, settings.limits.timeout_s
+        files = settings.credentials
+        self._credentials = None if files is None else Credentials.read(files)
+        self._mark = settings.mark
+        if settings.mark:
+            check_marked_sizes(recipe.generation)
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+        if settings.mark:
+            _, height, width = backbone.latent_shape()
+            factor = backbone.vae_scale_factor
+            check_size(width * factor, height * factor)
         engine = Engine(backbone, settings.max_rows)
         base_fingerprint = fingerprint(backbone.denoiser)
         self._base, self._storage = short(base_fingerprint), storage_of(backbone.denoiser)
@@ -135,6 +145,7 @@ class GeneratorService:
             failed_batches=engine.failed_batches,
             reloads=self._adapters.num_reloads,
             failed_reloads=self._adapters.num_failed,
+            credentials_end_s=self._credentials.expires.timestamp() if self._credentials else None,
         )
 
     def prompt_cut_at(self, prompt: str) -> int | None:
@@ -147,8 +158,13 @@ class GeneratorService:
         """Return what a picture weighs, as many as of the native size at the recipe's own steps.
 
         Raises ValueError, with what is allowed, for a size or a number of steps that the model
-        cannot paint.
+        cannot paint, or cannot paint large enough for a mark.
         """
+        if self._mark and width_px and min(width_px, height_px) < LEAST_PX:
+            raise ValueError(
+                f"size: got {width_px}x{height_px}, allowed are {LEAST_PX} pixels and more a side, "
+                "since pictures are marked"
+            )
         shape, native = (
             self._backbone.latent_shape(width_px, height_px),
             self._backbone.latent_shape(),
@@ -245,7 +261,9 @@ class GeneratorService:
     ) -> ImageUpdate:
         size = f"{event.image.width}x{event.image.height}"
         if not event.final:
-            content = encode(event.image, planned.output_format, None, planned.output_compression)
+            content = encode(
+                event.image, planned.output_format, compression=planned.output_compression
+            )
             partial = planned.preview_at.index(event.step)
             return ImageUpdate(planned.index, content, partial=partial, size=size)
         used = [served[name].members[category] for name, category in planned.categories.items()]
@@ -266,8 +284,16 @@ class GeneratorService:
             removed=planned.removed,
             prompt_cut_at=self._reader.cut_at(planned.prompt),
             foreign_signs=foreign_signs(planned.prompt),
+            marked=self._mark,
         )
-        content = encode(event.image, planned.output_format, provenance, planned.output_compression)
+        content = encode(
+            event.image,
+            planned.output_format,
+            provenance,
+            compression=planned.output_compression,
+            credentials=self._credentials,
+            mark=self._mark,
+        )
         return ImageUpdate(
             planned.index,
             content,

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairgen.gate import GateDecision
+from fairgen.provenance import OutputFormat
 from pipelines.recipe import GenerationConfig
 from pipelines.serve.indicator import Asked, Assigned, Assignment
-from pipelines.serve.schemas import AttributeInfo, ImageRequest, OutputFormat, Provenance
+from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class ReplicaState:
 
     `failed_batches` counts passes that raised an error and were tried in parts. `failed_reloads`
     counts the looks at the registry that ended without an answer, and the sets that were refused.
+    `credentials_end_s` is when its certificate ends, in seconds since 1970; None where it signs
+    nothing.
     """
 
     process: str
@@ -46,6 +49,7 @@ class ReplicaState:
     failed_batches: int
     reloads: int
     failed_reloads: int
+    credentials_end_s: float | None = None
 
 
 @dataclass(frozen=True)

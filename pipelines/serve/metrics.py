@@ -59,9 +59,12 @@ class GatewayMetrics:
         self._failed_batches = self._gauge(
             "fairgen_failed_batches", "Denoiser passes that raised an error and were tried in parts"
         )
+        self._credentials_end = self._gauge(
+            "fairgen_credentials_end_seconds", "When the certificate that signs ends, since 1970"
+        )
         self._of_replicas = (
             self._waiting, self._rows, self._step, self._failed_batches, self._reloads,
-            self._failed_reloads,
+            self._failed_reloads, self._credentials_end,
         )  # fmt: skip
         self._heard_of: dict[str, float] = {}
 
@@ -108,6 +111,8 @@ class GatewayMetrics:
         self._failed_batches.labels(replica.process).set(replica.failed_batches)
         self._reloads.labels(replica.process).set(replica.reloads)
         self._failed_reloads.labels(replica.process).set(replica.failed_reloads)
+        if replica.credentials_end_s is not None:
+            self._credentials_end.labels(replica.process).set(replica.credentials_end_s)
 
     def _counter(self, name: str, what: str, labels: list[str] | None = None) -> Counter:
         return Counter(name, f"Images {what}", labels or [], registry=self._registry)

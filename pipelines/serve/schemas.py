@@ -15,12 +15,12 @@ from pydantic import (
 
 from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
+from fairgen.provenance import OutputFormat
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 MAX_SEED = 2**63 - 1
 Fairness = dict[str, Any] | Literal["off"]
 Categories = dict[str, str]
-OutputFormat = Literal["png", "webp", "jpeg"]
 SafetyWord = Literal["passed", "flagged", "off", "none"]
 
 
@@ -164,6 +164,7 @@ class Provenance(BaseModel):
     `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
     recipe that turned it off, "none" for a base model without one.
     `removed` is what only a rewriting of the user's words named, and the prompt no longer holds.
+    `marked` says that the pixels bear an invisible mark.
     `prompt_cut_at` is the index of the first character of the prompt that no text encoder read.
     `foreign_signs` are those of other tools, such as "(doctor:1.3)", that the base model has read
     as plain text.
@@ -187,6 +188,7 @@ class Provenance(BaseModel):
     removed: tuple[str, ...] = ()
     prompt_cut_at: int | None = None
     foreign_signs: tuple[str, ...] = ()
+    marked: bool = False
 
 
 class ImageData(BaseModel):

@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from pipelines.recipe import DEFAULT_RECIPE
+from fairgen.provenance import CredentialFiles
+from pipelines.recipe import DEFAULT_RECIPE, GenerationConfig
 from pipelines.serve.models import ModelAlias
+from pipelines.serve.schemas import sides_of
 
 
 class Limits(BaseModel):
@@ -63,8 +65,9 @@ class ServeSettings(BaseModel):
     "postgresql+psycopg://user:word@host/name"; None is the cluster's FAIRGEN_LEDGER, or a file of
     SQLite below `home`.
     `models` are names that clients ask for, such as "gpt-image-1", and what each stands for.
-    `inspect_share` of the finished pictures is looked at by the recipe's judge, beside the
-    traffic.
+    `credentials` are the files of the chain and the key that sign every finished picture; each
+    generator reads them. `mark` puts an invisible mark into each. `inspect_share` of the finished
+    pictures is looked at by the recipe's judge, beside the traffic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,5 +89,17 @@ class ServeSettings(BaseModel):
     models: dict[str, ModelAlias] = Field(default_factory=dict)
     decisions: Path | None = None
     ledger: SecretStr | None = None
+    credentials: CredentialFiles | None = None
+    mark: bool = False
     inspect_share: float = Field(default=0.0, ge=0, le=1)
     limits: Limits = Limits()
+
+
+def check_marked_sizes(generation: GenerationConfig) -> None:
+    """Raise ValueError where a recipe names a size that is too small for an invisible mark."""
+    from fairgen.provenance import check_size
+
+    named = [sides_of(size) for size in generation.sizes]
+    for width_px, height_px in [(generation.size_px, generation.size_px), *named]:
+        if width_px:
+            check_size(width_px, height_px)

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from fairgen.provenance import inspect_file, write_test_chain
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry, TrainingRuns, promote
-from pipelines.serve.files import read_provenance
+from tests.pipelines.records import read_provenance
 from tests.pipelines.registered import register_champions
 from tests.pipelines.registry.test_registry import trained
 
@@ -44,6 +45,14 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
     records = json.loads((out / "records.json").read_text())
     woman = next(r for r in records if r["categories"]["gender"] == "woman")
     assert woman["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
+    chain = write_test_chain(tmp_path / "credentials")
+    signing = ["--credentials", str(chain.chain), "--credentials-key", str(chain.key)]
+    assert CliRunner().invoke(app, [*arguments, *signing]).exit_code == 0
+    for name in ("000.png", "005.png", "grid.png"):
+        signature = inspect_file(out / name, chain.root).signature
+        assert signature is not None and signature.state == "trusted"
+    unmarked = CliRunner().invoke(app, [*arguments, "--mark"])
+    assert unmarked.exit_code == 2 and "allowed are 256 and more a side" in unmarked.stderr
     refused = CliRunner().invoke(app, [*arguments, "--fairness", "height=uniform"])
     assert refused.exit_code == 2 and "allowed are ['age', 'gender']" in refused.stderr
     assert "not balanced" not in result.stderr

@@ -16,11 +16,11 @@ from openai import AuthenticationError, OpenAI
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.app import gpus_per_replica
-from pipelines.serve.files import read_provenance
 from pipelines.serve.run import unserved
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.painted import grey_levels
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.records import read_provenance
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.slow

@@ -13,10 +13,10 @@ from openai import BadRequestError, NotFoundError
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.access.errors import RequestError
-from pipelines.serve.files import read_provenance
 from pipelines.serve.models import ModelAlias, Models, read_aliases
 from pipelines.serve.schemas import ImageRequest
 from tests.pipelines.endpoint import OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.records import read_provenance
 
 TABLE = """
 models:

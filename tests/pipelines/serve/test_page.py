@@ -14,7 +14,6 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from pipelines.recipe import Recipe, RegistryConfig, load_recipe
-from pipelines.serve.files import read_provenance
 from pipelines.serve.gateway import create_app
 from pipelines.serve.schemas import Provenance
 from pipelines.serve.settings import Limits, ServeSettings
@@ -23,6 +22,7 @@ from tests.pipelines.browser import headless_browser
 from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.page import TIMEOUT_S, Page, contained
+from tests.pipelines.records import read_provenance
 from tests.pipelines.registered import register_champions
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

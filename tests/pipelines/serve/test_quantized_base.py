@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipelines.recipe import load_recipe
-from pipelines.serve.files import read_provenance
 from tests.pipelines.endpoint import open_endpoint
+from tests.pipelines.records import read_provenance
 from tests.pipelines.registered import register_champions
 
 pytestmark = pytest.mark.quantization

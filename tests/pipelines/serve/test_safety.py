@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.recipe import load_pipe
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve.files import read_provenance
 from tests.pipelines.endpoint import Endpoint, open_endpoint
+from tests.pipelines.records import read_provenance
 from tests.pipelines.registered import register_champions
 from tests.tiny import add_safety_checker, tiny_pipeline
 
