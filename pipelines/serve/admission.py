@@ -17,8 +17,9 @@ class Admission:
     """Bounds the work in flight. Its unit is a picture of the native size at the recipe's steps.
 
     A caller may hold three times as much as is free besides: alone three quarters of all, beside
-    others less, and there is always room for somebody else (the dynamic thresholds of shared buffers: Choudhury and Hahne,
-    IEEE/ACM Transactions on Networking 6, 1998). One event loop may call it.
+    others less, and there is always room for somebody else (the dynamic thresholds of shared
+    buffers: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6, 1998). One event loop may
+    call it.
     """
 
     def __init__(self, most: float) -> None:
