@@ -6,7 +6,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,8 @@ def cluster_session() -> Iterator[None]:
     if address == "local":
         _provide_token()
     local = {"include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+    with _on_loopback() if address == "local" else nullcontext():
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
     try:
         yield
     finally:
@@ -85,13 +86,35 @@ def _exists(path: str) -> bool:
 
 
 def _provide_token() -> None:
-    """Give a local cluster a token for its life: it listens on all interfaces.
+    """Give a local cluster a token for its life: other users of this machine reach its ports.
 
     Ray asks for one unless RAY_AUTH_MODE says otherwise; a user's own token goes before ours.
     """
     own = "RAY_AUTH_TOKEN_PATH" in os.environ or (Path.home() / ".ray" / "auth_token").exists()
     if not own:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a cluster that starts within listen on 127.0.0.1 only, its pages of figures included.
+
+    Ray does so by itself on desktops, whose firewalls would ask; on Linux it takes the address of a
+    network card, whatever `_node_ip_address` says, and listens on all of them. Its switch is an
+    environment variable that is read when Ray is imported.
+    """
+    from ray._private import ray_constants
+
+    switch, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    if switch in os.environ:  # the user has said it
+        yield
+        return
+    os.environ[switch], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        del os.environ[switch]
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def check_jobs(jobs: "JobsConfig", nodes: Sequence[Resources], gpus: float) -> None:

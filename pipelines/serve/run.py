@@ -62,7 +62,7 @@ def served(
 
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(trusted_proxies)  # read by the proxy's uvicorn
     if is_loopback(host) and not settings.access.hosts:
-        access = settings.access.model_copy(update={"hosts": (*_HERE, host)})
+        access = settings.access.model_copy(update={"hosts": tuple(dict.fromkeys((*_HERE, host)))})
         settings = settings.model_copy(update={"access": access})
 
     files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}

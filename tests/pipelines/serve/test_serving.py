@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from openai import BadRequestError, DefaultHttpxClient, OpenAI
 from ray import serve
@@ -92,6 +93,17 @@ def test_the_endpoint_answers_by_https_only(client: OpenAI, tls: Tls) -> None:
         urllib.request.urlopen(health)
     with pytest.raises(OSError):
         urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=10)
+
+
+def test_nothing_listens_beyond_this_machine(client: OpenAI) -> None:
+    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in ours
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening <= {"127.0.0.1", "::1"}
 
 
 def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
