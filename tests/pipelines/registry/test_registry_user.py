@@ -1,4 +1,4 @@
-"""The registry's user of the manifests is made on a real server as they make it, and is no admin."""
+"""The registry's user of the manifests is made as they make it, and is no admin."""
 
 import os
 import subprocess
