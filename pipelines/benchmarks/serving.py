@@ -29,6 +29,7 @@ from pipelines.benchmarks.kernels import (
     pass_figures,
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
+from pipelines.benchmarks.sharing import sharing_figures
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
 from pipelines.serve import APP, PICTURES, Asked, ServeSettings, served
@@ -52,6 +53,8 @@ MEANING = {
     "one_at_a_time_p95_s": "plain diffusers",
     "request_batches_p50_s": "@serve.batch",
     "request_batches_p95_s": "@serve.batch",
+    "small_beside_largest_p50": "lone requests beside a caller's largest, over alone, medians",
+    "small_beside_largest_p95": "the same, 95th percentiles",
     "graph_overhead_ms": "one request at a time, HTTP over the engine alone, medians",
     "graph_overhead_share": "the same, of the whole request",
     "indicator_requests_per_s": "the indicator behind Serve, 64 at once from one process",
@@ -169,6 +172,10 @@ def _serving(
         alone = _engine(recipe, folders)
         figures = _lone_requests(recipe, urls["serve"], alone, size)
         figures |= _mixed_load(recipe, urls, alone, size)
+        small = {"prompt": render(recipe.templates[0], recipe.concepts.train[0])}
+        largest = small | {"n": settings.limits.num_images}
+        rounds, requests = size.load_rounds, size.lone_requests
+        figures |= sharing_figures(urls["serve"], small, largest, rounds, requests)
         indicator = serve.get_deployment_handle("Indicator", APP)
         return figures | _indicator(recipe, indicator, size)
 

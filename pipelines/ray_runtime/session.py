@@ -22,6 +22,9 @@ RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # one report a worker is taken at every health check: at the default of 2 s training waits
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    # a request's hops share one event loop a process: the parts of the endpoint block none
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
 }
 
 
