@@ -104,7 +104,7 @@ class PairDataset(DenoiserDataset):
 def train_pair_base(
     base: Path,
     destination: Path,
-    num_steps: int = 3300,
+    num_steps: int = 2400,
     batch_size: int = 16,
     population: int = 8_000,
     seed: int = 6,
