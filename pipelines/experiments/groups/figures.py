@@ -22,7 +22,8 @@ def figures(condition: Condition, base: Condition) -> Figures:
     asked = [person for person in people if person.asked]
     for category in sorted({person.asked for person in asked}):
         sides[category] = [person for person in asked if person.asked == category]
-    shares = Counter(person.seen[attribute] for person in people)
+    asked_both = [p for p in pictures if all(person.asked for person in p.people)] or pictures
+    shares = Counter(person.seen[attribute] for p in asked_both for person in p.people)
     changes = list(_neighbours_changed(pictures)) if condition.method != "whole" else []
     ungated = list(_without_gates(pictures, base.pictures)) if changes else []
     return Figures(
@@ -42,7 +43,7 @@ def figures(condition: Condition, base: Condition) -> Figures:
         leak_ungated=rate(
             any(one.seen[look] != other.seen[look] for look in _LOOKS) for one, other in ungated
         ),
-        distribution={name: count / len(people) for name, count in sorted(shares.items())},
+        distribution={name: count / shares.total() for name, count in sorted(shares.items())},
     )
 
 

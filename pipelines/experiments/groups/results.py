@@ -55,7 +55,8 @@ class Figures(BaseModel):
     category" as well; `recognised` is over all people. `leak` is how often a person's category
     changes when only the neighbour's gate does, from one category to another; `leak_any` how often
     anything that the judge names of it does; `leak_ungated` how often the gender or skin of a
-    person without gates is another than in the base's picture of the same seed.
+    person without gates is another than in the base's picture of the same seed. `distribution` is
+    over people, of pictures in which both were asked for a category where there are any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
