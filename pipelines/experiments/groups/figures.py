@@ -14,16 +14,15 @@ def figures(condition: Condition, base: Condition) -> Figures:
     """Return the figures of a condition; `base` has pictures of the same prompts and seeds."""
     pictures, attribute = condition.pictures, condition.attribute
     people = [person for picture in pictures for person in picture.people]
+    asked_both = [p for p in pictures if all(person.asked for person in p.people)]
     sides: dict[str, list[Person]] = {
-        "both": people,
-        "left": [picture.people[0] for picture in pictures],
-        "right": [picture.people[1] for picture in pictures],
+        "both": [person for picture in asked_both for person in picture.people],
+        "left": [picture.people[0] for picture in asked_both],
+        "right": [picture.people[1] for picture in asked_both],
     }
-    asked = [person for person in people if person.asked]
-    for category in sorted({person.asked for person in asked}):
-        sides[category] = [person for person in asked if person.asked == category]
-    asked_both = [p for p in pictures if all(person.asked for person in p.people)] or pictures
-    shares = Counter(person.seen[attribute] for p in asked_both for person in p.people)
+    for category in sorted({person.asked for person in sides["both"]}):
+        sides[category] = [person for person in sides["both"] if person.asked == category]
+    shares = Counter(person.seen[attribute] for person in sides["both"] or people)
     changes = list(_neighbours_changed(pictures)) if condition.method != "whole" else []
     ungated = list(_without_gates(pictures, base.pictures)) if changes else []
     return Figures(
@@ -34,7 +33,7 @@ def figures(condition: Condition, base: Condition) -> Figures:
         hits={
             name: found
             for name, group in sides.items()
-            if (found := rate(p.seen[attribute] == p.asked for p in group if p.asked))
+            if (found := rate(p.seen[attribute] == p.asked for p in group))
         },
         combinations=_combinations(pictures, attribute),
         recognised=_known(rate(p.seen["concept"] == p.concept for p in people)),

@@ -56,16 +56,16 @@ class Plan:
 
 PLANS = (
     Plan("base"),  # first: the others are compared with it
-    Plan("whole"),
     Plan("words"),
-    Plan("region", adapters_of=SHIPPED),
+    Plan("whole"),
     Plan("region", ungated=True),
-    Plan("word", ungated=True),
-    Plan("word_shared"),
-    Plan("region_soft"),
-    Plan("region_found"),
-    Plan("region_split"),
-    Plan("region", "skin", thinned=2),
+    Plan("region_strong"),
+    Plan("word"),
+    Plan("region", adapters_of=SHIPPED),
+    Plan("region_strong", adapters_of=SHIPPED),
+    Plan("region_split", adapters_of=SHIPPED),
+    Plan("region_found", adapters_of=SHIPPED),
+    Plan("region_soft", adapters_of=SHIPPED),
 )
 
 
@@ -104,7 +104,7 @@ def groups(recipe: Recipe, home: Path, report: Path, console: Console, size: Gro
         women=women(conditions[0].pictures),
         costs=run.costs(),
     )
-    write_groups(found, run.painter("gender", OWN), run.prompts, report)
+    write_groups(found, run.painter("gender", SHIPPED), run.prompts, report)
     return found
 
 

@@ -30,6 +30,7 @@ _SIZE_PX, _TOKENS, _TEMPLATE = 64, 16, "a photo of {subject}"
 LATENTS = _SIZE_PX // 8, 2 * _SIZE_PX // 8
 _RAMP = 4.0  # columns of the latents
 _LOOKING_STEPS = 3
+_STRONG = 1.5
 
 
 class PairPainter:
@@ -78,18 +79,19 @@ class PairPainter:
         """Gate the denoiser's N rows inside the `with`, as the method does; `regions` are masks
         over the latents, N or 1 x 2 x H x W.
         """
-        unet, spans_PL = self.pipe.unet, word_masks(concepts)
+        unet = self.pipe.unet
         with ExitStack() as stack:
             match method:
                 case "base" | "words":
                     pass
                 case "whole":
                     stack.enter_context(self.bank.gated(gates_NPK[:, 0]))
-                case "word" | "word_shared":
-                    if method == "word_shared":
-                        spans_PL = spans_PL + (1 - spans_PL.sum(0)) / 2
-                    stack.enter_context(gated_by_word(unet, self.bank, gates_NPK, spans_PL))
-                case "region" | "region_soft" | "region_found" | "region_split":
+                case "word":
+                    masks_PL = word_masks(concepts)
+                    stack.enter_context(gated_by_word(unet, self.bank, gates_NPK, masks_PL))
+                case "region" | "region_strong" | "region_soft" | "region_found" | "region_split":
+                    if method != "region":
+                        gates_NPK = _STRONG * gates_NPK
                     if method == "region_split":
                         stack.enter_context(split_self_attention(unet, *regions.shape[2:]))
                     stack.enter_context(gated_by_region(unet, self.bank, gates_NPK, regions))
@@ -115,7 +117,7 @@ class PairPainter:
         conditional = self.gates(asked)
         gates_NPK = torch.cat([torch.zeros_like(conditional), conditional])
         prompts = [
-            pair_prompt(concepts, self._words(pair) if method == "words" else ("", ""))
+            pair_prompt(concepts, self.words(pair) if method == "words" else ("", ""))
             for pair in asked
         ]
         options = {
@@ -150,7 +152,8 @@ class PairPainter:
         conditional = torch.stack(maps).mean(0)[len(seeds) :]
         return regions_of(conditional).repeat(2, 1, 1, 1)
 
-    def _words(self, asked: tuple[str, str]) -> tuple[str, str]:
+    def words(self, asked: tuple[str, str]) -> tuple[str, str]:
+        """Return the words that name two categories, "" for none."""
         left, right = (self.attribute.category(name).word if name else "" for name in asked)
         return left, right
 

@@ -22,7 +22,7 @@ def write_groups(
     out.mkdir(parents=True, exist_ok=True)
     (out / "groups.json").write_text(found.model_dump_json(indent=1) + "\n")
     names = painter.attribute.names
-    columns = [("base", ("", "")), *(("region", (a, b)) for a in names for b in names)]
+    columns = [("base", ("", "")), *(("region_strong", (a, b)) for a in names for b in names)]
     rows = [
         [
             Block(

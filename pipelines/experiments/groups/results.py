@@ -7,14 +7,14 @@ from fairgen.judging import Estimate
 HIT_RATE, RECOGNISED, LEAK = 0.90, 0.95, 0.02  # what a "go" needs; of leaks at most
 METHODS = {
     "base": "no adapters",
-    "whole": "one category for the whole picture",
     "words": "categories named in the prompt",
+    "whole": "one category for the whole picture",
     "word": "gates at each person's words",
-    "word_shared": "the same, half of each at all other tokens",
     "region": "gates at each half of the picture",
-    "region_found": "the same, regions found from cross-attention in the first steps",
-    "region_soft": "the same, halves that fade over four columns",
+    "region_strong": "gates of 1.5 at each half",
     "region_split": "the same, no self-attention between the halves (a probe)",
+    "region_found": "gates of 1.5 at regions found from cross-attention",
+    "region_soft": "gates of 1.5 at halves that fade over four columns",
 }
 
 
@@ -51,12 +51,13 @@ class Condition(BaseModel):
 class Figures(BaseModel):
     """What one condition comes to.
 
-    `hits` are over people who were asked for a category, by side and by "left category / right
-    category" as well; `recognised` is over all people. `leak` is how often a person's category
-    changes when only the neighbour's gate does, from one category to another; `leak_any` how often
-    anything that the judge names of it does; `leak_ungated` how often the gender or skin of a
-    person without gates is another than in the base's picture of the same seed. `distribution` is
-    over people, of pictures in which both were asked for a category where there are any.
+    `hits` are over pictures in which both were asked for a category, by side and by category;
+    `combinations` has those of left and right. `recognised` is over all people. `leak` is how
+    often a person's category changes when only the neighbour's gate does, from one category to
+    another; `leak_any` how often anything that the judge names of it does; `leak_ungated` how often
+    the gender or skin of a person without gates is another than in the base's picture of the same
+    seed. `distribution` is over people, of pictures in which both were asked for a category where
+    there are any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +73,16 @@ class Figures(BaseModel):
     leak_any: Estimate | None
     leak_ungated: Estimate | None
     distribution: dict[str, float]
+
+    @property
+    def reached(self) -> bool:
+        """Whether each of two people is what was asked, and nothing leaks: what a "go" needs."""
+        if self.leak is None or not self.hits:
+            return False
+        hit_rate = min(self.hits["left"].value, self.hits["right"].value)
+        return (
+            hit_rate >= HIT_RATE and self.recognised.value >= RECOGNISED and self.leak.value <= LEAK
+        )
 
 
 class Groups(BaseModel):

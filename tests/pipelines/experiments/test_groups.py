@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
+from fairgen.judging import Estimate
 from fairgen.portraits import build_tokenizer
 from pipelines.experiments.groups.figures import figures
 from pipelines.experiments.groups.groups import PLANS, GroupsSize, Plan, asked_of, groups
@@ -235,7 +236,7 @@ def test_figures_count_hits_by_person_and_leaks_by_the_neighbours_gate() -> None
     base = Condition(method="base", attribute="gender", adapters_of="pairs", pictures=[bare])
     condition = base.model_copy(update={"method": "region", "pictures": pictures})
     found = figures(condition, base)
-    assert found.hits["left"].value == 1 / 2 and found.hits["right"].value == 2 / 3
+    assert found.hits["left"].value == 1 / 2 and found.hits["right"].value == 1 / 2
     assert found.hits["woman"].value == 1 / 3 and found.hits["man"].value == 1
     left, right = found.combinations["woman / woman"]
     assert (left.value, right.value) == (1, 0)
@@ -243,6 +244,13 @@ def test_figures_count_hits_by_person_and_leaks_by_the_neighbours_gate() -> None
     assert found.leak is not None and found.leak_any is not None and found.leak_ungated is not None
     assert found.leak.value == 1  # the woman on the left is a man beside a man
     assert found.leak_ungated.value == 1  # somebody's skin is another than the base's
+    assert not found.reached
+    good = Estimate(value=0.95, interval=(0.9, 1))
+    few = Estimate(value=0.01, interval=(0, 0.03))
+    hits = {"left": good, "right": good}
+    better = found.model_copy(update={"hits": hits, "recognised": good, "leak": few})
+    assert better.reached
+    assert not better.model_copy(update={"leak": good}).reached
     none = figures(base, base)
     assert none.hits == {} and none.leak is None and none.leak_ungated is None
 
