@@ -12,6 +12,8 @@ from fairgen.judging import gate_report
 from fairgen.judging.gate_suite import SUITES, Count, Rate
 from fairgen.solvers import SCHEDULER_FIELDS
 from pipelines.benchmarks import ProvenanceFigures, provenance_tables
+from pipelines.experiments.groups.report import shown
+from pipelines.experiments.groups.results import METHODS, Groups
 from pipelines.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -226,6 +228,36 @@ def test_the_costs_are_those_of_the_run() -> None:
     assert len(figures) > 15
     for name, value in figures.items():
         assert f"| `{name}` | {value:.3g} |" in text, name
+
+
+def groups_rows(found: Groups) -> list[str]:
+    """Return a row a method: who was hit, what was recognised, what leaked."""
+    return [
+        row(
+            METHODS[f.method],
+            f.adapters_of if f.hits and f.method != "words" else "",
+            shown(f.hits.get("left")),
+            shown(f.hits.get("right")),
+            shown(f.recognised),
+            shown(f.leak),
+            shown(f.leak_any),
+        )
+        for f in found.figures
+    ]
+
+
+def test_the_figures_of_two_people_are_those_of_the_run_and_so_is_the_verdict() -> None:
+    text = (DOCS / "groups.md").read_text()
+    found = Groups.model_validate(read("groups.json"))
+    assert "\n".join(groups_rows(found)) in text
+    for name, estimate in found.single.items():
+        assert f"{shown(estimate)} ({name})" in text
+    for name in ("region", "word"):
+        assert f"{found.costs[name]:.2f}" in text
+    for concept in ("mechanic", "nurse", "doctor"):
+        assert f"{shown(found.women[concept])} of {concept}s" in text
+    best = [f for f in found.figures if f.reached]
+    assert text.split("\n\n")[1].startswith("**Go" if best else "**No go")
 
 
 def saved_fields_rows() -> list[str]:

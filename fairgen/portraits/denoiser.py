@@ -105,7 +105,7 @@ class DenoiserDataset:
 
     def batch(self, batch_size: int) -> tuple[list[str], Tensor, Tensor, Tensor]:
         """Return captions (one in ten empty), latents, time steps (more at high noise), noise."""
-        rows = [self._rng.randrange(len(self._portraits)) for _ in range(batch_size)]
+        rows = [self._rng.randrange(len(self._latents)) for _ in range(batch_size)]
         texts = ["" if self._rng.random() < 0.1 else self._caption(row) for row in rows]
         t = (1000 * torch.rand(batch_size) ** 0.8).long().clamp(max=999)
         return texts, self._latents[rows], t, torch.randn(batch_size, *self._latents.shape[1:])

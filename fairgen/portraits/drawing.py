@@ -49,7 +49,19 @@ def draw(portrait: Portrait, rng: random.Random) -> Image.Image:
     """Return the picture of a portrait; `rng` varies wall, hair, pose and details that no attribute
     names.
     """
+    return _draw_before(rng.choice(_WALLS), portrait, rng)
+
+
+def draw_side_by_side(portraits: Sequence[Portrait], rng: random.Random) -> Image.Image:
+    """Return one picture of several portraits before the same wall, the first one on the left."""
     wall = rng.choice(_WALLS)
+    picture = Image.new("RGB", (SIZE_PX * len(portraits), SIZE_PX))
+    for index, portrait in enumerate(portraits):
+        picture.paste(_draw_before(wall, portrait, rng), (SIZE_PX * index, 0))
+    return picture
+
+
+def _draw_before(wall: Colour, portrait: Portrait, rng: random.Random) -> Image.Image:
     pen = Pen(SIZE_PX, wall)
     if not portrait.is_person:
         draw_thing(pen, portrait.concept, rng)

@@ -173,6 +173,16 @@ def named_evenly(portrait: Portrait, named: frozenset[str], rng: random.Random) 
 
 def caption(portrait: Portrait, named: frozenset[str], rng: random.Random) -> str:
     """Return a caption that names exactly the given attributes; a thing has none to name."""
+    return in_template(phrase(portrait, named, rng), rng)
+
+
+def in_template(subject: str, rng: random.Random) -> str:
+    """Return a caption of what is shown, "a photo of a doctor", in a random template."""
+    return rng.choice(_TEMPLATES).replace("{subject}", subject)
+
+
+def phrase(portrait: Portrait, named: frozenset[str], rng: random.Random) -> str:
+    """Return the words for one person or thing, "an old doctor with glasses"."""
     noun, words = portrait.concept, []
     if portrait.is_person:
         if portrait.concept == "person" and "gender" in named and rng.random() < 0.5:
@@ -183,7 +193,7 @@ def caption(portrait: Portrait, named: frozenset[str], rng: random.Random) -> st
                 words.append(rng.choice(WORDS[name][getattr(portrait, name)]))
         if rng.random() < 0.25:
             rng.shuffle(words)
-    text = render(rng.choice(_TEMPLATES), noun, words)
+    text = render("{subject}", noun, words)
     if portrait.is_person and "glasses" in named:
         text += f" {portrait.glasses} glasses"
     return text

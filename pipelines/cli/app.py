@@ -191,6 +191,27 @@ def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
 
 
 @app.command()
+def groups(
+    recipe: RecipePath = DEFAULT_RECIPE,
+    num_updates: Annotated[int, typer.Option(min=1, help="Updates of the base of pairs.")] = 2400,
+    num_images: Annotated[int, typer.Option(min=1, help="Pictures a prompt and choice.")] = 8,
+) -> None:
+    """Find out whether two people in one picture can differ in category; writes report/."""
+    import logging
+
+    from rich.console import Console
+
+    from pipelines import experiments
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    loaded, console = load(recipe), Console()
+    size = experiments.GroupsSize(num_updates, num_images)
+    found = experiments.groups(loaded, HOME, REPORT, console, size)
+    console.print(experiments.groups_table(found))
+    typer.echo(f"Pictures: {REPORT / 'groups.png'}; every figure: {REPORT / 'groups.json'}")
+
+
+@app.command()
 def gate(
     recipe: RecipePath = DEFAULT_RECIPE,
     classes: Annotated[bool, typer.Option(help="Every class of prompts by itself.")] = False,
