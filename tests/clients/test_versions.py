@@ -1,4 +1,4 @@
-"""docs/clients.md names the versions that are run, the requests that are replayed, and the table."""
+"""docs/clients.md names the versions that are run, what is replayed, and the table of names."""
 
 import json
 import re
