@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
 QUANTIZATION := $(VENV)/quantization
+CLIENTS := $(VENV)/clients
+PYTHON_CLIENTS := $(patsubst tests/clients/python/%.txt,$(CLIENTS)/%/.ready,$(wildcard tests/clients/python/*.txt))
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 unexport PYTHONDONTWRITEBYTECODE # a run has many processes, each would compile every module anew
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate groups transfer gate serve bench traffic speed ui test test-fast test-quantization api chaos soak families screenshots check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate groups transfer gate serve bench traffic speed ui test test-fast test-quantization clients test-clients api chaos soak families screenshots check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,17 @@ $(READY): pyproject.toml constraints.txt
 $(QUANTIZATION): pyproject.toml constraints.txt | $(READY)
 	$(PIP) --no-deps --upgrade --target $@ -c constraints.txt bitsandbytes torchao gguf
 	@touch $@
+
+# Clients of others want packages that do not go together: each lies apart, with what it needs.
+$(CLIENTS)/%/.ready: tests/clients/python/%.txt | $(READY)
+	@rm -rf $(@D)
+	$(PIP) --target $(@D) -r $<
+	@touch $@
+
+$(CLIENTS)/node/.ready: tests/clients/node/package.json tests/clients/node/package-lock.json
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix $(@D) && touch $@; \
+		else rm -rf $(@D) && echo "No npm: the clients in JavaScript are left out."; fi
 
 train-all: $(READY)  ## Train, evaluate and register the adapters of every attribute of RECIPE, here or on CLUSTER
 	$(BIN)/fairgen train-all $(RECIPE) $(ON_CLUSTER)
@@ -81,13 +94,18 @@ portraits-report: $(READY)  ## Measure the embedded base model: judge, occupatio
 	$(BIN)/fairgen portraits-report
 
 test: test-fast test-quantization  ## Run the tests: the fast ones, then those that need a cluster, a server or a browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not fast"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not fast and not clients"
 
 test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m fast
 
 test-quantization: $(READY) $(QUANTIZATION)  ## Run the tests of base models that are quantised
 	OMP_NUM_THREADS=1 PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q -n 2 --dist worksteal $$(grep -rl --include='test_*.py' '^pytestmark = .*quantization' tests)
+
+clients: $(PYTHON_CLIENTS) $(CLIENTS)/node/.ready  ## Install the clients of docs/clients.md below .venv/clients (1.3 GB)
+
+test-clients: $(READY) clients  ## Run clients of others, by their own defaults, against the endpoint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/clients
 
 chaos: $(READY)  ## Kill, cut and corrupt every part in turn; writes report/chaos.json
 	$(BIN)/python -m pytest -m chaos --full --chaos report/chaos.json

@@ -78,6 +78,10 @@ class ImageRequest(BaseModel):
     style: str | None = None
     user: str | None = None
     safety_identifier: str | None = None
+    complexity: Literal["low", "medium", "high"] | None = None
+    frame_count: None = None
+    frame_duration_ms: None = None
+    svg: None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +104,11 @@ class ImageRequest(BaseModel):
         if size is not None and size != "auto" and not _SIZE.fullmatch(size):
             raise ValueError(f"got {size!r}, allowed are 'auto' and WIDTHxHEIGHT")
         return size
+
+    @field_validator("frame_count", "frame_duration_ms", "svg", mode="before")
+    @classmethod
+    def _is_one_frame_of_pixels(cls, given: object) -> None:
+        raise ValueError(f"got {repr(given)[:80]}, allowed is null: pictures are no GIF and no SVG")
 
     @field_validator("fairness")
     @classmethod
@@ -137,6 +146,8 @@ def _with_nulls(schema: dict[str, Any]) -> None:
     """Say in a schema that every field but the required ones may be null."""
     for name, field in schema["properties"].items():
         if name in schema["required"] or {"type": "null"} in field.get("anyOf", ()):
+            continue
+        if field.get("type") == "null":
             continue
         notes = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
         schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **notes}

@@ -24,6 +24,8 @@ def endpoint(tracking_uri: str, make_served: Callable[..., Recipe]) -> Iterator[
     [
         dict.fromkeys(("n", "stream", "output_format", "partial_images", "negative_prompt", "size",
                        "quality", "fairness", "seed")),
+        dict.fromkeys(("complexity", "frame_count", "frame_duration_ms", "svg")),
+        {"complexity": "high", "quality": "max"},
         {"n": 1.0, "safety_identifier": "somebody", "num_inference_steps": 3.0},
     ],
 )  # fmt: skip
@@ -51,6 +53,9 @@ def test_what_typed_clients_send_is_taken(endpoint: Endpoint, given: dict[str, A
         ({"prompt": None}, "prompt", "required"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"etta": 1}, "etta", "unknown field; allowed are prompt"),
+        ({"complexity": "most"}, "complexity", "got 'most': Input should be 'low', 'medium'"),
+        ({"frame_count": 9}, "frame_count", "got 9, allowed is null: pictures are no GIF"),
+        ({"svg": {"model": "a"}}, "svg", "svg: got {'model': 'a'}, allowed is null"),
         ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', 'uniform' or a table"),
         ({"fairness": {"height": "uniform"}}, "fairness", "got ['height'], allowed are ['age', 'g"),
         ({"fairness": {"gender": {"woman": 0.7}}}, "fairness.gender", "sum to 0.7, allowed is"),
