@@ -163,11 +163,11 @@ def provenance_tables(figures: ProvenanceFigures) -> str:
 def embedded_pictures(num_images: int = 24) -> list[Image.Image]:
     """Return pictures of the embedded base model."""
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from fairgen.portraits import MODEL
 
-    pipe = StableDiffusionPipeline.from_pretrained(MODEL)
+    pipe = DiffusionPipeline.from_pretrained(MODEL)
     pipe.set_progress_bar_config(disable=True)
     each = num_images // len(_PROMPTS)
     return [

@@ -41,8 +41,15 @@ def test_the_library_imports_where_no_extra_is_installed() -> None:
 def test_the_library_alone_asks_for_no_cluster_registry_or_server() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     alone = {line.split(">")[0].split("[")[0] for line in project["dependencies"]}
-    assert not alone & {"ray", "mlflow", "fastapi", "limits", "prometheus-client", "matplotlib"}
-    assert {"train", "serve", "registry", "quantization", "dev"} == set(
+    assert not alone & {
+        "ray",
+        "mlflow",
+        "fastapi",
+        "c2pa-python",
+        "prometheus-client",
+        "matplotlib",
+    }
+    assert {"train", "serve", "registry", "quantization", "provenance", "dev"} == set(
         project["optional-dependencies"]
     )
 

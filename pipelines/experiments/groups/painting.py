@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image
 from torch import Tensor
 
@@ -45,7 +45,7 @@ class PairPainter:
         generation: GenerationConfig,
     ) -> None:
         self.attribute, self._judge, self._generation = attribute, judge, generation
-        self.pipe = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32)
+        self.pipe = DiffusionPipeline.from_pretrained(base, dtype=torch.float32)
         self.pipe.scheduler = DPMSolverMultistepScheduler.from_config(self.pipe.scheduler.config)
         self.pipe.set_progress_bar_config(disable=True)
         projections = list(adapters[0].directions)
