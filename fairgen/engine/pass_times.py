@@ -44,9 +44,13 @@ class PassTimes:
 
     def __init__(self) -> None:
         self._lines: dict[Hashable, _Line] = {}
+        self._warm: set[Hashable] = set()
 
     def add(self, shape: Hashable, rows: float, seconds: float) -> None:
-        """Take note of a pass."""
+        """Take note of a pass; the first of a shape warms up and says nothing of the others."""
+        if shape not in self._warm:
+            self._warm.add(shape)
+            return
         self._lines.setdefault(shape, _Line()).add(rows, seconds)
 
     def seconds(self, shape: Hashable, rows: float) -> float:

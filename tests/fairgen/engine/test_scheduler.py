@@ -138,9 +138,10 @@ def test_a_picture_left_out_of_a_pass_goes_on_where_it_was() -> None:
     scheduler = Scheduler(MAX_ROWS)
     many = images_of("many", 8)
     scheduler.add(many[0].handle, many)
-    assert scheduler.next_pass() == many
-    scheduler.measured(many, on_cores(16))
-    scheduler.charge(many, on_cores(16))
+    for _ in range(2):
+        assert scheduler.next_pass() == many
+        scheduler.measured(many, on_cores(16))
+        scheduler.charge(many, on_cores(16))
     (one,) = images_of("one", 1)
     scheduler.add(one.handle, [one])
     assert scheduler.next_pass() == [one]
@@ -164,6 +165,8 @@ def test_what_a_request_takes_is_known_before_it_is_queued() -> None:
     assert scheduler.seconds_until_done("a", images_of("a", 8)) is None
     queued = images_of("a", 8)
     scheduler.add(queued[0].handle, queued)
+    scheduler.measured(scheduler.next_pass(), 60.0)  # the first pass warms up
+    assert scheduler.seconds_until_done("a", images_of("a", 8)) is None
     scheduler.measured(scheduler.next_pass(), on_cores(16))
     alone = 12 * on_cores(16)
     assert scheduler.seconds_until_done("a", images_of("a", 8)) == pytest.approx(2 * alone)
