@@ -135,12 +135,12 @@ class ImageEndpoint:
                 assignment = pinned(request, await self._backend.attributes())
             else:
                 assignment = await self._backend.assign(request, caller, retry)
+            images = plan_images(request, assignment, self._recipe.generation)
         except BaseException as error:
             admitted.leave()
             if isinstance(error, ValueError):
                 raise refused_field(error) from error
             raise
-        images = plan_images(request, assignment, self._recipe.generation)
         return Orders(images, assignment.reservation, caller, retry is not None, admitted)
 
     async def deliveries(self, request: ImageRequest, orders: Orders) -> AsyncIterator[ImageUpdate]:
