@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from time import monotonic, sleep
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.generator import GeneratorService
@@ -71,9 +72,9 @@ class InProcess:
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
+def listening(app: Starlette, **options: Any) -> Iterator[str]:
     """Yield the address of an application that uvicorn serves from a thread, on a free port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", **options)
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, name="uvicorn", daemon=True)
     thread.start()
