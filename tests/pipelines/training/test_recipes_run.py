@@ -60,7 +60,7 @@ def cut_down(path: Path, folder: Path, judge: Path) -> Recipe:
     return load_recipe(folder / path.name, base=str(folder / "base"))
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILY_OF if name != "sdxl"])
+@pytest.mark.parametrize("name", FAMILY_OF)
 def test_a_recipe_trains_measures_registers_and_serves(
     name: str, tracking_uri: str, tmp_path: Path
 ) -> None:
@@ -112,7 +112,8 @@ def test_a_recipe_trains_measures_registers_and_serves(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", ["sdxl", pytest.param("flux", marks=pytest.mark.full)])
+@pytest.mark.full  # the embedded model's recipe goes through it each time
+@pytest.mark.parametrize("name", ["sdxl", "flux"])
 def test_a_recipe_goes_through_the_cluster(
     name: str,
     cluster: None,
