@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,21 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 
 def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
     """Return the HTTP application."""
+    desk, running = ImageEndpoint(backend, settings, recipe), RunningKeys()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.close()
+
     app = FastAPIOffline(  # its page of docs loads nothing from elsewhere
         title="FairGen",
         redoc_url=None,
         static_url=ASSETS,
+        lifespan=lifespan,
         description="Text-to-image in the distribution you prescribe.",
         responses=_ERRORS,
     )
-    desk, running = ImageEndpoint(backend, settings, recipe), RunningKeys()
-
     app.add_middleware(AccessMiddleware, settings=settings)
     app.add_middleware(AnswerCounter, count=backend.count_answer)
     if settings.access.cors_origins:  # outermost: a browser asks first, without a key

@@ -87,6 +87,11 @@ class ImageEndpoint:
         self.started = int(time.time())
         self.models = Models(recipe.registry.prefix, settings.models)
 
+    def close(self) -> None:
+        """Write what waits to be logged."""
+        if self._decisions is not None:
+            self._decisions.close()
+
     def check_limits(self, request: ImageRequest) -> None:
         """Raise 400 for what is larger than the operator allows."""
         limits = self._settings.limits

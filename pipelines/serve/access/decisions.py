@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipelines.serve.image_plan import PlannedImage
 from pipelines.serve.schemas import ImageRequest, Provenance
 
 log = logging.getLogger(__name__)
+_LAST_S = 5.0
 _MAX_WAITING = 10_000  # lines, while the file's disk does not answer
 
 
@@ -34,9 +36,10 @@ class DecisionLog:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
-        self._waiting.put(None)
-        self._thread.join()
+        """Write what waits, and end the thread; a disk that does not answer is left to itself."""
+        with suppress(queue.Full):
+            self._waiting.put(None, timeout=_LAST_S)
+            self._thread.join(_LAST_S)
 
     def _run(self) -> None:
         while (line := self._waiting.get()) is not None:

@@ -72,8 +72,8 @@ def test_a_flagged_picture_is_black_and_everything_says_so(
             assert inside is not None and inside.safety_checker == word
         assert count(endpoint, "fairgen_images_flagged") == words.count("flagged")
         assert count(endpoint, "fairgen_images_delivered") == 16
-        (line,) = map(json.loads, decisions.read_text().splitlines())
-        assert (line["delivered"], line["flagged"]) == (16, words.count("flagged"))
+    (line,) = map(json.loads, decisions.read_text().splitlines())
+    assert (line["delivered"], line["flagged"]) == (16, words.count("flagged"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     arguments = ["generate", "a doctor", "-n", "16", "--seed", "0", "-o", str(tmp_path / "out")]
     painted = CliRunner().invoke(app, [*arguments, "--recipe", str(tmp_path / "checked.yaml")])
