@@ -3,100 +3,33 @@
 import importlib
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 from typer.main import get_command
 
-import fairgen
 from pipelines.cli.app import app
 from pipelines.ray_runtime.session import RAY_SETTINGS
 from pipelines.serve.app import DRAIN_MARGIN_S
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import AccessConfig, ServeSettings
-
-ROOT = Path(__file__).parents[2]
-CLUSTER = ROOT / "cluster"
-SCHEMA = yaml.safe_load((Path(__file__).parent / "kuberay.schema.yaml").read_text())
-KUBERNETES = "1.34"
-VERSION = fairgen.__version__
-KUSTOMIZED = ("kuberay", "mlflow", "kind")
-PLAIN = sorted(
-    path.relative_to(CLUSTER)
-    for path in CLUSTER.rglob("*.yaml")
-    if path.name not in ("kustomization.yaml", "serve.yaml", "launcher.yaml")
-    and path.parent.name != "monitoring"  # test_monitoring.py looks at those
+from tests.cluster.manifests import (
+    CLUSTER,
+    KUSTOMIZED,
+    PLAIN,
+    ROOT,
+    VERSION,
+    check,
+    objects,
+    one,
+    pod_templates,
+    ray_cluster,
 )
-
-
-@pytest.fixture(scope="session")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of cluster/ with its secrets filled in, as its README says."""
-    folder = tmp_path_factory.mktemp("cluster") / "cluster"
-    shutil.copytree(CLUSTER, folder)
-    for example in folder.rglob("*.env.example"):
-        text = re.sub(r"=$", "=filled", example.read_text(), flags=re.MULTILINE)
-        example.with_suffix("").write_text(text)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def rendered(filled: Path) -> dict[str, list[dict[str, Any]]]:
-    """What `kubectl apply -k` sends, by folder."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl renders the kustomizations")
-    return {name: _rendered(filled / name) for name in KUSTOMIZED}
-
-
-def _rendered(folder: Path) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=True
-    )
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def check(manifest: dict[str, Any]) -> None:
-    """Raise unless an object is what its kind allows."""
-    if not manifest["apiVersion"].startswith("ray.io/"):
-        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-        return
-    jsonschema.validate(manifest, SCHEMA)
-    for template in pod_templates(manifest):
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **template}
-        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
-
-
-def ray_cluster(manifest: dict[str, Any]) -> dict[str, Any]:
-    spec = manifest["spec"]
-    return spec.get("rayClusterConfig", {}) if manifest["kind"] == "RayService" else spec
-
-
-def pod_templates(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the templates of an object's pods."""
-    if manifest["apiVersion"].startswith("ray.io/"):
-        cluster = ray_cluster(manifest)
-        if "headGroupSpec" in cluster:
-            groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-            yield from (group["template"] for group in groups)
-    elif "template" in manifest.get("spec", {}):
-        yield manifest["spec"]["template"]
-
-
-def objects(path: Path) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((CLUSTER / path).read_text()))
-
-
-def one(manifests: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
-    (found,) = [m for m in manifests if m["kind"] == kind and name in (m["metadata"]["name"], "")]
-    return found
 
 
 @pytest.mark.parametrize("path", PLAIN, ids=str)
@@ -314,91 +247,6 @@ def test_names_of_our_environment_are_names_that_the_code_reads() -> None:
     text = "\n".join(p.read_text() for p in CLUSTER.rglob("*") if p.is_file())
     named = set(re.findall(r"\bFAIRGEN_[A-Z_]+\b", text))
     assert named and all(f'"{name}"' in code for name in named)
-
-
-def containers(template: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*template["spec"]["containers"], *template["spec"].get("initContainers", [])]
-
-
-@pytest.mark.parametrize("path", PLAIN, ids=str)
-def test_pods_fit_the_restricted_profile_with_read_only_images(path: Path) -> None:
-    """Kubernetes' Pod Security Standards, "Restricted"."""
-    for manifest in objects(path):
-        locked = [c for t in pod_templates(manifest) for c in containers(t)]
-        if manifest["kind"] == "RayCluster":
-            locked.append(manifest["spec"]["autoscalerOptions"])
-        for template in pod_templates(manifest):
-            spec = template["spec"]
-            context = spec["securityContext"]
-            assert context["runAsNonRoot"] and context["runAsUser"] > 0
-            assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-            assert not any(spec.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
-            kinds = {
-                kind for volume in spec.get("volumes", []) for kind in volume if kind != "name"
-            }
-            assert kinds <= {"emptyDir", "configMap", "persistentVolumeClaim", "secret"}
-            written = {m["mountPath"] for c in containers(template) for m in c["volumeMounts"]}
-            assert "/tmp" in written or written == {"/data"}  # Redis writes nowhere else
-        for container in locked:
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }
-
-
-def test_the_head_alone_may_ask_kubernetes_for_something(
-    rendered: dict[str, list[dict[str, Any]]],
-) -> None:
-    for manifest in (m for found in rendered.values() for m in found):
-        for template in pod_templates(manifest):
-            is_head = template["spec"]["containers"][0]["name"] == "ray-head"
-            assert template["spec"].get("automountServiceAccountToken", True) == is_head
-
-
-def secrets_of(container: dict[str, Any]) -> set[str]:
-    """Return the secrets that a container is given, whole or in part."""
-    whole = {f["secretRef"]["name"] for f in container.get("envFrom", []) if "secretRef" in f}
-    sources = [entry.get("valueFrom", {}) for entry in container.get("env", [])]
-    return whole | {s["secretKeyRef"]["name"] for s in sources if "secretKeyRef" in s}
-
-
-def test_a_pod_is_given_the_secrets_that_it_needs(
-    rendered: dict[str, list[dict[str, Any]]],
-) -> None:
-    given = {
-        container["name"]: secrets_of(container)
-        for manifest in rendered["kind"]
-        for template in pod_templates(manifest)
-        for container in containers(template)
-    }
-    assert given == {
-        "ray-head": {"fairgen-clients"},
-        "ray-worker": {"fairgen-clients", "fairgen-endpoint"},
-        "redis": {"fairgen-redis"},
-        "postgres": {"fairgen-registry"},
-        "mlflow": {"fairgen-registry"},
-        "make-user": {"fairgen-registry", "fairgen-clients"},
-    }
-    admin = next(s for s in rendered["kind"] if s["metadata"]["name"] == "fairgen-clients")
-    assert set(admin["data"]) == {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
-
-
-def test_every_pod_stands_behind_a_policy(rendered: dict[str, list[dict[str, Any]]]) -> None:
-    policies = [m["spec"] for m in rendered["kind"] if m["kind"] == "NetworkPolicy"]
-    behind = [policy["podSelector"]["matchLabels"] for policy in policies]
-    assert all(policy["policyTypes"] == ["Ingress"] and policy["ingress"] for policy in policies)
-    for manifest in rendered["kind"]:
-        for template in pod_templates(manifest):
-            labels = template.get("metadata", {}).get("labels", {})
-            if manifest["apiVersion"].startswith("ray.io/"):
-                labels = {"ray.io/is-ray-node": "yes"}  # KubeRay puts it there
-            if manifest["kind"] != "Job":  # nobody asks it for anything
-                assert any(selector.items() <= labels.items() for selector in behind)
-    open_ports = [
-        rule["ports"] for policy in policies for rule in policy["ingress"] if "from" not in rule
-    ]
-    assert open_ports == [[{"port": yaml.safe_load(CONFIG.read_text())["http_options"]["port"]}]]
 
 
 def test_every_secret_s_key_is_in_its_example() -> None:
