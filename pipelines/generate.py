@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fairgen.pictures import Block, picture_grid
-from fairgen.provenance import CredentialFiles, Credentials, encode
+from fairgen.provenance import CredentialFiles, encode
 from pipelines.recipe import Recipe
 from pipelines.registry import tracking_server
 from pipelines.serve import (
@@ -82,8 +82,8 @@ def generate(
     (out / "records.json").write_text(
         json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n"
     )
-    signing = None if credentials is None else Credentials.read(credentials)
-    (out / "grid.png").write_bytes(encode(_grid(painted), "png", credentials=signing))
+    grid = encode(_grid(painted), "png", credentials=service.credentials)
+    (out / "grid.png").write_bytes(grid)
     return Generated(records, _not_applied(recipe, request, assignment, served))
 
 

@@ -94,6 +94,11 @@ class GeneratorService:
         return dict(self._adapters.served)
 
     @property
+    def credentials(self) -> Credentials | None:
+        """What signs the pictures."""
+        return self._credentials
+
+    @property
     def engine_state(self) -> EngineState:
         """How the engine stands."""
         return self._engine.state

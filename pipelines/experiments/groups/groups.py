@@ -42,16 +42,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """A condition to paint; `ungated` adds pictures in which one of both people wears no gates.
-
-    Of the seeds every `thinned`-th is taken, where there are many choices of two categories.
-    """
+    """A condition to paint; `ungated` adds pictures in which one of both people wears no gates."""
 
     method: str
     attribute: str = "gender"
     adapters_of: str = OWN
     ungated: bool = False
-    thinned: int = 1
 
 
 PLANS = (
@@ -144,11 +140,10 @@ class _Run:
             return Condition.model_validate_json(path.read_text())
         painter = self.painter(plan.attribute, plan.adapters_of)
         asked = asked_of(plan, self._recipe.attribute(plan.attribute).names)
-        seeds = self._seeds[:: plan.thinned]
         pictures = [
             picture
             for concepts in self.prompts
-            for _, picture in painter.paint(plan.method, concepts, asked, seeds)
+            for _, picture in painter.paint(plan.method, concepts, asked, self._seeds)
         ]
         condition = Condition(
             method=plan.method,

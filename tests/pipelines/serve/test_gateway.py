@@ -315,9 +315,9 @@ def test_pages_of_other_hosts_read_answers_only_where_they_are_named(
 
 
 def test_overload_is_a_429_that_says_when_to_come_back(served_recipe: Recipe) -> None:
-    limits = LIMITS.model_copy(update={"queued_images": 16})
+    limits = LIMITS.model_copy(update={"queued_images": 16, "num_steps": 200})
     for endpoint in open_endpoint(served_recipe, limits=limits):
-        body = {"prompt": "a doctor", "n": 8, "num_inference_steps": 20}
+        body = {"prompt": "a doctor", "n": 8, "num_inference_steps": 200}  # seconds
         ask = partial(endpoint.post, json.dumps(body).encode())
         with ThreadPoolExecutor(8) as pool:
             answers = [each.result() for each in [pool.submit(ask) for _ in range(8)]]
