@@ -58,7 +58,7 @@ class GeneratorService:
         """
         self._recipe, self._within_s = recipe, settings.limits.timeout_s
         files = settings.credentials
-        self._credentials = None if files is None else Credentials.read(files)
+        self.credentials = None if files is None else Credentials.read(files)
         self._mark = settings.mark
         if settings.mark:
             check_marked_sizes(recipe.generation)
@@ -92,11 +92,6 @@ class GeneratorService:
     def served(self) -> dict[str, ChampionSet]:
         """Return attribute -> the champions that new pictures are painted with."""
         return dict(self._adapters.served)
-
-    @property
-    def credentials(self) -> Credentials | None:
-        """What signs the pictures."""
-        return self._credentials
 
     @property
     def engine_state(self) -> EngineState:
@@ -150,7 +145,7 @@ class GeneratorService:
             failed_batches=engine.failed_batches,
             reloads=self._adapters.num_reloads,
             failed_reloads=self._adapters.num_failed,
-            credentials_end_s=self._credentials.expires.timestamp() if self._credentials else None,
+            credentials_end_s=self.credentials.expires.timestamp() if self.credentials else None,
         )
 
     def prompt_cut_at(self, prompt: str) -> int | None:
@@ -296,7 +291,7 @@ class GeneratorService:
             planned.output_format,
             provenance,
             compression=planned.output_compression,
-            credentials=self._credentials,
+            credentials=self.credentials,
             mark=self._mark,
         )
         return ImageUpdate(
