@@ -7,6 +7,19 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
+class StartImage:
+    """A picture to begin from, RGB and of the job's size.
+
+    `strength`, over 0 to 1, says how far to go from it: at 1 only noise is left of it at first.
+    What is white in `mask`, mode L, is painted anew, the rest stays; None paints all of it anew.
+    """
+
+    image: Image.Image
+    strength: float
+    mask: Image.Image | None = None
+
+
+@dataclass(frozen=True)
 class ImageJob:
     """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
 
@@ -23,6 +36,7 @@ class ImageJob:
     width_px: int = 0
     height_px: int = 0
     preview_at: tuple[int, ...] = ()
+    start: StartImage | None = None
 
 
 @dataclass(eq=False)

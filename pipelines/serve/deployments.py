@@ -24,7 +24,7 @@ from fairgen.gate import decide
 from pipelines.recipe import load_recipe
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
-from pipelines.serve.image_plan import ImageUpdate, PlannedImage, asked_of
+from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
 from pipelines.serve.indicator import Asked, Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.retries import Retry
@@ -90,6 +90,10 @@ class Generator:
         async for delivery in self._service.paint(orders, model, caller):
             yield delivery
 
+    async def sizes(self) -> PaintableSizes:
+        """Return what the model paints."""
+        return self._service.sizes
+
     async def prompt_cut_at(self, prompt: str) -> int | None:
         """Return the index of the first character that no text encoder reads; None for no such."""
         return self._service.prompt_cut_at(prompt)
@@ -139,9 +143,16 @@ class Gateway:
         self._metrics = GatewayMetrics()
         self._cuts: OrderedDict[str, int | None] = OrderedDict()
         self._attributes: tuple[float, list[AttributeInfo]] | None = None
+        self._sizes: PaintableSizes | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self, self._settings, self._recipe)
+
+    async def sizes(self) -> PaintableSizes:
+        """Return what the generator's model paints, asked once."""
+        if self._sizes is None:
+            self._sizes = await _retried(lambda: self._generator.sizes.remote())
+        return self._sizes
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
         """Ask the generator."""

@@ -6,7 +6,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,24 @@ from fastapi.responses import (
     StreamingResponse,
 )
 from fastapi_offline import FastAPIOffline
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.recipe import Recipe
 from pipelines.serve.access.errors import ErrorBody, RequestError
-from pipelines.serve.access.middleware import ASSETS, PICTURES, AccessMiddleware, AnswerCounter
-from pipelines.serve.image_endpoint import Backend, ImageEndpoint
-from pipelines.serve.retries import RunningKeys, retry_of
-from pipelines.serve.schemas import AttributeInfo, ImageRequest, ImageResponse
+from pipelines.serve.access.middleware import (
+    ASSETS,
+    EDITS,
+    PICTURES,
+    AccessMiddleware,
+    AnswerCounter,
+)
+from pipelines.serve.image_endpoint import Asked, Backend, Edit, ImageEndpoint
+from pipelines.serve.retries import Retry, RunningKeys, retry_of
+from pipelines.serve.schemas import AttributeInfo, EditRequest, ImageRequest, ImageResponse
 from pipelines.serve.settings import ServeSettings
+from pipelines.serve.uploads.form import CONTENT_TYPE, FILES, form_schema, read_form
 
 log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page.html"
@@ -38,7 +46,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request is refused."},
     "5XX": {"model": ErrorBody, "description": "The server fails, or is not ready."},
 }
-_FAIRNESS_HEADER = "x-fairness"
+_FAIRNESS_HEADER, _JSON = "x-fairness", "application/json"
 _CLIENT_CLOSED = 499  # nobody reads it; as nginx counts it
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
@@ -75,8 +83,12 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         return error.response()
 
     @app.exception_handler(RequestValidationError)
-    async def refuse_body(_: Request, error: RequestValidationError) -> Response:
-        return _first_finding(error.errors()).response()
+    async def refuse_body(request: Request, error: RequestValidationError) -> Response:
+        sent = request.headers.get("content-type", _JSON)
+        if sent.lower().startswith(CONTENT_TYPE):
+            message = f"content-type: got {CONTENT_TYPE}, allowed is {_JSON}; {EDITS} takes forms"
+            return RequestError(400, message, "content-type", "invalid_content_type").response()
+        return _first_finding(error.errors(), ImageRequest.model_fields).response()
 
     @app.exception_handler(HTTPException)
     async def refuse_path(request: Request, error: HTTPException) -> Response:
@@ -92,11 +104,46 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.post(PICTURES, response_model=ImageResponse, responses=_EVENTS)
     async def generate(request: ImageRequest, http: Request) -> Response:
-        caller = http.state.caller
         request = desk.completed(_with_fairness(request, http.headers.get(_FAIRNESS_HEADER)))
-        retry = retry_of(http.headers, caller, await http.body())
+        retry = retry_of(http.headers, http.state.caller, await http.body())
+        return await answered(http, request, retry)
+
+    @app.post(
+        EDITS,
+        response_model=ImageResponse,
+        responses=_EVENTS,
+        openapi_extra={"requestBody": {"required": True, "content": {CONTENT_TYPE: form_schema()}}},
+    )
+    async def edit(http: Request) -> Response:
+        """Paint from pictures that are there already, in the prescribed distribution."""
+        return await answered(http, *await sent_form(http))  # which holds the files no longer
+
+    async def sent_form(http: Request) -> tuple[EditRequest, Retry | None, Edit]:
+        form = await read_form(http, settings.limits.body_bytes)
+        try:
+            request = EditRequest.model_validate(form.fields())
+        except ValidationError as error:
+            found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+            raise _first_finding(found, (*FILES, *EditRequest.model_fields)) from error
+        request = _with_fairness(request, http.headers.get(_FAIRNESS_HEADER))
+        names_size = any(request.sides_px)
+        request = desk.completed(request)
+        uploads = await desk.opened(form.files)
+        edit = Edit(
+            uploads,
+            request.sides_px if names_size else None,
+            request.strength_for(masked=uploads.mask is not None),
+        )
+        content = json.dumps([EDITS, *form.texts, *uploads.digests()])  # no boundary is in it
+        return request, retry_of(http.headers, http.state.caller, content.encode()), edit
+
+    async def answered(
+        http: Request, request: ImageRequest, retry: Retry | None, edit: Edit | None = None
+    ) -> Response:
         with running.alone(retry):
-            orders = await desk.orders(request, caller, retry)
+            orders = await desk.orders(request, http.state.caller, retry, edit)
+            del edit
+            http.state.held_bytes.release()  # what is left is what will be painted
             if request.stream:
                 events = await _begun(desk.stream(request, orders))
                 return StreamingResponse(events, media_type="text/event-stream")
@@ -176,7 +223,7 @@ async def _begun(events: AsyncIterator[str]) -> AsyncIterator[str]:
     return whole()
 
 
-def _with_fairness(request: ImageRequest, header: str | None) -> ImageRequest:
+def _with_fairness(request: Asked, header: str | None) -> Asked:
     """Return a request with the fairness of its header, where it has none of its own. Raises 400
     for what is none.
     """
@@ -184,7 +231,7 @@ def _with_fairness(request: ImageRequest, header: str | None) -> ImageRequest:
         return request
     try:
         wanted = header if header == "off" else json.loads(header)
-        return ImageRequest.model_validate(
+        return type(request).model_validate(
             {**request.model_dump(exclude_unset=True), "fairness": wanted}
         )
     except ValueError as error:
@@ -195,15 +242,15 @@ def _with_fairness(request: ImageRequest, header: str | None) -> ImageRequest:
 
 def _wrong_path(path: str) -> str | None:
     """Return a sentence that names the right path, where a wrong one is nearly right."""
-    if path.endswith(("/images/edits", "/images/variations")):
-        return f"path: got {path}, allowed is {PICTURES}: pictures are made from words only"
-    for known in (PICTURES, "/v1/models", "/v1/attributes"):
+    if path.rstrip("/").endswith("/images/variations"):
+        return f"path: got {path}, allowed is {EDITS}, with a prompt and a `strength`"
+    for known in (PICTURES, EDITS, "/v1/models", "/v1/attributes"):
         if path.rstrip("/").endswith(known.removeprefix("/v1")):
             return f"path: got {path}, allowed is {known}"
     return None
 
 
-def _first_finding(findings: Sequence[Any]) -> RequestError:
+def _first_finding(findings: Sequence[Any], fields: Iterable[str]) -> RequestError:
     """Return a 400 that names the first wrong field, the value got and what is allowed."""
     found = findings[0]
     location = [str(part) for part in found["loc"][1:]]  # inside the body
@@ -220,7 +267,7 @@ def _first_finding(findings: Sequence[Any]) -> RequestError:
         message = f"categories: got {got}, allowed is {allowed}"
         return RequestError(400, message, param="categories", code="invalid_value")
     if found["type"] == "extra_forbidden":
-        allowed = ", ".join(ImageRequest.model_fields)
+        allowed = ", ".join(fields)
         return RequestError(
             400, f"{path}: unknown field; allowed are {allowed}", param=path, code="unknown_field"
         )

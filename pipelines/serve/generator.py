@@ -7,6 +7,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 
+from PIL import Image
+
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.base_model import fingerprint, short, storage_of
 from fairgen.engine import (
@@ -19,6 +21,7 @@ from fairgen.engine import (
     ImageJob,
     ImageResult,
     RequestHandle,
+    StartImage,
     TooLate,
 )
 from fairgen.gate import foreign_signs
@@ -26,13 +29,20 @@ from fairgen.provenance import LEAST_PX, Credentials, check_size, encode
 from pipelines.recipe import Recipe, load_pipe
 from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
-from pipelines.serve.image_plan import ImageUpdate, PlannedImage, ReplicaState
+from pipelines.serve.image_plan import (
+    ImageUpdate,
+    PaintableSizes,
+    PlannedImage,
+    ReplicaState,
+    Start,
+)
 from pipelines.serve.schemas import (
     AdapterUsed,
     AttributeInfo,
     CategoryInfo,
     Provenance,
     SafetyWord,
+    StartRecord,
 )
 from pipelines.serve.settings import ServeSettings, check_marked_sizes
 
@@ -63,10 +73,11 @@ class GeneratorService:
         if settings.mark:
             check_marked_sizes(recipe.generation)
         backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+        _, height, width = backbone.latent_shape()
+        factor = backbone.vae_scale_factor
+        self.sizes = PaintableSizes((width * factor, height * factor), factor * backbone.patch_size)
         if settings.mark:
-            _, height, width = backbone.latent_shape()
-            factor = backbone.vae_scale_factor
-            check_size(width * factor, height * factor)
+            check_size(*self.sizes.native_px)
         engine = Engine(backbone, settings.max_rows)
         base_fingerprint = fingerprint(backbone.denoiser)
         self._base, self._storage = short(base_fingerprint), storage_of(backbone.denoiser)
@@ -221,9 +232,10 @@ class GeneratorService:
         self, plan: Sequence[PlannedImage], caller: str, on_event: Callable[[Event], object]
     ) -> tuple[RequestHandle, Served]:
         """Return the accepted request, and the sets that it is painted with."""
+        starts = _start_images(plan)
         while True:
             served = self._adapters.served
-            jobs = [_job(planned, served) for planned in plan]
+            jobs = [_job(planned, served, starts) for planned in plan]
             accepted = self._engine.submit(jobs, on_event, caller, self._within_s)
             try:
                 return await asyncio.shield(asyncio.wrap_future(accepted)), served
@@ -285,6 +297,7 @@ class GeneratorService:
             prompt_cut_at=self._reader.cut_at(planned.prompt),
             foreign_signs=foreign_signs(planned.prompt),
             marked=self._mark,
+            start=_start_record(planned.start),
         )
         content = encode(
             event.image,
@@ -304,7 +317,28 @@ class GeneratorService:
         )
 
 
-def _job(planned: PlannedImage, served: Served) -> ImageJob:
+def _start_images(plan: Sequence[PlannedImage]) -> dict[Start, StartImage]:
+    """Return the pictures to begin from, once each."""
+    return {
+        start: StartImage(
+            image=Image.frombytes("RGB", (start.width_px, start.height_px), start.rgb),
+            strength=start.strength,
+            mask=None
+            if start.mask is None
+            else Image.frombytes("L", (start.width_px, start.height_px), start.mask),
+        )
+        for start in {planned.start for planned in plan}
+        if start is not None
+    }
+
+
+def _start_record(start: Start | None) -> StartRecord | None:
+    if start is None:
+        return None
+    return StartRecord(sha256=start.sha256, strength=start.strength, masked=start.mask is not None)
+
+
+def _job(planned: PlannedImage, served: Served, starts: Mapping[Start, StartImage]) -> ImageJob:
     gates = {}
     for attribute, category in planned.categories.items():
         if attribute not in served:
@@ -325,6 +359,7 @@ def _job(planned: PlannedImage, served: Served) -> ImageJob:
         width_px=planned.width_px,
         height_px=planned.height_px,
         preview_at=planned.preview_at,
+        start=None if planned.start is None else starts[planned.start],
     )
 
 

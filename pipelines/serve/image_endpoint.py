@@ -5,9 +5,10 @@ import base64
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -15,7 +16,15 @@ from pipelines.recipe import Recipe
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.admission import Admission, Admitted
-from pipelines.serve.image_plan import ImageUpdate, PlannedImage, pinned, plan_images
+from pipelines.serve.image_plan import (
+    ImageUpdate,
+    PaintableSizes,
+    PlannedImage,
+    Start,
+    num_steps_taken,
+    pinned,
+    plan_images,
+)
 from pipelines.serve.indicator import Assignment
 from pipelines.serve.models import Models
 from pipelines.serve.retries import RecentAnswers, Retry
@@ -32,12 +41,18 @@ from pipelines.serve.schemas import (
     Usage,
 )
 from pipelines.serve.settings import ServeSettings
+from pipelines.serve.uploads.form import UploadedFile
+from pipelines.serve.uploads.pictures import Sides, Uploads, own_size
 
 log = logging.getLogger(__name__)
+_DECODED_AT_ONCE = 2
+Asked = TypeVar("Asked", bound=ImageRequest)
 
 
 class Backend(Protocol):
     """What the gateway stands in front of."""
+
+    async def sizes(self) -> PaintableSizes: ...
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float: ...
 
@@ -73,6 +88,15 @@ class Orders:
     admitted: Admitted
 
 
+@dataclass(frozen=True)
+class Edit:
+    """The pictures of an edit, and the size to paint them all at; None for each's own."""
+
+    uploads: Uploads
+    sides_px: Sides | None
+    strength: float
+
+
 class ImageEndpoint:
     """Checks requests, turns them into orders, and packs what comes back. One event loop may call
     it.
@@ -81,6 +105,7 @@ class ImageEndpoint:
     def __init__(self, backend: Backend, settings: ServeSettings, recipe: Recipe) -> None:
         self._backend, self._settings, self._recipe = backend, settings, recipe
         self._admission = Admission(settings.limits.queued_images)
+        self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
         self._settling: set[asyncio.Future[None]] = set()
         self._decisions = DecisionLog(settings.decisions) if settings.decisions else None
         self._answers = RecentAnswers()
@@ -110,7 +135,7 @@ class ImageEndpoint:
                 message = f"{field}: got {got}, allowed are at most {allowed}"
                 raise RequestError(400, message, param=field, code="too_large")
 
-    def completed(self, request: ImageRequest) -> ImageRequest:
+    def completed(self, request: Asked) -> Asked:
         """Return a request with what its model's name stands for. Raises RequestError for an
         unknown name and a size that is refused.
 
@@ -120,33 +145,74 @@ class ImageEndpoint:
         request = alias.applied(request, self._recipe.generation.sizes)
         return request.model_copy(update={"model": name})
 
-    async def orders(self, request: ImageRequest, caller: str, retry: Retry | None) -> Orders:
-        """Return what is to be painted of a completed request. Raises RequestError for what cannot
-        be met.
+    async def opened(self, files: Sequence[UploadedFile]) -> Uploads:
+        """Return the pictures of a form, of which the headers are read. Raises RequestError 400."""
+        async with self._decoding:
+            most = self._settings.limits.upload_pixels
+            return await asyncio.to_thread(Uploads.opened, files, most)
+
+    async def orders(
+        self, request: ImageRequest, caller: str, retry: Retry | None, edit: Edit | None = None
+    ) -> Orders:
+        """Return what is to be painted of a completed request: of each picture of an edit as many
+        as it asks for. Raises RequestError for what cannot be met.
 
         The indicator is asked last: a refused request shall not count in its ledger.
         """
+        num_starts = 1 if edit is None else len(edit.uploads.images)
+        request = request.model_copy(update={"n": request.n * num_starts})
         self.check_limits(request)
-        weight = 1.0
+        size_of = await self._size_of(edit)
         try:
-            num_steps = request.num_inference_steps or self._recipe.generation.steps
-            if any(request.sides_px) or request.num_inference_steps:
-                weight = await self._backend.check_picture(*request.sides_px, num_steps)
+            work = await self._work(request, edit, size_of)
         except ValueError as error:
             raise refused_field(error) from error
-        admitted = self._admission.enter(caller, request.n * weight)
+        admitted = self._admission.enter(caller, work)
         try:
+            starts: Sequence[Start] = ()
+            if edit is not None:
+                async with self._decoding:
+                    starts = await asyncio.to_thread(edit.uploads.starts, edit.strength, size_of)
             if request.categories is not None and request.fairness is None:
                 assignment = pinned(request, await self._backend.attributes())
             else:
                 assignment = await self._backend.assign(request, caller, retry)
-            images = plan_images(request, assignment, self._recipe.generation)
+            images = plan_images(request, assignment, self._recipe.generation, starts)
         except BaseException as error:
             admitted.leave()
             if isinstance(error, ValueError):
                 raise refused_field(error) from error
             raise
         return Orders(images, assignment.reservation, caller, retry is not None, admitted)
+
+    async def _size_of(self, edit: Edit | None) -> Callable[[Sides], Sides]:
+        """Return which size a picture of an edit is painted at."""
+        if edit is None:
+            return lambda sides: sides
+        known, listed = await self._backend.sizes(), self._recipe.generation.sizes
+        if edit.sides_px is not None:
+            asked = edit.sides_px if any(edit.sides_px) else known.native_px
+            return lambda _: asked
+        return lambda sides: own_size(sides, listed, known, self._settings.limits.side_px)
+
+    async def _work(
+        self, request: ImageRequest, edit: Edit | None, size_of: Callable[[Sides], Sides]
+    ) -> float:
+        """Return what a request's pictures weigh. Raises ValueError for a size or a number of steps
+        that the model cannot paint.
+        """
+        num_steps = request.num_inference_steps or self._recipe.generation.steps
+        if edit is None:
+            if not any(request.sides_px) and not request.num_inference_steps:
+                return request.n
+            return request.n * await self._backend.check_picture(*request.sides_px, num_steps)
+        counts = Counter(size_of(upload.sides_px) for upload in edit.uploads.images)
+        each = request.n / counts.total() * num_steps_taken(num_steps, edit.strength) / num_steps
+        weights = [
+            each * count * await self._backend.check_picture(*sides, num_steps)
+            for sides, count in counts.items()
+        ]
+        return sum(weights)
 
     async def deliveries(self, request: ImageRequest, orders: Orders) -> AsyncIterator[ImageUpdate]:
         """Yield deliveries within the time limit. Raises 408 after it.
@@ -204,16 +270,17 @@ class ImageEndpoint:
             self._settle(orders.reservation, ())
             return before
         data: dict[int, ImageData] = {}
-        size, num_tokens = "", 0
+        sizes: dict[int, str] = {}
+        num_tokens = 0
         async for delivery in self.deliveries(request, orders):
             if delivery.provenance is not None:
-                size, num_tokens = delivery.size, delivery.num_tokens
+                sizes[delivery.index], num_tokens = delivery.size, delivery.num_tokens
                 data[delivery.index] = _image_data(request, delivery, delivery.provenance)
         response = ImageResponse(
             created=int(time.time()),
             data=[data[index] for index in sorted(data)],
             output_format=request.output_format,
-            size=size,
+            size=sizes[min(sizes)],
             usage=Usage.of(num_tokens),
         )
         content = response.model_dump_json()
@@ -242,9 +309,17 @@ class ImageEndpoint:
                 )
                 event: PartialImage | CompletedImage
                 if delivery.provenance is None:
-                    event = PartialImage(**frame.model_dump(), partial_image_index=delivery.partial)
+                    event = PartialImage(
+                        **frame.model_dump(),
+                        type=request.partial_event,
+                        partial_image_index=delivery.partial,
+                    )
                 else:
-                    event = CompletedImage(**frame.model_dump(), provenance=delivery.provenance)
+                    event = CompletedImage(
+                        **frame.model_dump(),
+                        type=request.completed_event,
+                        provenance=delivery.provenance,
+                    )
                 yield _event(event.type, event)
         except Exception as error:
             if not begun:

@@ -12,6 +12,28 @@ from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 
 
 @dataclass(frozen=True)
+class PaintableSizes:
+    """What a model paints: its own size, and what a side is a multiple of."""
+
+    native_px: tuple[int, int]
+    multiple_px: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """A picture to begin from, at the size to paint: RGB in 8 bits, row by row, and a mask of 255
+    where it is painted anew, else 0. `sha256` is of the file that it came in.
+    """
+
+    width_px: int
+    height_px: int
+    rgb: bytes
+    mask: bytes | None
+    strength: float
+    sha256: str
+
+
+@dataclass(frozen=True)
 class PlannedImage:
     """One picture of a request, with everything that its making depends on."""
 
@@ -30,6 +52,7 @@ class PlannedImage:
     preview_at: tuple[int, ...]
     output_format: OutputFormat
     output_compression: int | None
+    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,11 @@ def pinned(request: ImageRequest, attributes: Sequence[AttributeInfo]) -> Assign
     Raises ValueError for what is not served.
     """
     tables = request.categories if isinstance(request.categories, list) else []
+    if isinstance(request.categories, list) and len(tables) != request.n:
+        raise ValueError(
+            f"categories: got those of {len(tables)} pictures, allowed are as many as there are "
+            f"pictures, {request.n}"
+        )
     if isinstance(request.categories, dict):
         tables = [request.categories] * request.n
     known = {info.name: [category.name for category in info.categories] for info in attributes}
@@ -101,16 +129,28 @@ def pinned(request: ImageRequest, attributes: Sequence[AttributeInfo]) -> Assign
     return Assignment([Assigned(dict(table), 1.0) for table in tables], None, request.prompt)
 
 
+def num_steps_taken(num_steps: int, strength: float) -> int:
+    """Return how many of so many steps are left for a picture that begins from another one."""
+    return max(1, int(num_steps * strength))
+
+
 def plan_images(
-    request: ImageRequest, assignment: Assignment, generation: GenerationConfig
+    request: ImageRequest,
+    assignment: Assignment,
+    generation: GenerationConfig,
+    starts: Sequence[Start] = (),
 ) -> list[PlannedImage]:
-    """Return one plan a picture: seeds follow the request's, or one drawn by the system."""
+    """Return one plan a picture: seeds follow the request's, or one drawn by the system. Of several
+    pictures to begin from each has as many in turn.
+    """
     seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
     width, height = request.sides_px
     num_steps = request.num_inference_steps or generation.steps
     guidance = request.guidance_scale
     parts = request.partial_images + 1
-    places = {num_steps * part // parts for part in range(1, parts)} - {0} if request.stream else {}
+    taken = num_steps_taken(num_steps, starts[0].strength) if starts else num_steps
+    places = {taken * part // parts for part in range(1, parts)} - {0} if request.stream else {}
+    each = [starts[i * len(starts) // request.n] if starts else None for i in range(request.n)]
     return [
         PlannedImage(
             index=index,
@@ -123,11 +163,12 @@ def plan_images(
             gate=assignment.gate,
             num_steps=num_steps,
             guidance_scale=generation.guidance_scale if guidance is None else guidance,
-            width_px=width,
-            height_px=height,
+            width_px=start.width_px if start else width,
+            height_px=start.height_px if start else height,
             preview_at=tuple(sorted(places)),
             output_format=request.output_format,
             output_compression=request.output_compression,
+            start=start,
         )
-        for index, assigned in enumerate(assignment.pictures)
+        for index, (assigned, start) in enumerate(zip(assignment.pictures, each, strict=True))
     ]

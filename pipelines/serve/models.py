@@ -1,9 +1,9 @@
 """The names under which clients ask for pictures: the set, its base model, and the operator's."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,6 +11,7 @@ from pipelines.recipe import read_yaml
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.schemas import Fairness, ImageRequest, sides_of
 
+Asked = TypeVar("Asked", bound=ImageRequest)
 SizePolicy = Literal["refuse", "native", "nearest"]
 
 
@@ -31,7 +32,7 @@ class ModelAlias(BaseModel):
     size_policy: SizePolicy = "refuse"
     url: bool = False
 
-    def applied(self, request: ImageRequest, sizes: tuple[str, ...]) -> ImageRequest:
+    def applied(self, request: Asked, sizes: tuple[str, ...]) -> Asked:
         """Return a request with what it leaves open; `sizes` are those that the recipe lists, none
         for any.
 
@@ -59,9 +60,14 @@ class ModelAlias(BaseModel):
         if not sizes:
             return request.size
         if self.size_policy == "nearest":
-            return min(sizes, key=lambda size: distance(request.sides_px, sides_of(size)))
+            return nearest(request.sides_px, sizes)
         message = f"size: got {request.size}, allowed are {', '.join(sizes)} and auto"
         raise RequestError(400, message, param="size", code="invalid_value")
+
+
+def nearest(asked: tuple[int, int], sizes: Sequence[str]) -> str:
+    """Return which of the sizes is nearest to the asked one."""
+    return min(sizes, key=lambda size: distance(asked, sides_of(size)))
 
 
 def distance(asked: tuple[int, int], other: tuple[int, int]) -> float:

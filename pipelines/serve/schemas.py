@@ -1,7 +1,7 @@
 """What goes over the wire: the OpenAI Images schema, with fairness added to it."""
 
 import re
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,9 @@ MAX_SEED = 2**63 - 1
 Fairness = dict[str, Any] | Literal["off"]
 Categories = dict[str, str]
 SafetyWord = Literal["passed", "flagged", "off", "none"]
+PartialEvent = Literal["image_generation.partial_image", "image_edit.partial_image"]
+CompletedEvent = Literal["image_generation.completed", "image_edit.completed"]
+STRENGTH, STRENGTH_WITH_MASK = 0.8, 1.0  # of an edit that names none
 
 
 class ImageRequest(BaseModel):
@@ -39,6 +42,9 @@ class ImageRequest(BaseModel):
         str_min_length=0,
         json_schema_extra=lambda schema: _with_nulls(schema),
     )
+
+    partial_event: ClassVar[PartialEvent] = "image_generation.partial_image"
+    completed_event: ClassVar[CompletedEvent] = "image_generation.completed"
 
     prompt: str = Field(min_length=1)
     model: str | None = None
@@ -126,14 +132,35 @@ class ImageRequest(BaseModel):
     def _is_fairness_or_categories(self) -> "ImageRequest":
         if self.categories is not None and self.fairness is not None:
             raise ValueError("got fairness beside categories, allowed is one of both")
-        if isinstance(self.categories, list) and len(self.categories) != self.n:
-            raise ValueError(f"got categories of {len(self.categories)} pictures, n is {self.n}")
         return self
 
     @property
     def sides_px(self) -> tuple[int, int]:
         """Width and height; 0, 0 for the model's native size."""
         return sides_of(self.size or "")
+
+
+class EditRequest(ImageRequest):
+    """The fields of `POST /v1/images/edits` beside its pictures: those of a generation, how far to
+    go from the picture (`strength`), and OpenAI's `input_fidelity`, which changes nothing here.
+    """
+
+    partial_event: ClassVar[PartialEvent] = "image_edit.partial_image"
+    completed_event: ClassVar[CompletedEvent] = "image_edit.completed"
+
+    strength: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How far to go from the picture: at 1 nothing of it is left but what a mask "
+        f"keeps. By default {STRENGTH}, with a mask {STRENGTH_WITH_MASK}.",
+    )
+    input_fidelity: Literal["low", "high"] | None = None
+
+    def strength_for(self, masked: bool) -> float:
+        """Return how far to go from a picture of which a mask keeps a part, or none does."""
+        return self.strength or (STRENGTH_WITH_MASK if masked else STRENGTH)
 
 
 def sides_of(size: str) -> tuple[int, int]:
@@ -167,6 +194,18 @@ class AdapterUsed(BaseModel):
     sha256: str
 
 
+class StartRecord(BaseModel):
+    """The picture that an edit began from: the SHA-256 of its file as it was sent, how far the edit
+    went from it, and whether a mask kept a part.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    strength: float
+    masked: bool
+
+
 class Provenance(BaseModel):
     """Where a picture comes from; the same record is in its file's text chunks.
 
@@ -178,7 +217,7 @@ class Provenance(BaseModel):
     `marked` says that the pixels bear an invisible mark.
     `prompt_cut_at` is the index of the first character of the prompt that no text encoder read.
     `foreign_signs` are those of other tools, such as "(doctor:1.3)", that the base model has read
-    as plain text.
+    as plain text. `start` is the picture that an edit began from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -200,6 +239,7 @@ class Provenance(BaseModel):
     prompt_cut_at: int | None = None
     foreign_signs: tuple[str, ...] = ()
     marked: bool = False
+    start: StartRecord | None = None
 
 
 class ImageData(BaseModel):
@@ -274,14 +314,14 @@ class ImageFrame(BaseModel):
 class PartialImage(ImageFrame):
     """A picture on its way."""
 
-    type: Literal["image_generation.partial_image"] = "image_generation.partial_image"
+    type: PartialEvent
     partial_image_index: int
 
 
 class CompletedImage(ImageFrame):
     """A finished picture."""
 
-    type: Literal["image_generation.completed"] = "image_generation.completed"
+    type: CompletedEvent
     provenance: Provenance
 
 

@@ -12,7 +12,12 @@ from pipelines.serve.schemas import sides_of
 
 
 class Limits(BaseModel):
-    """The largest request that is taken."""
+    """The largest request that is taken.
+
+    A picture that is sent to be edited has `upload_pixels` at most, the body that holds it
+    `upload_bytes`, and comes within `upload_s`; all such bodies that are in memory at once have
+    `uploads_bytes`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +29,10 @@ class Limits(BaseModel):
     body_bytes: int = Field(default=65_536, ge=1024)
     body_s: float = Field(default=10.0, gt=0)
     header_bytes: int = Field(default=16_384, ge=1024)
+    upload_pixels: int = Field(default=16_777_216, ge=64)
+    upload_bytes: int = Field(default=26_214_400, ge=1024)
+    upload_s: float = Field(default=60.0, gt=0)
+    uploads_bytes: int = Field(default=268_435_456, ge=1024)
     queued_images: int = Field(default=512, ge=1)
     timeout_s: float = Field(default=300.0, gt=0)
 

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.generator import GeneratorService
-from pipelines.serve.image_plan import ImageUpdate, PlannedImage, asked_of
+from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
 from pipelines.serve.indicator import Assignment, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.retries import Retry
@@ -30,6 +30,9 @@ class InProcess:
         self._metrics = GatewayMetrics()
         self.assigned: list[dict[str, str]] = []
         self.num_given_back = 0
+
+    async def sizes(self) -> PaintableSizes:
+        return self.generator.sizes
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
         return self.generator.check_picture(width_px, height_px, num_steps)

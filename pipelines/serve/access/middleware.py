@@ -15,9 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.access.keys import ApiKeys
 from pipelines.serve.access.rate_limiter import RateLimiter
+from pipelines.serve.access.uploads import HeldBytes, UploadMemory
 from pipelines.serve.settings import ServeSettings
 
 PICTURES = "/v1/images/generations"
+EDITS = "/v1/images/edits"
 ASSETS = "/assets"  # of the page of docs
 _OPEN = {"/health", "/", "/docs", "/openapi.json"}
 _BODIES_AT_ONCE = 64  # that one address may be sending
@@ -35,7 +37,7 @@ class AnswerCounter:
         self._app, self._count = app, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("method") != "POST" or not scope["path"].endswith(PICTURES):
+        if scope.get("method") != "POST" or not scope["path"].endswith((PICTURES, EDITS)):
             await self._app(scope, receive, send)
             return
         begun = False
@@ -59,13 +61,16 @@ class AccessMiddleware:
     """Plain ASGI, so that it adds no task to a request; it leaves the caller in the request's
     state.
 
-    A body is read where one belongs, once the key is known, and within its time.
+    A body is read where one belongs, once the key is known, and within its time. Those of edits
+    are counted together until the application says that it has read one (`held_bytes` in the
+    request's state).
     """
 
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
         self._app, self._limits, self._hosts = app, settings.limits, settings.access.hosts
         self._keys, self._turnstile = ApiKeys(settings.access), RateLimiter(settings.access)
         self._sending: Counter[str] = Counter()
+        self._uploads = UploadMemory(settings.limits.uploads_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,16 +89,21 @@ class AccessMiddleware:
             scope.setdefault("state", {})["caller"] = caller
             counted = request.method == "POST"
             with self._turnstile.admitted(caller) if counted else nullcontext():
-                if not (counted and request.url.path.endswith(PICTURES)):
+                if not (counted and request.url.path.endswith((PICTURES, EDITS))):
                     await self._app(scope, receive, guarded)
                     return
-                body = await self._body_in_time(request)
-                unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+                with self._uploads.of(_address(request)) as held:
+                    scope["state"]["held_bytes"] = held
+                    body = await self._body_in_time(request, held)
+                    unread: list[Message] = [
+                        {"type": "http.request", "body": body, "more_body": False}
+                    ]
+                    del body
 
-                async def again() -> Message:
-                    return unread.pop() if unread else await receive()
+                    async def again() -> Message:
+                        return unread.pop() if unread else await receive()
 
-                await self._app(scope, again, guarded)
+                    await self._app(scope, again, guarded)
         except RequestError as error:  # of the guard: the application answers its own
             await error.response()(scope, receive, guarded)
 
@@ -118,18 +128,22 @@ class AccessMiddleware:
         if self._hosts and host not in self._hosts:
             raise RequestError(400, f"host: got {host!r}, allowed are {list(self._hosts)}")
 
-    async def _body_in_time(self, request: Request) -> bytes:
+    async def _body_in_time(self, request: Request, held: HeldBytes) -> bytes:
         """Return the body. Raises 408 for one that takes too long, 429 where one address sends many
         at once.
         """
-        sender, limit_s = _address(request), self._limits.body_s
+        is_edit = request.url.path.endswith(EDITS)
+        sender = _address(request)
+        limit_s = self._limits.upload_s if is_edit else self._limits.body_s
         if self._sending[sender] >= _BODIES_AT_ONCE:
             message = f"{_BODIES_AT_ONCE} bodies of {sender} are on their way, allowed are as many"
             raise RequestError(429, message, code="rate_limit_exceeded", retry_after_s=1)
         self._sending[sender] += 1
         try:
             async with asyncio.timeout(limit_s):
-                return await self._read_body(request)
+                if is_edit:
+                    return await _read_body(request, self._limits.upload_bytes, held.add)
+                return await _read_body(request, self._limits.body_bytes, lambda _: None)
         except TimeoutError as error:
             message = f"body: it was not there within {limit_s:g} s"
             raise RequestError(408, message, code="timeout") from error
@@ -138,19 +152,23 @@ class AccessMiddleware:
             if not self._sending[sender]:
                 del self._sending[sender]
 
-    async def _read_body(self, request: Request) -> bytes:
-        """Return the body. Raises 413 for one that is too large, however it is announced."""
-        allowed, size = self._limits.body_bytes, 0
-        announced = request.headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > allowed:
-            raise RequestError(413, f"body: got {announced} bytes, allowed are {allowed}")
-        chunks = []
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > allowed:
-                raise RequestError(413, f"body: got over {allowed} bytes, allowed are {allowed}")
-            chunks.append(chunk)
-        return b"".join(chunks)
+
+async def _read_body(request: Request, allowed: int, hold: Callable[[int], None]) -> bytes:
+    """Return the body; `hold(size)` is called before each piece of it is kept. Raises 413 for one
+    that is too large, however it is announced.
+    """
+    size = 0
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > allowed:
+        raise RequestError(413, f"body: got {announced} bytes, allowed are {allowed}")
+    chunks = []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > allowed:
+            raise RequestError(413, f"body: got over {allowed} bytes, allowed are {allowed}")
+        hold(len(chunk))
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _address(request: Request) -> str:

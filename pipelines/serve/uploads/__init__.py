@@ -1,0 +1,1 @@
+"""What comes with an edit: its form, and the pictures in it."""
