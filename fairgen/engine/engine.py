@@ -185,7 +185,7 @@ class Engine:
     def _scheduled(self, handle: RequestHandle, index: int) -> ScheduledImage:
         job = handle.jobs[index]
         rows, shape = self._runner.num_native_rows(job), self._runner.latent_shape(job)
-        return ScheduledImage(handle, index, rows, shape, job.num_steps)
+        return ScheduledImage(handle, index, rows, shape, self._runner.num_steps(job))
 
     def _advance(self, rows: list[Row]) -> list[Event]:
         """Take one step with rows of one shape; return what can be shown, and errors."""

@@ -24,7 +24,8 @@ class ImageJob:
     """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
 
     `negative_prompt` None is none, which is not the empty one in every family. `preview_at` names
-    the steps after which the predicted clean picture is shown.
+    the steps, of those that are taken, after which the predicted clean picture is shown. `start` is
+    the picture that is edited, if one is.
     """
 
     prompt: str
