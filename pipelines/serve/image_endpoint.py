@@ -159,8 +159,8 @@ class ImageEndpoint:
 
         The indicator is asked last: a refused request shall not count in its ledger.
         """
-        num_starts = 1 if edit is None else len(edit.uploads.images)
-        request = request.model_copy(update={"n": request.n * num_starts})
+        if edit is not None:
+            request = self._of_all(request, len(edit.uploads.images))
         self.check_limits(request)
         size_of = await self._size_of(edit)
         try:
@@ -184,6 +184,15 @@ class ImageEndpoint:
                 raise refused_field(error) from error
             raise
         return Orders(images, assignment.reservation, caller, retry is not None, admitted)
+
+    def _of_all(self, request: ImageRequest, num_starts: int) -> ImageRequest:
+        """Return a request for as many pictures as there are of all that it begins from."""
+        total, allowed = request.n * num_starts, self._settings.limits.num_images
+        if num_starts > 1 and total > allowed:
+            got = f"{request.n} of each of {num_starts} pictures"
+            message = f"n: got {got}, allowed are at most {allowed} in all"
+            raise RequestError(400, message, param="n", code="too_large")
+        return request.model_copy(update={"n": total})
 
     async def _size_of(self, edit: Edit | None) -> Callable[[Sides], Sides]:
         """Return which size a picture of an edit is painted at."""

@@ -21,8 +21,9 @@ from pipelines.recipe.recipe import load_recipe
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.access.keys import check_open
-from pipelines.serve.access.middleware import PICTURES, AccessMiddleware
+from pipelines.serve.access.middleware import EDITS, PICTURES, AccessMiddleware
 from pipelines.serve.access.rate_limiter import RateLimiter
+from pipelines.serve.access.uploads import UploadMemory
 from pipelines.serve.app import build
 from pipelines.serve.image_plan import plan_images
 from pipelines.serve.indicator import Asked, IndicatorService
@@ -42,6 +43,7 @@ def behind_the_guard(access: AccessConfig, **limits: Any) -> Iterator[TestClient
 
     inner = Starlette(routes=[Route("/v1/who", who, methods=["GET", "POST"]),
                               Route(PICTURES, read, methods=["POST"]),
+                              Route(EDITS, read, methods=["POST"]),
                               Route("/health", who)])  # fmt: skip
     inner.add_middleware(
         AccessMiddleware, settings=ServeSettings(access=access, limits=Limits(**limits))
@@ -194,6 +196,43 @@ def test_headers_and_bodies_have_their_size() -> None:
         assert client.post(PICTURES, content=b"x" * 1000).text == "x" * 1000
 
 
+def test_bodies_of_edits_have_a_size_of_their_own() -> None:
+    with behind_the_guard(AccessConfig(), body_bytes=1024, upload_bytes=4096) as client:
+        assert client.post(EDITS, content=b"x" * 4096).text == "x" * 4096
+        for content in (b"x" * 4097, iter([b"x" * 4000, b"x" * 97])):  # announced, and not
+            refused = client.post(EDITS, content=content)
+            assert refused.status_code == 413
+            assert "allowed are 4096" in refused.json()["error"]["message"]
+
+
+def test_bodies_of_edits_are_bounded_together_and_free_their_bytes() -> None:
+    limits = {"upload_bytes": 4096, "uploads_bytes": 4096}
+    with behind_the_guard(AccessConfig(), **limits) as client:
+        for _ in range(3):
+            assert client.post(EDITS, content=b"x" * 3072).status_code == 200
+            refused = client.post(EDITS, content=b"x" * 3073)  # over three quarters
+            assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
+            assert refused.json()["error"]["code"] == "overloaded"
+            assert client.post(PICTURES, content=b"x" * 3073).status_code == 200
+
+
+def test_no_sender_takes_all_of_the_memory_for_uploads() -> None:
+    memory = UploadMemory(1000)
+    with memory.of("one") as first, memory.of("one") as second, memory.of("other") as other:
+        first.add(500)
+        second.add(250)
+        with pytest.raises(RequestError, match="750 bytes of pictures are on their way, 750 of"):
+            second.add(1)
+        other.add(187)
+        with pytest.raises(RequestError, match="allowed are 1000, of which one sender holds"):
+            other.add(10)
+        first.release()
+        first.release()
+        second.add(100)
+    with memory.of("third") as third:
+        third.add(750)
+
+
 @pytest.mark.parametrize("path", ["/v1/who", "/nothing"])
 def test_a_body_is_read_where_one_belongs_only(path: str) -> None:
     def endless() -> Iterator[bytes]:
@@ -204,7 +243,8 @@ def test_a_body_is_read_where_one_belongs_only(path: str) -> None:
         assert client.post(path, content=endless()).status_code in (200, 404)
 
 
-def test_a_body_that_arrives_too_slowly_is_a_408() -> None:
+@pytest.mark.parametrize(("path", "limit"), [(PICTURES, "body_s"), (EDITS, "upload_s")])
+def test_a_body_that_arrives_too_slowly_is_a_408(path: str, limit: str) -> None:
     async def slow(scope: Any, sent: list[Any]) -> None:
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(0.02)
@@ -213,12 +253,12 @@ def test_a_body_that_arrives_too_slowly_is_a_408() -> None:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        limits = Limits(body_s=0.1)
+        limits = Limits(**{limit: 0.1})
         guard = AccessMiddleware(Starlette(), ServeSettings(limits=limits))
         await asyncio.wait_for(guard(scope, receive, send), 10)
 
     sent: list[Any] = []
-    scope = {"type": "http", "method": "POST", "path": PICTURES, "headers": [], "client": None,
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "client": None,
              "query_string": b"", "server": ("here", 80), "scheme": "http"}  # fmt: skip
     asyncio.run(slow(scope, sent))
     assert sent[0]["status"] == 408
