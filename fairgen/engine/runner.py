@@ -87,10 +87,6 @@ class Runner:
         """Return C, h, w. Raises ValueError for a size that the model cannot paint."""
         return self.backbone.latent_shape(job.width_px, job.height_px)
 
-    def num_steps(self, job: ImageJob) -> int:
-        """Return how many steps a picture takes: an edit leaves out the first."""
-        return job.num_steps - first_step(job, self.backbone)
-
     def is_guided(self, job: ImageJob) -> bool:
         """Return whether a picture takes an unconditional row."""
         return self.backbone.classifier_free and job.guidance_scale > 1
