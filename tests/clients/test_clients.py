@@ -35,6 +35,9 @@ REFUSALS = {  # client -> what it raises for a name that is unknown
     "python/openai_3": "BadRequestError",
     "python/pydantic_ai": "ModelHTTPError",
 }
+EDITORS = [
+    "node/openai_6", "node/openai_7", "python/litellm", "python/openai_1", "python/openai_3",
+]  # fmt: skip
 PEOPLE = ("doctor", "nurse", "teacher", "firefighter", "judge", "chef", "pilot", "farmer", "artist",
           "lawyer", "scientist", "baker")  # fmt: skip
 QUIET = {  # what libraries would ask of hosts that are not the endpoint
@@ -127,6 +130,17 @@ def test_a_wrong_name_is_the_client_s_own_error_with_the_right_names(
     kind, message = answer["refused"]
     assert kind == REFUSALS[client]
     assert "model: got" in message and "allowed are ['portraits', 'portraits-base'" in message
+
+
+@pytest.mark.parametrize("client", EDITORS, indirect=True)
+def test_an_edit_is_of_the_picture_and_of_the_fairness_that_the_client_sends(
+    answer: dict[str, Any], prompt: str
+) -> None:
+    assert answer["edited"]
+    for picture in answer["edited"]:
+        record = record_of(picture)
+        assert (record.prompt, record.categories) == (prompt, {"gender": "man"})
+        assert record.start is not None and record.start.strength == 0.5
 
 
 @pytest.mark.parametrize("client", ["python/openai_3"], indirect=True)

@@ -1,5 +1,5 @@
-// OpenAI's client for JavaScript: two pictures, and one as a stream.
-import OpenAI, { BadRequestError } from 'openai-7';
+// OpenAI's client for JavaScript: two pictures, one as a stream, and an edit.
+import OpenAI, { BadRequestError, toFile } from 'openai-7';
 
 const [baseURL, prompt] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: 'none' });
@@ -10,6 +10,9 @@ const said = [(await client.images.generate(asked)).data[0].b64_json];
 for await (const event of await client.images.generate({ ...asked, stream: true })) {
   if (event.type === 'image_generation.completed') said.push(event.b64_json);
 }
+const image = await toFile(Buffer.from(made.data[0].b64_json, 'base64'), 'picture.png');
+const edits = await client.images.edit({ ...asked, image, strength: 0.5 });
+const edited = edits.data.map((picture) => picture.b64_json);
 let refused;
 try {
   await client.images.generate({ model: 'gpt-image-9', prompt });
@@ -17,4 +20,4 @@ try {
   refused = [error instanceof BadRequestError ? 'BadRequestError' : error.name, error.message];
 }
 const by_name = made.data.map((picture) => picture.b64_json);
-console.log(JSON.stringify({ by_name, said, refused, num_tokens: made.usage.input_tokens }));
+console.log(JSON.stringify({ by_name, said, edited, refused, num_tokens: made.usage.input_tokens }));
