@@ -1,7 +1,9 @@
-"""The graph on a real cluster, over HTTPS: mixed requests, and a champion that changes under
+"""The graph on a real cluster, over HTTPS: mixed requests, edits, and a champion that changes under
 load.
 """
 
+import hashlib
+import io
 import ssl
 import time
 import urllib.error
@@ -15,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from openai import BadRequestError, DefaultHttpxClient, OpenAI
+from PIL import Image
 from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
@@ -143,6 +146,26 @@ def test_the_graph_reads_what_the_picture_sees(client: OpenAI) -> None:
     assert set(named["categories"]) == {"age"}
     rewritten = paint(client, "A doctor, a tall man, at a desk", original_prompt="a doctor")
     assert set(rewritten["categories"]) == {"gender", "age"} and rewritten["removed"]
+
+
+def test_an_edit_goes_through_the_graph(client: OpenAI) -> None:
+    def noise() -> bytes:
+        content = io.BytesIO()
+        Image.effect_noise((1600, 1200), 80).save(content, "PNG")
+        return content.getvalue()
+
+    images = [noise(), noise()]  # many messages of the proxy's
+    assert len(images[0]) > 2**20
+    asked = {"fairness": {"gender": "uniform"}, "strength": 0.5, "seed": 4}
+    pictures = client.images.edit(
+        image=images, prompt="a photo of a baker", n=2, size="16x16", extra_body=OPTIONS | asked
+    ).data
+    records = [picture.provenance for picture in pictures]
+    sha256 = [hashlib.sha256(image).hexdigest() for image in images for _ in range(2)]
+    assert [record["start"]["sha256"] for record in records] == sha256
+    assert Counter(r["categories"]["gender"] for r in records) == {"woman": 2, "man": 2}
+    with pytest.raises(BadRequestError, match="image: got a file that cannot be read"):
+        client.images.edit(image=images[0][:50_000], prompt="a baker", extra_body=OPTIONS)
 
 
 def test_the_judge_looks_at_delivered_pictures_beside_the_traffic(client: OpenAI, tls: Tls) -> None:
