@@ -58,7 +58,7 @@ def test_a_lock_file_names_no_host() -> None:
 
 
 def test_snippets_are_short_and_are_code() -> None:
-    assert len(SNIPPETS) == 10
+    assert len(SNIPPETS) == 13
     for language, text in SNIPPETS:
         assert len(text.splitlines()) <= 8, text
         if language == "python":

@@ -1,6 +1,7 @@
 """The page at `/`, driven in a headless browser by a person's path, over the real services."""
 
 import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -250,6 +251,66 @@ def test_the_lines_beside_the_pictures_make_the_request_again(
     page.one("#copy-curl").click()
     page.wait(lambda: page.text("#copy-curl") in ("Copied", "Selected"))
     assert page.complaints() == []
+
+
+def test_a_person_begins_from_a_picture(page: Page, endpoint: Endpoint, tmp_path: Path) -> None:
+    page.open(endpoint.address)
+    page.write("n", "1")
+    page.write("seed", "5")
+    page.one("#compare").click()
+    page.generate()
+    (before,) = page.pictures("panel-fair")
+    picture = tmp_path / """it's "my" photo.png"""
+    picture.write_bytes(before)
+
+    page.one("#begin summary").click()
+    assert not page.one("#strength").is_enabled() and not page.one("#no-image").is_displayed()
+    page.one("#image").send_keys(str(picture))
+    page.one("#strength").send_keys(Keys.ARROW_LEFT * 4)
+    assert page.text("#strength-percent") == "60 %"
+    page.one("#compare").click()
+    page.write("n", "2")
+    page.generate()
+    assert page.text("#status") == "Done: 4 pictures"
+    shown = page.pictures("panel-fair")
+    records = [record_of(file) for file in (*shown, *page.pictures("panel-off"))]
+    for record in records:
+        assert record.start is not None and not record.start.masked
+        assert record.start.sha256 == hashlib.sha256(before).hexdigest()
+        assert record.start.strength == 0.6
+    assert [set(record.categories) for record in records] == [{"gender", "skin", "age"}] * 2 + [
+        set()
+    ] * 2
+    page.all("#panel-fair .frame")[0].click()
+    record = dict(zip(page.texts("#record dt"), page.texts("#record dd"), strict=True))
+    assert record["begun from"].startswith("a picture, strength 0.6")
+    ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
+
+    assert "they come again" in page.text("#again-note")
+    subprocess.run(["bash", "-c", page.text("#curl")], cwd=tmp_path, check=True, timeout=TIMEOUT_S)
+    again = json.loads((tmp_path / "pictures.json").read_text())["data"]
+    subprocess.run([sys.executable, "-c", page.text("#python")], cwd=tmp_path, check=True,
+                   timeout=TIMEOUT_S)  # fmt: skip
+    for index, file in enumerate(shown):
+        for other in ((tmp_path / f"{index}.png").read_bytes(),
+                      base64.b64decode(again[index]["b64_json"])):  # fmt: skip
+            assert grey_levels(other, file) <= 1
+    for width in (1280, 390):
+        page.resize(width, 900)
+        page.driver.save_screenshot(tmp_path / f"edit-{width}.png")
+        assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
+    assert page.complaints() == []
+
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    page.one("#image").send_keys(str(tmp_path / "no.png"))
+    page.generate()
+    assert page.text("#image-wrong") == (
+        "Picture: got a file that cannot be read, allowed are whole PNG, JPEG and WebP"
+    )
+    page.one("#no-image").click()
+    assert page.focused() == "image" and page.text("#image-wrong") == ""
+    assert "/images/generations" in page.text("#curl") and "strength" not in page.text("#curl")
+    assert all("400 (Bad Request)" in complaint for complaint in page.complaints())
 
 
 @pytest.mark.parametrize(
