@@ -35,6 +35,20 @@ def guided_steps(num_steps: int, interval: tuple[float, float]) -> range:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How pictures are sampled; guidance holds in an interval, in shares of the steps."""
+
+    num_steps: int
+    guidance_scale: float
+    guidance_interval: tuple[float, float] = WHOLE
+
+    def scale_at(self, step: int) -> float:
+        """Return the guidance scale of a step: 1 where guidance is off."""
+        is_on = step in guided_steps(self.num_steps, self.guidance_interval)
+        return self.guidance_scale if is_on else 1.0
+
+
+@dataclass(frozen=True)
 class GuidedRows:
     """A batch of N conditional rows, then one unconditional row for each that is guided.
 
