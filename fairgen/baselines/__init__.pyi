@@ -4,7 +4,7 @@ from .fair_diffusion import FairDiffusion
 from .gated import named_tensors
 from .h_space import HSpace
 from .official import Official
-from .system import Ask, BaselineTask, Sampling, System, Weights
+from .system import Ask, BaselineTask, System, Weights
 from .uce import Uce
 from .words import Words
 
@@ -16,7 +16,6 @@ __all__ = [
     "FairDiffusion",
     "HSpace",
     "Official",
-    "Sampling",
     "System",
     "Uce",
     "Weights",

@@ -25,12 +25,11 @@ from fairgen.baselines.system import (
     Ask,
     BaselineTask,
     Predict,
-    Sampling,
     System,
     Weights,
     sample,
 )
-from fairgen.guidance import guided
+from fairgen.guidance import Sampling, guided
 
 QUANTILE = 0.9
 WARMUP_SHARE = 0.2
@@ -86,8 +85,8 @@ class FairDiffusion(System):
             edit = (weights * strongest(psi, QUANTILE)).sum(0)
             edit = edit + MOMENTUM_SCALE * momentum
             momentum = MOMENTUM_BETA * momentum + (1 - MOMENTUM_BETA) * edit
+            prediction = guided(eps_empty, eps_prompt, sampling.scale_at(step))
             step += 1
-            prediction = guided(eps_empty, eps_prompt, sampling.guidance_scale)
             return prediction + edit if step > warmup else prediction
 
         return predict

@@ -12,13 +12,13 @@ from fairgen.bank import AdapterBank, Directions
 from fairgen.baselines.system import (
     Ask,
     BaselineTask,
-    Sampling,
     System,
     Weights,
     guided_prediction,
     guided_rows,
     sample,
 )
+from fairgen.guidance import Sampling
 
 
 class Gated(System):
@@ -52,7 +52,7 @@ class Gated(System):
         layout = guided_rows(len(ask.seeds), sampling.guidance_scale)
         gates = layout.repeat(gates) if self.both_branches else layout.gates(gates)
         prompts = [ask.prompt] * len(ask.seeds)
-        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling)
         with self.bank.gated(gates.to(self._backbone.device)):
             return sample(self._backbone, ask.seeds, sampling.num_steps, predict)
 

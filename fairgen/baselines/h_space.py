@@ -26,7 +26,6 @@ from fairgen.baselines.system import (
     Ask,
     BaselineTask,
     Cost,
-    Sampling,
     System,
     Weights,
     guided_prediction,
@@ -35,6 +34,7 @@ from fairgen.baselines.system import (
     sample_latents,
 )
 from fairgen.gradients import sound_gradients
+from fairgen.guidance import Sampling
 
 NUM_ROWS = 32
 LEARNING_RATE = 1e-2
@@ -71,7 +71,7 @@ class HSpace(System):
         layout = guided_rows(len(ask.seeds), sampling.guidance_scale)
         added = torch.cat([added, torch.zeros_like(added[list(layout.indices)])])
         prompts = [ask.prompt] * len(ask.seeds)
-        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling)
         with shifted(self._backbone, added):
             return sample(self._backbone, ask.seeds, sampling.num_steps, predict)
 
@@ -153,7 +153,7 @@ class _Training:
                 prompts.append(render(template, concept))
                 named.append(render(template, concept, [word]))
             seeds = [lesson.seed + batch * NUM_ROWS + row for row in range(NUM_ROWS)]
-            predict = guided_prediction(self._backbone, named, lesson.sampling.guidance_scale)
+            predict = guided_prediction(self._backbone, named, lesson.sampling)
             latents.append(sample_latents(self._backbone, seeds, steps, predict))
             self._cost.denoiser_rows += 2 * steps * NUM_ROWS
         return owner, prompts, torch.cat(latents).clone()

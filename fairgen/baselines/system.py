@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import ClassVar
 
 import torch
@@ -11,19 +12,11 @@ from torch import Tensor
 
 from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone, PromptCache
-from fairgen.guidance import GuidedRows
+from fairgen.guidance import GuidedRows, Sampling
 from fairgen.judging import Judge
 
 Weights = dict[str, Tensor]
 Predict = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How pictures are sampled, by every system alike."""
-
-    num_steps: int
-    guidance_scale: float
 
 
 @dataclass(frozen=True)
@@ -145,14 +138,16 @@ def guided_rows(num_rows: int, scale: float) -> GuidedRows:
     return GuidedRows.all(num_rows) if scale > 1 else GuidedRows(num_rows, ())
 
 
-def guided_prediction(backbone: Backbone, prompts: Sequence[str], scale: float) -> Predict:
-    """Return classifier-free guidance of N prompts: one forward, laid out by `guided_rows`."""
-    cache, layout = PromptCache(backbone), guided_rows(len(prompts), scale)
+def guided_prediction(backbone: Backbone, prompts: Sequence[str], sampling: Sampling) -> Predict:
+    """Return classifier-free guidance of N prompts along the steps of one trajectory: one forward
+    a step, laid out by `guided_rows`, also where guidance is off.
+    """
+    cache, layout = PromptCache(backbone), guided_rows(len(prompts), sampling.guidance_scale)
     context = cache.stack(layout.rows(prompts, [None] * len(prompts)))
-    scale_N = torch.full((len(prompts),), scale)
+    steps = count()
 
     def predict(x: Tensor, t_N: Tensor) -> Tensor:
         prediction = backbone.denoise(layout.repeat(x), layout.repeat(t_N), context)
-        return layout.combine(prediction, scale_N)
+        return layout.combine(prediction, torch.full((len(x),), sampling.scale_at(next(steps))))
 
     return predict

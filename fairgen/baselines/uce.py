@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone, PromptCache
-from fairgen.baselines.system import Ask, BaselineTask, Cost, Sampling, System, Weights
+from fairgen.baselines.system import Ask, BaselineTask, Cost, System, Weights
 from fairgen.baselines.unmodified import Unmodified
+from fairgen.guidance import Sampling
 
 NUM_PICTURES = 16
 RATE = 0.4

@@ -6,12 +6,12 @@ from fairgen.backbones import Backbone
 from fairgen.baselines.system import (
     Ask,
     BaselineTask,
-    Sampling,
     System,
     Weights,
     guided_prediction,
     sample,
 )
+from fairgen.guidance import Sampling
 
 
 class Unmodified(System):
@@ -27,5 +27,5 @@ class Unmodified(System):
     def paint(self, ask: Ask, sampling: Sampling) -> list[Image.Image]:
         """Return the base model's pictures."""
         prompts = [ask.prompt] * len(ask.seeds)
-        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling)
         return sample(self._backbone, ask.seeds, sampling.num_steps, predict)

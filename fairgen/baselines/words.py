@@ -11,12 +11,12 @@ from fairgen.backbones import Backbone
 from fairgen.baselines.system import (
     Ask,
     BaselineTask,
-    Sampling,
     System,
     Weights,
     guided_prediction,
     sample,
 )
+from fairgen.guidance import Sampling
 
 
 class Words(System):
@@ -35,5 +35,5 @@ class Words(System):
             render(ask.template, ask.concept, self._lesson.words(categories))
             for categories in ask.categories
         ]
-        predict = guided_prediction(self._backbone, prompts, sampling.guidance_scale)
+        predict = guided_prediction(self._backbone, prompts, sampling)
         return sample(self._backbone, ask.seeds, sampling.num_steps, predict)

@@ -12,22 +12,36 @@ _MAX_IDLE = 256  # callers with nothing pending whose clocks are kept
 
 @dataclass(eq=False)
 class ScheduledImage:
-    """One picture of a request. `cost` is how many native denoiser rows it takes."""
+    """One picture of a request. A denoiser row of it costs `row_cost` native ones; at the steps of
+    `guided` it takes a second row. `step` counts those that it has taken.
+    """
 
     handle: RequestHandle
     index: int
-    cost: int
+    row_cost: int
     shape: Shape
-    steps_left: int
+    num_steps: int
+    guided: range = range(0)
+    step: int = 0
 
     @property
     def job(self) -> ImageJob:
         return self.handle.jobs[self.index]
 
     @property
+    def cost(self) -> int:
+        """How many native denoiser rows its next step takes."""
+        return self.row_cost * (1 + (self.step in self.guided))
+
+    @property
+    def steps_left(self) -> int:
+        return self.num_steps - self.step
+
+    @property
     def work(self) -> int:
         """Native rows times steps that are left."""
-        return self.cost * self.steps_left
+        guided_left = len(range(max(self.step, self.guided.start), self.guided.stop))
+        return self.row_cost * (self.steps_left + guided_left)
 
 
 @dataclass(eq=False)

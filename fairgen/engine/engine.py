@@ -29,6 +29,7 @@ from fairgen.engine.requests import (
 )
 from fairgen.engine.runner import Row, Runner
 from fairgen.engine.scheduler import Scheduler
+from fairgen.guidance import guided_steps
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ log = logging.getLogger(__name__)
 class Engine:
     """Paints pictures in shared passes of at most `max_rows` denoiser rows of the native size.
 
-    A guided picture takes two rows, one of them unconditional, which stays bare; a larger one takes
-    as many more as its latents are larger, since memory follows them. One that is over the bound by
+    A guided picture takes two rows, one of them unconditional, which stays bare, at the steps that
+    are guided; a larger one takes as many more as its latents are larger, since memory follows
+    them. One that is over the bound by
     itself is painted alone. `Scheduler` says whose turn it is. One thread owns an engine and calls
     all of its methods; `EngineThread` is for callers in others.
     """
@@ -185,9 +187,17 @@ class Engine:
 
     def _scheduled(self, handle: RequestHandle, index: int) -> ScheduledImage:
         job = handle.jobs[index]
-        rows, shape = self._runner.num_native_rows(job), self._runner.latent_shape(job)
+        row_cost, shape = self._runner.row_cost(job), self._runner.latent_shape(job)
         num_steps = job.num_steps - first_step(job, self.backbone)
-        return ScheduledImage(handle, index, rows, shape, num_steps)
+        guided = guided_steps(num_steps, job.guidance_interval)
+        return ScheduledImage(
+            handle,
+            index,
+            row_cost,
+            shape,
+            num_steps,
+            guided if self._runner.is_guided(job) else range(0),
+        )
 
     def _advance(self, rows: list[Row]) -> list[Event]:
         """Take one step with rows of one shape; return what can be shown, and errors."""

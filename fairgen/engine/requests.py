@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from fairgen.guidance import WHOLE
+
 
 @dataclass(frozen=True)
 class StartImage:
@@ -25,7 +27,8 @@ class ImageJob:
 
     `negative_prompt` None is none, which is not the empty one in every family. `preview_at` names
     the steps, of those that are taken, after which the predicted clean picture is shown. `start` is
-    the picture that is edited, if one is.
+    the picture that is edited, if one is. `guidance_interval` is the part of the steps that is
+    guided, in shares of those that are taken: besides it a picture takes one row, not two.
     """
 
     prompt: str
@@ -38,6 +41,7 @@ class ImageJob:
     height_px: int = 0
     preview_at: tuple[int, ...] = ()
     start: StartImage | None = None
+    guidance_interval: tuple[float, float] = WHOLE
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
-from fairgen.guidance import GuidedRows
+from fairgen.guidance import WHOLE, GuidedRows, guided_steps
 from fairgen.solvers import Solver, advance
 
 _MAX_SOLVERS = 256
@@ -24,12 +24,10 @@ _MAX_BATCHES = 3
 class Row:
     """One picture on its way. `x` and `pred_x0` are C x h x w, in fp32.
 
-    `guided` says that it brings an unconditional row; its noise comes from `generator`. `kept` is
-    what stays of a picture that is edited under a mask.
+    Its noise comes from `generator`. `kept` is what stays of a picture that is edited under a mask.
     """
 
     image: ScheduledImage
-    guided: bool
     solver: Solver
     generator: torch.Generator
     x: Tensor
@@ -40,6 +38,11 @@ class Row:
     key_values: KeyValues
     negative_key_values: KeyValues
     step_index: int = 0
+
+    @property
+    def guided(self) -> bool:
+        """Whether it brings an unconditional row to its next step."""
+        return self.step_index in self.image.guided
 
     @property
     def is_finished(self) -> bool:
@@ -88,14 +91,16 @@ class Runner:
         return self.backbone.latent_shape(job.width_px, job.height_px)
 
     def is_guided(self, job: ImageJob) -> bool:
-        """Return whether a picture takes an unconditional row."""
+        """Return whether a picture takes an unconditional row where guidance is on."""
         return self.backbone.classifier_free and job.guidance_scale > 1
 
-    def num_native_rows(self, job: ImageJob) -> int:
-        """Return how many rows of the native size a picture takes: memory follows them."""
+    def row_cost(self, job: ImageJob) -> int:
+        """Return how many rows of the native size a row of a picture counts for: memory follows
+        them.
+        """
         _, height, width = self.latent_shape(job)
         _, native_height, native_width = self.backbone.latent_shape()
-        return (1 + self.is_guided(job)) * -(-height * width // (native_height * native_width))
+        return -(-height * width // (native_height * native_width))
 
     def check(self, job: ImageJob) -> None:
         """Raise ValueError, with what is allowed, for a picture that cannot be painted."""
@@ -106,6 +111,13 @@ class Runner:
                 f"negative_prompt: got {job.negative_prompt!r}, allowed is none: this model's "
                 "guidance takes no second prompt"
             )
+        if job.guidance_interval != WHOLE and not self.backbone.classifier_free:
+            start, stop = job.guidance_interval
+            raise ValueError(
+                f"guidance_interval: got {start} to {stop}, allowed is all: this model's guidance "
+                "takes no second row"
+            )
+        guided_steps(job.num_steps, job.guidance_interval)
         _, height, width = self.latent_shape(job)
         factor = self.backbone.vae_scale_factor
         check_start(job, self.backbone, (width * factor, height * factor))
@@ -144,7 +156,6 @@ class Runner:
             rows.append(
                 Row(
                     image=image,
-                    guided=self.is_guided(job),
                     solver=solver,
                     generator=generator,
                     x=x,
@@ -189,12 +200,14 @@ class Runner:
 
     def _batch_of(self, rows: Sequence[Row]) -> StepBatch:
         together = tuple(rows)
-        batch = self._batches.pop(together, None) or self._new_batch(together)
+        guided = tuple(index for index, row in enumerate(together) if row.guided)
+        batch = self._batches.pop(together, None)
+        if batch is None or batch.guidance.indices != guided:  # guidance ends on the way
+            batch = self._new_batch(together, guided)
         self._batches[together] = batch
         return batch
 
-    def _new_batch(self, rows: tuple[Row, ...]) -> StepBatch:
-        guided = tuple(index for index, row in enumerate(rows) if row.guided)
+    def _new_batch(self, rows: tuple[Row, ...], guided: tuple[int, ...]) -> StepBatch:
         layout = GuidedRows(len(rows), guided)
         scales = torch.tensor([row.image.job.guidance_scale for row in rows])
         gates_NK = self._gates([row.image.job for row in rows])

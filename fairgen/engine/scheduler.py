@@ -86,7 +86,7 @@ class Scheduler:
             self.backlog.line_of(image).clock_s += share_s
         for image in images:
             self.backlog.caller_of(image).work -= image.cost
-            image.steps_left -= 1
+            image.step += 1
 
     def seconds_until_done(self, caller: str, images: Sequence[ScheduledImage]) -> float | None:
         """Return when a caller's further pictures will be there, at the latest, as far as is known
@@ -172,9 +172,9 @@ class Scheduler:
         """Return the seconds of all steps that pictures have left, in full passes."""
         total = 0.0
         for image in images:
-            at_once = max(1, self.max_rows // image.cost)
-            pass_s = self._times.seconds(image.shape, at_once * image.cost)
-            total += image.steps_left * pass_s / at_once
+            at_once = max(1, self.max_rows // image.row_cost)
+            pass_s = self._times.seconds(image.shape, at_once * image.row_cost)
+            total += image.work / image.row_cost * pass_s / at_once
         return total
 
 
@@ -184,10 +184,8 @@ def _up_to(
     """Return the chosen pictures and as many others as the bound lets in, at least one."""
     together, rows = list(chosen), sum(image.cost for image in chosen)
     for image in others:
-        if image in chosen:
-            continue
-        rows += image.cost
-        if together and rows > max_rows:
-            break
-        together.append(image)
+        fits = rows + image.cost <= max_rows or not together
+        if image not in chosen and fits:
+            rows += image.cost
+            together.append(image)
     return together

@@ -8,6 +8,7 @@ from fairgen.adapters import Adapter
 from fairgen.attributes import adapter_name
 from fairgen.backbones import Backbone
 from fairgen.engine import Engine, ImageJob
+from fairgen.guidance import Sampling
 from pipelines.evaluation.measure import PromptPlan
 
 
@@ -20,14 +21,13 @@ class EngineSource:
     def __init__(
         self,
         backbone: Backbone,
-        num_steps: int,
-        guidance_scale: float,
+        sampling: Sampling,
         batch_size: int,
         adapters: Iterable[Adapter] = (),
     ) -> None:
-        guided = backbone.classifier_free and guidance_scale > 1
+        guided = backbone.classifier_free and sampling.guidance_scale > 1
         self._engine = Engine(backbone, max_rows=max(2, batch_size * (2 if guided else 1)))
-        self._num_steps, self._guidance_scale = num_steps, guidance_scale
+        self._sampling = sampling
         self.load(adapters)
 
     def load(self, adapters: Iterable[Adapter]) -> None:
@@ -42,8 +42,9 @@ class EngineSource:
                 plan.prompt,
                 seed,
                 {adapter_name(*category): 1.0 for category in categories.items()},
-                num_steps=self._num_steps,
-                guidance_scale=self._guidance_scale,
+                num_steps=self._sampling.num_steps,
+                guidance_scale=self._sampling.guidance_scale,
+                guidance_interval=self._sampling.guidance_interval,
             )
             for seed, categories in zip(plan.seeds, plan.categories, strict=True)
         ]

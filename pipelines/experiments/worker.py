@@ -11,7 +11,8 @@ from PIL import Image
 from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
 from fairgen.backbones import load_backbone
-from fairgen.baselines import Ask, BaselineTask, Sampling, System, Weights
+from fairgen.baselines import Ask, BaselineTask, System, Weights
+from fairgen.guidance import Sampling
 from pipelines.evaluation import EngineSource, ImageSource, Judges, PromptPlan
 from pipelines.recipe import Recipe, load_judge, load_pipe
 
@@ -61,7 +62,10 @@ class MethodRunner:
         self.recipe = recipe
         self.backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         self.judges = Judges(recipe.attributes, load_judge(recipe))
-        self.sampling = Sampling(recipe.generation.steps, recipe.generation.guidance_scale)
+        generation = recipe.generation
+        self.sampling = Sampling(
+            generation.steps, generation.guidance_scale, generation.guidance_interval
+        )
 
     def task(self, max_rows: int, attributes: Sequence[Attribute] = ()) -> BaselineTask:
         """Return what a rival may learn from: all attributes of the recipe, or those given."""
@@ -83,9 +87,7 @@ class MethodRunner:
         """Give the engine with adapters; without them it is the base model."""
         sampling = sampling or self.sampling
         batch_size = self.recipe.generation.batch_size
-        source = EngineSource(
-            self.backbone, sampling.num_steps, sampling.guidance_scale, batch_size, adapters
-        )
+        source = EngineSource(self.backbone, sampling, batch_size, adapters)
         try:
             yield source
         finally:

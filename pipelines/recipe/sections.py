@@ -13,8 +13,10 @@ from pydantic import (
 )
 
 from fairgen.discovery import DiscoveryConfig
+from fairgen.guidance import WHOLE
 
 _SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
+_Share = Annotated[float, Field(ge=0, le=1)]
 MEASURED_DIGITS = 4  # with which the registry keeps a measured figure
 
 
@@ -111,10 +113,13 @@ class GenerationConfig(Section):
     side, by default the base model's own. `sizes` are those that the endpoint paints, as
     WIDTHxHEIGHT; none is any that the model's architecture takes, well or not. A base model that
     was saved with a safety checker is asked about every picture, unless `safety_checker` is off.
+    `guidance_interval` is the part of the steps that is guided, in shares: besides it a picture
+    costs half.
     """
 
     steps: int = Field(ge=1)
     guidance_scale: float = Field(ge=0)
+    guidance_interval: tuple[_Share, _Share] = WHOLE
     scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
     batch_size: int = Field(ge=1)
     size_px: int = Field(default=0, ge=0)

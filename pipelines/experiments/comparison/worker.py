@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from fairgen.adapters import load_adapter
-from fairgen.baselines import AsLora, Sampling, System, Uce, named_tensors
+from fairgen.baselines import AsLora, System, Uce, named_tensors
+from fairgen.guidance import Sampling
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore, prompt_fairness
 from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
@@ -112,9 +114,11 @@ class ComparisonWorker:
             reference = load_embedded(
                 score_path(self._folder, condition.reference_condition, BASE.name, concept)
             )
-        sampling = Sampling(
-            condition.num_steps or self._runner.sampling.num_steps,
-            condition.guidance_scale or self._runner.sampling.guidance_scale,
+        usual = self._runner.sampling
+        sampling = replace(
+            usual,
+            num_steps=condition.num_steps or usual.num_steps,
+            guidance_scale=condition.guidance_scale or usual.guidance_scale,
         )
         setting = best_setting(self._folder, compared.method)
         with self._open(compared.method, setting, sampling) as source:

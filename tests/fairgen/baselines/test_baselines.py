@@ -23,10 +23,11 @@ from fairgen.baselines.gated import Gated, named_directions, named_tensors
 from fairgen.baselines.h_space import HSpace, shifted
 from fairgen.baselines.official import Official
 from fairgen.baselines.partial_denoising import Example, learn
-from fairgen.baselines.system import Ask, BaselineTask, Sampling, System, sample_latents
+from fairgen.baselines.system import Ask, BaselineTask, System, sample_latents
 from fairgen.baselines.uce import Uce, closed_form
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
+from fairgen.guidance import Sampling
 from fairgen.judging import Perception
 from fairgen.pipeline import FairGenPipeline
 from tests.fairgen.test_adapters import make_adapter

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from fairgen.backbones import load_backbone
+from fairgen.guidance import Sampling
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import JudgeConfig
 from fairgen.pipeline import FairGenPipeline
@@ -95,7 +96,7 @@ def test_the_engine_paints_what_the_library_paints_in_batches_of_the_given_size(
     pipe = tiny_pipeline()
     backbone = load_backbone(pipe)
     rows: list[int] = []
-    source = EngineSource(backbone, 4, guidance_scale, batch_size=2, adapters=adapters)
+    source = EngineSource(backbone, Sampling(4, guidance_scale), batch_size=2, adapters=adapters)
     backbone.denoiser.register_forward_pre_hook(
         lambda _, args, options: rows.append(len(args[0] if args else options["sample"])),
         with_kwargs=True,
@@ -121,12 +122,12 @@ def test_the_engine_paints_what_the_library_paints_in_batches_of_the_given_size(
 
 def test_a_closed_source_leaves_the_model_as_it_was() -> None:
     backbone = load_backbone(tiny_pipeline())
-    (before,) = EngineSource(backbone, 2, 3.0, batch_size=1).paint(plan({}))
+    (before,) = EngineSource(backbone, Sampling(2, 3.0), batch_size=1).paint(plan({}))
     adapters = [make_adapter(tiny_pipeline(), category=category) for category in ("woman", "man")]
-    source = EngineSource(backbone, 2, 3.0, batch_size=1, adapters=adapters)
+    source = EngineSource(backbone, Sampling(2, 3.0), batch_size=1, adapters=adapters)
     (changed,) = source.paint(plan({"gender": "woman"}))
     source.close()
-    (after,) = EngineSource(backbone, 2, 3.0, batch_size=1).paint(plan({}))
+    (after,) = EngineSource(backbone, Sampling(2, 3.0), batch_size=1).paint(plan({}))
     assert before.tobytes() == after.tobytes() != changed.tobytes()
 
 
@@ -135,7 +136,7 @@ def test_a_picture_that_cannot_be_painted_ends_with_its_reason() -> None:
     with torch.no_grad():
         backbone.denoiser.conv_out.weight.fill_(torch.nan)
     with pytest.raises(RuntimeError, match="picture 0: latents are not finite"):
-        EngineSource(backbone, 2, 3.0, batch_size=2).paint(plan({}, {}))
+        EngineSource(backbone, Sampling(2, 3.0), batch_size=2).paint(plan({}, {}))
 
 
 def test_a_score_compares_with_the_reference_of_the_same_seeds(tmp_path: Path) -> None:
