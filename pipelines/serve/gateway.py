@@ -133,6 +133,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
             uploads,
             request.sides_px if names_size else None,
             request.strength_for(masked=uploads.mask is not None),
+            http.state.held_bytes,
         )
         content = json.dumps([EDITS, *form.texts, *uploads.digests()])  # no boundary is in it
         return request, retry_of(http.headers, http.state.caller, content.encode()), edit
@@ -142,8 +143,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     ) -> Response:
         with running.alone(retry):
             orders = await desk.orders(request, http.state.caller, retry, edit)
-            del edit
-            http.state.held_bytes.release()  # what is left is what will be painted
+            del edit  # what is left of it is in the orders
             if request.stream:
                 events = await _begun(desk.stream(request, orders))
                 return StreamingResponse(events, media_type="text/event-stream")

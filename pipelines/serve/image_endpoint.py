@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pipelines.recipe import Recipe
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError, refused_field
+from pipelines.serve.access.uploads import HeldBytes
 from pipelines.serve.admission import Admission, Admitted
 from pipelines.serve.image_plan import (
     ImageUpdate,
@@ -90,11 +91,14 @@ class Orders:
 
 @dataclass(frozen=True)
 class Edit:
-    """The pictures of an edit, and the size to paint them all at; None for each's own."""
+    """The pictures of an edit, the size to paint them all at, None for each's own, and what its
+    memory is counted by.
+    """
 
     uploads: Uploads
     sides_px: Sides | None
     strength: float
+    held_bytes: HeldBytes
 
 
 class ImageEndpoint:
@@ -171,8 +175,11 @@ class ImageEndpoint:
         try:
             starts: Sequence[Start] = ()
             if edit is not None:
+                num_bytes = edit.uploads.num_bytes(size_of)
+                edit.held_bytes.add(num_bytes)
                 async with self._decoding:
                     starts = await asyncio.to_thread(edit.uploads.starts, edit.strength, size_of)
+                edit.held_bytes.keep(num_bytes)
             if request.categories is not None and request.fairness is None:
                 assignment = pinned(request, await self._backend.attributes())
             else:

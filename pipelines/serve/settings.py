@@ -15,8 +15,8 @@ class Limits(BaseModel):
     """The largest request that is taken.
 
     A picture that is sent to be edited has `upload_pixels` at most, the body that holds it
-    `upload_bytes`, and comes within `upload_s`; all such bodies that are in memory at once have
-    `uploads_bytes`.
+    `upload_bytes`, and comes within `upload_s`; all such bodies that are in memory, with the
+    pictures out of them that wait to be painted, have `uploads_bytes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +32,7 @@ class Limits(BaseModel):
     upload_pixels: int = Field(default=16_777_216, ge=64)
     upload_bytes: int = Field(default=26_214_400, ge=1024)
     upload_s: float = Field(default=60.0, gt=0)
-    uploads_bytes: int = Field(default=268_435_456, ge=1024)
+    uploads_bytes: int = Field(default=536_870_912, ge=1024)
     queued_images: int = Field(default=512, ge=1)
     timeout_s: float = Field(default=300.0, gt=0)
 

@@ -62,7 +62,7 @@ class AccessMiddleware:
     state.
 
     A body is read where one belongs, once the key is known, and within its time. Those of edits
-    are counted together until the application says that it has read one (`held_bytes` in the
+    are counted together until the application says what of one it keeps (`held_bytes` in the
     request's state).
     """
 

@@ -7,11 +7,12 @@ Their names and what a client calls their kind are not believed.
 import hashlib
 import io
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.image_plan import PaintableSizes, Start
@@ -24,6 +25,15 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 _MAY_MOVE = ("PNG", "WEBP")  # a JPEG of several pictures is a phone's: the first is the photograph
 _MOST_SCANS = 100  # of a JPEG: each costs a pass over the whole picture, and may be a few bytes
 _SCAN = b"\xff\xda"
+_TURNS = {  # what undoes each orientation of EXIF's; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Sides = tuple[int, int]
 
@@ -63,7 +73,7 @@ class Upload:
         try:
             with Image.open(io.BytesIO(self.content), formats=_FORMATS) as image:
                 image.load()
-                return ImageOps.exif_transpose(image)
+                return _upright(image, self.field)
         except Exception as error:  # a damaged file makes Pillow raise errors of any class
             raise _unreadable(self.field, error) from error
 
@@ -99,6 +109,11 @@ class Uploads:
         """Return the field and the SHA-256 of each file."""
         masks = [] if self.mask is None else [self.mask]
         return [(upload.field, upload.sha256) for upload in (*self.images, *masks)]
+
+    def num_bytes(self, size_of: Callable[[Sides], Sides]) -> int:
+        """Return how much memory `starts` takes, by the headers."""
+        pixels = sum(math.prod(size_of(upload.sides_px)) for upload in self.images)
+        return pixels * (3 if self.mask is None else 4)
 
     def starts(self, strength: float, size_of: Callable[[Sides], Sides]) -> list[Start]:
         """Return the pictures at the sizes to paint: scaled to cover them, and cropped at their
@@ -156,6 +171,19 @@ def _open(field: str, content: bytes, most_pixels: int) -> Image.Image:
         raise _refused(field, message, "too_large") from error
     except Exception as error:  # a damaged file makes Pillow raise errors of any class
         raise _unreadable(field, error) from error
+
+
+def _upright(image: Image.Image, field: str) -> Image.Image:
+    """Return a picture as its camera says that it stands; as it is where it says nothing that can
+    be read. Pillow's own function writes the other tags anew, and fails for some of them.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # damaged tags make Pillow raise errors of any class
+        log.info("%s: its tags cannot be read: %s", field, error)
+        return image
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def _transparent(upload: Upload) -> Image.Image:

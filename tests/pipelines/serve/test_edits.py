@@ -352,6 +352,28 @@ def test_an_edit_weighs_by_the_steps_that_it_takes(recipe: Recipe) -> None:
             assert {each.result().status_code for each in little} == {200}
 
 
+def test_pictures_that_wait_to_be_painted_are_counted_until_they_are(recipe: Recipe) -> None:
+    """64 x 64 pixels in RGB take 12,288 bytes, and 16 of them two thirds of what there is."""
+    limits = UPLOADS.model_copy(
+        update={"uploads_bytes": 300_000, "num_steps": 200, "queued_images": 5000}
+    )
+    sixteen = [("image", png(noise()))] * 16
+    for endpoint in open_endpoint(recipe, limits=limits):
+        large = {"size": "64x64", "num_inference_steps": "200", "strength": "0.1"}
+        with ThreadPoolExecutor(2) as pool:
+            answers = [pool.submit(send, endpoint, sixteen, **large) for _ in range(2)]
+            first, second = sorted((each.result() for each in answers), key=lambda a: a.status_code)
+        assert (first.status_code, second.status_code) == (200, 429)
+        assert "bytes of pictures are in memory" in second.json()["error"]["message"]
+        assert int(second.headers["Retry-After"]) >= 1
+        assert send(endpoint, sixteen, **large).status_code == 200
+    tight = limits.model_copy(update={"uploads_bytes": 200_000})
+    for endpoint in open_endpoint(recipe, limits=tight):
+        answer = send(endpoint, sixteen, size="64x64")
+        assert answer.status_code == 413
+        assert "bytes at once, allowed are 150000" in answer.json()["error"]["message"]
+
+
 def test_keys_are_asked_for_before_a_body_is_read(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

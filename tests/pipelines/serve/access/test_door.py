@@ -205,15 +205,14 @@ def test_bodies_of_edits_have_a_size_of_their_own() -> None:
             assert "allowed are 4096" in refused.json()["error"]["message"]
 
 
-def test_bodies_of_edits_are_bounded_together_and_free_their_bytes() -> None:
-    limits = {"upload_bytes": 4096, "uploads_bytes": 4096}
-    with behind_the_guard(AccessConfig(), **limits) as client:
+def test_bodies_of_edits_free_their_bytes_and_one_that_never_fits_says_so() -> None:
+    with behind_the_guard(AccessConfig(), upload_bytes=4096, uploads_bytes=4096) as client:
         for _ in range(3):
             assert client.post(EDITS, content=b"x" * 3072).status_code == 200
-            refused = client.post(EDITS, content=b"x" * 3073)  # over three quarters
-            assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
-            assert refused.json()["error"]["code"] == "overloaded"
-            assert client.post(PICTURES, content=b"x" * 3073).status_code == 200
+            refused = client.post(EDITS, content=b"x" * 3073)
+            assert refused.status_code == 413
+            assert "take 3073 bytes at once, allowed are 3072" in refused.json()["error"]["message"]
+            assert client.post(PICTURES, content=b"x" * 4096).status_code == 200
 
 
 def test_no_sender_takes_all_of_the_memory_for_uploads() -> None:
@@ -221,11 +220,13 @@ def test_no_sender_takes_all_of_the_memory_for_uploads() -> None:
     with memory.of("one") as first, memory.of("one") as second, memory.of("other") as other:
         first.add(500)
         second.add(250)
-        with pytest.raises(RequestError, match="750 bytes of pictures are on their way, 750 of"):
+        with pytest.raises(RequestError, match="750 bytes of pictures are in memory, 750 of"):
             second.add(1)
         other.add(187)
         with pytest.raises(RequestError, match="allowed are 1000, of which one sender holds"):
             other.add(10)
+        first.keep(100)
+        second.add(250)
         first.release()
         first.release()
         second.add(100)

@@ -83,15 +83,32 @@ def test_a_jpeg_is_what_pillow_reads_of_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_camera_s_orientation_is_applied(kind: str) -> None:
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_camera_s_orientation_is_applied(kind: str, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    image = Image.new("RGB", (24, 16), "red")
-    image.paste("blue", (0, 0, 12, 16))
-    (start,) = started(file_of(image, kind, exif=exif))
-    assert (start.width_px, start.height_px) == (16, 24)
-    upright = picture(start)
-    assert upright.getpixel((8, 2))[2] > 200 and upright.getpixel((8, 21))[0] > 200
+    exif[0x0112] = orientation
+    content = file_of(noise(), kind, exif=exif)
+    (start,) = started(content)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+    assert (start.width_px, start.height_px) == upright.size == picture(start).size
+    assert start.rgb == upright.tobytes()
+
+
+def test_tags_that_cannot_be_read_leave_a_picture_as_it_is() -> None:
+    (start,) = started(file_of(noise(), "PNG", exif=b"Exif\0\0no tags"))
+    assert start.rgb == noise().tobytes()
+
+
+def test_an_orientation_is_applied_whatever_the_other_tags_hold() -> None:
+    """Pillow's `exif_transpose` writes them anew, and fails for a resolution that is a text."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72
+    tags = exif.tobytes().replace(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x02")
+    content = file_of(noise(), "WEBP", exif=tags, lossless=True)
+    with pytest.raises(TypeError):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    (start,) = started(content)
+    assert start.rgb == noise().transpose(Image.Transpose.ROTATE_270).tobytes()
 
 
 def test_an_orientation_that_a_png_names_last_is_applied_too() -> None:
