@@ -136,8 +136,8 @@ def test_unknown_names_sizes_and_paths_say_what_is_known(endpoint: Endpoint) -> 
     for path, right in (
         ("/images/generations", "allowed is /v1/images/generations"),
         ("/v1/v1/images/generations", "allowed is /v1/images/generations"),
-        ("/v1/images/edits", "allowed is /v1/images/generations: pictures are made from words"),
-        ("/v1/images/variations", "pictures are made from words only"),
+        ("/images/edits", "allowed is /v1/images/edits"),
+        ("/v1/images/variations", "allowed is /v1/images/edits, with a prompt and a `strength`"),
         ("/models", "allowed is /v1/models"),
         ("/nothing", "Not Found"),
     ):
