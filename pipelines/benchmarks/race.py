@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,13 @@ MEANING = {
 
 @dataclass(frozen=True)
 class RaceSize:
-    """How often each thing is done, after one round that warms up, and whether `train-all` is."""
+    """How often each thing is done, after one round that warms up, and `train-all`, if at all; how
+    many pictures two of the figures paint at once.
+    """
 
     rounds: int = 9
+    many: int = 24
+    few: int = 8
     train_rounds: int = 1
     recipe: str = "portraits"
     train_recipe: str = "portraits-quick"
@@ -74,11 +80,15 @@ def race(revision: str, size: RaceSize = RaceSize(), repository: Path = _HERE) -
         return {"commit": commit, **figures}
 
 
-def write_race(found: Mapping[str, Any], about: Mapping[str, Any], out: Path) -> None:
+def write_race(found: Mapping[str, Any], out: Path) -> None:
     """Put the ratios below `against` into a JSON file of figures, beside what it holds."""
     known = json.loads(out.read_text()) if out.is_file() else {}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(out, json.dumps(known | {"against": {**about, **found}}, indent=2) + "\n")
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread a process",
+    }
+    write(out, json.dumps(known | {"against": about | dict(found)}, indent=2) + "\n")
 
 
 def race_table(found: Mapping[str, Any]) -> Table:
@@ -160,8 +170,8 @@ class _Runner:
 def _in_process(builds: Mapping[str, Path], size: RaceSize) -> dict[str, Ratio]:
     """Return the ratios of what each build does in a process of its own, by turns."""
     lines = {
-        "engine_images_per_s": "engine 24",
-        "engine_images_per_s_of_8": "engine 8",
+        "engine_images_per_s": f"engine {size.many}",
+        "engine_images_per_s_of_8": f"engine {size.few}",
         "lone_picture_s": "engine 1",
         "updates_per_s": "update",
     }
@@ -177,8 +187,7 @@ def _in_process(builds: Mapping[str, Path], size: RaceSize) -> dict[str, Ratio]:
                 taken = {name: runners[name].seconds(line) for name in order}
                 ratio = taken["new"] / taken["old"]
                 if turn:  # the first warms up
-                    ratios.append(ratio if figure.endswith("_s") and "per" not in figure
-                                  else 1 / ratio)  # fmt: skip
+                    ratios.append(1 / ratio if "_per_s" in figure else ratio)
             found[figure] = Ratio.of(ratios)
     return found
 
