@@ -1,4 +1,5 @@
 from .backbone import Backbone
+from .channels_last import put_back, put_channels_last
 from .codec import Codec
 from .families import load_backbone, register_backbone
 from .prompt_cache import PromptCache
@@ -10,5 +11,7 @@ __all__ = [
     "PromptCache",
     "PromptReader",
     "load_backbone",
+    "put_back",
+    "put_channels_last",
     "register_backbone",
 ]

@@ -43,6 +43,7 @@ class Backbone(PipelineCall, ABC):
         self.pipe = pipe
         self.denoiser: Any = unwrap_module(getattr(pipe, self.denoiser_name))  # not compiled
         self.codec = self.codec_type(pipe)
+        self._computes_in: dict[torch.dtype, torch.dtype] = {}
         self._native = size_px // self.vae_scale_factor or self.sample_size
 
     @property
@@ -53,7 +54,10 @@ class Backbone(PipelineCall, ABC):
     @property
     def dtype(self) -> torch.dtype:
         """The precision that the denoiser computes in, whatever its weights are stored in."""
-        return get_parameter_dtype(self.denoiser)
+        stored = next(self.denoiser.parameters()).dtype  # what is looked up walks all layers
+        if stored not in self._computes_in:
+            self._computes_in[stored] = get_parameter_dtype(self.denoiser)
+        return self._computes_in[stored]
 
     @abstractmethod
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:

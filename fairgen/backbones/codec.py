@@ -55,12 +55,13 @@ class Codec:
         self._has_overflown = False
 
     @property
-    def _vae(self) -> ModelMixin:
+    def vae(self) -> ModelMixin:
+        """The pipeline's own."""
         return self._pipe.vae
 
     def check(self, num_latent_channels: int) -> None:
         """Raise ValueError for a codec that decodes otherwise, or other latents."""
-        vae = unwrap_module(self._vae)  # where it is compiled
+        vae = unwrap_module(self.vae)  # where it is compiled
         kind = type(vae)  # of a subclass nobody knows what it does
         if kind not in CODEC_FIELDS:
             names = ", ".join(known.__name__ for known in CODEC_FIELDS)
@@ -79,7 +80,7 @@ class Codec:
         Pictures that a codec in half precision cannot hold are decoded again in fp32; the first is
         logged. Raises ValueError where pixels are not finite in fp32 either.
         """
-        clean, dtype = self._unscaled(latents), get_parameter_dtype(self._vae)
+        clean, dtype = self._unscaled(latents), get_parameter_dtype(self.vae)
         if self._wants_fp32(dtype):
             return self._decode_in_fp32(clean)
         pixels = self._decode(clean.to(dtype))
@@ -98,7 +99,7 @@ class Codec:
     @property
     def draws_latents(self) -> bool:
         """Whether it says of a picture which latents are likely, not which they are."""
-        return isinstance(unwrap_module(self._vae), AutoencoderKL)
+        return isinstance(unwrap_module(self.vae), AutoencoderKL)
 
     @torch.inference_mode()
     def encode(self, image: Image.Image, generators: Sequence[torch.Generator]) -> Tensor:
@@ -108,12 +109,12 @@ class Codec:
         Raises ValueError where they are not finite in fp32 either.
         """
         pixels = self._pipe.image_processor.preprocess(image).to(self._pipe._execution_device)
-        dtype = get_parameter_dtype(self._vae)
+        dtype = get_parameter_dtype(self.vae)
         if not self._wants_fp32(dtype):
             latents = self._drawn(pixels.to(dtype), generators).float()
             if bool(latents.isfinite().all()):
                 return self._scaled(latents)
-        with _in_fp32(self._vae):
+        with _in_fp32(self.vae):
             latents = self._drawn(pixels.float(), generators)
         if not bool(latents.isfinite().all()):
             raise ValueError("latents are not finite, in float32 either")
@@ -128,17 +129,17 @@ class Codec:
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         """Return latents as the codec takes them."""
-        return latents / self._vae.config.scaling_factor
+        return latents / self.vae.config.scaling_factor
 
     def _scaled(self, latents: Tensor) -> Tensor:
         """Return the codec's latents as the denoiser takes them."""
-        return latents * self._vae.config.scaling_factor
+        return latents * self.vae.config.scaling_factor
 
     def _drawn(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Return latents of one picture, as many as generators; a codec that says one of each
         picture draws nothing.
         """
-        encoded = self._vae.encode(pixels)
+        encoded = self.vae.encode(pixels)
         if not self.draws_latents:
             return encoded.latents.repeat(len(generators), 1, 1, 1)
         return torch.cat([encoded.latent_dist.sample(generator) for generator in generators])
@@ -148,10 +149,10 @@ class Codec:
         return False
 
     def _decode(self, clean: Tensor) -> Tensor:
-        return self._vae.decode(clean, return_dict=False)[0]
+        return self.vae.decode(clean, return_dict=False)[0]
 
     def _decode_in_fp32(self, clean: Tensor) -> Tensor:
-        with _in_fp32(self._vae):
+        with _in_fp32(self.vae):
             pixels = self._decode(clean.float())
         if not bool(pixels.isfinite().all()):
             raise ValueError("pixels are not finite, in float32 either")
@@ -181,16 +182,16 @@ class NormalizingCodec(Codec):
         if (known := self._mean_and_deviation(latents)) is None:
             return super()._unscaled(latents)
         mean_C11, deviation_C11 = known
-        return latents * deviation_C11 / self._vae.config.scaling_factor + mean_C11
+        return latents * deviation_C11 / self.vae.config.scaling_factor + mean_C11
 
     def _scaled(self, latents: Tensor) -> Tensor:
         if (known := self._mean_and_deviation(latents)) is None:
             return super()._scaled(latents)
         mean_C11, deviation_C11 = known
-        return (latents - mean_C11) * self._vae.config.scaling_factor / deviation_C11
+        return (latents - mean_C11) * self.vae.config.scaling_factor / deviation_C11
 
     def _mean_and_deviation(self, latents: Tensor) -> tuple[Tensor, Tensor] | None:
-        config = self._vae.config
+        config = self.vae.config
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
         if mean is None or deviation is None:
             return None
@@ -200,7 +201,7 @@ class NormalizingCodec(Codec):
         return mean_C11, deviation_C11
 
     def _wants_fp32(self, dtype: torch.dtype) -> bool:
-        return dtype == torch.float16 and bool(self._vae.config.force_upcast)
+        return dtype == torch.float16 and bool(self.vae.config.force_upcast)
 
 
 class ShiftingCodec(Codec):
@@ -209,14 +210,14 @@ class ShiftingCodec(Codec):
     def check(self, num_latent_channels: int) -> None:
         """Raise ValueError for a codec that decodes otherwise, or without a shift."""
         super().check(num_latent_channels)
-        if self._vae.config.get("shift_factor") is None:
+        if self.vae.config.get("shift_factor") is None:
             raise ValueError("vae.shift_factor: got None, allowed is a number")
 
     def _unscaled(self, latents: Tensor) -> Tensor:
-        return super()._unscaled(latents) + self._vae.config.shift_factor
+        return super()._unscaled(latents) + self.vae.config.shift_factor
 
     def _scaled(self, latents: Tensor) -> Tensor:
-        return super()._scaled(latents - self._vae.config.shift_factor)
+        return super()._scaled(latents - self.vae.config.shift_factor)
 
 
 @contextmanager

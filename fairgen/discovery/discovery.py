@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from fairgen.adapters import Adapter, AdapterMetadata
 from fairgen.attributes import Attribute, adapter_name
-from fairgen.backbones import Backbone, PromptCache
+from fairgen.backbones import Backbone, PromptCache, put_channels_last
 from fairgen.bank import AdapterBank
 from fairgen.base_model import check_trains
 from fairgen.discovery.config import DiscoveryConfig, DiscoveryStats
@@ -102,6 +102,7 @@ class Discovery:
         config.check_categories(attribute)
         check_trains(backbone.denoiser)
         backbone.codec.check(backbone.num_latent_channels)
+        put_channels_last((backbone.denoiser,), backbone.device)
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
         # all is placed already, and a process that has learnt elsewhere before would move it there

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from fairgen.adapters import Adapter
-from fairgen.backbones import Backbone
+from fairgen.backbones import Backbone, put_back, put_channels_last
 from fairgen.bank import AdapterBank
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.decoder import DecodedImage, Decoder
@@ -57,6 +57,8 @@ class Engine:
         backbone.check()
         self.backbone = backbone
         self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"), backbone.device)
+        self._device = backbone.device
+        self._laid_out = put_channels_last((backbone.denoiser, backbone.codec.vae), self._device)
         self._scheduler = Scheduler(max_rows)
         self._runner = Runner(backbone, self.bank, cache_key_values)
         self._decoder = Decoder(backbone)
@@ -184,6 +186,7 @@ class Engine:
         """Take the hooks of the engine off the denoiser; its numbers were never touched."""
         self._runner.close()
         self.bank.close()
+        put_back(self._laid_out)
 
     def _scheduled(self, handle: RequestHandle, index: int) -> ScheduledImage:
         job = handle.jobs[index]
@@ -204,7 +207,7 @@ class Engine:
         started = time.perf_counter()
         moved = self._denoised.run(self._runner.advance, rows)
         if rows:
-            if self._scheduler.num_callers > 1 and self.backbone.device.type != "cpu":
+            if self._scheduler.num_callers > 1 and self._device.type != "cpu":
                 torch.accelerator.synchronize()  # whose clock runs, and how long
             self._scheduler.measured([row.image for row in rows], time.perf_counter() - started)
         events: list[Event] = [_error(m.item.image, m.error) for m in moved if m.error is not None]

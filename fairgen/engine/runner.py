@@ -78,7 +78,8 @@ class Runner:
     def __init__(self, backbone: Backbone, bank: AdapterBank, cache_key_values: bool) -> None:
         """`cache_key_values` off computes cross-attention's keys and values anew at every step."""
         self.backbone, self.bank = backbone, bank
-        here = next(backbone.denoiser.parameters()).device == backbone.device  # not offloaded
+        self._device = backbone.device
+        here = next(backbone.denoiser.parameters()).device == self._device  # not offloaded
         prompt_only = set(backbone.prompt_projections() if cache_key_values and here else ())
         self._cache = KeyValueCache(backbone.denoiser, bank, sorted(prompt_only))
         self._every_step = [path for path in bank.projections if path not in prompt_only]
@@ -149,7 +150,7 @@ class Runner:
             solver, kept = self._solver(job), None
             if job.start is None:
                 noise = torch.randn(self.latent_shape(job), generator=generator)
-                x = solver.start * noise.to(self.backbone.device)
+                x = solver.start * noise.to(self._device)
             else:
                 codec = self.backbone.codec
                 x, kept = first_state(clean[at], job.start, solver, generator, codec)

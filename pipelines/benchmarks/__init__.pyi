@@ -8,6 +8,7 @@ from .provenance import (
     provenance_tables,
     read_pictures,
 )
+from .race import RaceSize, race, race_table, write_race
 from .serving import BenchmarkSize, bench, benchmark_table
 from .speed import RECIPES, learning_table, measure_speed, memory_measured, read_speed, speed_table
 from .traffic import TrafficSize, draw_traffic, measure_traffic, traffic_table
@@ -16,6 +17,7 @@ __all__ = [
     "RECIPES",
     "BenchmarkSize",
     "ProvenanceFigures",
+    "RaceSize",
     "TrafficSize",
     "audit_endpoint",
     "bench",
@@ -31,9 +33,12 @@ __all__ = [
     "memory_measured",
     "memory_page",
     "provenance_tables",
+    "race",
+    "race_table",
     "read_pictures",
     "read_speed",
     "scaling_table",
     "speed_table",
     "traffic_table",
+    "write_race",
 ]

@@ -274,10 +274,22 @@ def bench(
     full_size: Annotated[
         bool, typer.Option(help="Also on a UNet of Stable Diffusion 1.5's size, minutes on a CPU.")
     ] = True,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Race an older commit of this clone instead; needs no champions."),
+    ] = None,
 ) -> None:
     """Measure what gating and serving cost, as ratios in one run; needs champions."""
     from rich.console import Console
 
+    if against is not None:
+        from pipelines import benchmarks
+
+        raced = benchmarks.race(against)
+        benchmarks.write_race(raced, out)
+        Console().print(benchmarks.race_table(raced))
+        typer.echo(f"Every figure: {out}, under `against`")
+        return
     loaded = load_here(recipe, base)
     from pipelines import benchmarks
 
