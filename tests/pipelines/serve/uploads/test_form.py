@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -214,6 +215,13 @@ def test_what_is_no_whole_form_is_refused(body: bytes, content_type: str, messag
 def test_a_form_is_read_as_utf_8_whatever_codec_it_names(codec: str) -> None:
     body = part("prompt", "ä doctor-".encode()) + b"--B--\r\n"
     assert read(body, f"{TYPE}; charset={codec}").fields() == {"prompt": "ä doctor-"}
+
+
+def test_no_upload_is_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    content = b"\r\n--" * 2**20
+    found = form(part("image", content, "x.png"), part("prompt", b"a"))
+    assert [file.content for file in found.files] == [content]
 
 
 def test_the_form_of_the_docs_has_every_field_that_can_be_set() -> None:
