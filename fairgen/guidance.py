@@ -1,7 +1,6 @@
 """Classifier-free guidance: which rows of a batch bring an unconditional row, and how they combine.
 
-Sources: arXiv 2207.12598, equation 6, in diffusers' form: scale 1 is the conditional prediction;
-guidance in a limited interval, arXiv 2404.07724.
+Source: arXiv 2207.12598, equation 6, in diffusers' form: scale 1 is the conditional prediction.
 """
 
 from collections.abc import Sequence
@@ -11,27 +10,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from fairgen.guidance_interval import WHOLE, guided_steps
+
 T = TypeVar("T")
-WHOLE = (0.0, 1.0)
 
 
 def guided(unconditional: Tensor, conditional: Tensor, scale: float | Tensor) -> Tensor:
     """Return the guided prediction, unconditional + scale (conditional - unconditional)."""
     return unconditional + scale * (conditional - unconditional)
-
-
-def guided_steps(num_steps: int, interval: tuple[float, float]) -> range:
-    """Return the steps that are guided, of shares of all of them from 0 to 1, rounded as diffusers'
-    guiders round.
-
-    Raises ValueError for shares that are none, or the wrong way round.
-    """
-    start, stop = interval
-    if not 0 <= start <= stop <= 1:
-        raise ValueError(
-            f"guidance_interval: got {start} to {stop}, allowed are shares of the steps from 0 to 1"
-        )
-    return range(int(start * num_steps), int(stop * num_steps))
 
 
 @dataclass(frozen=True)

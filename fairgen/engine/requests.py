@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from fairgen.guidance import WHOLE
+from fairgen.guidance_interval import WHOLE
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
-from fairgen.guidance import WHOLE, GuidedRows, guided_steps
+from fairgen.guidance import GuidedRows
+from fairgen.guidance_interval import WHOLE, guided_steps
 from fairgen.solvers import Solver, advance
 
 _MAX_SOLVERS = 256

@@ -286,5 +286,6 @@ def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], object]:
         gates=dict.fromkeys(gates.values(), 1.0),
         num_steps=recipe.generation.steps,
         guidance_scale=recipe.generation.guidance_scale,
+        guidance_interval=recipe.generation.guidance_interval,
     )
     return lambda: engine.paint([job])

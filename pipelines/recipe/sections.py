@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from fairgen.discovery import DiscoveryConfig
-from fairgen.guidance import WHOLE
+from fairgen.guidance_interval import WHOLE
 
 _SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 _Share = Annotated[float, Field(ge=0, le=1)]

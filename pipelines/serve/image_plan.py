@@ -47,6 +47,7 @@ class PlannedImage:
     gate: GateDecision | None
     num_steps: int
     guidance_scale: float
+    guidance_interval: tuple[float, float]
     width_px: int
     height_px: int
     preview_at: tuple[int, ...]
@@ -163,6 +164,7 @@ def plan_images(
             gate=assignment.gate,
             num_steps=num_steps,
             guidance_scale=generation.guidance_scale if guidance is None else guidance,
+            guidance_interval=_interval(request) or generation.guidance_interval,
             width_px=start.width_px if start else width,
             height_px=start.height_px if start else height,
             preview_at=tuple(sorted(places)),
@@ -172,3 +174,10 @@ def plan_images(
         )
         for index, (assigned, start) in enumerate(zip(assignment.pictures, each, strict=True))
     ]
+
+
+def _interval(request: ImageRequest) -> tuple[float, float] | None:
+    if request.guidance_interval is None:
+        return None
+    start, stop = request.guidance_interval
+    return start, stop

@@ -15,6 +15,7 @@ from pydantic import (
 
 from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
+from fairgen.guidance_interval import WHOLE
 from fairgen.provenance import OutputFormat
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
@@ -61,6 +62,13 @@ class ImageRequest(BaseModel):
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     num_inference_steps: int | None = Field(default=None, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    guidance_interval: list[float] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="From which share of the steps to which guidance holds, such as [0, 0.5]: "
+        "besides it a picture costs half.",
+    )
     negative_prompt: str | None = None
     original_prompt: str | None = Field(
         default=None,
@@ -110,6 +118,13 @@ class ImageRequest(BaseModel):
         if size is not None and size != "auto" and not _SIZE.fullmatch(size):
             raise ValueError(f"got {size!r}, allowed are 'auto' and WIDTHxHEIGHT")
         return size
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _is_a_part_of_the_steps(cls, interval: list[float] | None) -> list[float] | None:
+        if interval is not None and not 0 <= interval[0] <= interval[1] <= 1:
+            raise ValueError(f"got {interval}, allowed are two shares from 0 to 1, in order")
+        return interval
 
     @field_validator("frame_count", "frame_duration_ms", "svg", mode="before")
     @classmethod
@@ -210,7 +225,8 @@ class Provenance(BaseModel):
     """Where a picture comes from; the same record is in its file's text chunks.
 
     `base` is the base model's fingerprint, `storage` how its weights are kept, such as "bfloat16"
-    or "nf4, bfloat16"; both are empty in records of before.
+    or "nf4, bfloat16"; both are empty in records of before. `guidance_interval` is the part of the
+    steps that was guided.
     `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
     recipe that turned it off, "none" for a base model without one.
     `removed` is what only a rewriting of the user's words named, and the prompt no longer holds.
@@ -227,6 +243,7 @@ class Provenance(BaseModel):
     seed: int
     num_inference_steps: int
     guidance_scale: float
+    guidance_interval: tuple[float, float] = WHOLE
     categories: dict[str, str]
     probability: float
     adapters: tuple[AdapterUsed, ...]

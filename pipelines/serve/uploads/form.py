@@ -28,7 +28,7 @@ _MAX_KEYS = 3  # fairness[joint][woman,old] has two
 _IMAGE = "PNG, JPEG or WebP; `n` pictures are painted of each."
 _MASK = "A PNG or WebP of the pictures' size: where it is transparent they are painted anew."
 _VERBATIM = {"prompt", "negative_prompt"}
-_TABLES = {"fairness", "categories"}
+_TABLES = {"fairness", "categories", "guidance_interval"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai import AuthenticationError, OpenAI
@@ -98,6 +99,20 @@ def test_the_same_seed_is_the_same_picture(endpoint: Endpoint) -> None:
     ask = {"seed": 11, "fairness": {"gender": {"woman": 1.0}}}
     first, again = (endpoint.generate("a judge", **ask)[0].b64_json for _ in range(2))
     assert first == again
+
+
+def test_guidance_for_a_part_of_the_steps_is_painted_and_recorded(endpoint: Endpoint) -> None:
+    asked = {"seed": 3, "fairness": "off", "guidance_scale": 12.0}
+    changes: list[dict[str, Any]] = [
+        {}, {"guidance_interval": [0, 0.5]}, {"guidance_interval": [0, 0]}, {"guidance_scale": 1.0},
+    ]  # fmt: skip
+    found = [endpoint.generate("a doctor", **asked | change)[0] for change in changes]
+    whole, half, none, unguided = (base64.b64decode(picture.b64_json) for picture in found)
+
+    shares = [picture.provenance["guidance_interval"] for picture in found]
+    assert shares == [[0.0, 1.0], [0.0, 0.5], [0.0, 0.0], [0.0, 1.0]]
+    assert grey_levels(whole, half) > 0 and grey_levels(half, none) > 0
+    assert grey_levels(none, unguided) == 0
 
 
 def test_a_record_s_seed_and_categories_give_its_picture_again(endpoint: Endpoint) -> None:
