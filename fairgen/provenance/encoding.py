@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel
 
 from fairgen.provenance.credentials import Credentials
-from fairgen.provenance.xmp import xmp_packet
+from fairgen.provenance.xmp import source_type, xmp_packet
 
 CHUNK = "fairgen"
 XMP_CHUNK = "XML:com.adobe.xmp"
@@ -27,7 +27,7 @@ def encode(
     mark: bool = False,
 ) -> bytes:
     """Return a file's bytes, in which IPTC's digital source type says that a model has made the
-    picture; with its record, and signed with credentials, where these are given.
+    picture, or edited one; with its record, and signed with credentials, where these are given.
 
     The record is in a text chunk of PNG, and in the EXIF description of WebP and JPEG.
     `compression` is the quality of these two, from 0 to 100. With `mark` the pixels bear an
@@ -38,28 +38,29 @@ def encode(
         from fairgen.provenance.mark import marked
 
         image = marked(image)
+    said = None if record is None else record.model_dump(mode="json")
+    packet = xmp_packet(source_type(said))
     buffer = io.BytesIO()
     if output_format == "png":
         chunks = PngInfo()
         if record is not None:
             chunks.add_itxt(CHUNK, record.model_dump_json())
-        chunks.add_itxt(XMP_CHUNK, xmp_packet())
+        chunks.add_itxt(XMP_CHUNK, packet)
         image.save(buffer, format="PNG", pnginfo=chunks)
     else:
         exif = Image.Exif()
         if record is not None:  # the field is ASCII by the standard: other letters are escaped
-            exif[_EXIF_DESCRIPTION] = json.dumps(record.model_dump(mode="json"))
+            exif[_EXIF_DESCRIPTION] = json.dumps(said)
         quality = 95 if compression is None else compression
         image.convert("RGB").save(
             buffer,
             format=output_format.upper(),
             quality=quality,
             exif=exif,
-            xmp=xmp_packet().encode(),
+            xmp=packet.encode(),
         )
     if credentials is None:
         return buffer.getvalue()
-    said = None if record is None else record.model_dump(mode="json")
     return credentials.sign(buffer.getvalue(), f"image/{output_format}", said, mark)
 
 

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from fairgen.provenance.xmp import TRAINED_ALGORITHMIC_MEDIA, version
+from fairgen.provenance.xmp import source_type, version
 
 ACTIONS, RECORD = "c2pa.actions", "org.fairgen.provenance"
 
@@ -12,8 +12,8 @@ ACTIONS, RECORD = "c2pa.actions", "org.fairgen.provenance"
 def manifest_of(
     record: Mapping[str, Any] | None, media_type: str, is_marked: bool
 ) -> dict[str, Any]:
-    """Return a C2PA manifest definition: the picture was created by a trained model, with its
-    record, and bears an invisible mark where it does.
+    """Return a C2PA manifest definition: the picture was created by a trained model, or from
+    another picture and by one, with its record, and bears an invisible mark where it does.
 
     The signer states all of it (C2PA's created assertions); `when` is the signer's own clock.
     """
@@ -24,7 +24,7 @@ def manifest_of(
             "action": "c2pa.created",
             "when": now,
             "softwareAgent": agent,
-            "digitalSourceType": TRAINED_ALGORITHMIC_MEDIA,
+            "digitalSourceType": source_type(record),
         }
     ]
     if is_marked:

@@ -1,10 +1,14 @@
 """IPTC's word on a picture, in XMP: the type of its digital source."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from typing import Any
 from xml.etree import ElementTree
 
-TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_NEWSCODES = "http://cv.iptc.org/newscodes/digitalsourcetype"
+TRAINED_ALGORITHMIC_MEDIA = f"{_NEWSCODES}/trainedAlgorithmicMedia"
+COMPOSITE = f"{_NEWSCODES}/compositeWithTrainedAlgorithmicMedia"
 _X, _RDF = "adobe:ns:meta/", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _IPTC, _XMP = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "http://ns.adobe.com/xap/1.0/"
 _SOURCE_TYPE = f"{{{_IPTC}}}DigitalSourceType"
@@ -17,14 +21,22 @@ def version() -> str:
     return metadata.version("fairgen")
 
 
-def xmp_packet() -> str:
-    """Return the XMP of a picture that a trained model has made."""
+def source_type(record: Mapping[str, Any] | None) -> str:
+    """Return IPTC's word for a picture of ours: a trained model has made it, or edited another one,
+    as its record says.
+    """
+    is_edit = record is not None and record.get("start") is not None
+    return COMPOSITE if is_edit else TRAINED_ALGORITHMIC_MEDIA
+
+
+def xmp_packet(digital_source: str = TRAINED_ALGORITHMIC_MEDIA) -> str:
+    """Return the XMP of a picture of this digital source type."""
     for prefix, namespace in _PREFIXES.items():
         ElementTree.register_namespace(prefix, namespace)
     root = ElementTree.Element(f"{{{_X}}}xmpmeta")
     rdf = ElementTree.SubElement(root, f"{{{_RDF}}}RDF")
     said = ElementTree.SubElement(rdf, f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})
-    ElementTree.SubElement(said, _SOURCE_TYPE).text = TRAINED_ALGORITHMIC_MEDIA
+    ElementTree.SubElement(said, _SOURCE_TYPE).text = digital_source
     ElementTree.SubElement(said, f"{{{_XMP}}}CreatorTool").text = f"FairGen {version()}"
     body = ElementTree.tostring(root, encoding="unicode")
     begin = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'

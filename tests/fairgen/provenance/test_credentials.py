@@ -58,6 +58,26 @@ def test_c2pa_reads_what_was_signed_and_by_whom(
     assert "thumbnail" not in manifest
 
 
+class EditRecord(Record):
+    start: dict[str, Any] = {"sha256": "0" * 64, "strength": 0.8, "masked": False}
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_an_edit_says_that_another_picture_is_in_it(
+    output_format: OutputFormat, tmp_path: Path
+) -> None:
+    record = EditRecord(prompt="a doctor")
+    content = encode(picture(), output_format, record, credentials=credentials(tmp_path))
+    state, manifest = manifest_of(content, output_format)
+    said = {item["label"]: item["data"] for item in manifest["assertions"]}
+    (created,) = said["c2pa.actions.v2"]["actions"]
+    kind = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    assert state == "Valid" and created["digitalSourceType"] == kind
+    file = tmp_path / f"edit.{output_format}"
+    file.write_bytes(content)
+    assert inspect_file(file).digital_source_type == kind
+
+
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_the_longest_prompts_of_the_endpoint_fit(
     output_format: OutputFormat, tmp_path: Path
