@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "fairgen": (
         "attributes", "gate", "files", "pictures", "provenance", "indicator", "ledger",
-        "calibration", "solvers", "guidance_interval", "guidance", "gradients", "bank", "base_model", "adapters",
+        "calibration", "solvers", "guidance_interval", "guidance", "gradients", "bank",
+        "base_model", "adapters",
         "backbones", "passes", "discovery", "engine", "exchange", "pipeline", "portraits",
         "judging", "baselines",
     ),
