@@ -46,7 +46,11 @@ _NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_lin
 def tiny(family: str, seed: int = 0) -> DiffusionPipeline:
     """Return a random pipeline of a family of `FAMILIES`."""
     torch.manual_seed(seed)
-    pipe = FAMILIES[family]()
+    return ready(FAMILIES[family]())
+
+
+def ready(pipe: DiffusionPipeline) -> DiffusionPipeline:
+    """Return a pipeline as loaded ones are, and silent."""
     for component in pipe.components.values():
         if isinstance(component, torch.nn.Module):
             component.eval()  # as from_pretrained leaves them
@@ -77,12 +81,12 @@ def _t5() -> dict[str, Any]:
     return {"tokenizer": tokenizer, "text_encoder": T5EncoderModel(config)}
 
 
-def _vae(**options: Any) -> AutoencoderKL:
+def _vae(latent_channels: int = 4, **options: Any) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         block_out_channels=(4, 8),
-        latent_channels=4,
+        latent_channels=latent_channels,
         norm_num_groups=2,
         sample_size=SIZE_PX,
         **options,
@@ -147,13 +151,14 @@ def _pixart(kind: type[DiffusionPipeline], sample_size: int) -> DiffusionPipelin
     return kind(vae=_vae(), transformer=transformer, scheduler=scheduler, **_t5())
 
 
-def _sd3(**options: Any) -> DiffusionPipeline:
+def sd3(channels: int = 4, **options: Any) -> DiffusionPipeline:
+    """Return a pipeline of Stable Diffusion 3, with latents of so many channels."""
     t5 = _t5()
     transformer = SD3Transformer2DModel(
         sample_size=8,
         patch_size=2,
-        in_channels=4,
-        out_channels=4,
+        in_channels=channels,
+        out_channels=channels,
         num_layers=2,
         attention_head_dim=8,
         num_attention_heads=2,
@@ -166,7 +171,7 @@ def _sd3(**options: Any) -> DiffusionPipeline:
     return StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_vae(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False,
+        vae=_vae(channels, shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False,
                  use_post_quant_conv=False),
         text_encoder=_clip(projected=True),
         tokenizer=build_tokenizer(),
@@ -216,8 +221,8 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "PixArt-alpha": lambda: _pixart(PixArtAlphaPipeline, 8),
     "PixArt-sigma": lambda: _pixart(PixArtSigmaPipeline, 8),
     "PixArt-alpha 1024": lambda: _pixart(PixArtAlphaPipeline, 128),
-    "SD 3": _sd3,
-    "SD 3.5": lambda: _sd3(qk_norm="rms_norm", dual_attention_layers=(0,)),
+    "SD 3": sd3,
+    "SD 3.5": lambda: sd3(qk_norm="rms_norm", dual_attention_layers=(0,)),
     "FLUX.1 dev": lambda: _flux(dev=True),
     "FLUX.1 schnell": lambda: _flux(dev=False),
 }  # fmt: skip

@@ -95,6 +95,30 @@ class Codec:
         pixels[overflown] = self._decode_in_fp32(clean[overflown])
         return pixels
 
+    @property
+    def draws_latents(self) -> bool:
+        """Whether it says of a picture which latents are likely, not which they are."""
+        return isinstance(unwrap_module(self._vae), AutoencoderKL)
+
+    @torch.inference_mode()
+    def encode(self, image: Image.Image, generators: Sequence[torch.Generator]) -> Tensor:
+        """Return clean latents of a picture, N x C x h x w: one a generator, drawn from what the
+        codec says of it, as the family's own img2img pipeline draws them.
+
+        Raises ValueError where they are not finite in fp32 either.
+        """
+        pixels = self._pipe.image_processor.preprocess(image).to(self._pipe._execution_device)
+        dtype = get_parameter_dtype(self._vae)
+        if not self._wants_fp32(dtype):
+            latents = self._drawn(pixels.to(dtype), generators).float()
+            if bool(latents.isfinite().all()):
+                return self._scaled(latents)
+        with _in_fp32(self._vae):
+            latents = self._drawn(pixels.float(), generators)
+        if not bool(latents.isfinite().all()):
+            raise ValueError("latents are not finite, in float32 either")
+        return self._scaled(latents)
+
     def pictures(self, pixels: Tensor, flagged: Sequence[bool] | None = None) -> list[Image.Image]:
         """Return pixels as pictures; those that a safety checker flagged are black."""
         shown = None if flagged is None else [not flag for flag in flagged]
@@ -105,6 +129,19 @@ class Codec:
     def _unscaled(self, latents: Tensor) -> Tensor:
         """Return latents as the codec takes them."""
         return latents / self._vae.config.scaling_factor
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        """Return the codec's latents as the denoiser takes them."""
+        return latents * self._vae.config.scaling_factor
+
+    def _drawn(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Return latents of one picture, as many as generators; a codec that says one of each
+        picture draws nothing.
+        """
+        encoded = self._vae.encode(pixels)
+        if not self.draws_latents:
+            return encoded.latents.repeat(len(generators), 1, 1, 1)
+        return torch.cat([encoded.latent_dist.sample(generator) for generator in generators])
 
     def _wants_fp32(self, dtype: torch.dtype) -> bool:
         """Return whether the family's pipeline decodes in fp32 whatever the weights are."""
@@ -141,14 +178,26 @@ class NormalizingCodec(Codec):
         return super().pictures(marked, flagged)
 
     def _unscaled(self, latents: Tensor) -> Tensor:
+        if (known := self._mean_and_deviation(latents)) is None:
+            return super()._unscaled(latents)
+        mean_C11, deviation_C11 = known
+        return latents * deviation_C11 / self._vae.config.scaling_factor + mean_C11
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        if (known := self._mean_and_deviation(latents)) is None:
+            return super()._scaled(latents)
+        mean_C11, deviation_C11 = known
+        return (latents - mean_C11) * self._vae.config.scaling_factor / deviation_C11
+
+    def _mean_and_deviation(self, latents: Tensor) -> tuple[Tensor, Tensor] | None:
         config = self._vae.config
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
         if mean is None or deviation is None:
-            return super()._unscaled(latents)
+            return None
         mean_C11, deviation_C11 = (
             torch.tensor(values).view(-1, 1, 1).to(latents) for values in (mean, deviation)
         )
-        return latents * deviation_C11 / config.scaling_factor + mean_C11
+        return mean_C11, deviation_C11
 
     def _wants_fp32(self, dtype: torch.dtype) -> bool:
         return dtype == torch.float16 and bool(self._vae.config.force_upcast)
@@ -165,6 +214,9 @@ class ShiftingCodec(Codec):
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         return super()._unscaled(latents) + self._vae.config.shift_factor
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        return super()._scaled(latents - self._vae.config.shift_factor)
 
 
 @contextmanager

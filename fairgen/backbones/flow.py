@@ -53,6 +53,10 @@ class FlowBackbone(Backbone):
         mu = self._shift_mu(shape) if scheduler.config.use_dynamic_shifting else None
         return flow_euler(scheduler, num_steps, self._sigmas(num_steps), mu)
 
+    def first_step(self, num_steps: int, strength: float) -> int:
+        """Return the step with which a picture is begun that is there already."""
+        return int(max(num_steps - num_steps * strength, 0))
+
     def training_solver(self, num_steps: int) -> Solver:
         """Return the same steps: they are of first order."""
         return self.solver(num_steps)

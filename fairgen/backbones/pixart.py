@@ -28,6 +28,7 @@ class PixArtBackbone(Backbone):
     )
     denoiser_name = "transformer"
     projection_suffixes = CROSS_ATTENTION
+    takes_pictures = False
     pipe_options = MappingProxyType({"use_resolution_binning": False, "clean_caption": False})
 
     def read_as(self, prompt: str) -> str:

@@ -7,6 +7,7 @@ from .requests import (
     ImageJob,
     ImageResult,
     RequestHandle,
+    StartImage,
     TooLate,
 )
 from .thread import EngineState, EngineThread
@@ -22,5 +23,6 @@ __all__ = [
     "ImageResult",
     "KeyValueCache",
     "RequestHandle",
+    "StartImage",
     "TooLate",
 ]

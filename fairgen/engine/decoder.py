@@ -33,7 +33,7 @@ class Decoder:
 
         Raises ValueError where latents or pixels are not finite.
         """
-        latents = torch.stack([row.x if row.is_finished else row.pred_x0 for row in rows])
+        latents = torch.stack([row.clean for row in rows])
         if not bool(latents.isfinite().all()):
             raise ValueError("latents are not finite")
         pixels, flagged = self._checker.check(self._codec.decode(latents))

@@ -16,6 +16,7 @@ from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.decoder import DecodedImage, Decoder
+from fairgen.engine.edits import first_step
 from fairgen.engine.isolation import Isolation, Outcome
 from fairgen.engine.requests import (
     AdapterNotLoaded,
@@ -185,7 +186,8 @@ class Engine:
     def _scheduled(self, handle: RequestHandle, index: int) -> ScheduledImage:
         job = handle.jobs[index]
         rows, shape = self._runner.num_native_rows(job), self._runner.latent_shape(job)
-        return ScheduledImage(handle, index, rows, shape, job.num_steps)
+        num_steps = job.num_steps - first_step(job, self.backbone)
+        return ScheduledImage(handle, index, rows, shape, num_steps)
 
     def _advance(self, rows: list[Row]) -> list[Event]:
         """Take one step with rows of one shape; return what can be shown, and errors."""

@@ -7,11 +7,25 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
+class StartImage:
+    """A picture to begin from, RGB and of the job's size.
+
+    `strength`, over 0 to 1, says how far to go from it: at 1 only noise is left of it at first.
+    What is white in `mask`, mode L, is painted anew, the rest stays; None paints all of it anew.
+    """
+
+    image: Image.Image
+    strength: float
+    mask: Image.Image | None = None
+
+
+@dataclass(frozen=True)
 class ImageJob:
     """What to paint: `gates` maps the name of a loaded adapter to its gate; 0 px is native size.
 
     `negative_prompt` None is none, which is not the empty one in every family. `preview_at` names
-    the steps after which the predicted clean picture is shown.
+    the steps, of those that are taken, after which the predicted clean picture is shown. `start` is
+    the picture that is edited, if one is.
     """
 
     prompt: str
@@ -23,6 +37,7 @@ class ImageJob:
     width_px: int = 0
     height_px: int = 0
     preview_at: tuple[int, ...] = ()
+    start: StartImage | None = None
 
 
 @dataclass(eq=False)

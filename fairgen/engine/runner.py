@@ -10,6 +10,7 @@ from torch import Tensor
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import ActiveDirections, AdapterBank
 from fairgen.engine.backlog import ScheduledImage
+from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
 from fairgen.guidance import GuidedRows
@@ -23,7 +24,8 @@ _MAX_BATCHES = 3
 class Row:
     """One picture on its way. `x` and `pred_x0` are C x h x w, in fp32.
 
-    `guided` says that it brings an unconditional row; its noise comes from `generator`.
+    `guided` says that it brings an unconditional row; its noise comes from `generator`. `kept` is
+    what stays of a picture that is edited under a mask.
     """
 
     image: ScheduledImage
@@ -32,6 +34,7 @@ class Row:
     generator: torch.Generator
     x: Tensor
     pred_x0: Tensor
+    kept: KeptLatents | None
     context: TensorDict
     negative: TensorDict
     key_values: KeyValues
@@ -41,6 +44,13 @@ class Row:
     @property
     def is_finished(self) -> bool:
         return self.step_index == self.solver.num_steps
+
+    @property
+    def clean(self) -> Tensor:
+        """The clean picture, or what is predicted of it so far: C x h x w."""
+        if self.is_finished:
+            return self.x
+        return self.pred_x0 if self.kept is None else self.kept.beside(self.pred_x0)
 
     @property
     def wants_preview(self) -> bool:
@@ -70,7 +80,7 @@ class Runner:
         self._cache = KeyValueCache(backbone.denoiser, bank, sorted(prompt_only))
         self._every_step = [path for path in bank.projections if path not in prompt_only]
         self._prompts = PromptCache(backbone)
-        self._solvers: dict[tuple[int, tuple[int, int, int]], Solver] = {}
+        self._solvers: dict[tuple[int, int, tuple[int, int, int]], Solver] = {}
         self._batches: dict[tuple[Row, ...], StepBatch] = {}  # the last ones used, oldest first
 
     def latent_shape(self, job: ImageJob) -> tuple[int, int, int]:
@@ -96,6 +106,9 @@ class Runner:
                 f"negative_prompt: got {job.negative_prompt!r}, allowed is none: this model's "
                 "guidance takes no second prompt"
             )
+        _, height, width = self.latent_shape(job)
+        factor = self.backbone.vae_scale_factor
+        check_start(job, self.backbone, (width * factor, height * factor))
         self._solver(job)
 
     def forget_batches(self) -> None:
@@ -117,12 +130,17 @@ class Runner:
             torch.stack([*contexts, *negatives]),
             torch.cat([gates_NK, torch.zeros_like(gates_NK)]),
         )
+        generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
+        clean = clean_latents(self.backbone.codec, jobs, generators)
         rows = []
-        for at, (image, job) in enumerate(zip(images, jobs, strict=True)):
-            solver = self._solver(job)
-            generator = torch.Generator().manual_seed(job.seed)
-            noise = torch.randn(self.latent_shape(job), generator=generator)
-            x = solver.start * noise.to(self.backbone.device)
+        for at, (image, job, generator) in enumerate(zip(images, jobs, generators, strict=True)):
+            solver, kept = self._solver(job), None
+            if job.start is None:
+                noise = torch.randn(self.latent_shape(job), generator=generator)
+                x = solver.start * noise.to(self.backbone.device)
+            else:
+                codec = self.backbone.codec
+                x, kept = first_state(clean[at], job.start, solver, generator, codec)
             rows.append(
                 Row(
                     image=image,
@@ -131,6 +149,7 @@ class Runner:
                     generator=generator,
                     x=x,
                     pred_x0=torch.zeros_like(x),
+                    kept=kept,
                     context=contexts[at],
                     negative=negatives[at],
                     key_values=known[at],
@@ -147,7 +166,10 @@ class Runner:
         pred_x0 = torch.stack([row.pred_x0 for row in rows])
         x, pred_x0 = advance(table_N6, prediction, x, pred_x0, _fresh_noise(rows))
         for row, state, clean in zip(rows, x, pred_x0, strict=True):
-            row.x, row.pred_x0, row.step_index = state, clean, row.step_index + 1
+            row.step_index += 1
+            row.x, row.pred_x0 = state, clean
+            if row.kept is not None:
+                row.x = row.kept.put_back(state, row.solver, row.step_index)
         return rows
 
     def close(self) -> None:
@@ -200,11 +222,13 @@ class Runner:
 
     def _solver(self, job: ImageJob) -> Solver:
         """Return the solver of a picture's steps and size, kept for the next one."""
-        key = job.num_steps, self.latent_shape(job)
+        first, shape = first_step(job, self.backbone), self.latent_shape(job)
+        key = job.num_steps, first, shape
         if key not in self._solvers:
             if len(self._solvers) >= _MAX_SOLVERS:
                 del self._solvers[next(iter(self._solvers))]
-            self._solvers[key] = self.backbone.solver(*key)
+            solver = self.backbone.solver(job.num_steps, shape)
+            self._solvers[key] = solver.since(first) if first else solver
         return self._solvers[key]
 
 

@@ -75,7 +75,8 @@ def _ddim(theirs: DDIMScheduler) -> Solver:
     alpha_after, sigma_after = after.sqrt().numpy(), (1 - after).sqrt().numpy()
     a = sigma_after / sigma
     b = alpha_after - alpha * a
-    return _solver(t, *_pred_x0_weights(theirs.config.prediction_type, alpha, sigma), a, b)
+    u, w = _pred_x0_weights(theirs.config.prediction_type, alpha, sigma)
+    return _solver(t, (alpha, sigma), u, w, a, b)
 
 
 def _dpm_solver(theirs: DPMSolverMultistepScheduler) -> Solver:
@@ -108,7 +109,7 @@ def _dpm_solver(theirs: DPMSolverMultistepScheduler) -> Solver:
             slope = curve[i] * h[i] / h[i - 1]
             b[i], c[i] = whole[i] + slope, -slope
     u, w = _pred_x0_weights(config.prediction_type, alpha[:-1], sigma[:-1], noise[:-1])
-    return _solver(theirs.timesteps, u, w, a, b, c, d)
+    return _solver(theirs.timesteps, (alpha[:-1], sigma[:-1]), u, w, a, b, c, d)
 
 
 def _euler(theirs: EulerDiscreteScheduler | EulerAncestralDiscreteScheduler) -> Solver:
@@ -126,9 +127,10 @@ def _euler(theirs: EulerDiscreteScheduler | EulerAncestralDiscreteScheduler) -> 
     down = np.sqrt(after**2 - up**2)
     a = down / now * scale[1:] / scale[:-1]
     b = scale[1:] * (1 - down / now)
-    u, w = _pred_x0_weights(theirs.config.prediction_type, alpha[:-1], (noise * alpha)[:-1])
+    levels = alpha[:-1], (noise * alpha)[:-1]
+    u, w = _pred_x0_weights(theirs.config.prediction_type, *levels)
     start = float(theirs.init_noise_sigma * alpha[0])
-    return _solver(theirs.timesteps, u, w, a, b, d=scale[1:] * up, start=start)
+    return _solver(theirs.timesteps, levels, u, w, a, b, d=scale[1:] * up, start=start)
 
 
 def _consistency(theirs: LCMScheduler) -> Solver:
@@ -142,7 +144,7 @@ def _consistency(theirs: LCMScheduler) -> Solver:
     skip, out = skip.numpy(), out.numpy()
     u, w = _pred_x0_weights(theirs.config.prediction_type, alpha, sigma)
     b, d = np.append(alpha[1:], 1.0), np.append(sigma[1:], 0.0)
-    return _solver(t, skip + out * u, out * w, 0 * b, b, d=d)
+    return _solver(t, (alpha, sigma), skip + out * u, out * w, 0 * b, b, d=d)
 
 
 _TABLES: Mapping[type[SchedulerMixin], Callable[..., Solver]] = MappingProxyType({
@@ -170,7 +172,8 @@ def flow_euler(
     theirs.set_timesteps(None if sigmas else num_steps, sigmas=sigmas, mu=shift_mu)
     sigma = theirs.sigmas.double().numpy()
     a = sigma[1:] / sigma[:-1]
-    return _solver(theirs.timesteps, np.ones_like(a), -sigma[:-1], a, 1 - a)
+    levels = 1 - sigma[:-1], sigma[:-1]
+    return _solver(theirs.timesteps, levels, np.ones_like(a), -sigma[:-1], a, 1 - a)
 
 
 def _check_steps(scheduler: SchedulerMixin, num_steps: int) -> None:
@@ -209,6 +212,7 @@ def _pred_x0_weights(
 
 def _solver(
     timesteps: Tensor,
+    levels: tuple[Array, Array],
     u: Array,
     w: Array,
     a: Array,
@@ -225,4 +229,4 @@ def _solver(
             f"scheduler: got {len(timesteps)} steps of which one has no finite coefficients: "
             "allowed are noise levels that fall at each step and leave something of the picture"
         )
-    return Solver(timesteps, table, start)
+    return Solver(timesteps, table, torch.from_numpy(np.stack(levels, axis=1)).float(), start)

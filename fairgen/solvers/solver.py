@@ -10,7 +10,7 @@ so rows at different steps, or with different numbers of steps, or follow differ
 solvers, all move by one line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -19,16 +19,39 @@ from torch import Tensor
 class Solver:
     """The S steps of a trajectory: their time steps and coefficients u w a b c d, S x 6.
 
-    The first state is noise times `start`.
+    The first state is noise times `start`. `levels`, S x 2, are the shares of picture and of noise
+    in the state that a step begins with.
     """
 
     timesteps: Tensor
     table: Tensor
+    levels: Tensor
     start: float = 1.0
 
     @property
     def num_steps(self) -> int:
         return len(self.timesteps)
+
+    def since(self, first_step: int) -> "Solver":
+        """Return the steps from one on: before it there was none, so it is of first order."""
+        table = self.table[first_step:].clone()
+        table[:1, 3] += table[:1, 4]
+        table[:1, 4] = 0
+        return replace(
+            self,
+            timesteps=self.timesteps[first_step:],
+            table=table,
+            levels=self.levels[first_step:],
+        )
+
+    def noised(self, picture: Tensor, noise: Tensor, step_index: int) -> Tensor:
+        """Return the state that a step would begin with, were this the clean picture; after the
+        last step that is the picture itself.
+        """
+        if step_index == self.num_steps:
+            return picture
+        signal, level = self.levels[step_index].tolist()
+        return signal * picture + level * noise
 
     def draws_noise(self, step_index: int) -> bool:
         """Return whether a step adds fresh noise."""
