@@ -19,7 +19,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 unexport PYTHONDONTWRITEBYTECODE # a run has many processes, each would compile every module anew
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate groups transfer gate serve bench traffic speed ui test test-fast test-quantization clients test-clients api lock chaos soak families screenshots check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate groups edits transfer gate serve bench traffic speed ui test test-fast test-quantization clients test-clients api lock chaos soak families screenshots check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ ablate: $(READY)  ## Change one setting of discovery at a time, and count rows t
 
 groups: $(READY)  ## Find out whether two people in one picture can differ in category; writes report/
 	$(BIN)/fairgen groups $(RECIPE)
+
+edits: $(READY)  ## Measure what edits of pictures change that nobody asked; writes report/
+	$(BIN)/fairgen edits $(RECIPE)
 
 transfer: $(READY)  ## Measure the champions on a fine-tune of their base model; writes report/
 	$(BIN)/fairgen portraits-sibling .fairgen/sibling && $(BIN)/fairgen evaluate $(RECIPE) --champions --base .fairgen/sibling
