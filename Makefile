@@ -26,10 +26,12 @@ help:  ## List the targets
 
 setup: $(READY)  ## Install into .venv (3.11 or 3.12; CPU torch where there is no GPU); every target does it when needed
 
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
 # Without a GPU the CPU build of torch is taken, from an index of its own that PyPI does not know the hashes of. With one,
 # or where that index cannot be reached, PyPI's torch and its CUDA packages are. All else has its hash in a lock file.
-$(READY): pyproject.toml requirements/serve.lock requirements/dev.lock requirements/torch.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(READY): pyproject.toml requirements/serve.lock requirements/dev.lock requirements/torch.lock | $(BIN)/python
 	@if command -v nvidia-smi >/dev/null || ! $(PIP) --retries 0 --no-deps --index-url $(TORCH_CPU_INDEX) "$(TORCH)+cpu"; \
 		then echo "Installing $(TORCH) of PyPI."; $(LOCKED) -r requirements/torch.lock; fi
 	$(LOCKED) -r requirements/serve.lock -r requirements/dev.lock
@@ -130,7 +132,7 @@ api: $(READY)  ## Write docs/api.md from the docstrings of what is public
 	$(BIN)/griffe2md fairgen -o docs/api.md
 
 # What resolves is installed apart, without a hash: what it writes is read in the commit that takes it.
-$(UV): | $(READY)
+$(UV): | $(BIN)/python
 	$(PIP) --no-deps --only-binary :all: --target $@ $(subst uv-,uv==,$(@F))
 
 lock: $(UV)  ## Write the lock files; UPGRADE=all, or UPGRADE="NAME ..." for newer versions of packages

@@ -31,11 +31,17 @@ OPTIONS = (
 )
 
 
-def resolve(uv: str, sources: list[str], output: Path, *options: str) -> None:
-    """Write what `sources` need to `output`, whose versions are kept."""
-    command = [uv, "pip", "compile", *sources, *OPTIONS, *options, "--output-file", str(output)]
-    environment = {**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock", "UV_NO_CONFIG": "1"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+def resolve(uv: str, sources: list[str], locked: str, *options: str) -> str:
+    """Return the lock file of what `sources` need; versions that are `locked` stay, and their
+    hashes are looked up anew: uv would believe those that it finds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "lock"
+        output.write_text(re.sub(r" \\\n +--hash=\S+", "", locked))
+        command = [uv, "pip", "compile", *sources, *OPTIONS, *options, "--output-file", str(output)]
+        environment = {**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock", "UV_NO_CONFIG": "1"}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        return output.read_text()
 
 
 def entries(text: str) -> list[tuple[str, str]]:
@@ -54,33 +60,29 @@ def group_of(name: str, served: set[str]) -> str:
 
 def main(uv: str, *newest: str) -> None:
     upgrade = [f"--upgrade-package={name}" for name in newest]
-    upgrade = ["--upgrade"] if newest == ("all",) else upgrade
+    hashed = ["--generate-hashes", "--no-annotate"]
+    hashed += ["--upgrade"] if newest == ("all",) else upgrade
     with tempfile.TemporaryDirectory() as folder:
         builds = Path(folder) / "build-system.requires"
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())
         builds.write_text("\n".join(project["build-system"]["requires"]))
         sources = ["pyproject.toml", str(builds)]
 
-        every = Path(folder) / "every"
-        every.write_text("".join(path.read_text() for path in sorted(FOLDER.glob("*.lock"))))
-        extras = ("--extra=dev", "--extra=quantization")
-        resolve(uv, sources, every, *extras, "--generate-hashes", "--no-annotate", *upgrade)
+        locked = "".join(path.read_text() for path in sorted(FOLDER.glob("*.lock")))
+        every = resolve(uv, sources, locked, "--extra=dev", "--extra=quantization", *hashed)
+        serve = resolve(uv, sources, every, "--extra=serve", "--extra=registry")
 
-        serve = Path(folder) / "serve"
-        extras = ("--extra=serve", "--extra=registry")
-        resolve(uv, sources, serve, *extras, "--constraints", str(every))
-        served = {name for name, _ in entries(serve.read_text())}
-
-        groups: dict[str, str] = dict.fromkeys(("serve", "dev", "torch", "quantization"), "")
-        for name, lines in entries(every.read_text()):
-            groups[group_of(name, served)] += lines
-        for group, lines in groups.items():
-            (FOLDER / f"{group}.lock").write_text(f"# Written by `make lock`.\n{lines}")
+    served = {name for name, _ in entries(serve)}
+    groups: dict[str, str] = dict.fromkeys(("serve", "dev", "torch", "quantization"), "")
+    for name, lines in entries(every):
+        groups[group_of(name, served)] += lines
+    for group, lines in groups.items():
+        (FOLDER / f"{group}.lock").write_text(f"# Written by `make lock`.\n{lines}")
 
     for client in sorted((ROOT / "tests/clients/python").glob("*.txt")):
-        source = str(client.relative_to(ROOT))
         lock = client.with_suffix(".lock")
-        resolve(uv, [source], lock, "--generate-hashes", "--no-annotate", *upgrade)
+        locked = lock.read_text() if lock.exists() else ""
+        lock.write_text(resolve(uv, [str(client.relative_to(ROOT))], locked, *hashed))
 
 
 if __name__ == "__main__":
