@@ -17,6 +17,7 @@ from pipelines.experiments.edits.figures import edit_figures, shares_before
 from pipelines.experiments.edits.painting import EditPainter, check_recipe
 from pipelines.experiments.edits.report import write_edits
 from pipelines.experiments.edits.results import (
+    AFRESH,
     BY_ADAPTERS,
     BY_WORDS,
     CODEC,
@@ -48,7 +49,8 @@ def edits(
     sections = ("base", "judge", "templates", "generation", "evaluation")
     key = results_key(recipe, sections, size)
     folder = home.resolve() / "edits" / f"{recipe.name}-{size.num_images}-{key}"
-    painter, judge = EditPainter(recipe), load_judge(recipe)
+    judge = load_judge(recipe)
+    painter = EditPainter(recipe, judge)
     found: dict[str, list[ConceptEdits]] = {}
     for start, concept in product((PAINTED, DRAWN), size.concepts):
         path = folder / f"{start}-{concept}.json"
@@ -76,12 +78,13 @@ def edits(
 
 
 def conditions(start: str) -> list[Condition]:
-    """Return all that is done to the pictures of a start; the codec takes no step. Only drawn
-    pictures, which stand for what people bring, are edited under a mask.
+    """Return all that is done to the pictures of a start. Only drawn pictures, which stand for what
+    people bring, are edited under a mask.
     """
-    found = [Condition(start=start, method=CODEC, strength=0, masked=False)]
+    bounds = (CODEC, AFRESH)
+    found = [Condition(start=start, method=one, strength=0, masked=False) for one in bounds]
     for method, strength in product(METHODS, STRENGTHS):
-        if method != CODEC:
+        if method not in bounds:
             found.append(Condition(start=start, method=method, strength=strength, masked=False))
     for method, strength in product((OFF, BY_ADAPTERS, BY_WORDS), STRENGTHS):
         if start == DRAWN:
@@ -99,7 +102,7 @@ def _edit(
     ) -> tuple[PromptScore, EmbeddedImages]:
         return score_pictures(
             images,
-            painter.asked(method, concept, num_images),
+            painter.asked(method, concept, pictures),
             system=method,
             concept=concept,
             prompt=render(recipe.templates[0], concept),

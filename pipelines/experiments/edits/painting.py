@@ -13,9 +13,11 @@ from fairgen.backbones import load_backbone
 from fairgen.base_model import fingerprint
 from fairgen.engine import StartImage
 from fairgen.indicator import TargetDistribution
+from fairgen.judging import Judge
 from fairgen.portraits import ADAPTERS, draw_all
 from pipelines.evaluation import EngineSource, picture_seeds, plan_prompt
 from pipelines.experiments.edits.results import (
+    AFRESH,
     BY_ADAPTERS,
     BY_WORDS,
     CODEC,
@@ -23,20 +25,20 @@ from pipelines.experiments.edits.results import (
     GLASSES,
     PAINTED,
     SKIN,
+    SKIN_KEPT,
     Condition,
 )
 from pipelines.recipe import Recipe, load_pipe
 
 HEAD = (0.2, 0.12, 0.8, 0.84)  # left, top, right, bottom of what a mask shows, of the picture
-_PHRASES = {GLASSES: "{concept} with glasses"}
 
 
 class EditPainter:
     """Paints and draws the pictures that edits begin from, and edits them. One thread calls it."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, judge: Judge) -> None:
         """Raises ValueError where the shipped adapters of gender are of another base model."""
-        self._recipe = recipe
+        self._recipe, self._judge = recipe, judge
         self._backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         base = fingerprint(self._backbone.denoiser)
         adapters = [load_adapter(ADAPTERS / name) for name in recipe.adapter_names(GENDER)]
@@ -50,8 +52,7 @@ class EditPainter:
             generation.batch_size,
             adapters,
         )
-        self._gender = recipe.attribute(GENDER)
-        self._fair = TargetDistribution.from_request({GENDER: "uniform"}, [self._gender])
+        self._fair = TargetDistribution.from_request({GENDER: "uniform"}, recipe.attributes)
 
     def starts(self, start: str, concept: str, num_images: int) -> list[Image.Image]:
         """Return pictures of a concept: painted by the base model, or drawn with every category of
@@ -70,14 +71,19 @@ class EditPainter:
         ]
         return draw_all(concept, chosen, rng)
 
-    def asked(self, method: str, concept: str, num_images: int) -> list[dict[str, str]]:
-        """Return the category that is asked of each picture: each gender of half of them."""
-        if method == GLASSES:
-            return [{GLASSES: "with"}] * num_images
+    def asked(
+        self, method: str, concept: str, pictures: Sequence[Image.Image]
+    ) -> list[dict[str, str]]:
+        """Return the category that is asked of each picture: each gender of half of them, or the
+        skin that the judge sees.
+        """
         if method in (BY_ADAPTERS, BY_WORDS):
-            plan = plan_prompt(self._recipe, concept, num_images, self._fair, "quota", "edits")
+            plan = plan_prompt(self._recipe, concept, len(pictures), self._fair, "quota", "edits")
             return [dict(categories) for categories in plan.categories]
-        return [{}] * num_images
+        if method == SKIN_KEPT:
+            seen = self._judge.read(pictures).probabilities[SKIN].argmax(1).tolist()
+            return [{SKIN: self._judge.heads[SKIN][index]} for index in seen]
+        return [{GLASSES: "with"} if method == GLASSES else {} for _ in pictures]
 
     def edit(
         self,
@@ -93,7 +99,7 @@ class EditPainter:
         seeds = picture_seeds(self._recipe, f"edits of {concept}", len(pictures))
         if condition.method == CODEC:
             return [self._through_codec(pictures[index], seeds[index]) for index in chosen]
-        asked = self.asked(condition.method, concept, len(pictures))
+        asked = self.asked(condition.method, concept, pictures)
         phrases = [self._phrase(condition.method, categories) for categories in asked]
         edited: dict[int, Image.Image] = {}
         for phrase in dict.fromkeys(phrases[index] for index in chosen):
@@ -108,6 +114,7 @@ class EditPainter:
                 categories=[asked[index] if gated else {} for index in own],
             )
             starts = [self._start(condition, pictures[index]) for index in own]
+            starts = [] if condition.method == AFRESH else starts
             edited |= zip(own, self._source.paint(plan, starts), strict=True)
         return [edited[index] for index in chosen]
 
@@ -116,9 +123,12 @@ class EditPainter:
         return StartImage(picture, condition.strength, mask)
 
     def _phrase(self, method: str, asked: Mapping[str, str]) -> str:
-        if method == BY_WORDS:
-            return f"{self._gender.category(asked[GENDER]).word} {{concept}}"
-        return _PHRASES.get(method, "{concept}")
+        if method == GLASSES:
+            return "{concept} with glasses"
+        if method not in (BY_WORDS, SKIN_KEPT):
+            return "{concept}"
+        ((attribute, category),) = asked.items()
+        return f"{self._recipe.attribute(attribute).category(category).word} {{concept}}"
 
     def _through_codec(self, picture: Image.Image, seed: int) -> Image.Image:
         codec = self._backbone.codec

@@ -8,6 +8,7 @@ from fairgen.judging import Estimate
 from fairgen.pictures import Block, picture_grid
 from pipelines.experiments.edits.painting import EditPainter
 from pipelines.experiments.edits.results import (
+    AFRESH,
     CODEC,
     DRAWN,
     METHODS,
@@ -30,7 +31,7 @@ def write_edits(found: Edits, painter: EditPainter, out: Path) -> None:
     """Write `edits.json` and `edits.png` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "edits.json").write_text(found.model_dump_json(indent=1) + "\n")
-    methods = [method for method in METHODS if method != CODEC]
+    methods = [method for method in METHODS if method not in (CODEC, AFRESH)]
     rows = [
         _row(painter, methods, concept, start, masked, number * _SHOWN_STEP + 2, found.num_images)
         for number, concept in enumerate(found.concepts[:_SHOWN_CONCEPTS])
@@ -79,7 +80,7 @@ def row_of(figures: EditFigures) -> list[str]:
     changed = (figures.changed.get(name) for name in ("gender", "age", "glasses"))
     return [
         METHODS[condition.method],
-        "" if condition.method == CODEC else str(condition.strength),
+        str(condition.strength or ""),
         shown(figures.hit),
         shown(figures.turned),
         f"{figures.lighter.value:.3f}",

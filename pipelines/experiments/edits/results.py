@@ -7,14 +7,17 @@ from fairgen.judging import Estimate, PromptScore
 GENDER, SKIN = "gender", "skin"  # what is asked, and what goes from light to dark
 STRENGTHS = (0.4, 0.6, 0.8, 1.0)
 PAINTED, DRAWN = "painted", "drawn"
-CODEC, OFF, GLASSES = "codec", "off", "glasses"
+CODEC, AFRESH = "codec", "afresh"  # the least and the most that may change; without a strength
+OFF, GLASSES, SKIN_KEPT = "off", "glasses", "skin kept"
 BY_ADAPTERS, BY_WORDS = "adapters", "words"
 METHODS = {
     CODEC: "through the codec alone",
+    AFRESH: "no picture to begin from",
     OFF: "nothing asked",
     BY_ADAPTERS: "gender, by adapters",
     BY_WORDS: "gender, by a word",
     GLASSES: "glasses, by words",
+    SKIN_KEPT: "skin as before, by a word",
 }
 
 

@@ -13,18 +13,20 @@ from pipelines.experiments.edits.figures import edit_figures, net_change, shares
 from pipelines.experiments.edits.painting import EditPainter, check_recipe, head_mask
 from pipelines.experiments.edits.report import edits_table
 from pipelines.experiments.edits.results import (
+    AFRESH,
     BY_ADAPTERS,
     CODEC,
     DRAWN,
     GLASSES,
     OFF,
     PAINTED,
+    SKIN_KEPT,
     ConceptEdits,
     Condition,
     Edits,
     ScoredEdit,
 )
-from pipelines.recipe import DEFAULT_RECIPE, EvaluationSize, Recipe, load_recipe
+from pipelines.recipe import DEFAULT_RECIPE, EvaluationSize, Recipe, load_judge, load_recipe
 
 WOMAN, MAN = 0, 1
 LIGHT, TAN, BROWN, DARK = range(4)
@@ -39,7 +41,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def painter(recipe: Recipe) -> EditPainter:
-    return EditPainter(recipe)
+    return EditPainter(recipe, load_judge(recipe))
 
 
 def score(
@@ -113,8 +115,8 @@ def test_the_net_change_s_interval_holds_the_truth_as_often_as_it_says() -> None
 
 def test_every_method_is_tried_at_every_strength_and_drawn_pictures_under_a_mask() -> None:
     painted, drawn = conditions(PAINTED), conditions(DRAWN)
-    assert len(painted) == len(set(painted)) == 1 + 4 * 4
-    assert len(drawn) == len(set(drawn)) == 1 + 4 * 4 + 3 * 4
+    assert len(painted) == len(set(painted)) == 2 + 5 * 4
+    assert len(drawn) == len(set(drawn)) == 2 + 5 * 4 + 3 * 4
     assert not any(one.masked for one in painted)
     assert [one.method for one in drawn].count(CODEC) == 1
 
@@ -160,6 +162,18 @@ def test_edits_begin_from_their_pictures_and_a_mask_keeps_the_rest(painter: Edit
     assert any(one.tobytes() != other.tobytes() for one, other in zip(gated, masked, strict=True))
 
 
+def test_what_is_painted_afresh_begins_from_no_picture(painter: EditPainter) -> None:
+    condition = Condition(start=DRAWN, method=AFRESH, strength=0, masked=False)
+    one, other = (painter.starts(DRAWN, concept, 2) for concept in ("doctor", "nurse"))
+    afresh = painter.edit(condition, "doctor", one)
+    assert [image.tobytes() for image in afresh] == [
+        image.tobytes() for image in painter.edit(condition, "doctor", other)
+    ]
+    strongest = condition.model_copy(update={"method": OFF, "strength": 1.0})
+    pairs = zip(painter.edit(strongest, "doctor", one), afresh, strict=True)
+    assert all(edited.tobytes() != without.tobytes() for edited, without in pairs)
+
+
 def test_a_chosen_picture_is_edited_as_among_all(painter: EditPainter) -> None:
     pictures = painter.starts(DRAWN, "nurse", 4)
     condition = Condition(start=DRAWN, method=BY_ADAPTERS, strength=0.7, masked=False)
@@ -169,11 +183,16 @@ def test_a_chosen_picture_is_edited_as_among_all(painter: EditPainter) -> None:
     assert np.abs(np.float64(alone[0]) - np.float64(among[2])).max() <= 1
 
 
-def test_half_of_the_pictures_are_asked_for_each_gender(painter: EditPainter) -> None:
-    asked = painter.asked(BY_ADAPTERS, "doctor", 16)
+def test_half_of_the_pictures_are_asked_for_each_gender_and_a_skin_for_the_own_one(
+    painter: EditPainter,
+) -> None:
+    pictures = painter.starts(DRAWN, "doctor", 16)
+    asked = painter.asked(BY_ADAPTERS, "doctor", pictures)
     assert sorted(one["gender"] for one in asked) == ["man"] * 8 + ["woman"] * 8
-    assert painter.asked(OFF, "doctor", 2) == [{}, {}]
-    assert painter.asked(GLASSES, "doctor", 1) == [{"glasses": "with"}]
+    kept = painter.asked(SKIN_KEPT, "doctor", pictures)
+    assert sorted(one["skin"] for one in kept) == sorted(["light", "tan", "brown", "dark"] * 4)
+    assert painter.asked(OFF, "doctor", pictures[:2]) == [{}, {}]
+    assert painter.asked(GLASSES, "doctor", pictures[:1]) == [{"glasses": "with"}]
 
 
 @pytest.mark.slow
