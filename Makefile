@@ -3,45 +3,51 @@ PYTHON ?= python3
 RECIPE ?= pipelines/recipes/portraits.yaml
 CLUSTER ?=
 AGAINST ?=
+UPGRADE ?=
 ON_CLUSTER := $(if $(CLUSTER),--cluster $(CLUSTER))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+LOCKED := $(PIP) --require-hashes --no-deps --only-binary :all:
 READY := $(VENV)/.ready
+UV := $(VENV)/uv-0.13.9
 QUANTIZATION := $(VENV)/quantization
 CLIENTS := $(VENV)/clients
-PYTHON_CLIENTS := $(patsubst tests/clients/python/%.txt,$(CLIENTS)/%/.ready,$(wildcard tests/clients/python/*.txt))
-TORCH := $(shell grep '^torch==' constraints.txt)
+PYTHON_CLIENTS := $(patsubst tests/clients/python/%.lock,$(CLIENTS)/%/.ready,$(wildcard tests/clients/python/*.lock))
+TORCH := $(shell grep -o '^torch==[^ ]*' requirements/torch.lock)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 unexport PYTHONDONTWRITEBYTECODE # a run has many processes, each would compile every module anew
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate groups transfer gate serve bench traffic speed ui test test-fast test-quantization clients test-clients api chaos soak families screenshots check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate groups edits transfer gate serve bench traffic speed ui test test-fast test-quantization clients test-clients api lock chaos soak families screenshots check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Install into .venv (3.11 or 3.12; CPU torch where there is no GPU); every target does it when needed
 
-# Without a GPU the CPU build of torch comes first, so that the next line finds torch and takes no CUDA packages;
-# where that index cannot be reached, plain torch does.
-$(READY): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@command -v nvidia-smi >/dev/null || $(PIP) --retries 0 --extra-index-url $(TORCH_CPU_INDEX) "$(TORCH)+cpu" \
-		|| echo "No CPU build of torch within reach: installing the plain one."
-	$(PIP) -c constraints.txt "$(TORCH)" -e ".[dev]"
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Without a GPU the CPU build of torch is taken, from an index of its own that PyPI does not know the hashes of. With one,
+# or where that index cannot be reached, PyPI's torch and its CUDA packages are. All else has its hash in a lock file.
+$(READY): pyproject.toml requirements/serve.lock requirements/dev.lock requirements/torch.lock | $(BIN)/python
+	@if command -v nvidia-smi >/dev/null || ! $(PIP) --retries 0 --no-deps --index-url $(TORCH_CPU_INDEX) "$(TORCH)+cpu"; \
+		then echo "Installing $(TORCH) of PyPI."; $(LOCKED) -r requirements/torch.lock; fi
+	$(LOCKED) -r requirements/serve.lock -r requirements/dev.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # What quantises lies apart: peft and diffusers import it wherever they find it, and every process would wait for that.
-$(QUANTIZATION): pyproject.toml constraints.txt | $(READY)
-	$(PIP) --no-deps --upgrade --target $@ -c constraints.txt bitsandbytes torchao gguf
+$(QUANTIZATION): requirements/quantization.lock | $(READY)
+	$(LOCKED) --upgrade --target $@ -r $<
 	@touch $@
 
 # Clients of others want packages that do not go together: each lies apart, with what it needs.
-$(CLIENTS)/%/.ready: tests/clients/python/%.txt | $(READY)
+$(CLIENTS)/%/.ready: tests/clients/python/%.lock | $(READY)
 	@rm -rf $(@D)
-	$(PIP) --target $(@D) -r $<
+	$(LOCKED) --target $(@D) -r $<
 	@touch $@
 
 $(CLIENTS)/node/.ready: tests/clients/node/package.json tests/clients/node/package-lock.json
@@ -66,6 +72,9 @@ ablate: $(READY)  ## Change one setting of discovery at a time, and count rows t
 
 groups: $(READY)  ## Find out whether two people in one picture can differ in category; writes report/
 	$(BIN)/fairgen groups $(RECIPE)
+
+edits: $(READY)  ## Measure what edits of pictures change that nobody asked; writes report/
+	$(BIN)/fairgen edits $(RECIPE)
 
 transfer: $(READY)  ## Measure the champions on a fine-tune of their base model; writes report/
 	$(BIN)/fairgen portraits-sibling .fairgen/sibling && $(BIN)/fairgen evaluate $(RECIPE) --champions --base .fairgen/sibling
@@ -122,6 +131,13 @@ screenshots: $(READY)  ## Take the front page's pictures of the page and the reg
 
 api: $(READY)  ## Write docs/api.md from the docstrings of what is public
 	$(BIN)/griffe2md fairgen -o docs/api.md
+
+# What resolves is installed apart, without a hash: what it writes is read in the commit that takes it.
+$(UV): | $(BIN)/python
+	$(PIP) --no-deps --only-binary :all: --target $@ $(subst uv-,uv==,$(@F))
+
+lock: $(UV)  ## Write the lock files; UPGRADE=all, or UPGRADE="NAME ..." for newer versions of packages
+	$(BIN)/python requirements/lock.py $(UV)/bin/uv $(UPGRADE)
 
 check: $(READY)  ## Lint and type-check
 	$(BIN)/ruff check . && $(BIN)/mypy

@@ -10,28 +10,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fairgen.guidance_interval import WHOLE, guided_steps
-
 T = TypeVar("T")
 
 
 def guided(unconditional: Tensor, conditional: Tensor, scale: float | Tensor) -> Tensor:
     """Return the guided prediction, unconditional + scale (conditional - unconditional)."""
     return unconditional + scale * (conditional - unconditional)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How pictures are sampled; guidance holds in an interval, in shares of the steps."""
-
-    num_steps: int
-    guidance_scale: float
-    guidance_interval: tuple[float, float] = WHOLE
-
-    def scale_at(self, step: int) -> float:
-        """Return the guidance scale of a step: 1 where guidance is off."""
-        is_on = step in guided_steps(self.num_steps, self.guidance_interval)
-        return self.guidance_scale if is_on else 1.0
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from fairgen.baselines.system import (
     Weights,
     sample,
 )
-from fairgen.guidance import Sampling, guided
+from fairgen.guidance import guided
+from fairgen.sampling import Sampling
 
 QUANTILE = 0.9
 WARMUP_SHARE = 0.2

@@ -18,7 +18,7 @@ from fairgen.baselines.system import (
     guided_rows,
     sample,
 )
-from fairgen.guidance import Sampling
+from fairgen.sampling import Sampling
 
 
 class Gated(System):

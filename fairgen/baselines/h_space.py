@@ -34,7 +34,7 @@ from fairgen.baselines.system import (
     sample_latents,
 )
 from fairgen.gradients import sound_gradients
-from fairgen.guidance import Sampling
+from fairgen.sampling import Sampling
 
 NUM_ROWS = 32
 LEARNING_RATE = 1e-2

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone, PromptCache
-from fairgen.guidance import GuidedRows, Sampling
+from fairgen.guidance import GuidedRows
 from fairgen.judging import Judge
+from fairgen.sampling import Sampling
 
 Weights = dict[str, Tensor]
 Predict = Callable[[Tensor, Tensor], Tensor]

@@ -25,7 +25,7 @@ from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.baselines.system import Ask, BaselineTask, Cost, System, Weights
 from fairgen.baselines.unmodified import Unmodified
-from fairgen.guidance import Sampling
+from fairgen.sampling import Sampling
 
 NUM_PICTURES = 16
 RATE = 0.4

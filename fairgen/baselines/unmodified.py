@@ -11,7 +11,7 @@ from fairgen.baselines.system import (
     guided_prediction,
     sample,
 )
-from fairgen.guidance import Sampling
+from fairgen.sampling import Sampling
 
 
 class Unmodified(System):

@@ -16,7 +16,7 @@ from fairgen.baselines.system import (
     guided_prediction,
     sample,
 )
-from fairgen.guidance import Sampling
+from fairgen.sampling import Sampling
 
 
 class Words(System):

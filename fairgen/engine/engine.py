@@ -29,7 +29,7 @@ from fairgen.engine.requests import (
 )
 from fairgen.engine.runner import Row, Runner
 from fairgen.engine.scheduler import Scheduler
-from fairgen.guidance_interval import guided_steps
+from fairgen.sampling import guided_steps
 
 log = logging.getLogger(__name__)
 

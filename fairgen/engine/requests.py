@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from fairgen.guidance_interval import WHOLE
+from fairgen.sampling import WHOLE
 
 
 @dataclass(frozen=True)

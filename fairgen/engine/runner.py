@@ -14,7 +14,7 @@ from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
 from fairgen.guidance import GuidedRows
-from fairgen.guidance_interval import WHOLE, guided_steps
+from fairgen.sampling import WHOLE, guided_steps
 from fairgen.solvers import Solver, advance
 
 _MAX_SOLVERS = 256

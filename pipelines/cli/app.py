@@ -212,6 +212,24 @@ def groups(
 
 
 @app.command()
+def edits(
+    recipe: RecipePath = DEFAULT_RECIPE,
+    num_images: Annotated[int, typer.Option(min=1, help="Pictures a concept and start.")] = 16,
+) -> None:
+    """Measure what edits of pictures change that nobody asked; writes report/."""
+    from rich.console import Console
+
+    from pipelines import experiments
+    from pipelines.recipe import EvaluationSize
+
+    loaded, console = load(recipe), Console()
+    size = EvaluationSize(num_images=num_images, concepts=loaded.concepts.held_out)
+    found = experiments.edits(loaded, HOME, REPORT, console, size)
+    console.print(experiments.edits_table(found))
+    typer.echo(f"Pictures: {REPORT / 'edits.png'}; every figure: {REPORT / 'edits.json'}")
+
+
+@app.command()
 def gate(
     recipe: RecipePath = DEFAULT_RECIPE,
     classes: Annotated[bool, typer.Option(help="Every class of prompts by itself.")] = False,

@@ -1,14 +1,14 @@
 """The engine that serves, as a source of pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from PIL import Image
 
 from fairgen.adapters import Adapter
 from fairgen.attributes import adapter_name
 from fairgen.backbones import Backbone
-from fairgen.engine import Engine, ImageJob
-from fairgen.guidance import Sampling
+from fairgen.engine import Engine, ImageJob, StartImage
+from fairgen.sampling import Sampling
 from pipelines.evaluation.measure import PromptPlan
 
 
@@ -35,8 +35,11 @@ class EngineSource:
         for adapter in adapters:
             self._engine.load(adapter.name, adapter)
 
-    def paint(self, plan: PromptPlan) -> list[Image.Image]:
-        """Return one picture a seed. Raises RuntimeError where one could not be painted."""
+    def paint(self, plan: PromptPlan, starts: Sequence[StartImage] = ()) -> list[Image.Image]:
+        """Return one picture a seed, begun from the picture of its place in `starts` where there
+        are any. Raises RuntimeError where one could not be painted.
+        """
+        begun: Sequence[StartImage | None] = starts or [None] * len(plan.seeds)
         jobs = [
             ImageJob(
                 plan.prompt,
@@ -45,8 +48,9 @@ class EngineSource:
                 num_steps=self._sampling.num_steps,
                 guidance_scale=self._sampling.guidance_scale,
                 guidance_interval=self._sampling.guidance_interval,
+                start=start,
             )
-            for seed, categories in zip(plan.seeds, plan.categories, strict=True)
+            for seed, categories, start in zip(plan.seeds, plan.categories, begun, strict=True)
         ]
         return self._engine.paint(jobs)
 

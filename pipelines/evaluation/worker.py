@@ -7,7 +7,6 @@ from pathlib import Path
 
 from fairgen.adapters import load_adapter
 from fairgen.base_model import fingerprint
-from fairgen.guidance import Sampling
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore
 from fairgen.pictures import png
@@ -46,10 +45,7 @@ class EvaluationWorker:
         for adapter in self._adapters:
             adapter.check_base(base, recipe.loading.siblings)
         generation = recipe.generation
-        sampling = Sampling(
-            generation.steps, generation.guidance_scale, generation.guidance_interval
-        )
-        self._source = EngineSource(backbone, sampling, generation.batch_size)
+        self._source = EngineSource(backbone, generation.sampling, generation.batch_size)
         self._loaded = False
         self._judges = Judges.load(recipe)
         self._target = TargetDistribution.from_request(recipe.evaluation.target, recipe.attributes)

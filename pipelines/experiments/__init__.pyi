@@ -3,6 +3,8 @@ from .ablation.report import ablation_tables
 from .comparison.compare import compare
 from .comparison.conditions import eval_conditions
 from .comparison.tables import comparison_tables, robustness_table
+from .edits.edits import edits
+from .edits.report import edits_table
 from .groups.groups import GroupsSize, groups
 from .groups.report import groups_table
 
@@ -12,6 +14,8 @@ __all__ = [
     "ablation_tables",
     "compare",
     "comparison_tables",
+    "edits",
+    "edits_table",
     "eval_conditions",
     "groups",
     "groups_table",

@@ -12,7 +12,7 @@ from fairgen.adapters import Adapter
 from fairgen.attributes import Attribute
 from fairgen.backbones import load_backbone
 from fairgen.baselines import Ask, BaselineTask, System, Weights
-from fairgen.guidance import Sampling
+from fairgen.sampling import Sampling
 from pipelines.evaluation import EngineSource, ImageSource, Judges, PromptPlan
 from pipelines.recipe import Recipe, load_judge, load_pipe
 
@@ -62,10 +62,7 @@ class MethodRunner:
         self.recipe = recipe
         self.backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         self.judges = Judges(recipe.attributes, load_judge(recipe))
-        generation = recipe.generation
-        self.sampling = Sampling(
-            generation.steps, generation.guidance_scale, generation.guidance_interval
-        )
+        self.sampling = recipe.generation.sampling
 
     def task(self, max_rows: int, attributes: Sequence[Attribute] = ()) -> BaselineTask:
         """Return what a rival may learn from: all attributes of the recipe, or those given."""

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from fairgen.discovery import DiscoveryConfig
-from fairgen.guidance_interval import WHOLE
+from fairgen.sampling import WHOLE, Sampling
 
 _SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -125,6 +125,11 @@ class GenerationConfig(Section):
     size_px: int = Field(default=0, ge=0)
     sizes: tuple[Annotated[str, Field(pattern=_SIZE)], ...] = ()
     safety_checker: bool = True
+
+    @property
+    def sampling(self) -> Sampling:
+        """How an engine paints."""
+        return Sampling(self.steps, self.guidance_scale, self.guidance_interval)
 
     def pipe_options(self) -> dict[str, Any]:
         """Return the arguments that a diffusers pipeline takes."""

@@ -15,8 +15,8 @@ from pydantic import (
 
 from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
-from fairgen.guidance_interval import WHOLE
 from fairgen.provenance import OutputFormat
+from fairgen.sampling import WHOLE
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 MAX_SEED = 2**63 - 1

@@ -199,7 +199,8 @@ def test_the_image_holds_the_files_that_it_copies() -> None:
 
 
 def test_ray_is_of_the_version_that_is_installed() -> None:
-    (pinned,) = re.findall(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    lock = (ROOT / "requirements/serve.lock").read_text()
+    (pinned,) = re.findall(r"^ray==(\S+) ", lock, re.MULTILINE)
     (cluster,) = objects(Path("kuberay/base/raycluster.yaml"))
     assert cluster["spec"]["rayVersion"] == pinned
 

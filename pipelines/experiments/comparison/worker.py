@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fairgen.adapters import load_adapter
 from fairgen.baselines import AsLora, System, Uce, named_tensors
-from fairgen.guidance import Sampling
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore, prompt_fairness
+from fairgen.sampling import Sampling
 from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
 from pipelines.experiments.comparison.files import (

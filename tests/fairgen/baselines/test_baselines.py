@@ -27,9 +27,9 @@ from fairgen.baselines.system import Ask, BaselineTask, System, sample_latents
 from fairgen.baselines.uce import Uce, closed_form
 from fairgen.baselines.unmodified import Unmodified
 from fairgen.baselines.words import Words
-from fairgen.guidance import Sampling
 from fairgen.judging import Perception
 from fairgen.pipeline import FairGenPipeline
+from fairgen.sampling import Sampling
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
 

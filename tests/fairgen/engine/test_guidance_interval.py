@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine, ImageJob, StartImage
-from fairgen.guidance_interval import guided_steps
+from fairgen.sampling import guided_steps
 from tests.fairgen.engine.test_edits import picture
 from tests.families import SIZE_PX, tiny
 from tests.painted import as_numbers, assert_same, ours, theirs

@@ -79,8 +79,8 @@ def test_every_make_target_is_listed_and_one_line_over_the_command() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split():
         assert re.search(rf"make {target}\b", listed.stdout)
-    for verb in ("train-all", "evaluate", "compare", "ablate", "groups", "gate", "serve", "bench",
-                 "ui", "portraits", "portraits-report"):  # fmt: skip
+    for verb in ("train-all", "evaluate", "compare", "ablate", "groups", "edits", "gate", "serve",
+                 "bench", "ui", "portraits", "portraits-report"):  # fmt: skip
         assert re.search(
             rf"^{verb}: \$\(READY\).*\n\t\$\(BIN\)/fairgen {verb}", makefile, re.MULTILINE
         )

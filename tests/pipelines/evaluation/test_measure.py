@@ -11,10 +11,10 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from fairgen.backbones import load_backbone
-from fairgen.guidance import Sampling
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import JudgeConfig
 from fairgen.pipeline import FairGenPipeline
+from fairgen.sampling import Sampling
 from pipelines.evaluation import (
     EngineSource,
     Judges,

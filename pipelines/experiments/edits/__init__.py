@@ -1,0 +1,1 @@
+"""What edits of a picture change that nobody asked."""
