@@ -12,6 +12,8 @@ from fairgen.judging import gate_report
 from fairgen.judging.gate_suite import SUITES, Count, Rate
 from fairgen.solvers import SCHEDULER_FIELDS
 from pipelines.benchmarks import ProvenanceFigures, provenance_tables
+from pipelines.experiments.edits.report import HEADINGS, row_of
+from pipelines.experiments.edits.results import CODEC, DRAWN, GLASSES, OFF, SKIN_KEPT, Edits
 from pipelines.experiments.groups.report import shown
 from pipelines.experiments.groups.results import METHODS, Groups
 from pipelines.recipe.recipe import load_recipe
@@ -258,6 +260,31 @@ def test_the_figures_of_two_people_are_those_of_the_run_and_so_is_the_verdict() 
         assert f"{shown(found.women[concept])} of {concept}s" in text
     best = [f for f in found.figures if f.reached]
     assert text.split("\n\n")[1].startswith("**Go" if best else "**No go")
+
+
+def test_the_figures_of_edits_are_those_of_the_run() -> None:
+    text = (DOCS / "edits.md").read_text()
+    found = Edits.model_validate(read("edits.json"))
+    tables: dict[tuple[str, bool], list[str]] = {}
+    for figures in found.figures:
+        key = figures.condition.start, figures.condition.masked
+        tables.setdefault(key, []).append(row(*row_of(figures)))
+    assert len(tables) == 3
+    for rows in tables.values():
+        assert "\n".join([row(*HEADINGS), "|---" * len(HEADINGS) + "|", *rows]) in text
+    assert f"N = {found.num_images * len(found.concepts)} pictures" in text
+
+
+def test_the_first_words_on_edits_hold_in_the_run() -> None:
+    text = (DOCS / "edits.md").read_text().split("![")[0]
+    found = Edits.model_validate(read("edits.json"))
+    plain = found.of(DRAWN, OFF, 0.8)
+    for name in ("lighter", "darker", "net_lightening"):
+        assert shown(getattr(plain, name)) in text
+    for method in (GLASSES, SKIN_KEPT):
+        assert shown(found.of(DRAWN, method, 0.8).net_lightening) in text
+    assert shown(found.of(DRAWN, CODEC, 0).net_lightening) in text
+    assert plain.net_lightening.interval[0] > 0
 
 
 def saved_fields_rows() -> list[str]:

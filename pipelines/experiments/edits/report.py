@@ -38,7 +38,8 @@ def write_edits(found: Edits, painter: EditPainter, out: Path) -> None:
         for start, masked in _SHOWN
     ]
     headings = ["before", *(METHODS[method] for method in methods)]
-    picture_grid(rows, headings, side_px=_SIDE_PX).save(out / "edits.png", optimize=True)
+    grid = picture_grid(rows, headings, side_px=_SIDE_PX).quantize()
+    grid.save(out / "edits.png", optimize=True)
 
 
 def _row(
