@@ -26,6 +26,7 @@ from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
 from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
 from pipelines.serve.indicator import Asked, Assignment, IndicatorService
+from pipelines.serve.kept_answer import KeptAnswer
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ray.serve")
 _LOST = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
 _ATTEMPTS = 8
-_ATTRIBUTES_FRESH_S = 1.0
+_ATTRIBUTES_FRESH_S, _ATTRIBUTES_HOLD_S = 1.0, 5.0
 _MAX_PROMPTS = 4096
 _LAST_WORDS_S = 0.5
 _HEALTH_S = 1.0
@@ -142,7 +143,11 @@ class Gateway:
         self._chosen = random.Random()
         self._metrics = GatewayMetrics()
         self._cuts: OrderedDict[str, int | None] = OrderedDict()
-        self._attributes: tuple[float, list[AttributeInfo]] | None = None
+        self._attributes: KeptAnswer[list[AttributeInfo]] = KeptAnswer(
+            lambda: _retried(lambda: self._generator.attributes.remote()),
+            fresh_s=_ATTRIBUTES_FRESH_S,
+            hold_s=_ATTRIBUTES_HOLD_S,
+        )
         self._sizes: PaintableSizes | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -183,11 +188,7 @@ class Gateway:
 
     async def attributes(self) -> list[AttributeInfo]:
         """Return what the generator serves, asked at most once a second."""
-        now = time.monotonic()
-        if self._attributes is None or now - self._attributes[0] > _ATTRIBUTES_FRESH_S:
-            found = await _retried(lambda: self._generator.attributes.remote())
-            self._attributes = now, found
-        return self._attributes[1]
+        return await self._attributes.get()
 
     async def paint(
         self, orders: Sequence[PlannedImage], model: str, caller: str
