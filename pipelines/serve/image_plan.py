@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fairgen.gate import GateDecision
 from fairgen.provenance import OutputFormat
+from fairgen.sampling import WHOLE
 from pipelines.recipe import GenerationConfig
 from pipelines.serve.indicator import Asked, Assigned, Assignment
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
@@ -164,7 +165,7 @@ def plan_images(
             gate=assignment.gate,
             num_steps=num_steps,
             guidance_scale=generation.guidance_scale if guidance is None else guidance,
-            guidance_interval=_interval(request) or generation.guidance_interval,
+            guidance_interval=_interval(request, generation, start),
             width_px=start.width_px if start else width,
             height_px=start.height_px if start else height,
             preview_at=tuple(sorted(places)),
@@ -176,8 +177,13 @@ def plan_images(
     ]
 
 
-def _interval(request: ImageRequest) -> tuple[float, float] | None:
-    if request.guidance_interval is None:
-        return None
-    start, stop = request.guidance_interval
-    return start, stop
+def _interval(
+    request: ImageRequest, generation: GenerationConfig, start: Start | None
+) -> tuple[float, float]:
+    """Return for which part of the steps guidance holds: the recipe's is for pictures that are
+    painted from noise. An edit takes the last steps of those, and turns little without guidance.
+    """
+    if request.guidance_interval is not None:
+        first, last = request.guidance_interval
+        return first, last
+    return WHOLE if start else generation.guidance_interval

@@ -15,6 +15,7 @@ from fairgen.engine import StartImage
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import Judge
 from fairgen.portraits import ADAPTERS, draw_all
+from fairgen.sampling import WHOLE
 from pipelines.evaluation import EngineSource, picture_seeds, plan_prompt
 from pipelines.experiments.edits.results import (
     AFRESH,
@@ -45,9 +46,8 @@ class EditPainter:
         for adapter in adapters:
             adapter.check_base(base, recipe.loading.siblings)
         generation = recipe.generation
-        self._source = EngineSource(
-            self._backbone, generation.sampling, generation.batch_size, adapters
-        )
+        sampling = replace(generation.sampling, guidance_interval=WHOLE)  # as edits are
+        self._source = EngineSource(self._backbone, sampling, generation.batch_size, adapters)
         self._fair = TargetDistribution.from_request({GENDER: "uniform"}, recipe.attributes)
 
     def starts(self, start: str, concept: str, num_images: int) -> list[Image.Image]:

@@ -19,7 +19,9 @@ def start(red: int, strength: float = 0.5) -> Start:
 def planned(n: int, starts: list[Start], **asked: object) -> list[PlannedImage]:
     request = EditRequest(prompt="a", n=n, seed=7, num_inference_steps=10, **asked)
     assignment = Assignment([Assigned({}, 1.0)] * n, None, "a")
-    generation = GenerationConfig(steps=20, guidance_scale=3.0, batch_size=1)
+    generation = GenerationConfig(
+        steps=20, guidance_scale=3.0, guidance_interval=(0.0, 0.5), batch_size=1
+    )
     return plan_images(request, assignment, generation, starts)
 
 
@@ -52,3 +54,10 @@ def test_previews_are_spread_over_the_steps_that_are_taken(
 ) -> None:
     (image,) = planned(1, [start(1, strength)], stream=True, partial_images=3)
     assert image.preview_at == shown_at
+
+
+def test_all_steps_of_an_edit_are_guided_unless_it_says_otherwise() -> None:
+    (edit,), (named,) = planned(1, [start(1)]), planned(1, [start(1)], guidance_interval=[0.1, 0.9])
+    (painted,) = planned(1, [])
+    assert (edit.guidance_interval, named.guidance_interval) == ((0.0, 1.0), (0.1, 0.9))
+    assert painted.guidance_interval == (0.0, 0.5)
