@@ -265,6 +265,7 @@ def test_a_plan_asks_for_every_choice_of_two_categories() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full  # of an experiment that is a no go
 def test_the_experiment_trains_paints_and_judges_and_does_nothing_twice(tmp_path: Path) -> None:
     recipe = load_recipe(DEFAULT_RECIPE)
     recipe = recipe.model_copy(
