@@ -225,8 +225,9 @@ class Provenance(BaseModel):
     """Where a picture comes from; the same record is in its file's text chunks.
 
     `base` is the base model's fingerprint, `storage` how its weights are kept, such as "bfloat16"
-    or "nf4, bfloat16"; both are empty in records of before. `guidance_interval` is the part of the
-    steps that was guided.
+    or "nf4, bfloat16"; both are empty in records of before. `guidance_start` and
+    `guidance_stop` are the shares of the steps between which guidance held: two numbers and no
+    list, which Content Credentials would give back as a text.
     `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
     recipe that turned it off, "none" for a base model without one.
     `removed` is what only a rewriting of the user's words named, and the prompt no longer holds.
@@ -243,7 +244,8 @@ class Provenance(BaseModel):
     seed: int
     num_inference_steps: int
     guidance_scale: float
-    guidance_interval: tuple[float, float] = WHOLE
+    guidance_start: float = WHOLE[0]
+    guidance_stop: float = WHOLE[1]
     categories: dict[str, str]
     probability: float
     adapters: tuple[AdapterUsed, ...]

@@ -109,8 +109,8 @@ def test_guidance_for_a_part_of_the_steps_is_painted_and_recorded(endpoint: Endp
     found = [endpoint.generate("a doctor", **asked | change)[0] for change in changes]
     whole, half, none, unguided = (base64.b64decode(picture.b64_json) for picture in found)
 
-    shares = [picture.provenance["guidance_interval"] for picture in found]
-    assert shares == [[0.0, 1.0], [0.0, 0.5], [0.0, 0.0], [0.0, 1.0]]
+    shares = [(p.provenance["guidance_start"], p.provenance["guidance_stop"]) for p in found]
+    assert shares == [(0.0, 1.0), (0.0, 0.5), (0.0, 0.0), (0.0, 1.0)]
     assert grey_levels(whole, half) > 0 and grey_levels(half, none) > 0
     assert grey_levels(none, unguided) == 0
 
