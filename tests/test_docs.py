@@ -232,6 +232,16 @@ def test_the_costs_are_those_of_the_run() -> None:
         assert f"| `{name}` | {value:.3g} |" in text, name
 
 
+def test_the_race_is_that_of_the_run() -> None:
+    text, against = (DOCS / "costs.md").read_text(), read("bench.json")["against"]
+    assert f"`make bench AGAINST={against['commit'][:7]}`" in text and against["date"] in text
+    raced = {name: ratio for name, ratio in against.items() if isinstance(ratio, dict)}
+    assert len(raced) >= 4
+    for name, ratio in raced.items():
+        spread = f"{ratio['lower']:.2f} to {ratio['upper']:.2f}"
+        assert f"| `{name}` | {ratio['median']:.2f} | {spread} |" in text, name
+
+
 def groups_rows(found: Groups) -> list[str]:
     """Return a row a method: who was hit, what was recognised, what leaked."""
     return [
