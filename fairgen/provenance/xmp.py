@@ -29,7 +29,7 @@ def source_type(record: Mapping[str, Any] | None) -> str:
     return COMPOSITE if is_edit else TRAINED_ALGORITHMIC_MEDIA
 
 
-def xmp_packet(digital_source: str = TRAINED_ALGORITHMIC_MEDIA) -> str:
+def xmp_packet(digital_source: str) -> str:
     """Return the XMP of a picture of this digital source type."""
     for prefix, namespace in _PREFIXES.items():
         ElementTree.register_namespace(prefix, namespace)

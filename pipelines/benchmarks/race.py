@@ -24,6 +24,7 @@ _SIDE = Path(__file__).parent / "race_side.py"
 _HERE = Path(__file__).parents[2]
 _LOOK_EVERY_S = 0.2
 _ENDS_S = 30.0
+_RECIPE, _TRAIN_RECIPE = "portraits", "portraits-quick"
 MEANING = {
     "engine_images_per_s": "24 pictures at once with three adapters each, the recipe's sampling",
     "engine_images_per_s_of_8": "the same, 8 at once",
@@ -44,8 +45,6 @@ class RaceSize:
     many: int = 24
     few: int = 8
     train_rounds: int = 1
-    recipe: str = "portraits"
-    train_recipe: str = "portraits-quick"
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,14 @@ class Ratio:
         return cls(median, lower, upper, len(ratios))
 
 
-def race(revision: str, size: RaceSize = RaceSize(), repository: Path = _HERE) -> dict[str, Any]:
+def race(revision: str, size: RaceSize = RaceSize()) -> dict[str, Any]:
     """Return the ratios against a commit, with its full name.
 
     Raises ValueError for a revision that this clone does not have.
     """
     with ExitStack() as stack:
-        old, commit = stack.enter_context(_worktree(revision, repository))
-        builds = {"new": repository, "old": old}
+        old, commit = stack.enter_context(_worktree(revision))
+        builds = {"new": _HERE, "old": old}
         ratios = _in_process(builds, size)
         if size.train_rounds:
             ratios |= _train_all(builds, size)
@@ -105,9 +104,9 @@ def race_table(found: Mapping[str, Any]) -> Table:
 
 
 @contextmanager
-def _worktree(revision: str, repository: Path) -> Iterator[tuple[Path, str]]:
+def _worktree(revision: str) -> Iterator[tuple[Path, str]]:
     """Yield a folder with a commit's files, and its full name; afterwards it is gone."""
-    git = ["git", "-C", str(repository)]
+    git = ["git", "-C", str(_HERE)]
     named = subprocess.run(
         [*git, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"],
         capture_output=True,
@@ -134,8 +133,8 @@ def _environment(build: Path, **more: str) -> dict[str, str]:
 class _Runner:
     """A build's process, which does one thing at a time."""
 
-    def __init__(self, build: Path, recipe: str) -> None:
-        path = build / "pipelines" / "recipes" / f"{recipe}.yaml"
+    def __init__(self, build: Path) -> None:
+        path = build / "pipelines" / "recipes" / f"{_RECIPE}.yaml"
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_SIDE), str(path)],
             cwd=build,
@@ -177,7 +176,7 @@ def _in_process(builds: Mapping[str, Path], size: RaceSize) -> dict[str, Ratio]:
     }
     found = {}
     with ExitStack() as stack:
-        runners = {name: _Runner(build, size.recipe) for name, build in builds.items()}
+        runners = {name: _Runner(build) for name, build in builds.items()}
         for runner in runners.values():
             stack.callback(runner.close)
         for figure, line in lines.items():
@@ -197,16 +196,16 @@ def _train_all(builds: Mapping[str, Path], size: RaceSize) -> dict[str, Ratio]:
     seconds: list[float] = []
     memory: list[float] = []
     for _ in range(size.train_rounds):
-        taken = {name: _one_train_all(build, size.train_recipe) for name, build in builds.items()}
+        taken = {name: _one_train_all(build) for name, build in builds.items()}
         (new_s, new_bytes), (old_s, old_bytes) = taken["new"], taken["old"]
         seconds.append(new_s / old_s)
         memory.append(new_bytes / old_bytes)
     return {"train_all_s": Ratio.of(seconds), "train_memory": Ratio.of(memory)}
 
 
-def _one_train_all(build: Path, recipe: str) -> tuple[float, int]:
+def _one_train_all(build: Path) -> tuple[float, int]:
     """Return seconds and peak bytes (proportional set size) of a run into a folder of its own."""
-    path = build / "pipelines" / "recipes" / f"{recipe}.yaml"
+    path = build / "pipelines" / "recipes" / f"{_TRAIN_RECIPE}.yaml"
     program = f"from pipelines.cli{_app_of(build)} import app; app()"
     with tempfile.TemporaryDirectory(prefix="fairgen-race-") as home:
         started = time.monotonic()
