@@ -76,7 +76,8 @@ class Discovery:
     """Trains all categories of one attribute in one batch; can stop and go on after any update.
 
     `attributes` are all that prompts may name; the first one's word stands next to the concept. The
-    base model is frozen during an update and left as it was after it. One thread may call it.
+    base model is frozen during an update, and its numbers stay as they are; on a CPU its
+    convolutions lie with their channels last from then on. One thread may call it.
     """
 
     def __init__(

@@ -100,7 +100,12 @@ class Credentials:
         return credentials
 
     def sign(
-        self, content: bytes, media_type: str, record: Mapping[str, Any] | None, is_marked: bool
+        self,
+        content: bytes,
+        media_type: str,
+        record: Mapping[str, Any] | None,
+        is_marked: bool,
+        is_edit: bool = False,
     ) -> bytes:
         """Return a picture's file with its Content Credentials. Raises SigningError for a picture
         that cannot be signed, such as one painted after the certificate has ended.
@@ -108,7 +113,7 @@ class Credentials:
         import c2pa
 
         signed = io.BytesIO()
-        manifest = manifest_of(record, media_type, is_marked)
+        manifest = manifest_of(record, media_type, is_marked, is_edit)
         try:
             with (
                 c2pa.Signer.from_info(self._signer) as signer,

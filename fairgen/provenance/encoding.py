@@ -25,9 +25,11 @@ def encode(
     compression: int | None = None,
     credentials: Credentials | None = None,
     mark: bool = False,
+    is_edit: bool = False,
 ) -> bytes:
     """Return a file's bytes, in which IPTC's digital source type says that a model has made the
-    picture, or edited one; with its record, and signed with credentials, where these are given.
+    picture, or, with `is_edit`, edited one; with its record, and signed with credentials, where
+    these are given.
 
     The record is in a text chunk of PNG, and in the EXIF description of WebP and JPEG.
     `compression` is the quality of these two, from 0 to 100. With `mark` the pixels bear an
@@ -39,7 +41,7 @@ def encode(
 
         image = marked(image)
     said = None if record is None else record.model_dump(mode="json")
-    packet = xmp_packet(source_type(said))
+    packet = xmp_packet(source_type(is_edit))
     buffer = io.BytesIO()
     if output_format == "png":
         chunks = PngInfo()
@@ -61,7 +63,7 @@ def encode(
         )
     if credentials is None:
         return buffer.getvalue()
-    return credentials.sign(buffer.getvalue(), f"image/{output_format}", said, mark)
+    return credentials.sign(buffer.getvalue(), f"image/{output_format}", said, mark, is_edit)
 
 
 def read_record(content: bytes) -> dict[str, Any] | None:

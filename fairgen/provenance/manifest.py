@@ -10,7 +10,7 @@ ACTIONS, RECORD = "c2pa.actions", "org.fairgen.provenance"
 
 
 def manifest_of(
-    record: Mapping[str, Any] | None, media_type: str, is_marked: bool
+    record: Mapping[str, Any] | None, media_type: str, is_marked: bool, is_edit: bool = False
 ) -> dict[str, Any]:
     """Return a C2PA manifest definition: the picture was created by a trained model, or from
     another picture and by one, with its record, and bears an invisible mark where it does.
@@ -24,7 +24,7 @@ def manifest_of(
             "action": "c2pa.created",
             "when": now,
             "softwareAgent": agent,
-            "digitalSourceType": source_type(record),
+            "digitalSourceType": source_type(is_edit),
         }
     ]
     if is_marked:

@@ -1,9 +1,7 @@
 """IPTC's word on a picture, in XMP: the type of its digital source."""
 
-from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
-from typing import Any
 from xml.etree import ElementTree
 
 _NEWSCODES = "http://cv.iptc.org/newscodes/digitalsourcetype"
@@ -21,11 +19,8 @@ def version() -> str:
     return metadata.version("fairgen")
 
 
-def source_type(record: Mapping[str, Any] | None) -> str:
-    """Return IPTC's word for a picture of ours: a trained model has made it, or edited another one,
-    as its record says.
-    """
-    is_edit = record is not None and record.get("start") is not None
+def source_type(is_edit: bool) -> str:
+    """Return IPTC's word for a picture that a trained model has made, or edited."""
     return COMPOSITE if is_edit else TRAINED_ALGORITHMIC_MEDIA
 
 

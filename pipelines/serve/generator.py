@@ -272,9 +272,13 @@ class GeneratorService:
         self, planned: PlannedImage, event: ImageResult, served: Served, model: str
     ) -> ImageUpdate:
         size = f"{event.image.width}x{event.image.height}"
+        is_edit = planned.start is not None
         if not event.final:
             content = encode(
-                event.image, planned.output_format, compression=planned.output_compression
+                event.image,
+                planned.output_format,
+                compression=planned.output_compression,
+                is_edit=is_edit,
             )
             partial = planned.preview_at.index(event.step)
             return ImageUpdate(planned.index, content, partial=partial, size=size)
@@ -308,6 +312,7 @@ class GeneratorService:
             compression=planned.output_compression,
             credentials=self.credentials,
             mark=self._mark,
+            is_edit=is_edit,
         )
         return ImageUpdate(
             planned.index,

@@ -58,17 +58,12 @@ def test_c2pa_reads_what_was_signed_and_by_whom(
     assert "thumbnail" not in manifest
 
 
-class EditRecord(Record):
-    start: dict[str, Any]
-
-
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_an_edit_says_that_another_picture_is_in_it(
     output_format: OutputFormat, tmp_path: Path
 ) -> None:
-    start = {"sha256": "0" * 64, "strength": 0.8, "masked": False}
-    record = EditRecord(prompt="a doctor", start=start)
-    content = encode(picture(), output_format, record, credentials=credentials(tmp_path))
+    signing = credentials(tmp_path)
+    content = encode(picture(), output_format, RECORD, credentials=signing, is_edit=True)
     state, manifest = manifest_of(content, output_format)
     said = {item["label"]: item["data"] for item in manifest["assertions"]}
     (created,) = said["c2pa.actions.v2"]["actions"]

@@ -20,6 +20,7 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 from openai import BadRequestError, OpenAI
 from PIL import Image
 
+from fairgen.provenance.xmp import digital_source_type
 from pipelines.recipe.models import load_pipe
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.models import ModelAlias
@@ -196,6 +197,11 @@ def test_edits_stream_under_openai_s_names(endpoint: Endpoint) -> None:
     }  # fmt: skip
     done = [event for event in events if event.type == "image_edit.completed"]
     assert all(event.provenance["start"]["strength"] == 0.5 for event in done)
+    for event in events:  # partial ones have no record
+        with Image.open(io.BytesIO(base64.b64decode(event.b64_json))) as image:
+            packet = image.info["XML:com.adobe.xmp"]
+        kind = digital_source_type(packet)
+        assert kind is not None and kind.endswith("/compositeWithTrainedAlgorithmicMedia")
 
 
 def test_fairness_comes_by_a_header_too(endpoint: Endpoint) -> None:
