@@ -67,7 +67,7 @@ def read_people(prompt: str) -> Reading:
             _place(reading, span)
         if len(reading.shown) > 1:
             return reading
-    if not reading.shown:
+    if not reading.shown and {Role.ANIMAL, Role.OTHER}.isdisjoint(reading.roles):
         reading.shown = [span for span in spans if _is_portrait_of_a_person(reading, span)][:1]
     return reading
 
@@ -156,7 +156,7 @@ def _ends_a_phrase(reading: Reading, span: Span) -> bool:
 
 
 def _is_portrait_of_a_person(reading: Reading, span: Span) -> bool:
-    if span.kind != Kind.PORTRAIT or not {Role.ANIMAL, Role.OTHER}.isdisjoint(reading.roles):
+    if span.kind != Kind.PORTRAIT:
         return False
     following = reading.words[span.end : span.end + _SUBJECT_WINDOW]
     return reading.role(span.end) != Role.THING and "of" not in following

@@ -1,6 +1,5 @@
 """What only a rewriting names of the person is taken out, and the rest stays English."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from fairgen.gate import decide
 from fairgen.gate.rewriting import without_additions
 from fairgen.judging.gate_suite import Line, read_suite
 from pipelines.recipe.recipe import load_recipe
+from tests.growth import grows_linearly
 
 RECIPE = Path(__file__).parents[3] / "pipelines" / "recipes" / "portraits.yaml"
 ATTRIBUTES = load_recipe(RECIPE).attributes
@@ -155,8 +155,7 @@ def test_any_text_can_be_read(prompt: str) -> None:
 
 
 def test_a_long_rewriting_takes_no_time() -> None:
-    prompt = "An old doctor, a man in his fifties, smiles. He holds a chart and she sits. " * 50
-    without_additions("a doctor", "a man", ATTRIBUTES)  # compiles the tables
-    start = time.process_time()
-    without_additions("a doctor", prompt, ATTRIBUTES)
-    assert time.process_time() - start < 2
+    unit = "An old doctor, a man in his fifties, smiles. He holds a chart and she sits. "
+    assert grows_linearly(
+        lambda rewritten: without_additions("a doctor", rewritten, ATTRIBUTES), unit
+    )

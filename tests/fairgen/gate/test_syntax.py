@@ -1,11 +1,10 @@
 """The signs of other tools are known, and the gate reads the words around them."""
 
-import time
-
 import pytest
 
 from fairgen.gate import decide
 from fairgen.gate.syntax import foreign_signs, without_signs
+from tests.growth import grows_linearly
 from tests.tiny import ATTRIBUTES
 
 
@@ -64,8 +63,5 @@ def test_a_weighed_word_names_what_it_says(prompt: str) -> None:
 
 @pytest.mark.parametrize("unit", ["(", "[", "{", "<lora:", "(a", "__a", "a:1", " --a", "::1", "a+"])
 def test_many_signs_take_no_time(unit: str) -> None:
-    prompt = (unit * 10_000)[:10_000]
-    start = time.process_time()
-    foreign_signs(prompt)
-    without_signs(prompt)
-    assert time.process_time() - start < 0.2
+    assert grows_linearly(foreign_signs, unit)
+    assert grows_linearly(without_signs, unit)
