@@ -15,7 +15,7 @@ from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import Attribute, Category, adapter_name
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.bank import AdapterBank
-from fairgen.base_model import fingerprint, short, storage_of
+from fairgen.base_model import short, storage_of
 from fairgen.gate import GateDecision, decide, foreign_signs, without_additions
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import AssignmentMethod, Ledger, assign, stream_keys
@@ -93,7 +93,7 @@ class FairGenPipeline:
         self.pipe = pipe
         self._gate, self._ledger = gate, ledger if ledger is not None else Ledger()
         self._backbone = load_backbone(pipe)
-        base = fingerprint(self._backbone.denoiser)
+        base = self._backbone.fingerprint
         self._base, self._storage = short(base), storage_of(self._backbone.denoiser)
         self.adapters = [
             given if isinstance(given, Adapter) else load_adapter(Path(given)) for given in adapters

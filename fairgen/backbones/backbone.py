@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,13 +14,15 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.backbones.codec import Codec
+from fairgen.backbones.latent_shapes import LatentShapes
 from fairgen.backbones.pipeline_call import PipelineCall
+from fairgen.base_model import fingerprint
 from fairgen.solvers import DIFFUSION_SCHEDULERS, Solver, check_scheduler, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
 
 
-class Backbone(PipelineCall, ABC):
+class Backbone(PipelineCall, LatentShapes, ABC):
     """A base model, left as it is: neither its parameters nor their `requires_grad` change.
 
     Latents are N x C x h x w whatever the denoiser itself takes. `projection_suffixes` are the
@@ -59,6 +62,11 @@ class Backbone(PipelineCall, ABC):
             self._computes_in[stored] = get_parameter_dtype(self.denoiser)
         return self._computes_in[stored]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the base model was when this was first asked, as `fairgen.base_model` tells it."""
+        return fingerprint(self.denoiser)
+
     @abstractmethod
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
@@ -83,21 +91,6 @@ class Backbone(PipelineCall, ABC):
     def prompt_projections(self) -> list[str]:
         """Return the layers that read `context["text"]` and nothing else, at each step the same."""
         return []
-
-    def latent_shape(self, width_px: int = 0, height_px: int = 0) -> tuple[int, int, int]:
-        """Return C, h, w for a picture's size; a side is a multiple of what the codec reduces and
-        the denoiser halves.
-
-        Raises ValueError for a size that the model cannot paint.
-        """
-        unit = self.vae_scale_factor * self.patch_size
-        if bool(width_px) != bool(height_px) or width_px % unit or height_px % unit:
-            raise ValueError(
-                f"size: got {width_px}x{height_px}, allowed are multiples of {unit} pixels"
-            )
-        width = width_px // self.vae_scale_factor or self._native
-        height = height_px // self.vae_scale_factor or self._native
-        return self.num_latent_channels, height, width
 
     def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
         """Return how the pipe's scheduler samples latents of a shape, by default the native one."""
@@ -128,22 +121,3 @@ class Backbone(PipelineCall, ABC):
         for name, allowed in self.allowed_options.items():
             if (got := self.pipe.config.get(name, allowed)) != allowed:
                 raise ValueError(f"{name}: got {got!r}, allowed is {allowed!r}")
-
-    @property
-    def vae_scale_factor(self) -> int:
-        """Pixels a latent's side stands for."""
-        return self.pipe.vae_scale_factor
-
-    @property
-    def num_latent_channels(self) -> int:
-        return self.denoiser.config.in_channels
-
-    @property
-    def sample_size(self) -> int:
-        """The side of the latents that the model was made for."""
-        return self.denoiser.config.sample_size
-
-    @property
-    @abstractmethod
-    def patch_size(self) -> int:
-        """What the latents' sides are multiples of."""

@@ -30,7 +30,7 @@ from pipelines.benchmarks.kernels import (
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.benchmarks.sharing import sharing_figures
-from pipelines.recipe import Recipe, load_pipe
+from pipelines.recipe import Recipe, load_painter
 from pipelines.registry import Registry, free_port, tracking_server
 from pipelines.serve import APP, PICTURES, Asked, ServeSettings, served
 
@@ -138,7 +138,7 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
 
 
 def _denoiser(recipe: Recipe, size: BenchmarkSize) -> Figures:
-    backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+    backbone = load_painter(recipe)
     rank, projections = recipe.discovery.rank, recipe.discovery.projections
     figures = engine_figures(backbone, rank, projections, recipe.generation.steps, size.rounds)
     figures |= pass_figures(backbone, rounds=size.rounds)
@@ -274,7 +274,7 @@ def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], object]:
     """Return a function that paints one picture, with an adapter of each attribute, on an engine of
     this process.
     """
-    engine = Engine(load_backbone(load_pipe(recipe), recipe.generation.size_px))
+    engine = Engine(load_painter(recipe))
     gates = {}
     for folder in folders:
         adapter = load_adapter(folder)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fairgen.adapters import load_adapter
-from fairgen.base_model import fingerprint
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import EmbeddedImages, PromptScore
 from fairgen.pictures import png
@@ -22,7 +21,7 @@ from pipelines.evaluation.measure import (
 )
 from pipelines.evaluation.report import COLUMNS, write_report
 from pipelines.ray_runtime import actor_pool
-from pipelines.recipe import EvaluationSize, Recipe, load_pipe
+from pipelines.recipe import EvaluationSize, Recipe, load_painter
 
 SYSTEMS: dict[str, Drawn] = {"base": "nothing", "iid": "iid", "fairgen": "quota"}
 _NUM_UNCHANGED = 4
@@ -35,15 +34,13 @@ class EvaluationWorker:
 
     def __init__(self, recipe: Recipe, adapter_folders: Sequence[Path]) -> None:
         """Raises ValueError for an adapter of another base model."""
-        from fairgen.backbones import load_backbone  # not in the driver, which paints nothing
         from pipelines.evaluation.engine_source import EngineSource
 
         self._recipe = recipe
-        backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
-        base = fingerprint(backbone.denoiser) if adapter_folders else ""
+        backbone = load_painter(recipe)
         self._adapters = [load_adapter(folder) for folder in adapter_folders]
         for adapter in self._adapters:
-            adapter.check_base(base, recipe.loading.siblings)
+            adapter.check_base(backbone.fingerprint, recipe.loading.siblings)
         generation = recipe.generation
         self._source = EngineSource(backbone, generation.sampling, generation.batch_size)
         self._loaded = False

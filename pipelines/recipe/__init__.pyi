@@ -2,7 +2,14 @@ from .bundled import expand_names
 from .evaluation_config import AblationConfig, ComparisonSize, EvaluationSize
 from .extends import read_content
 from .folders import DEFAULT_RECIPE, PROJECT_ROOT
-from .models import load_base, load_judge, load_judge_confusion, load_pipe, load_second_judge
+from .models import (
+    load_base,
+    load_judge,
+    load_judge_confusion,
+    load_painter,
+    load_pipe,
+    load_second_judge,
+)
 from .preflight import check_models
 from .recipe import Recipe, load_recipe
 from .sections import MEASURED_DIGITS, GenerationConfig, JobsConfig, RegistryConfig
@@ -24,6 +31,7 @@ __all__ = [
     "load_base",
     "load_judge",
     "load_judge_confusion",
+    "load_painter",
     "load_pipe",
     "load_recipe",
     "load_second_judge",

@@ -34,12 +34,13 @@ class LoadingConfig(Section):
     they need less GPU memory and more time; with the latter, parts of the model stay in main memory
     until they run. `quantization` keeps the denoiser's weights in fewer bits than it computes in;
     `gguf_file` reads them from such a file instead. Weights in fp8 by "fp8-casting" serve, but do
-    not train.
+    not train. `dtype` "auto" is float32; where a CPU is measured to be faster in bfloat16, the
+    denoiser paints in it, and in training it predicts in it what takes no gradient.
     """
 
     revision: str | None = None
     variant: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     local_files_only: bool = False
     siblings: bool = False
     attention_slicing: bool = False
@@ -47,6 +48,11 @@ class LoadingConfig(Section):
     cpu_offload: bool = False
     quantization: Quantization | None = None
     gguf_file: str | None = None
+
+    @property
+    def stored_dtype(self) -> Literal["float32", "bfloat16", "float16"]:
+        """The precision that the weights are loaded in."""
+        return "float32" if self.dtype == "auto" else self.dtype
 
     @model_validator(mode="after")
     def _one_format(self) -> "LoadingConfig":
@@ -82,7 +88,7 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
     if not Path(path).is_dir() and path.count("/") != 1:
         raise ValueError(f"base: got {base!r}, which is no folder; {ALLOWED_BASES}")
     check_loading(loading)
-    dtype, parts = getattr(torch, loading.dtype), {}
+    dtype, parts = getattr(torch, loading.stored_dtype), {}
     source = {"revision": loading.revision, "local_files_only": loading.local_files_only}
     try:
         if loading.gguf_file:

@@ -11,6 +11,7 @@ from pipelines.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
+    from fairgen.backbones import Backbone
     from fairgen.judging import JudgeConfusion
 
 _SCHEDULERS = {
@@ -45,6 +46,18 @@ def load_pipe(recipe: Recipe) -> "DiffusionPipeline":
     if not recipe.generation.safety_checker and "safety_checker" in pipe.components:
         pipe.register_modules(safety_checker=None)
     return pipe
+
+
+def load_painter(recipe: Recipe) -> "Backbone":
+    """Return the base model as the recipe paints with it, in bfloat16 where the recipe leaves that
+    to a CPU and it is faster so.
+    """
+    from fairgen.backbones import load_backbone, paint_in_bfloat16_where_faster
+
+    backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+    if recipe.loading.dtype == "auto":
+        paint_in_bfloat16_where_faster(backbone)
+    return backbone
 
 
 def load_judge(recipe: Recipe) -> Judge:

@@ -176,7 +176,8 @@ class Recipe(Section):
         settings |= {"train": self.concepts.train}
         settings |= self.jobs.model_dump(include={"num_workers", "num_workers_alone"})
         settings |= {"base": _content_digest(Path(self.base_path)) or self.base}
-        settings |= self.loading.model_dump(include={"revision", "variant", "dtype"})
+        settings |= self.loading.model_dump(include={"revision", "variant"})
+        settings |= {"dtype": self.loading.stored_dtype}
         settings |= self.loading.model_dump(include={"quantization"}, exclude_none=True)
         if self.loading.gguf_file:
             settings |= {"gguf": _content_digest(resolve_path(self.loading.gguf_file))}

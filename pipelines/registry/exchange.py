@@ -107,7 +107,6 @@ def import_set(
     """
     from fairgen.adapters import save_adapter
     from fairgen.backbones import load_backbone
-    from fairgen.base_model import fingerprint
     from fairgen.exchange import import_adapter
     from pipelines.registry.trained import TrainedAttribute
 
@@ -118,7 +117,7 @@ def import_set(
             f"{list(chosen.names)}"
         )
     backbone = load_backbone(load_base(recipe), recipe.generation.size_px)
-    base = fingerprint(backbone.denoiser)
+    base = backbone.fingerprint
     with tempfile.TemporaryDirectory() as scratch:
         folders, owners = [], dict[str, str]()
         for category in chosen.names:

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 
 from PIL import Image
 
-from fairgen.backbones import PromptReader, load_backbone
-from fairgen.base_model import fingerprint, short, storage_of
+from fairgen.backbones import PromptReader
+from fairgen.base_model import short, storage_of
 from fairgen.engine import (
     AdapterNotLoaded,
     Engine,
@@ -26,7 +26,7 @@ from fairgen.engine import (
 )
 from fairgen.gate import foreign_signs
 from fairgen.provenance import LEAST_PX, Credentials, check_size, encode
-from pipelines.recipe import Recipe, load_pipe
+from pipelines.recipe import Recipe, load_painter
 from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.image_plan import (
@@ -72,21 +72,20 @@ class GeneratorService:
         self._mark = settings.mark
         if settings.mark:
             check_marked_sizes(recipe.generation)
-        backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+        backbone = load_painter(recipe)
         _, height, width = backbone.latent_shape()
         factor = backbone.vae_scale_factor
         self.sizes = PaintableSizes((width * factor, height * factor), factor * backbone.patch_size)
         if settings.mark:
             check_size(*self.sizes.native_px)
         engine = Engine(backbone, settings.max_rows)
-        base_fingerprint = fingerprint(backbone.denoiser)
-        self._base, self._storage = short(base_fingerprint), storage_of(backbone.denoiser)
+        self._base, self._storage = short(backbone.fingerprint), storage_of(backbone.denoiser)
         backbone.solver(recipe.generation.steps)  # raises now, not at the first request
         poller = ChampionPoller(
             recipe,
             settings.tracking_uri,
             settings.home,
-            base_fingerprint,
+            backbone.fingerprint,
             lambda champion, adapter: engine.bank.check(loaded_name(champion), adapter.directions),
         )
         self._backbone, self._reader = backbone, PromptReader(backbone)

@@ -62,7 +62,6 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
 
     from fairgen.adapters import load_adapter, save_adapter
     from fairgen.backbones import load_backbone
-    from fairgen.base_model import fingerprint
     from fairgen.discovery import Discovery
 
     recipe, config = job.recipe, job.discovery
@@ -71,8 +70,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     backbone = load_backbone(load_base(recipe), recipe.generation.size_px)
     if recipe.jobs.gradient_checkpointing:
         backbone.denoiser.enable_gradient_checkpointing()
-    base_fingerprint = fingerprint(backbone.denoiser)
-    peers = [load_adapter(folder, base_fingerprint) for folder in job.peers]
+    peers = [load_adapter(folder, backbone.fingerprint) for folder in job.peers]
     discovery = Discovery(
         backbone,
         recipe.attribute(job.attribute),
@@ -81,10 +79,11 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         config,
         preserve=recipe.preserve,
         attributes=recipe.attributes,
-        start=[load_adapter(folder, base_fingerprint) for folder in job.start],
+        start=[load_adapter(folder, backbone.fingerprint) for folder in job.start],
         orthogonal_to=peers if config.orth_weight else (),
         peers=peers,
         accelerator=accelerator,
+        round_frozen=recipe.loading.dtype == "auto",
     )
     state_file = f"state-{accelerator.process_index}.pt"
     if checkpoint is not None:
@@ -98,7 +97,7 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
                 folder = Path(tempfile.mkdtemp(dir=scratch))
                 torch.save(discovery.state_dict(), folder / state_file)
                 if finished and accelerator.is_main_process:
-                    for adapter in discovery.adapters(base_fingerprint, recipe.recipe_hash):
+                    for adapter in discovery.adapters(backbone.fingerprint, recipe.recipe_hash):
                         save_adapter(adapter, folder / "adapters" / adapter.name)
                 seal(folder, accelerator.process_index, accelerator.num_processes, metrics)
                 report(metrics, folder)

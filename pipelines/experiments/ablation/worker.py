@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from fairgen.adapters import Adapter, load_adapter
-from fairgen.base_model import fingerprint
 from fairgen.baselines import Official
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.indicator import TargetDistribution
@@ -48,7 +47,7 @@ class AblationWorker:
         torch.set_num_threads(1)
         self._recipe, self._config, self._folder = recipe, recipe.ablation, folder
         self._runner = MethodRunner(recipe)
-        self._fingerprint = fingerprint(self._runner.backbone.denoiser)
+        self._fingerprint = self._runner.backbone.fingerprint
         self._others = [load_adapter(path) for path in others]
         self._attributes = {attribute.name: attribute for attribute in recipe.attributes}
         self._base: dict[tuple[str, int], tuple[PromptScore, EmbeddedImages]] = {}

@@ -9,8 +9,6 @@ import torch
 from PIL import Image, ImageDraw
 
 from fairgen.adapters import load_adapter
-from fairgen.backbones import load_backbone
-from fairgen.base_model import fingerprint
 from fairgen.engine import StartImage
 from fairgen.indicator import TargetDistribution
 from fairgen.judging import Judge
@@ -29,7 +27,7 @@ from pipelines.experiments.edits.results import (
     SKIN_KEPT,
     Condition,
 )
-from pipelines.recipe import Recipe, load_pipe
+from pipelines.recipe import Recipe, load_painter
 
 HEAD = (0.2, 0.12, 0.8, 0.84)  # left, top, right, bottom of what a mask shows, of the picture
 
@@ -40,8 +38,8 @@ class EditPainter:
     def __init__(self, recipe: Recipe, judge: Judge) -> None:
         """Raises ValueError where the shipped adapters of gender are of another base model."""
         self._recipe, self._judge = recipe, judge
-        self._backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
-        base = fingerprint(self._backbone.denoiser)
+        self._backbone = load_painter(recipe)
+        base = self._backbone.fingerprint
         adapters = [load_adapter(ADAPTERS / name) for name in recipe.adapter_names(GENDER)]
         for adapter in adapters:
             adapter.check_base(base, recipe.loading.siblings)

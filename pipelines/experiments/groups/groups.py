@@ -18,7 +18,6 @@ from rich.console import Console
 from fairgen.adapters import Adapter, load_adapter, save_adapter
 from fairgen.attributes import render
 from fairgen.backbones import load_backbone
-from fairgen.base_model import fingerprint
 from fairgen.discovery import Discovery
 from fairgen.judging import Estimate
 from fairgen.portraits import ADAPTERS, MODEL, PortraitClassifier, train_pair_base
@@ -210,7 +209,7 @@ class _Run:
             if stats.step % 20 == 0:
                 log.info("%s update %d: %.3f", attribute, stats.step, stats.relative_error)
         partial = done.with_suffix(".partial")
-        for adapter in discovery.adapters(fingerprint(backbone.denoiser), recipe.recipe_hash):
+        for adapter in discovery.adapters(backbone.fingerprint, recipe.recipe_hash):
             save_adapter(adapter, partial / adapter.name)
         partial.replace(done)
 

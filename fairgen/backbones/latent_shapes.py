@@ -1,0 +1,48 @@
+"""The shapes of latents that a model takes, and which pictures they stand for."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from diffusers import DiffusionPipeline
+
+
+class LatentShapes(ABC):
+    """The sizes that a backbone's pipeline and denoiser say of themselves."""
+
+    pipe: DiffusionPipeline
+    denoiser: Any
+    _native: int  # the side of the latents where no size is asked for
+
+    def latent_shape(self, width_px: int = 0, height_px: int = 0) -> tuple[int, int, int]:
+        """Return C, h, w for a picture's size; a side is a multiple of what the codec reduces and
+        the denoiser halves.
+
+        Raises ValueError for a size that the model cannot paint.
+        """
+        unit = self.vae_scale_factor * self.patch_size
+        if bool(width_px) != bool(height_px) or width_px % unit or height_px % unit:
+            raise ValueError(
+                f"size: got {width_px}x{height_px}, allowed are multiples of {unit} pixels"
+            )
+        width = width_px // self.vae_scale_factor or self._native
+        height = height_px // self.vae_scale_factor or self._native
+        return self.num_latent_channels, height, width
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels a latent's side stands for."""
+        return self.pipe.vae_scale_factor
+
+    @property
+    def num_latent_channels(self) -> int:
+        return self.denoiser.config.in_channels
+
+    @property
+    def sample_size(self) -> int:
+        """The side of the latents that the model was made for."""
+        return self.denoiser.config.sample_size
+
+    @property
+    @abstractmethod
+    def patch_size(self) -> int:
+        """What the latents' sides are multiples of."""
