@@ -19,7 +19,10 @@ def sound_gradients(base: nn.Module) -> Iterator[None]:
     are NaN for shapes that its forward pass takes (FLUX.1 with few tokens; one H200, torch 2.11).
     """
     training = [parameter for parameter in base.parameters() if parameter.requires_grad]
-    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    first = next(base.parameters())
+    kernels = [SDPBackend.MATH]
+    if first.device.type != "cpu" or first.dtype != torch.bfloat16:
+        kernels += [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
     for parameter in training:
         parameter.requires_grad_(False)
     try:

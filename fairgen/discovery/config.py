@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fairgen.attributes import Attribute
+from fairgen.sampling import WHOLE, guided_steps
 
 
 class DiscoveryConfig(BaseModel):
@@ -17,7 +18,8 @@ class DiscoveryConfig(BaseModel):
     directions: otherwise the joint round would learn to cancel `category_scale`.
     `counterfactual_probability` is the share of rows whose neutral prompt names another category.
     `peer_probability` is the share of rows with peers in a joint round. `orth_weight` keeps the
-    directions apart from those of the peers. With `on_policy` the adapted model's predictions lead
+    directions apart from those of the peers. Paths are guided in `guidance_interval` of their
+    steps, as pictures will be. With `on_policy` the adapted model's predictions lead
     from state to state, otherwise the frozen model's.
     """
 
@@ -31,6 +33,7 @@ class DiscoveryConfig(BaseModel):
     num_rows: int = Field(default=24, ge=2)
     num_steps: int = Field(default=12, ge=2)
     guidance_scale: float = Field(default=2.0, ge=1)
+    guidance_interval: tuple[float, float] = Field(default=WHOLE, exclude_if=lambda v: v == WHOLE)
     learning_rate: float = Field(default=1e-2, gt=0)
     warmup: int = Field(default=10, ge=0)
     keep_weight: float = Field(default=1.0, ge=0)
@@ -41,6 +44,12 @@ class DiscoveryConfig(BaseModel):
     on_policy: bool = True
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
     seed: int = 0
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _is_interval(cls, interval: tuple[float, float]) -> tuple[float, float]:
+        guided_steps(1, interval)  # raises
+        return interval
 
     def eta_of(self, category: str) -> float:
         """Return a category's strength."""

@@ -17,8 +17,7 @@ peers' categories in words for the frozen model; the adapted model sees neither 
 """
 
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +29,14 @@ from torch.nn import functional
 
 from fairgen.adapters import Adapter, AdapterMetadata
 from fairgen.attributes import Attribute, adapter_name
-from fairgen.backbones import Backbone, PromptCache, put_channels_last, rounded_where_faster
+from fairgen.backbones import Backbone, PromptCache, put_channels_last
 from fairgen.bank import AdapterBank
 from fairgen.base_model import check_trains
 from fairgen.discovery.config import DiscoveryConfig, DiscoveryStats
 from fairgen.discovery.rows import TrainingRow, TrainingRowSource
 from fairgen.gradients import clip_gradients, sound_gradients, warmup_cosine
 from fairgen.guidance import GuidedRows, guided
+from fairgen.sampling import guided_steps
 
 
 class Objective(nn.Module):
@@ -62,10 +62,11 @@ class _Preservation:
 
 @dataclass(frozen=True)
 class _FrozenPredictions:
-    """What the frozen model predicts: g, "" (under classifier-free guidance), preservation prompts;
-    `target` is the noise composition. `num_rows` went through the denoiser.
+    """What the frozen model predicts: g, no prompt for the rows that are `guided`, preservation
+    prompts; `target` is the noise composition. `num_rows` went through the denoiser.
     """
 
+    guided: GuidedRows
     eps_g: Tensor
     eps_empty: Tensor
     eps_keep: Tensor
@@ -95,11 +96,9 @@ class Discovery:
         start: Sequence[Adapter] = (),
         peers: Sequence[Adapter] = (),
         accelerator: Accelerator | None = None,
-        round_frozen: bool = False,
     ) -> None:
         """Begin from nothing, or from the adapters of an earlier round, `start`; `peers` are the
-        frozen adapters of other attributes. With `round_frozen` what takes no gradient is predicted
-        in bfloat16 where a CPU is measured to be faster so.
+        frozen adapters of other attributes.
 
         Raises ValueError for a base that cannot train, or a category that the config names wrongly.
         """
@@ -107,11 +106,6 @@ class Discovery:
         check_trains(backbone.denoiser)
         backbone.codec.check(backbone.num_latent_channels)
         put_channels_last((backbone.denoiser,), backbone.device)
-        rounded = rounded_where_faster(backbone) if round_frozen else None
-        # in which all that takes no gradient is predicted
-        self._frozen: Callable[[], AbstractContextManager[None]] = (
-            nullcontext if rounded is None else rounded.used
-        )
         self.backbone, self.attribute, self.config = backbone, attribute, config
         self._preserve, self._orthogonal_to = tuple(preserve), tuple(orthogonal_to)
         # all is placed already, and a process that has learnt elsewhere before would move it there
@@ -122,6 +116,7 @@ class Discovery:
         self._rng = random.Random(config.seed * 1000 + index)
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
         self._solver = backbone.training_solver(config.num_steps)
+        self._guided = guided_steps(config.num_steps, config.guidance_interval)
         self._prompts = PromptCache(backbone)
         self.bank = self._trainable_bank(start)
         self.peers = AdapterBank(
@@ -174,9 +169,8 @@ class Discovery:
         self.gradient_rows += N * workers
         self.denoiser_rows += (frozen.num_rows + N + num_kept) * workers
         leading = eps_k if config.on_policy else frozen.eps_g
-        if self.backbone.classifier_free:
-            leading = guided(frozen.eps_empty, leading, config.guidance_scale)
-        self._advance(leading, step_index_N)
+        eps = torch.cat([leading, frozen.eps_empty])
+        self._advance(frozen.guided.combine(eps, self._scales(N)), step_index_N)
         moved = (frozen.target - frozen.eps_g).square().sum().clamp(min=1e-12)
         error = ((eps_k - frozen.target).square().sum() / moved).sqrt()
         loss, keep, orth = (value.item() for value in losses)
@@ -280,30 +274,40 @@ class Discovery:
     def _predict_frozen(self, t_N: Tensor, preservation: _Preservation) -> _FrozenPredictions:
         """Return the frozen model's predictions, all in one pass.
 
-        Under classifier-free guidance no prompt is predicted for every row anyway, so that a
-        preservation prompt "" costs no row of its own.
+        No prompt is predicted for the rows that are guided anyway, so that there a preservation
+        prompt "" costs no row of its own.
         """
-        N, free = len(self._rows), self.backbone.classifier_free
-        own = [i for i, prompt in enumerate(preservation.prompts) if prompt or not free]
+        N, free, kept = len(self._rows), self.backbone.classifier_free, preservation.rows
+        layout = self._layout([row.step_index for row in self._rows])
+        own = [
+            i
+            for i, (row, prompt) in enumerate(zip(kept, preservation.prompts, strict=True))
+            if prompt or row not in layout.indices
+        ]
         parts: list[tuple[Sequence[int], Sequence[str | None]]] = [
             (range(N), [row.neutral_prompt for row in self._rows]),
             (range(N), [row.category_prompt for row in self._rows]),
-            (range(N) if free else range(0), [None] * N if free else []),
-            ([preservation.rows[i] for i in own], [preservation.prompts[i] for i in own]),
+            (layout.indices, [None] * len(layout.indices)),
+            (
+                [kept[i] for i in own],
+                [preservation.prompts[i] or (None if free else "") for i in own],
+            ),
         ]
         rows = [row for part, _ in parts for row in part]
         prompts = [prompt for _, part in parts for prompt in part]
-        with self._frozen():
-            eps = self.backbone.denoise(
-                self._x[rows], t_N[rows], self._prompts.stack(prompts), self._scales(len(rows))
-            )
+        eps = self.backbone.denoise(
+            self._x[rows], t_N[rows], self._prompts.stack(prompts), self._scales(len(rows))
+        )
         eps_g, eps_d, eps_empty, eps_own = eps.split([len(part) for part, _ in parts])
-        eps_keep = eps_empty[preservation.rows] if free else torch.empty_like(eps_own)
+        eps_keep = eps_g.new_empty(len(kept), *eps_g.shape[1:])
+        for i, row in enumerate(kept):
+            if i not in own:
+                eps_keep[i] = eps_empty[layout.indices.index(row)]
         eps_keep[own] = eps_own
         names = self.attribute.names
         eta_N = torch.tensor([self.config.eta_of(names[row.category]) for row in self._rows])
         target = guided(eps_g, eps_d, eta_N.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1)))
-        return _FrozenPredictions(eps_g, eps_empty, eps_keep, target, len(rows))
+        return _FrozenPredictions(layout, eps_g, eps_empty, eps_keep, target, len(rows))
 
     def _learn(
         self, t_N: Tensor, preservation: _Preservation, frozen: _FrozenPredictions
@@ -342,7 +346,7 @@ class Discovery:
         noise level.
         """
         config, num_steps = self.config, self._solver.num_steps
-        N, free = config.num_rows, self.backbone.classifier_free
+        N = config.num_rows
         self._rows = [self._source.draw(self._rng, i) for i in range(N)]
         shape = (N, *self.backbone.latent_shape())
         self._x = torch.randn(shape, generator=self._noise).to(self.backbone.device)
@@ -352,17 +356,16 @@ class Discovery:
             if not moving:
                 return
             x = self._x[moving]
-            layout = GuidedRows.all(len(moving)) if free else GuidedRows(len(moving), ())
+            layout = self._layout([step_index] * len(moving))
             t = self._solver.timesteps[[step_index] * len(moving)].to(x.device)
             prompts = [self._rows[index].adapted_prompt for index in moving]
             scale = self._scales(len(moving))
-            with self._frozen():
-                eps = self.backbone.denoise(
-                    layout.repeat(x),
-                    layout.repeat(t),
-                    self._prompts.stack(layout.rows(prompts, [None] * len(moving))),
-                    layout.repeat(scale),
-                )
+            eps = self.backbone.denoise(
+                layout.repeat(x),
+                layout.repeat(t),
+                self._prompts.stack(layout.rows(prompts, [None] * len(moving))),
+                layout.repeat(scale),
+            )
             self._x[moving], _ = self._solver.step(
                 layout.combine(eps, scale), x, x, torch.tensor([step_index] * len(moving))
             )
@@ -377,6 +380,12 @@ class Discovery:
             if row.step_index == self._solver.num_steps:
                 self._rows[index] = self._source.draw(self._rng, row.category + 1)
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
+
+    def _layout(self, step_indices: Sequence[int]) -> GuidedRows:
+        """Return which rows at these steps bring an unconditional one."""
+        steps = self._guided if self.backbone.classifier_free else range(0)
+        at = tuple(row for row, step_index in enumerate(step_indices) if step_index in steps)
+        return GuidedRows(len(step_indices), at)
 
     def _scales(self, num_rows: int) -> Tensor:
         """Return a guidance scale a row, for models that embed it."""

@@ -35,7 +35,7 @@ class LoadingConfig(Section):
     until they run. `quantization` keeps the denoiser's weights in fewer bits than it computes in;
     `gguf_file` reads them from such a file instead. Weights in fp8 by "fp8-casting" serve, but do
     not train. `dtype` "auto" is float32; where a CPU is measured to be faster in bfloat16, the
-    denoiser paints in it, and in training it predicts in it what takes no gradient.
+    denoiser paints and trains in it, as it does wherever weights are stored so.
     """
 
     revision: str | None = None

@@ -52,11 +52,11 @@ def load_painter(recipe: Recipe) -> "Backbone":
     """Return the base model as the recipe paints with it, in bfloat16 where the recipe leaves that
     to a CPU and it is faster so.
     """
-    from fairgen.backbones import load_backbone, paint_in_bfloat16_where_faster
+    from fairgen.backbones import compute_in_bfloat16_where_faster, load_backbone
 
     backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
     if recipe.loading.dtype == "auto":
-        paint_in_bfloat16_where_faster(backbone)
+        compute_in_bfloat16_where_faster(backbone)
     return backbone
 
 

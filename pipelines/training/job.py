@@ -61,13 +61,15 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     from accelerate import Accelerator
 
     from fairgen.adapters import load_adapter, save_adapter
-    from fairgen.backbones import load_backbone
+    from fairgen.backbones import compute_in_bfloat16_where_faster, load_backbone
     from fairgen.discovery import Discovery
 
     recipe, config = job.recipe, job.discovery
     torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     backbone = load_backbone(load_base(recipe), recipe.generation.size_px)
+    if recipe.loading.dtype == "auto":
+        compute_in_bfloat16_where_faster(backbone)
     if recipe.jobs.gradient_checkpointing:
         backbone.denoiser.enable_gradient_checkpointing()
     peers = [load_adapter(folder, backbone.fingerprint) for folder in job.peers]
@@ -83,7 +85,6 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
         orthogonal_to=peers if config.orth_weight else (),
         peers=peers,
         accelerator=accelerator,
-        round_frozen=recipe.loading.dtype == "auto",
     )
     state_file = f"state-{accelerator.process_index}.pt"
     if checkpoint is not None:
