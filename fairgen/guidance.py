@@ -3,7 +3,7 @@
 Source: arXiv 2207.12598, equation 6, in diffusers' form: scale 1 is the conditional prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,6 +33,14 @@ class GuidedRows:
     def all(cls, num_rows: int) -> "GuidedRows":
         """Return the layout of a batch in which every row is guided."""
         return cls(num_rows, tuple(range(num_rows)))
+
+    @classmethod
+    def at(cls, step_indices: Sequence[int], guided_steps: Container[int]) -> "GuidedRows":
+        """Return the layout of a batch whose rows are at these steps."""
+        return cls(
+            len(step_indices),
+            tuple(row for row, step in enumerate(step_indices) if step in guided_steps),
+        )
 
     @property
     def num_denoiser_rows(self) -> int:

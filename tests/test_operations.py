@@ -10,8 +10,10 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from fairgen.engine.pass_size import CANDIDATES, DEFAULT_ROWS
 from pipelines.benchmarks import markdown_table
 from pipelines.cli.app import app
+from pipelines.serve.app import OPEN_REQUESTS
 from pipelines.serve.remote import CONFIG, serve_config
 from pipelines.serve.settings import ServeSettings
 from tests.faults import COLUMNS, Fault
@@ -132,7 +134,9 @@ def test_the_figures_of_the_endpoint_are_its_own() -> None:
     assert f"{settings.upscale_delay_s:g} s (`upscale_delay_s`)" in text
     assert f"{settings.limits.queued_images} pictures at once (`limits.queued_images`)" in text
     assert f"in {settings.limits.timeout_s:g} s (`limits.timeout_s`)" in text
-    assert f"beyond {settings.max_rows}, only later" in text
+    assert f"({OPEN_REQUESTS} where it is measured)" in text
+    assert f"A GPU takes {DEFAULT_ROWS} and" in text
+    assert f"the fewest rows of {', '.join(map(str, CANDIDATES[:-1]))} and {CANDIDATES[-1]}" in text
 
 
 def test_the_faults_of_the_page_are_those_that_were_recorded() -> None:

@@ -2,7 +2,8 @@ from .backbone import Backbone
 from .channels_last import put_back, put_channels_last
 from .codec import Codec
 from .families import load_backbone, register_backbone
-from .precision import compute_in_bfloat16_where_faster, has_bfloat16_units
+from .pass_seconds import seconds_of_pass
+from .precision import compute_in_bfloat16_where_faster, has_bfloat16_units, round_to_bfloat16
 from .prompt_cache import PromptCache
 from .prompt_reader import PromptReader
 
@@ -17,4 +18,6 @@ __all__ = [
     "put_back",
     "put_channels_last",
     "register_backbone",
+    "round_to_bfloat16",
+    "seconds_of_pass",
 ]

@@ -1,7 +1,6 @@
 """bfloat16 on a CPU: faster than float32 where the processor has units for it, slower elsewhere."""
 
 import logging
-import time
 from collections.abc import Sequence
 from itertools import chain
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fairgen.backbones.backbone import Backbone
+from fairgen.backbones.pass_seconds import seconds_of_pass
 
 log = logging.getLogger(__name__)
 
@@ -24,28 +24,32 @@ def has_bfloat16_units(device: torch.device) -> bool:
     return device.type == "cpu" and any(capabilities.get(unit) for unit in _UNITS)
 
 
+def round_to_bfloat16(backbone: Backbone) -> None:
+    """Have a denoiser compute in bfloat16; layers that the model keeps in float32 stay.
+
+    The backbone's fingerprint stays that of the weights as they were loaded. Call it before
+    anything is made of the backbone: adapters are kept in the precision of the layers that they are
+    loaded onto.
+    """
+    log.info("base %s computes in bfloat16", backbone.fingerprint)  # which the backbone keeps
+    _hold(_rounded(backbone.denoiser))
+
+
 def compute_in_bfloat16_where_faster(backbone: Backbone) -> bool:
     """Round a denoiser in float32 to bfloat16 if its passes are faster so; return whether it is.
 
-    That is measured, for about a second, where the processor has units for it. Layers that the
-    model keeps in float32 stay. The backbone's fingerprint stays that of the weights as they were
-    loaded. Call it before anything is made of the backbone: adapters are kept in the precision of
-    the layers that they are loaded onto.
+    That is measured, for about a second, where the processor has units for it.
     """
     plain = {parameter.dtype for parameter in backbone.denoiser.parameters()} == {torch.float32}
     if not (plain and has_bfloat16_units(backbone.device)):
         return False
-    base = backbone.fingerprint  # the backbone keeps it
-    weights = _rounded(backbone.denoiser)
-    own = [(tensor, tensor.data) for tensor, _ in weights]
-    own_s, rounded_s, rows = _measure(backbone, own, weights)
-    faster = rounded_s < _WORTH * own_s
-    if faster:
-        _hold(weights)
+    own_s, rounded_s, rows = _measure(backbone)
     log.info(
-        "base %s computes in %s: a pass of %d rows takes %.0f ms in bfloat16, %.0f ms in float32",
-        base, "bfloat16" if faster else "float32", rows, 1000 * rounded_s, 1000 * own_s,
+        "a pass of %d rows takes %.0f ms in bfloat16, %.0f ms in float32",
+        rows, 1000 * rounded_s, 1000 * own_s,
     )  # fmt: skip
+    if faster := rounded_s < _WORTH * own_s:
+        round_to_bfloat16(backbone)
     return faster
 
 
@@ -65,31 +69,17 @@ def _hold(values: Sequence[tuple[Tensor, Tensor]]) -> None:
             tensor.data = data
 
 
-@torch.inference_mode()
-def _measure(
-    backbone: Backbone,
-    own: Sequence[tuple[Tensor, Tensor]],
-    rounded: Sequence[tuple[Tensor, Tensor]],
-) -> tuple[float, float, int]:
-    """Return the least seconds of a pass with either weights, by turns, and its rows; it ends with
-    the denoiser's own.
-    """
-    context = backbone.encode([""])
-
-    def took_s(rows: int) -> float:
-        x = torch.zeros(rows, *backbone.latent_shape(), device=backbone.device)
-        t_N, scale_N = torch.full((rows,), 500.0), torch.full((rows,), 3.0)
-        started = time.perf_counter()
-        backbone.denoise(x, t_N, context.expand(rows), scale_N)
-        return time.perf_counter() - started
-
-    rows, turns = (_ROWS, _TURNS) if took_s(1) < _PATIENCE_S else (1, 1)
+def _measure(backbone: Backbone) -> tuple[float, float, int]:
+    """Return the least seconds of a pass in float32 and in bfloat16, by turns, and its rows."""
+    rounded = _rounded(backbone.denoiser)
+    own = [(tensor, tensor.data) for tensor, _ in rounded]
+    rows, turns = (_ROWS, _TURNS) if seconds_of_pass(backbone, 1) < _PATIENCE_S else (1, 1)
     own_s, rounded_s = [], []
     for _ in range(turns + 1):  # whatever is prepared once, is at the first
-        own_s.append(took_s(rows))
+        own_s.append(seconds_of_pass(backbone, rows))
         _hold(rounded)
         try:
-            rounded_s.append(took_s(rows))
+            rounded_s.append(seconds_of_pass(backbone, rows))
         finally:
             _hold(own)
     return min(own_s), min(rounded_s), rows

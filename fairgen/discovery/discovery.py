@@ -116,7 +116,8 @@ class Discovery:
         self._rng = random.Random(config.seed * 1000 + index)
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
         self._solver = backbone.training_solver(config.num_steps)
-        self._guided = guided_steps(config.num_steps, config.guidance_interval)
+        guided_path = guided_steps(config.num_steps, config.guidance_interval)
+        self._guided = guided_path if backbone.classifier_free else range(0)
         self._prompts = PromptCache(backbone)
         self.bank = self._trainable_bank(start)
         self.peers = AdapterBank(
@@ -278,7 +279,7 @@ class Discovery:
         prompt "" costs no row of its own.
         """
         N, free, kept = len(self._rows), self.backbone.classifier_free, preservation.rows
-        layout = self._layout([row.step_index for row in self._rows])
+        layout = GuidedRows.at([row.step_index for row in self._rows], self._guided)
         own = [
             i
             for i, (row, prompt) in enumerate(zip(kept, preservation.prompts, strict=True))
@@ -356,7 +357,7 @@ class Discovery:
             if not moving:
                 return
             x = self._x[moving]
-            layout = self._layout([step_index] * len(moving))
+            layout = GuidedRows.at([step_index] * len(moving), self._guided)
             t = self._solver.timesteps[[step_index] * len(moving)].to(x.device)
             prompts = [self._rows[index].adapted_prompt for index in moving]
             scale = self._scales(len(moving))
@@ -380,12 +381,6 @@ class Discovery:
             if row.step_index == self._solver.num_steps:
                 self._rows[index] = self._source.draw(self._rng, row.category + 1)
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
-
-    def _layout(self, step_indices: Sequence[int]) -> GuidedRows:
-        """Return which rows at these steps bring an unconditional one."""
-        steps = self._guided if self.backbone.classifier_free else range(0)
-        at = tuple(row for row, step_index in enumerate(step_indices) if step_index in steps)
-        return GuidedRows(len(step_indices), at)
 
     def _scales(self, num_rows: int) -> Tensor:
         """Return a guidance scale a row, for models that embed it."""

@@ -1,5 +1,6 @@
 from .engine import Engine
 from .key_values import KeyValueCache
+from .pass_size import measured_max_rows
 from .requests import (
     AdapterNotLoaded,
     Event,
@@ -25,4 +26,5 @@ __all__ = [
     "RequestHandle",
     "StartImage",
     "TooLate",
+    "measured_max_rows",
 ]

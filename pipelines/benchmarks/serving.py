@@ -29,6 +29,7 @@ from pipelines.benchmarks.kernels import (
     pass_figures,
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
+from pipelines.benchmarks.mixed_steps import mixed_steps_figures
 from pipelines.benchmarks.sharing import sharing_figures
 from pipelines.recipe import Recipe, load_painter
 from pipelines.registry import Registry, free_port, tracking_server
@@ -53,6 +54,9 @@ MEANING = {
     "one_at_a_time_p95_s": "plain diffusers",
     "request_batches_p50_s": "@serve.batch",
     "request_batches_p95_s": "@serve.batch",
+    "mixed_steps_throughput": "8 to 30 steps, all at once, the endpoint over @serve.batch",
+    "mixed_steps_p50": "the same, at random at 0.8 of @serve.batch's throughput, median latencies",
+    "mixed_steps_p95": "the same, 95th percentiles",
     "small_beside_largest_p50": "lone requests beside a caller's largest, over alone, medians",
     "small_beside_largest_p95": "the same, 95th percentiles",
     "graph_overhead_ms": "one request at a time, HTTP over the engine alone, medians",
@@ -172,6 +176,9 @@ def _serving(
         alone = _engine(recipe, folders)
         figures = _lone_requests(recipe, urls["serve"], alone, size)
         figures |= _mixed_load(recipe, urls, alone, size)
+        figures |= mixed_steps_figures(
+            recipe, urls["serve"], urls["request_batches"], size.requests, size.load_rounds
+        )
         small = {"prompt": render(recipe.templates[0], recipe.concepts.train[0])}
         largest = small | {"n": settings.limits.num_images}
         rounds, requests = size.load_rounds, size.lone_requests

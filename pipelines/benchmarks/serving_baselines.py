@@ -13,7 +13,7 @@ from starlette.requests import Request
 from fairgen.attributes import adapter_name
 from fairgen.pictures import png
 from fairgen.pipeline import FairGenPipeline
-from pipelines.recipe import Recipe, load_pipe
+from pipelines.recipe import Recipe, load_painter, load_pipe
 
 _BATCH = 16
 _WAIT_S = 0.05
@@ -42,15 +42,27 @@ class RequestBatches:
     """`@serve.batch`: requests wait for a batch, and all of it ends together.
 
     Diffusers cannot mix adapters in a batch; it is given our bank, so that all requests of a batch
-    share every pass.
+    share every pass, and our precision. Nor can it mix steps: those of a batch that want as many
+    are painted together.
     """
 
     def __init__(self, recipe: Recipe, folders: Sequence[Path]) -> None:
         torch.set_num_threads(1)
-        self._recipe, self._fair = recipe, FairGenPipeline(load_pipe(recipe), folders)
+        pipe = load_pipe(recipe).to(load_painter(recipe).dtype)
+        self._recipe, self._fair = recipe, FairGenPipeline(pipe, folders)
 
     @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=_WAIT_S)
     async def _paint(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        by_steps: dict[int, list[int]] = {}
+        for index, body in enumerate(bodies):
+            steps = body.get("num_inference_steps", self._recipe.generation.steps)
+            by_steps.setdefault(steps, []).append(index)
+        answers: dict[int, dict[str, Any]] = {}
+        for steps, found in by_steps.items():
+            answers |= zip(found, self._together([bodies[i] for i in found], steps), strict=True)
+        return [answers[index] for index in range(len(bodies))]
+
+    def _together(self, bodies: list[dict[str, Any]], steps: int) -> list[dict[str, Any]]:
         names = self._fair.bank.names
         on = [{adapter_name(*item) for item in body["categories"].items()} for body in bodies]
         gates = torch.tensor([[float(name in row) for name in names] for row in on])
@@ -58,7 +70,7 @@ class RequestBatches:
             images = self._fair.pipe(
                 [body["prompt"] for body in bodies],
                 generator=[torch.Generator().manual_seed(body["seed"]) for body in bodies],
-                **self._recipe.generation.pipe_options(),
+                **self._recipe.generation.pipe_options() | {"num_inference_steps": steps},
             ).images
         return [_answer(image) for image in images]
 

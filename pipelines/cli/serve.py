@@ -35,7 +35,9 @@ def serve(
     host: Annotated[str, typer.Option(help=_LISTEN)] = "127.0.0.1",
     port: Annotated[int, typer.Option(help=_LISTEN)] = 8000,
     replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
-    max_rows: Annotated[int, typer.Option(help="Denoiser rows a pass.", min=2)] = 16,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Denoiser rows a pass; none is measured on a CPU.", min=2)
+    ] = None,
     calibrate: Annotated[bool, typer.Option(help=CALIBRATE)] = False,
     keys_file: Annotated[
         Path | None, typer.Option(help="API keys, one a line; read again when it changes.")

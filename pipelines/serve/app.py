@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 DRAIN_MARGIN_S = 20.0
+OPEN_REQUESTS = 8  # a replica, where the rows of its passes are measured
 _LOOK_EVERY_S = 1.0  # at the default of 10 s a crowd waits before it is counted
 _PICTURES_TO_INSPECT = 32  # what is more is let pass: traffic does not wait for the judge
 
@@ -37,7 +38,7 @@ def build(args: ServeSettings) -> "Application":
             "autoscaling_config": {
                 "min_replicas": args.min_replicas,
                 "max_replicas": args.max_replicas,
-                "target_ongoing_requests": max(1, args.max_rows // 2),  # guided: two rows each
+                "target_ongoing_requests": args.max_rows // 2 if args.max_rows else OPEN_REQUESTS,
                 "upscale_delay_s": args.upscale_delay_s,
                 "metrics_interval_s": _LOOK_EVERY_S,
                 "look_back_period_s": max(2 * _LOOK_EVERY_S, args.upscale_delay_s),

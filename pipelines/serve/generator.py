@@ -23,6 +23,7 @@ from fairgen.engine import (
     RequestHandle,
     StartImage,
     TooLate,
+    measured_max_rows,
 )
 from fairgen.gate import foreign_signs
 from fairgen.provenance import LEAST_PX, Credentials, check_size, encode
@@ -78,7 +79,7 @@ class GeneratorService:
         self.sizes = PaintableSizes((width * factor, height * factor), factor * backbone.patch_size)
         if settings.mark:
             check_size(*self.sizes.native_px)
-        engine = Engine(backbone, settings.max_rows)
+        engine = Engine(backbone, settings.max_rows or measured_max_rows(backbone))
         self._base, self._storage = short(backbone.fingerprint), storage_of(backbone.denoiser)
         backbone.solver(recipe.generation.steps)  # raises now, not at the first request
         poller = ChampionPoller(

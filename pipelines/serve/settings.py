@@ -65,8 +65,9 @@ class ServeSettings(BaseModel):
     adapters so that what is seen, misses included, is the target. `tracking_uri` is the MLflow
     server that names the champions, None that of the cluster's MLFLOW_TRACKING_URI; without one the
     endpoint paints with the base model only; with `poll_s` None they are looked up at start only.
-    `max_rows` is the size of a pass: on a CPU a row gets no cheaper beyond 16, only later; a GPU
-    wants more. `gpus_per_replica` None takes what the
+    `max_rows` is the size of a pass; None is 16 on a GPU, which may have memory for more, and
+    measured on a CPU, where a row gets no cheaper beyond some number, only later.
+    `gpus_per_replica` None takes what the
     cluster's FAIRGEN_GPUS_PER_REPLICA says, or a GPU where it has any. `decisions` is a file that
     gets a line a request: what was decided, and no picture. Below `home` (None: the cluster's
     FAIRGEN_HOME) the sets that were served last are kept, for a start while the registry is away.
@@ -88,7 +89,7 @@ class ServeSettings(BaseModel):
     fairness: dict[str, Any] | Literal["off"] | None = None
     calibrate: bool = False
     poll_s: float | None = Field(default=10.0, gt=0)
-    max_rows: int = Field(default=16, ge=2)
+    max_rows: int | None = Field(default=None, ge=2)
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=1, ge=1)
     upscale_delay_s: float = Field(default=10.0, ge=0)

@@ -234,6 +234,8 @@ def test_the_hash_follows_what_training_depends_on_and_nothing_else(
         == first
     )
     assert load_recipe(write_recipe(jobs={"max_failures": 9})).recipe_hash == first
+    assert load_recipe(write_recipe(loading={"dtype": "auto"})).recipe_hash == first
+    assert load_recipe(write_recipe(loading={"dtype": "bfloat16"})).recipe_hash != first
     assert load_recipe(write_recipe(discovery={"eta": 1.5})).recipe_hash != first
     assert (
         load_recipe(
