@@ -32,11 +32,7 @@ class Side:
     def __init__(self, recipe_path: str) -> None:
         recipe_module = importlib.import_module("pipelines.recipe")
         self._recipe = recipe_module.load_recipe(recipe_path)
-        load_pipe = getattr(recipe_module, "load_pipe", None)
-        self._load_pipe = (
-            self._recipe.load_pipe if load_pipe is None else lambda: load_pipe(self._recipe)
-        )
-        self._load_backbone = _named(("fairgen.backbones", "load_backbone"))
+        self._load_painter = getattr(recipe_module, "load_painter", self._plain_painter)
         self._engine: Any = None
         self._discovery: Any = None
 
@@ -70,7 +66,7 @@ class Side:
             recipe, attribute = self._recipe, self._recipe.attributes[0]
             config = recipe.discovery_of(attribute.name)
             self._discovery = _named(("fairgen.discovery", "Discovery"))(
-                self._load_backbone(self._load_pipe(), recipe.generation.size_px),
+                self._load_painter(recipe),
                 attribute,
                 recipe.concepts.train,
                 recipe.templates,
@@ -80,8 +76,15 @@ class Side:
             )
         self._discovery.update()
 
+    def _plain_painter(self, recipe: Any) -> Any:
+        """Return what a build painted with that chose no precision yet."""
+        load_pipe = getattr(importlib.import_module("pipelines.recipe"), "load_pipe", None)
+        pipe = recipe.load_pipe() if load_pipe is None else load_pipe(recipe)
+        load_backbone = _named(("fairgen.backbones", "load_backbone"))
+        return load_backbone(pipe, recipe.generation.size_px)
+
     def _make_engine(self) -> Any:
-        backbone = self._load_backbone(self._load_pipe(), self._recipe.generation.size_px)
+        backbone = self._load_painter(self._recipe)
         engine = _named(("fairgen.engine", "Engine"))(backbone, max_rows=48)
         for seed in range(_ADAPTERS):
             generator = torch.Generator().manual_seed(seed)

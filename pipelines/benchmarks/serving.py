@@ -31,7 +31,7 @@ from pipelines.benchmarks.kernels import (
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.benchmarks.mixed_steps import mixed_steps_figures
 from pipelines.benchmarks.sharing import sharing_figures
-from pipelines.recipe import Recipe, load_painter
+from pipelines.recipe import Recipe, load_painter, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
 from pipelines.serve import APP, PICTURES, Asked, ServeSettings, served
 
@@ -142,7 +142,7 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
 
 
 def _denoiser(recipe: Recipe, size: BenchmarkSize) -> Figures:
-    backbone = load_painter(recipe)
+    backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)  # as PEFT takes it
     rank, projections = recipe.discovery.rank, recipe.discovery.projections
     figures = engine_figures(backbone, rank, projections, recipe.generation.steps, size.rounds)
     figures |= pass_figures(backbone, rounds=size.rounds)
