@@ -49,10 +49,21 @@ def test_rivals_paint_what_was_asked(
             ask_all(f"http://127.0.0.1:{port}/{name}", bodies, clients=3)
             for name in ("batches", "one")
         )
+        mixed = [
+            body | {"num_inference_steps": steps}
+            for body, steps in zip(bodies, (3, 5, 3), strict=True)
+        ]
+        of_mixed = ask_all(f"http://127.0.0.1:{port}/batches", mixed, clients=3)
     finally:
         serve.shutdown()
     for own, one in zip(output.images, batched, strict=True):
         assert np.abs(np.asarray(own, float) - np.asarray(one.image, float)).max() <= 1
+    for steps, places in ((3, (0, 2)), (5, (1,))):
+        options = recipe.generation.pipe_options() | {"num_inference_steps": steps}
+        own = fair("a doctor", 3, wanted, seed=5, **options).images
+        for place in places:
+            got, expected = (np.asarray(i, float) for i in (of_mixed[place].image, own[place]))
+            assert np.abs(got - expected).max() <= 1
     plain = load_pipe(recipe)  # adapters of plain diffusers act on both branches of the guidance
     for folder in folders:
         plain.load_lora_weights(folder, adapter_name=folder.name)
