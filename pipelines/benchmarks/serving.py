@@ -142,7 +142,7 @@ def _champions(recipe: Recipe, home: Path, scratch: Path) -> list[Path]:
 
 
 def _denoiser(recipe: Recipe, size: BenchmarkSize) -> Figures:
-    backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)  # as PEFT takes it
+    backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)  # in float32
     rank, projections = recipe.discovery.rank, recipe.discovery.projections
     figures = engine_figures(backbone, rank, projections, recipe.generation.steps, size.rounds)
     figures |= pass_figures(backbone, rounds=size.rounds)
