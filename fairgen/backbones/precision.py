@@ -73,9 +73,10 @@ def _measure(backbone: Backbone) -> tuple[float, float, int]:
     """Return the least seconds of a pass in float32 and in bfloat16, by turns, and its rows."""
     rounded = _rounded(backbone.denoiser)
     own = [(tensor, tensor.data) for tensor, _ in rounded]
-    rows, turns = (_ROWS, _TURNS) if seconds_of_pass(backbone, 1) < _PATIENCE_S else (1, 1)
+    row_s = min(seconds_of_pass(backbone, 1) for _ in range(2))  # whatever is prepared at first
+    rows, turns = (_ROWS, _TURNS) if row_s < _PATIENCE_S else (1, 1)
     own_s, rounded_s = [], []
-    for _ in range(turns + 1):  # whatever is prepared once, is at the first
+    for _ in range(turns + 1):
         own_s.append(seconds_of_pass(backbone, rows))
         _hold(rounded)
         try:

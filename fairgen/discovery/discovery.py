@@ -320,7 +320,7 @@ class Discovery:
         prompts = [*(row.adapted_prompt for row in self._rows), *preservation.prompts]
         # the gates stay set until the gradient is there: checkpoints are recomputed on its way
         with (
-            sound_gradients(self.backbone.denoiser),
+            sound_gradients(self.backbone.denoiser, self._x.shape[-2] * self._x.shape[-1]),
             self.bank.gated(torch.cat([gates_NK, gates_NK[kept]])),
             self.peers.gated(self.peer_gates(len(kept))),
         ):
