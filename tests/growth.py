@@ -30,8 +30,9 @@ def grows_linearly(run: Callable[[str], object], unit: str) -> bool:
 def _took_s(run: Callable[[str], object], text: str) -> float:
     """Of this thread alone: a worker of the tests holds threads and garbage of other tests."""
     gc.disable()
-    start = time.thread_time()
-    run(text)
-    took_s = time.thread_time() - start
-    gc.enable()
-    return took_s
+    try:
+        start = time.thread_time()
+        run(text)
+        return time.thread_time() - start
+    finally:
+        gc.enable()

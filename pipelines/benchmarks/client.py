@@ -5,9 +5,11 @@ import base64
 import io
 import json
 import os
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import aiohttp
@@ -25,6 +27,11 @@ class Answer:
     image: Image.Image
     provenance: Provenance | None
     latency_s: float
+
+
+def arrivals(requests: int, gap_s: float, rng: random.Random) -> list[float]:
+    """Return when requests come that are `gap_s` apart on average, at random: seconds from now."""
+    return list(accumulate(rng.expovariate(1 / gap_s) for _ in range(requests)))
 
 
 def ask_all(

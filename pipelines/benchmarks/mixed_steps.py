@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fairgen.attributes import render
-from pipelines.benchmarks.client import Answer, ask_all
+from pipelines.benchmarks.client import arrivals, ask_all
 from pipelines.recipe import Recipe
 
 STEPS = (8, 12, 20, 30)
@@ -34,7 +34,7 @@ def mixed_steps_figures(
     gap_s = 1 / (_SHARE_OF_CAPACITY * statistics.median(rate for _, rate in rates))
     latencies: tuple[list[float], list[float]] = ([], [])
     for seed in range(rounds):
-        due_s = _arrivals(requests, gap_s, seed)
+        due_s = arrivals(requests, gap_s, random.Random(seed))
         for found, address, bodies in zip(latencies, (url, rival_url), (ours, theirs), strict=True):
             answers = ask_all(address, bodies, clients=requests, due_s=due_s)
             found += [answer.latency_s for answer in answers]
@@ -71,13 +71,5 @@ def bodies_of(recipe: Recipe, requests: int) -> tuple[Bodies, Bodies]:
 def _rate(url: str, bodies: Bodies) -> float:
     """Return pictures a second, all asked for at once."""
     started = time.monotonic()
-    answers: list[Answer] = ask_all(url, bodies, clients=len(bodies))
-    return len(answers) / (time.monotonic() - started)
-
-
-def _arrivals(requests: int, gap_s: float, seed: int) -> list[float]:
-    rng, at, due_s = random.Random(seed), 0.0, []
-    for _ in range(requests):
-        at += rng.expovariate(1 / gap_s)
-        due_s.append(at)
-    return due_s
+    ask_all(url, bodies, clients=len(bodies))
+    return len(bodies) / (time.monotonic() - started)

@@ -20,7 +20,7 @@ from fairgen.adapters import load_adapter
 from fairgen.attributes import adapter_name, render
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine, ImageJob
-from pipelines.benchmarks.client import Answer, ask_all
+from pipelines.benchmarks.client import Answer, arrivals, ask_all
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.kernels import (
     engine_figures,
@@ -204,10 +204,7 @@ def _mixed_load(
         for body in bodies
     ]
     gap_s = statistics.median(measured_seconds(alone) for _ in range(5)) / 2
-    due, at = [], 0.0
-    for _ in bodies:
-        at += rng.expovariate(1 / gap_s)
-        due.append(at)
+    due = arrivals(len(bodies), gap_s, rng)
 
     sent = {name: bodies if name == "serve" else for_rivals for name in urls}
 

@@ -49,12 +49,20 @@ def load_pipe(recipe: Recipe) -> "DiffusionPipeline":
 
 
 def load_painter(recipe: Recipe) -> "Backbone":
-    """Return the base model as the recipe paints with it, in bfloat16 where the recipe leaves that
-    to a CPU and it is faster so.
-    """
+    """Return the base model as the recipe paints with it, in the precision that it leaves open."""
+    return _in_its_precision(recipe, load_pipe(recipe))
+
+
+def load_learner(recipe: Recipe) -> "Backbone":
+    """Return the base model as adapters are learnt on it, in the precision that is left open."""
+    return _in_its_precision(recipe, load_base(recipe))
+
+
+def _in_its_precision(recipe: Recipe, pipe: "DiffusionPipeline") -> "Backbone":
+    """Return a pipeline's backbone, in bfloat16 where that is left to a CPU and faster on it."""
     from fairgen.backbones import compute_in_bfloat16_where_faster, load_backbone
 
-    backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+    backbone = load_backbone(pipe, recipe.generation.size_px)
     if recipe.loading.dtype == "auto":
         compute_in_bfloat16_where_faster(backbone)
     return backbone

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fairgen.discovery import DiscoveryConfig, DiscoveryStats
-from pipelines.recipe import Recipe, load_base
+from pipelines.recipe import Recipe, load_learner
 from pipelines.training.checkpoints import newest_whole, seal
 
 REPORT_EVERY = 5
@@ -61,15 +61,12 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     from accelerate import Accelerator
 
     from fairgen.adapters import load_adapter, save_adapter
-    from fairgen.backbones import compute_in_bfloat16_where_faster, load_backbone
     from fairgen.discovery import Discovery
 
     recipe, config = job.recipe, job.discovery
     torch.set_num_threads(max(1, int(recipe.jobs.cpus_per_worker)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    backbone = load_backbone(load_base(recipe), recipe.generation.size_px)
-    if recipe.loading.dtype == "auto":
-        compute_in_bfloat16_where_faster(backbone)
+    backbone = load_learner(recipe)
     if recipe.jobs.gradient_checkpointing:
         backbone.denoiser.enable_gradient_checkpointing()
     peers = [load_adapter(folder, backbone.fingerprint) for folder in job.peers]

@@ -13,6 +13,7 @@ from fairgen.backbones import (
     has_bfloat16_units,
     load_backbone,
     round_to_bfloat16,
+    seconds_of_pass,
 )
 from fairgen.base_model import fingerprint, is_same_base, storage_of
 from fairgen.discovery import Discovery, DiscoveryConfig
@@ -59,6 +60,7 @@ def test_every_family_paints_in_bfloat16_on_the_same_base(family: str) -> None:
     assert backbone.dtype == torch.bfloat16 and storage_of(backbone.denoiser) == "bfloat16"
     assert backbone.fingerprint == known != fingerprint(backbone.denoiser)
     assert is_same_base(known, fingerprint(backbone.denoiser))
+    assert seconds_of_pass(backbone, 2) > 0  # by which either precision is measured
     job = ImageJob("a photo of a doctor", 1, num_steps=2, guidance_scale=2.0)
     assert painted(Engine(backbone), [job])[0].std() > 0
 
