@@ -1,8 +1,9 @@
-"""How pictures are sampled: steps, guidance, and the part of the steps for which it holds.
+"""How pictures are sampled: steps, guidance and where it holds, and which steps are forecast.
 
-Guidance in a limited interval: arXiv 2404.07724. Imports no torch.
+Guidance in a limited interval: arXiv 2404.07724. TaylorSeer: arXiv 2503.06923. Imports no torch.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 WHOLE = (0.0, 1.0)
@@ -23,12 +24,44 @@ def guided_steps(num_steps: int, interval: tuple[float, float]) -> range:
 
 
 @dataclass(frozen=True)
+class TaylorSeer:
+    """Which predictions are forecast from earlier ones in place of a pass, and how: diffusers'
+    `TaylorSeerCacheConfig` in its lite mode, field by field, for each picture by itself.
+
+    Steps are counted from 0. The first `disable_cache_before_step` are computed, then one in
+    `cache_interval`, and all from `disable_cache_after_step` on. A forecast is a series of
+    `max_order`.
+    """
+
+    cache_interval: int = 2
+    disable_cache_before_step: int = 3
+    disable_cache_after_step: int | None = None
+    max_order: int = 1
+
+    def forecast_steps(self, num_steps: int, guided: Container[int]) -> frozenset[int]:
+        """Return the steps that are forecast. One that is guided needs a guided one before it: its
+        unconditional prediction is forecast, too.
+        """
+        found, computed = set(), self.disable_cache_before_step - 1
+        for step in range(self.disable_cache_before_step, num_steps):
+            is_due = (step - self.disable_cache_before_step - 1) % self.cache_interval == 0
+            end = self.disable_cache_after_step
+            is_late = end is not None and step >= end
+            if is_due or is_late or (step in guided and computed not in guided):
+                computed = step
+            else:
+                found.add(step)
+        return frozenset(found)
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How pictures are sampled; guidance holds in an interval, in shares of the steps."""
 
     num_steps: int
     guidance_scale: float
     guidance_interval: tuple[float, float] = WHOLE
+    taylorseer: TaylorSeer | None = None
 
     def scale_at(self, step: int) -> float:
         """Return the guidance scale of a step: 1 where guidance is off."""

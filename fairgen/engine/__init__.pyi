@@ -1,4 +1,5 @@
 from .engine import Engine
+from .forecast import check_forecasts
 from .key_values import KeyValueCache
 from .pass_size import measured_max_rows
 from .requests import (
@@ -26,5 +27,6 @@ __all__ = [
     "RequestHandle",
     "StartImage",
     "TooLate",
+    "check_forecasts",
     "measured_max_rows",
 ]

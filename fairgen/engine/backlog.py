@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from fairgen.engine.requests import ImageJob, RequestHandle
 
@@ -13,7 +14,8 @@ _MAX_IDLE = 256  # callers with nothing pending whose clocks are kept
 @dataclass(eq=False)
 class ScheduledImage:
     """One picture of a request. A denoiser row of it costs `row_cost` native ones; at the steps of
-    `guided` it takes a second row. `step` counts those that it has taken.
+    `guided` it takes a second row, at those of `forecast` none: they follow on a pass at once.
+    `step` counts those that it has taken.
     """
 
     handle: RequestHandle
@@ -22,7 +24,13 @@ class ScheduledImage:
     shape: Shape
     num_steps: int
     guided: range = range(0)
+    forecast: frozenset[int] = frozenset()
     step: int = 0
+    _work: list[int] = field(init=False, repr=False)  # what is left before each step, and after all
+
+    def __post_init__(self) -> None:
+        costs = (self._cost_of(step) for step in reversed(range(self.num_steps)))
+        self._work = [*accumulate(costs, initial=0)][::-1]
 
     @property
     def job(self) -> ImageJob:
@@ -31,17 +39,21 @@ class ScheduledImage:
     @property
     def cost(self) -> int:
         """How many native denoiser rows its next step takes."""
-        return self.row_cost * (1 + (self.step in self.guided))
-
-    @property
-    def steps_left(self) -> int:
-        return self.num_steps - self.step
+        return self._cost_of(self.step)
 
     @property
     def work(self) -> int:
         """Native rows times steps that are left."""
-        guided_left = len(range(max(self.step, self.guided.start), self.guided.stop))
-        return self.row_cost * (self.steps_left + guided_left)
+        return self._work[self.step]
+
+    def advance(self) -> None:
+        """Take a step, and those after it that are forecast."""
+        self.step += 1
+        while self.step in self.forecast:
+            self.step += 1
+
+    def _cost_of(self, step: int) -> int:
+        return 0 if step in self.forecast else self.row_cost * (1 + (step in self.guided))
 
 
 @dataclass(eq=False)

@@ -39,9 +39,8 @@ class Engine:
 
     A guided picture takes two rows, one of them unconditional, which stays bare, at the steps that
     are guided; a larger one takes as many more as its latents are larger, since memory follows
-    them. One that is over the bound by
-    itself is painted alone. `Scheduler` says whose turn it is. One thread owns an engine and calls
-    all of its methods; `EngineThread` is for callers in others.
+    them. One that is over the bound by itself is painted alone. `Scheduler` says whose turn it is.
+    One thread owns an engine and calls all of its methods; `EngineThread` is for callers in others.
     """
 
     def __init__(
@@ -192,15 +191,13 @@ class Engine:
         job = handle.jobs[index]
         row_cost, shape = self._runner.row_cost(job), self._runner.latent_shape(job)
         num_steps = job.num_steps - first_step(job, self.backbone)
-        guided = guided_steps(num_steps, job.guidance_interval)
-        return ScheduledImage(
-            handle,
-            index,
-            row_cost,
-            shape,
-            num_steps,
-            guided if self._runner.is_guided(job) else range(0),
-        )
+        guided = range(0)
+        if self._runner.is_guided(job):
+            guided = guided_steps(num_steps, job.guidance_interval)
+        forecast = frozenset[int]()
+        if job.taylorseer is not None:
+            forecast = job.taylorseer.forecast_steps(num_steps, guided)
+        return ScheduledImage(handle, index, row_cost, shape, num_steps, guided, forecast)
 
     def _advance(self, rows: list[Row]) -> list[Event]:
         """Take one step with rows of one shape; return what can be shown, and errors."""
@@ -212,7 +209,7 @@ class Engine:
             self._scheduler.measured([row.image for row in rows], time.perf_counter() - started)
         events: list[Event] = [_error(m.item.image, m.error) for m in moved if m.error is not None]
         alive = [m.item for m in moved if m.error is None]
-        shown = [row for row in alive if row.is_finished or row.wants_preview]
+        shown = [row for row in alive if row.is_finished or row.preview_step]
         return events + [
             _shown(outcome) for outcome in self._decoded.run(self._decoder.decode, shown)
         ]
@@ -231,7 +228,7 @@ def _shown(outcome: Outcome[Row, DecodedImage]) -> Event:
         image.handle,
         image.index,
         outcome.result.image,
-        row.step_index,
+        row.step_index if row.is_finished else row.preview_step,
         final=row.is_finished,
         flagged=outcome.result.flagged,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from fairgen.sampling import WHOLE
+from fairgen.sampling import WHOLE, TaylorSeer
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class ImageJob:
     `negative_prompt` None is none, which is not the empty one in every family. `preview_at` names
     the steps, of those that are taken, after which the predicted clean picture is shown. `start` is
     the picture that is edited, if one is. `guidance_interval` is the part of the steps that is
-    guided, in shares of those that are taken: besides it a picture takes one row, not two.
+    guided, in shares of those that are taken: besides it a picture takes one row, not two. At
+    the steps that `taylorseer` forecasts it takes none.
     """
 
     prompt: str
@@ -42,6 +43,7 @@ class ImageJob:
     preview_at: tuple[int, ...] = ()
     start: StartImage | None = None
     guidance_interval: tuple[float, float] = WHOLE
+    taylorseer: TaylorSeer | None = None
 
 
 @dataclass(eq=False)

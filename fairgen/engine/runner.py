@@ -11,9 +11,10 @@ from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import ActiveDirections, AdapterBank
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
+from fairgen.engine.forecast import TaylorSeries, check_forecasts
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
-from fairgen.guidance import GuidedRows
+from fairgen.guidance import GuidedRows, guided
 from fairgen.sampling import WHOLE, guided_steps
 from fairgen.solvers import Solver, advance
 
@@ -38,7 +39,10 @@ class Row:
     negative: TensorDict
     key_values: KeyValues
     negative_key_values: KeyValues
+    series: TaylorSeries | None  # of its conditional and of its unconditional predictions,
+    negative_series: TaylorSeries | None  # where some are forecast
     step_index: int = 0
+    preview_step: int = 0  # the last of those to be shown that the last pass has reached, or 0
 
     @property
     def guided(self) -> bool:
@@ -56,9 +60,24 @@ class Row:
             return self.x
         return self.pred_x0 if self.kept is None else self.kept.beside(self.pred_x0)
 
-    @property
-    def wants_preview(self) -> bool:
-        return self.step_index in self.image.job.preview_at
+    def forecast(self) -> Tensor | None:
+        """Return the guided prediction of its next step, where that is forecast."""
+        if self.series is None or self.step_index not in self.image.forecast:
+            return None
+        conditional = self.series.at(self.step_index)
+        if not self.guided or self.negative_series is None:
+            return conditional
+        unconditional = self.negative_series.at(self.step_index)
+        return guided(unconditional, conditional, self.image.job.guidance_scale)
+
+    def move(self, state: Tensor, clean: Tensor) -> None:
+        """Go to the next step, with what the solver has made of this one."""
+        self.step_index += 1
+        self.x, self.pred_x0 = state, clean
+        if self.kept is not None:
+            self.x = self.kept.put_back(state, self.solver, self.step_index)
+        if self.step_index in self.image.job.preview_at:
+            self.preview_step = self.step_index
 
 
 @dataclass(frozen=True)
@@ -123,7 +142,9 @@ class Runner:
         _, height, width = self.latent_shape(job)
         factor = self.backbone.vae_scale_factor
         check_start(job, self.backbone, (width * factor, height * factor))
-        self._solver(job)
+        solver = self._solver(job)
+        if job.taylorseer is not None:
+            check_forecasts(solver, type(self.backbone.pipe.scheduler).__name__)
 
     def forget_batches(self) -> None:
         """Drop what rows bring to every step: the bank's columns have changed."""
@@ -167,22 +188,24 @@ class Runner:
                     negative=negatives[at],
                     key_values=known[at],
                     negative_key_values=known[len(images) + at],
+                    series=_series(image),
+                    negative_series=_series(image),
                 )
             )
         return rows
 
     def advance(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Take one step with rows of one shape, in place."""
-        prediction = self._predict(self._batch_of(rows))
-        table_N6 = torch.stack([row.solver.table[row.step_index] for row in rows])
-        x = torch.stack([row.x for row in rows])
-        pred_x0 = torch.stack([row.pred_x0 for row in rows])
-        x, pred_x0 = advance(table_N6, prediction, x, pred_x0, _fresh_noise(rows))
-        for row, state, clean in zip(rows, x, pred_x0, strict=True):
-            row.step_index += 1
-            row.x, row.pred_x0 = state, clean
-            if row.kept is not None:
-                row.x = row.kept.put_back(state, row.solver, row.step_index)
+        """Take one step with rows of one shape, in place, and those after it that are forecast."""
+        for row in rows:
+            row.preview_step = 0
+        batch = self._batch_of(rows)
+        prediction = self._predict(batch)
+        _keep(batch, prediction)
+        _move(rows, batch.guidance.combine(prediction, batch.scale_N))
+        found = [(row, row.forecast()) for row in rows]
+        while ahead := [(row, forecast) for row, forecast in found if forecast is not None]:
+            _move([row for row, _ in ahead], torch.stack([forecast for _, forecast in ahead]))
+            found = [(row, row.forecast()) for row, _ in ahead]
         return rows
 
     def close(self) -> None:
@@ -190,15 +213,14 @@ class Runner:
         self._cache.close()
 
     def _predict(self, batch: StepBatch) -> Tensor:
-        """Return every row's guided prediction, N x C x h x w: one forward for all."""
+        """Return the predictions of all denoiser rows, N + G x C x h x w, of one forward."""
         x = torch.stack([row.x for row in batch.rows])
         t_N = torch.stack([row.solver.timesteps[row.step_index] for row in batch.rows])
         repeat = batch.guidance.repeat
         with self.bank.gated(batch.directions), self._cache.answering(batch.key_values):
-            prediction = self.backbone.denoise(
+            return self.backbone.denoise(
                 repeat(x), repeat(t_N.to(x.device)), batch.contexts, repeat(batch.scale_N)
             )
-        return batch.guidance.combine(prediction, batch.scale_N)
 
     def _batch_of(self, rows: Sequence[Row]) -> StepBatch:
         together = tuple(rows)
@@ -245,6 +267,32 @@ class Runner:
             solver = self.backbone.solver(job.num_steps, shape)
             self._solvers[key] = solver.since(first) if first else solver
         return self._solvers[key]
+
+
+def _series(image: ScheduledImage) -> TaylorSeries | None:
+    """Return a series to forecast predictions of a picture by, where any are."""
+    if image.job.taylorseer is None or not image.forecast:
+        return None
+    return TaylorSeries(image.job.taylorseer.max_order)
+
+
+def _keep(batch: StepBatch, prediction: Tensor) -> None:
+    """Note what a pass has predicted for the rows that forecast from it."""
+    guided_rows = [batch.rows[index] for index in batch.guidance.indices]
+    series = [row.series for row in batch.rows] + [row.negative_series for row in guided_rows]
+    for row, one, computed in zip((*batch.rows, *guided_rows), series, prediction, strict=True):
+        if one is not None:
+            one.add(row.step_index, computed)
+
+
+def _move(rows: Sequence[Row], prediction: Tensor) -> None:
+    """Take a solver step with rows of one shape and their guided predictions, in place."""
+    table_N6 = torch.stack([row.solver.table[row.step_index] for row in rows])
+    x = torch.stack([row.x for row in rows])
+    pred_x0 = torch.stack([row.pred_x0 for row in rows])
+    x, pred_x0 = advance(table_N6, prediction, x, pred_x0, _fresh_noise(rows))
+    for row, state, clean in zip(rows, x, pred_x0, strict=True):
+        row.move(state, clean)
 
 
 def _fresh_noise(rows: Sequence[Row]) -> Tensor | None:

@@ -86,7 +86,7 @@ class Scheduler:
             self.backlog.line_of(image).clock_s += share_s
         for image in images:
             self.backlog.caller_of(image).work -= image.cost
-            image.step += 1
+            image.advance()
 
     def seconds_until_done(self, caller: str, images: Sequence[ScheduledImage]) -> float | None:
         """Return when a caller's further pictures will be there, at the latest, as far as is known

@@ -1,7 +1,7 @@
 """Requests of mixed steps, arriving at random: the endpoint beside `@serve.batch` with the bank.
 
-Both paint the same work: guidance at all steps, one adapter of each attribute a picture. What
-differs is when a picture begins and when it is answered.
+Both paint the same work: all steps computed and guided, one adapter of each attribute a picture.
+What differs is when a picture begins and when it is answered.
 """
 
 import random
@@ -15,6 +15,7 @@ from pipelines.benchmarks.client import arrivals, ask_all
 from pipelines.recipe import Recipe
 
 STEPS = (8, 12, 20, 30)
+SAMPLED_ALIKE = {"guidance_interval": [0, 1], "taylorseer": False}  # as a pipeline paints
 _SHARE_OF_CAPACITY = 0.8
 _WARM = 4
 
@@ -62,7 +63,7 @@ def bodies_of(recipe: Recipe, requests: int) -> tuple[Bodies, Bodies]:
     ]
     attributes = recipe.attributes
     fairness = {attribute.name: "uniform" for attribute in attributes}
-    ours = [body | {"fairness": fairness, "guidance_interval": [0, 1]} for body in shared]
+    ours = [body | {"fairness": fairness} | SAMPLED_ALIKE for body in shared]
     theirs = [body | {"categories": {a.name: rng.choice(a.names) for a in attributes}}
               for body in shared]  # fmt: skip
     return ours, theirs

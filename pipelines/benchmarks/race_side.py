@@ -42,15 +42,15 @@ class Side:
             self._engine = self._make_engine()
         job = _named(("fairgen.engine", "ImageJob"), ("fairgen.pictures", "Picture"))
         names, generation = self._engine.bank.names, self._recipe.generation
-        interval = getattr(generation, "guidance_interval", None)
-        options = {} if interval is None else {"guidance_interval": interval}
+        sampling = getattr(generation, "sampling", None)
+        options = vars(sampling) if sampling else {
+            "num_steps": generation.steps, "guidance_scale": generation.guidance_scale
+        }  # fmt: skip
         jobs = [
             job(
                 f"a photo of a person {row}",
                 seed=row,
                 gates={names[(row + 8 * i) % len(names)]: 1.0 for i in range(_ADAPTERS_EACH)},
-                num_steps=generation.steps,
-                guidance_scale=generation.guidance_scale,
                 **options,
             )
             for row in range(num_images)

@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fairgen.adapters import load_adapter
 from fairgen.attributes import adapter_name, render
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine, ImageJob
+from fairgen.sampling import WHOLE, Sampling
 from pipelines.benchmarks.client import Answer, arrivals, ask_all
 from pipelines.benchmarks.full_size import random_pipeline
 from pipelines.benchmarks.kernels import (
@@ -29,7 +30,7 @@ from pipelines.benchmarks.kernels import (
     pass_figures,
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
-from pipelines.benchmarks.mixed_steps import mixed_steps_figures
+from pipelines.benchmarks.mixed_steps import SAMPLED_ALIKE, mixed_steps_figures
 from pipelines.benchmarks.sharing import sharing_figures
 from pipelines.recipe import Recipe, load_painter, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
@@ -173,9 +174,11 @@ def _serving(
         for name, baseline in baselines.items():
             serve.run(baseline.bind(recipe, list(folders)), name=name, route_prefix=f"/{name}")
         urls = {"serve": address + PICTURES} | {name: f"{address}/{name}" for name in baselines}
-        alone = _engine(recipe, folders)
+        sampling = recipe.generation.sampling
+        alone = _engine(recipe, folders, sampling)
         figures = _lone_requests(recipe, urls["serve"], alone, size)
-        figures |= _mixed_load(recipe, urls, alone, size)
+        alike = replace(sampling, guidance_interval=WHOLE, taylorseer=None)
+        figures |= _mixed_load(recipe, urls, _engine(recipe, folders, alike), size)
         figures |= mixed_steps_figures(
             recipe, urls["serve"], urls["request_batches"], size.requests, size.load_rounds
         )
@@ -206,7 +209,8 @@ def _mixed_load(
     gap_s = statistics.median(measured_seconds(alone) for _ in range(5)) / 2
     due = arrivals(len(bodies), gap_s, rng)
 
-    sent = {name: bodies if name == "serve" else for_rivals for name in urls}
+    ours = [body | SAMPLED_ALIKE for body in bodies]
+    sent = {name: ours if name == "serve" else for_rivals for name in urls}
 
     def offer(name: str) -> tuple[float, list[Answer]]:
         started = time.monotonic()
@@ -274,7 +278,7 @@ def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
     return {"indicator_requests_per_s": size.decisions / measured_seconds(behind_serve)}
 
 
-def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], object]:
+def _engine(recipe: Recipe, folders: Sequence[Path], sampling: Sampling) -> Callable[[], object]:
     """Return a function that paints one picture, with an adapter of each attribute, on an engine of
     this process.
     """
@@ -288,8 +292,6 @@ def _engine(recipe: Recipe, folders: Sequence[Path]) -> Callable[[], object]:
         prompt=render(recipe.templates[0], recipe.concepts.train[0]),
         seed=0,
         gates=dict.fromkeys(gates.values(), 1.0),
-        num_steps=recipe.generation.steps,
-        guidance_scale=recipe.generation.guidance_scale,
-        guidance_interval=recipe.generation.guidance_interval,
+        **vars(sampling),
     )
     return lambda: engine.paint([job])

@@ -45,10 +45,8 @@ class EngineSource:
                 plan.prompt,
                 seed,
                 {adapter_name(*category): 1.0 for category in categories.items()},
-                num_steps=self._sampling.num_steps,
-                guidance_scale=self._sampling.guidance_scale,
-                guidance_interval=self._sampling.guidance_interval,
                 start=start,
+                **vars(self._sampling),
             )
             for seed, categories, start in zip(plan.seeds, plan.categories, begun, strict=True)
         ]

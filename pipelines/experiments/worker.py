@@ -4,6 +4,7 @@ of pictures.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 from PIL import Image
@@ -62,7 +63,7 @@ class MethodRunner:
         self.recipe = recipe
         self.backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
         self.judges = Judges(recipe.attributes, load_judge(recipe))
-        self.sampling = recipe.generation.sampling
+        self.sampling = replace(recipe.generation.sampling, taylorseer=None)  # no rival has it
 
     def task(self, max_rows: int, attributes: Sequence[Attribute] = ()) -> BaselineTask:
         """Return what a rival may learn from: all attributes of the recipe, or those given."""

@@ -13,7 +13,13 @@ from .models import (
 )
 from .preflight import check_models
 from .recipe import Recipe, load_recipe
-from .sections import MEASURED_DIGITS, GenerationConfig, JobsConfig, RegistryConfig
+from .sections import (
+    MEASURED_DIGITS,
+    GenerationConfig,
+    JobsConfig,
+    RegistryConfig,
+    TaylorSeerConfig,
+)
 from .yaml_file import read_yaml
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
     "JobsConfig",
     "Recipe",
     "RegistryConfig",
+    "TaylorSeerConfig",
     "check_models",
     "expand_names",
     "load_base",

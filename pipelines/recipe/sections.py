@@ -13,10 +13,11 @@ from pydantic import (
 )
 
 from fairgen.discovery import DiscoveryConfig
-from fairgen.sampling import WHOLE, Sampling
+from fairgen.sampling import WHOLE, Sampling, TaylorSeer
 
 _SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 _Share = Annotated[float, Field(ge=0, le=1)]
+_NOISY_SCHEDULERS = ("euler-ancestral", "lcm")
 MEASURED_DIGITS = 4  # with which the registry keeps a measured figure
 
 
@@ -106,6 +107,17 @@ class JobsConfig(Section):
     gradient_checkpointing: bool = False
 
 
+class TaylorSeerConfig(Section):
+    """Which of a picture's predictions are forecast from earlier ones, in place of a pass: fields
+    and rule are those of diffusers' `TaylorSeerCacheConfig`. What was painted says so.
+    """
+
+    cache_interval: int = Field(default=2, ge=1)
+    disable_cache_before_step: int = Field(default=3, ge=1)
+    disable_cache_after_step: int | None = Field(default=None, ge=1)
+    max_order: int = Field(default=1, ge=0, le=3)
+
+
 class GenerationConfig(Section):
     """How pictures are sampled wherever a recipe paints.
 
@@ -114,22 +126,34 @@ class GenerationConfig(Section):
     WIDTHxHEIGHT; none is any that the model's architecture takes, well or not. A base model that
     was saved with a safety checker is asked about every picture, unless `safety_checker` is off.
     `guidance_interval` is the part of the steps that is guided, in shares: besides it a picture
-    costs half.
+    costs half. At the steps that `taylorseer` forecasts it costs nothing; what begins from another
+    picture is painted without either.
     """
 
     steps: int = Field(ge=1)
     guidance_scale: float = Field(ge=0)
     guidance_interval: tuple[_Share, _Share] = WHOLE
+    taylorseer: TaylorSeerConfig | None = None
     scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
     batch_size: int = Field(ge=1)
     size_px: int = Field(default=0, ge=0)
     sizes: tuple[Annotated[str, Field(pattern=_SIZE)], ...] = ()
     safety_checker: bool = True
 
+    @model_validator(mode="after")
+    def _forecasts_follow_from_what_was_predicted(self) -> "GenerationConfig":
+        if self.taylorseer and self.scheduler in _NOISY_SCHEDULERS:
+            raise ValueError(
+                f"taylorseer: got one with scheduler {self.scheduler!r}, which adds noise at its "
+                "steps, so that no prediction follows from earlier ones; allowed is none"
+            )
+        return self
+
     @property
     def sampling(self) -> Sampling:
         """How an engine paints."""
-        return Sampling(self.steps, self.guidance_scale, self.guidance_interval)
+        forecast = None if self.taylorseer is None else TaylorSeer(**self.taylorseer.model_dump())
+        return Sampling(self.steps, self.guidance_scale, self.guidance_interval, forecast)
 
     def pipe_options(self) -> dict[str, Any]:
         """Return the arguments that a diffusers pipeline takes."""

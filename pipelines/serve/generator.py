@@ -23,6 +23,7 @@ from fairgen.engine import (
     RequestHandle,
     StartImage,
     TooLate,
+    check_forecasts,
     measured_max_rows,
 )
 from fairgen.gate import foreign_signs
@@ -81,7 +82,9 @@ class GeneratorService:
             check_size(*self.sizes.native_px)
         engine = Engine(backbone, settings.max_rows or measured_max_rows(backbone))
         self._base, self._storage = short(backbone.fingerprint), storage_of(backbone.denoiser)
-        backbone.solver(recipe.generation.steps)  # raises now, not at the first request
+        solver = backbone.solver(recipe.generation.steps)  # raises now, not at the first request
+        if recipe.generation.taylorseer:
+            check_forecasts(solver, type(backbone.pipe.scheduler).__name__)
         poller = ChampionPoller(
             recipe,
             settings.tracking_uri,
@@ -291,6 +294,7 @@ class GeneratorService:
             guidance_scale=planned.guidance_scale,
             guidance_start=planned.guidance_interval[0],
             guidance_stop=planned.guidance_interval[1],
+            taylorseer=planned.taylorseer,
             categories=planned.categories,
             probability=planned.probability,
             adapters=tuple(_used(champion) for champion in used),
@@ -363,6 +367,7 @@ def _job(planned: PlannedImage, served: Served, starts: Mapping[Start, StartImag
         num_steps=planned.num_steps,
         guidance_scale=planned.guidance_scale,
         guidance_interval=planned.guidance_interval,
+        taylorseer=planned.taylorseer,
         negative_prompt=planned.negative_prompt,
         width_px=planned.width_px,
         height_px=planned.height_px,

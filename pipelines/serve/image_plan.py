@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fairgen.gate import GateDecision
 from fairgen.provenance import OutputFormat
-from fairgen.sampling import WHOLE
+from fairgen.sampling import WHOLE, TaylorSeer
 from pipelines.recipe import GenerationConfig
 from pipelines.serve.indicator import Asked, Assigned, Assignment
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
@@ -49,6 +49,7 @@ class PlannedImage:
     num_steps: int
     guidance_scale: float
     guidance_interval: tuple[float, float]
+    taylorseer: TaylorSeer | None
     width_px: int
     height_px: int
     preview_at: tuple[int, ...]
@@ -152,6 +153,7 @@ def plan_images(
     parts = request.partial_images + 1
     taken = num_steps_taken(num_steps, starts[0].strength) if starts else num_steps
     places = {taken * part // parts for part in range(1, parts)} - {0} if request.stream else {}
+    forecast = generation.sampling.taylorseer
     each = [starts[i * len(starts) // request.n] if starts else None for i in range(request.n)]
     return [
         PlannedImage(
@@ -166,6 +168,7 @@ def plan_images(
             num_steps=num_steps,
             guidance_scale=generation.guidance_scale if guidance is None else guidance,
             guidance_interval=_interval(request, generation, start),
+            taylorseer=None if start or request.taylorseer is False else forecast,
             width_px=start.width_px if start else width,
             height_px=start.height_px if start else height,
             preview_at=tuple(sorted(places)),

@@ -16,7 +16,7 @@ from pydantic import (
 from fairgen.calibration import Confusion
 from fairgen.gate import GateDecision
 from fairgen.provenance import OutputFormat
-from fairgen.sampling import WHOLE
+from fairgen.sampling import WHOLE, TaylorSeer
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 MAX_SEED = 2**63 - 1
@@ -68,6 +68,11 @@ class ImageRequest(BaseModel):
         max_length=2,
         description="From which share of the steps to which guidance holds, such as [0, 0.5]: "
         "besides it a picture costs half.",
+    )
+    taylorseer: bool | None = Field(
+        default=None,
+        description="Whether predictions may be forecast, as the recipe says; false has every step "
+        "computed.",
     )
     negative_prompt: str | None = None
     original_prompt: str | None = Field(
@@ -227,7 +232,8 @@ class Provenance(BaseModel):
     `base` is the base model's fingerprint, `storage` how its weights are kept, such as "bfloat16"
     or "nf4, bfloat16"; both are empty in records of before. `guidance_start` and
     `guidance_stop` are the shares of the steps between which guidance held: two numbers and no
-    list, which Content Credentials would give back as a text.
+    list, which Content Credentials would give back as a text. `taylorseer` says by which rule
+    predictions were forecast, if any were.
     `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
     recipe that turned it off, "none" for a base model without one.
     `removed` is what only a rewriting of the user's words named, and the prompt no longer holds.
@@ -246,6 +252,7 @@ class Provenance(BaseModel):
     guidance_scale: float
     guidance_start: float = WHOLE[0]
     guidance_stop: float = WHOLE[1]
+    taylorseer: TaylorSeer | None = None
     categories: dict[str, str]
     probability: float
     adapters: tuple[AdapterUsed, ...]

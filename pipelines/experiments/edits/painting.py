@@ -44,7 +44,9 @@ class EditPainter:
         for adapter in adapters:
             adapter.check_base(base, recipe.loading.siblings)
         generation = recipe.generation
-        sampling = replace(generation.sampling, guidance_interval=WHOLE)  # as edits are
+        sampling = replace(  # as edits are
+            generation.sampling, guidance_interval=WHOLE, taylorseer=None
+        )
         self._source = EngineSource(self._backbone, sampling, generation.batch_size, adapters)
         self._fair = TargetDistribution.from_request({GENDER: "uniform"}, recipe.attributes)
 

@@ -65,8 +65,8 @@ def play(clients: list[Client], pass_s: Callable[[int], float], until_s: float) 
         scheduler.charge(images, pass_s(rows))
         for image in images:
             got[image.handle.caller] += image.cost
-        ended = [image for image in images if not image.steps_left]
-        scheduler.backlog.drop(lambda image: not image.steps_left)
+        ended = [image for image in images if not image.work]
+        scheduler.backlog.drop(lambda image: not image.work)
         for image in ended:
             left[image.handle] -= 1
             if not left[image.handle]:
@@ -198,7 +198,7 @@ def test_names_made_up_for_each_request_win_nothing() -> None:
         seconds = on_cores(sum(image.cost for image in chosen))
         scheduler.measured(chosen, seconds)
         scheduler.charge(chosen, seconds)
-        scheduler.backlog.drop(lambda image: not image.steps_left)
+        scheduler.backlog.drop(lambda image: not image.work)
         for image in chosen:
             got["greedy" if image.handle.caller == "greedy" else "others"] += image.cost
     assert got["greedy"] >= 0.4 * sum(got.values())

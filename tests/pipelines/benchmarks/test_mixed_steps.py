@@ -19,6 +19,7 @@ def test_both_sides_get_the_same_requests(write_recipe: Callable[..., Path]) -> 
     for body in ours:
         request = ImageRequest.model_validate(body)
         assert request.guidance_interval == [0, 1]  # the rival is guided at all steps
+        assert request.taylorseer is False  # and computes them
         assert request.fairness == {a.name: "uniform" for a in recipe.attributes}
     drawn = {tuple(body["categories"].items()) for body in theirs}
     assert len(drawn) > 2 and all(

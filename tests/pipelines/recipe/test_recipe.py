@@ -271,7 +271,7 @@ DOES_NOT = {  # and of these it does not: painting, measuring, placing
     "jobs.max_failures": 9, "jobs.checkpoint_every": 7, "jobs.gradient_checkpointing": True,
     "generation.steps": 3, "generation.guidance_scale": 2.0, "generation.scheduler": "ddim",
     "generation.batch_size": 3, "generation.safety_checker": False, "generation.sizes": ("8x8",),
-    "generation.guidance_interval": (0.0, 0.5),
+    "generation.guidance_interval": (0.0, 0.5), "generation.taylorseer": {"cache_interval": 2},
 }  # fmt: skip
 
 

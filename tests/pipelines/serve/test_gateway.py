@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from openai import AuthenticationError, OpenAI
 
+from fairgen.sampling import TaylorSeer
+from pipelines.recipe import TaylorSeerConfig
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.app import gpus_per_replica
 from pipelines.serve.run import unserved
@@ -363,3 +365,24 @@ def test_more_steps_than_the_scheduler_takes_are_refused_with_the_most(
         message = "num_inference_steps: got 51, allowed are at most 50 with LCMScheduler"
         assert body["error"]["message"] == message
         assert endpoint.post(json.dumps(asked | {"num_inference_steps": 2}).encode())[0] == 200
+
+
+def test_pictures_are_forecast_as_the_recipe_says_unless_a_request_forbids_it(
+    tracking_uri: str, served_recipe: Recipe
+) -> None:
+    rule = {"cache_interval": 7, "disable_cache_before_step": 1,
+            "disable_cache_after_step": None, "max_order": 0}  # fmt: skip
+    changes = {"steps": 8, "taylorseer": TaylorSeerConfig(**rule)}
+    generation = served_recipe.generation.model_copy(update=changes)
+    recipe = served_recipe.model_copy(update={"generation": generation})
+    for endpoint in open_endpoint(recipe, tracking_uri=tracking_uri):
+        asked = {"seed": 5, "guidance_scale": 25.0, "fairness": "off"}
+        found = [
+            endpoint.generate("a doctor", **asked | change)[0]
+            for change in ({}, {"taylorseer": True}, {"taylorseer": False})
+        ]
+        forecast, same, computed = (base64.b64decode(picture.b64_json) for picture in found)
+        assert [picture.provenance["taylorseer"] for picture in found] == [rule, rule, None]
+        record = read_provenance(forecast)
+        assert record is not None and record.taylorseer == TaylorSeer(**rule)
+        assert grey_levels(forecast, same) == 0 < grey_levels(forecast, computed)

@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from pipelines.recipe import GenerationConfig
+from fairgen.sampling import TaylorSeer
+from pipelines.recipe import GenerationConfig, TaylorSeerConfig
 from pipelines.serve.image_plan import PlannedImage, Start, num_steps_taken, plan_images
 from pipelines.serve.indicator import Assigned, Assignment
 from pipelines.serve.schemas import EditRequest
@@ -20,7 +21,11 @@ def planned(n: int, starts: list[Start], **asked: object) -> list[PlannedImage]:
     request = EditRequest(prompt="a", n=n, seed=7, num_inference_steps=10, **asked)
     assignment = Assignment([Assigned({}, 1.0)] * n, None, "a")
     generation = GenerationConfig(
-        steps=20, guidance_scale=3.0, guidance_interval=(0.0, 0.5), batch_size=1
+        steps=20,
+        guidance_scale=3.0,
+        guidance_interval=(0.0, 0.5),
+        taylorseer=TaylorSeerConfig(),
+        batch_size=1,
     )
     return plan_images(request, assignment, generation, starts)
 
@@ -61,3 +66,10 @@ def test_all_steps_of_an_edit_are_guided_unless_it_says_otherwise() -> None:
     (painted,) = planned(1, [])
     assert (edit.guidance_interval, named.guidance_interval) == ((0.0, 1.0), (0.1, 0.9))
     assert painted.guidance_interval == (0.0, 0.5)
+
+
+def test_no_step_of_an_edit_is_forecast_nor_of_a_request_that_forbids_it() -> None:
+    (edit,), (painted,) = planned(1, [start(1)]), planned(1, [])
+    (computed,) = planned(1, [], taylorseer=False)
+    assert (edit.taylorseer, painted.taylorseer) == (None, TaylorSeer())
+    assert computed.taylorseer is None
