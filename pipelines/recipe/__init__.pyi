@@ -2,6 +2,7 @@ from .bundled import expand_names
 from .evaluation_config import AblationConfig, ComparisonSize, EvaluationSize
 from .extends import read_content
 from .folders import DEFAULT_RECIPE, PROJECT_ROOT
+from .loras import digests_of
 from .models import (
     load_base,
     load_judge,
@@ -35,6 +36,7 @@ __all__ = [
     "RegistryConfig",
     "TaylorSeerConfig",
     "check_models",
+    "digests_of",
     "expand_names",
     "load_base",
     "load_judge",

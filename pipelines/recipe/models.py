@@ -1,12 +1,15 @@
 """The models that a recipe names: its base model and its judges, loaded."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairgen.judging import Judge, JudgeConfig
 from pipelines.recipe.folders import PROJECT_ROOT
 from pipelines.recipe.loading import load_pipeline
+from pipelines.recipe.loras import add_loras
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.sections import LoraConfig
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -37,20 +40,31 @@ def load_pipe(recipe: Recipe) -> "DiffusionPipeline":
     """
     import diffusers
 
-    pipe = load_base(recipe)
-    if (name := _SCHEDULERS.get(recipe.generation.scheduler)) is not None:
+    pipe, generation = load_base(recipe), recipe.generation
+    if (name := _SCHEDULERS.get(generation.scheduler)) is not None:
         saved = pipe.scheduler.config
         # DDIM's own default clips latents, which a configuration of another class never means
         clip = {"clip_sample": saved.get("clip_sample", False)} if name == "DDIMScheduler" else {}
         pipe.scheduler = getattr(diffusers, name).from_config(saved, **clip)
+    if (spacing := generation.timestep_spacing) != "own":
+        if "timestep_spacing" not in pipe.scheduler.config:
+            raise ValueError(
+                f"generation.timestep_spacing: got {spacing!r}, allowed is 'own' with "
+                f"{type(pipe.scheduler).__name__}"
+            )
+        pipe.scheduler = pipe.scheduler.from_config(pipe.scheduler.config, timestep_spacing=spacing)
     if not recipe.generation.safety_checker and "safety_checker" in pipe.components:
         pipe.register_modules(safety_checker=None)
     return pipe
 
 
 def load_painter(recipe: Recipe) -> "Backbone":
-    """Return the base model as the recipe paints with it, in the precision that it leaves open."""
-    return _in_its_precision(recipe, load_pipe(recipe))
+    """Return the base model as the recipe paints with it: with the LoRAs that it is given there, in
+    the precision that is left open. Its fingerprint is that of the bare base.
+
+    Raises ValueError for a LoRA that is none of this model.
+    """
+    return _in_its_precision(recipe, load_pipe(recipe), recipe.generation.loras)
 
 
 def load_learner(recipe: Recipe) -> "Backbone":
@@ -58,11 +72,17 @@ def load_learner(recipe: Recipe) -> "Backbone":
     return _in_its_precision(recipe, load_base(recipe))
 
 
-def _in_its_precision(recipe: Recipe, pipe: "DiffusionPipeline") -> "Backbone":
+def _in_its_precision(
+    recipe: Recipe, pipe: "DiffusionPipeline", loras: Sequence[LoraConfig] = ()
+) -> "Backbone":
     """Return a pipeline's backbone, in bfloat16 where that is left to a CPU and faster on it."""
     from fairgen.backbones import compute_in_bfloat16_where_faster, load_backbone
 
     backbone = load_backbone(pipe, recipe.generation.size_px)
+    if loras:
+        _ = backbone.fingerprint  # from here on the weights are others
+        is_plain = recipe.loading.quantization is None and recipe.loading.gguf_file is None
+        add_loras(pipe, loras, fuse=is_plain)
     if recipe.loading.dtype == "auto":
         compute_in_bfloat16_where_faster(backbone)
     return backbone

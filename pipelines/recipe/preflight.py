@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from pipelines.recipe.loading import ALLOWED_BASES, check_loading
+from pipelines.recipe.loras import check_loras
 from pipelines.recipe.models import judge_root
 from pipelines.recipe.recipe import Recipe
 
@@ -18,6 +19,7 @@ def check_models(recipe: Recipe, ask_hub: bool = True) -> None:
     """
     _check_base(recipe, ask_hub)
     check_loading(recipe.loading)
+    check_loras(recipe.generation.loras)
     for config in (recipe.judge, recipe.second_judge):
         if config is not None:
             config.check(judge_root(config), recipe.attributes)

@@ -109,6 +109,15 @@ class Recipe(Section):
             self.ablation.check(self.attributes, self.concepts)
         return self
 
+    @model_validator(mode="after")
+    def _weights_take_the_loras(self) -> "Recipe":
+        if self.generation.loras and self.loading.quantization == "fp8-casting":
+            raise ValueError(
+                "generation.loras: got some with quantization 'fp8-casting', allowed is none: PEFT "
+                "would make their layers of fp8, which do not compute"
+            )
+        return self
+
     def attribute(self, name: str) -> Attribute:
         """Return an attribute by name. Raises ValueError that lists the allowed."""
         for attribute in self.attributes:

@@ -118,11 +118,23 @@ class TaylorSeerConfig(Section):
     max_order: int = Field(default=1, ge=0, le=3)
 
 
+class LoraConfig(Section):
+    """A LoRA of the whole base model, a .safetensors file in a form that diffusers reads, and how
+    much of it counts.
+    """
+
+    path: str = Field(min_length=1)
+    scale: float = 1.0
+
+
 class GenerationConfig(Section):
     """How pictures are sampled wherever a recipe paints.
 
-    The scheduler "own" is the one that the base model was saved with; `size_px` is a picture's
-    side, by default the base model's own. `sizes` are those that the endpoint paints, as
+    The scheduler "own" is the one that the base model was saved with, and so is its
+    `timestep_spacing`, unless that is set: models distilled to few steps want "trailing". `loras`
+    are those of others, with which a base paints in few steps: they are added to its weights where
+    it paints, not where adapters are learnt, nor where rivals are compared. `size_px` is a
+    picture's side, by default the base model's own. `sizes` are those that the endpoint paints, as
     WIDTHxHEIGHT; none is any that the model's architecture takes, well or not. A base model that
     was saved with a safety checker is asked about every picture, unless `safety_checker` is off.
     `guidance_interval` is the part of the steps that is guided, in shares: besides it a picture
@@ -135,6 +147,8 @@ class GenerationConfig(Section):
     guidance_interval: tuple[_Share, _Share] = WHOLE
     taylorseer: TaylorSeerConfig | None = None
     scheduler: Literal["own", "ddim", "dpm-solver++", "euler", "euler-ancestral", "lcm"] = "own"
+    timestep_spacing: Literal["own", "leading", "trailing", "linspace"] = "own"
+    loras: tuple[LoraConfig, ...] = ()
     batch_size: int = Field(ge=1)
     size_px: int = Field(default=0, ge=0)
     sizes: tuple[Annotated[str, Field(pattern=_SIZE)], ...] = ()

@@ -28,7 +28,7 @@ from fairgen.engine import (
 )
 from fairgen.gate import foreign_signs
 from fairgen.provenance import LEAST_PX, Credentials, check_size, encode
-from pipelines.recipe import Recipe, load_painter
+from pipelines.recipe import Recipe, digests_of, load_painter
 from pipelines.registry import Champion, ChampionPoller, ChampionSet, ServedAdapters, loaded_name
 from pipelines.serve.access.errors import RequestError, refused_field
 from pipelines.serve.image_plan import (
@@ -81,6 +81,7 @@ class GeneratorService:
         if settings.mark:
             check_size(*self.sizes.native_px)
         engine = Engine(backbone, settings.max_rows or measured_max_rows(backbone))
+        self._loras = digests_of(recipe.generation.loras)
         self._base, self._storage = short(backbone.fingerprint), storage_of(backbone.denoiser)
         solver = backbone.solver(recipe.generation.steps)  # raises now, not at the first request
         if recipe.generation.taylorseer:
@@ -295,6 +296,7 @@ class GeneratorService:
             guidance_start=planned.guidance_interval[0],
             guidance_stop=planned.guidance_interval[1],
             taylorseer=planned.taylorseer,
+            loras=self._loras,
             categories=planned.categories,
             probability=planned.probability,
             adapters=tuple(_used(champion) for champion in used),

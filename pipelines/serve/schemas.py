@@ -233,7 +233,8 @@ class Provenance(BaseModel):
     or "nf4, bfloat16"; both are empty in records of before. `guidance_start` and
     `guidance_stop` are the shares of the steps between which guidance held: two numbers and no
     list, which Content Credentials would give back as a text. `taylorseer` says by which rule
-    predictions were forecast, if any were.
+    predictions were forecast, if any were. `loras` holds the first 12 hex digits of the sha256 of
+    each LoRA that the base is given where it paints, by its file's name.
     `safety_checker` is the word of the base model's own: a flagged picture is black. "off" is for a
     recipe that turned it off, "none" for a base model without one.
     `removed` is what only a rewriting of the user's words named, and the prompt no longer holds.
@@ -253,6 +254,7 @@ class Provenance(BaseModel):
     guidance_start: float = WHOLE[0]
     guidance_stop: float = WHOLE[1]
     taylorseer: TaylorSeer | None = None
+    loras: dict[str, str] = Field(default_factory=dict)
     categories: dict[str, str]
     probability: float
     adapters: tuple[AdapterUsed, ...]

@@ -11,7 +11,11 @@ from pydantic import ValidationError
 from fairgen.backbones import load_backbone
 from fairgen.base_model import fingerprint, is_same_base, storage_of
 from pipelines.recipe.loading import LoadingConfig, check_loading, load_pipeline
+from pipelines.recipe.loras import add_loras
+from pipelines.recipe.sections import LoraConfig
 from tests.families import tiny
+from tests.painted import ours
+from tests.pipelines.recipe.test_loras import save_lora
 
 pytestmark = pytest.mark.quantization
 FAMILIES = ("SDXL", "FLUX.1 dev")
@@ -69,3 +73,21 @@ def test_what_cannot_be_had_here_is_said_before_anything_is_loaded() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match=r"onto a GPU only; allowed without one are \['torch"):
             check_loading(LoadingConfig(quantization="bitsandbytes-4bit"))
+
+
+def test_a_quantised_base_takes_a_lora_beside_its_weights(saved: Path, tmp_path: Path) -> None:
+    bare = load_pipeline("base", str(saved), LoadingConfig())
+    family = next(f for f in FAMILIES if type(tiny(f)) is type(bare))
+    lora, options = LoraConfig(path=str(save_lora(family, tmp_path))), {"guidance_scale": 1.0}
+    painted = []
+    for loading in (
+        {},
+        {"quantization": "torchao-int8"},
+        {"gguf_file": str(saved / "denoiser.gguf")},
+    ):
+        pipe = load_pipeline("base", str(saved), LoadingConfig.model_validate(loading))
+        add_loras(pipe, [lora], fuse=not loading)
+        painted.append(ours(pipe, **options))
+    plain, *rounded = painted
+    for picture in rounded:
+        assert np.abs(plain - picture).mean() < np.abs(plain - ours(bare, **options)).mean() / 3

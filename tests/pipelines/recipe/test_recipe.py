@@ -272,6 +272,7 @@ DOES_NOT = {  # and of these it does not: painting, measuring, placing
     "generation.steps": 3, "generation.guidance_scale": 2.0, "generation.scheduler": "ddim",
     "generation.batch_size": 3, "generation.safety_checker": False, "generation.sizes": ("8x8",),
     "generation.guidance_interval": (0.0, 0.5), "generation.taylorseer": {"cache_interval": 2},
+    "generation.timestep_spacing": "trailing", "generation.loras": [{"path": "a.safetensors"}],
 }  # fmt: skip
 
 
