@@ -10,8 +10,9 @@ from pipelines.recipe.sections import LoraConfig
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
+    from torch import Tensor
 
-_DOWN = (".lora_A.weight", ".lora_down.weight", ".lora.down.weight")
+_DOWN = ("down.weight", "lora_A.weight")
 
 
 def check_loras(loras: Sequence[LoraConfig]) -> None:
@@ -57,8 +58,9 @@ def _load(pipe: "DiffusionPipeline", name: str, lora: LoraConfig) -> None:
             f"{type(pipe).__name__}"
         )
     try:
-        wanted = _num_layers(pipe, file)
-        pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=name)
+        state = _read(pipe, file)
+        wanted = sum(key.endswith(_DOWN) for key in state)
+        pipe.load_lora_weights(state, adapter_name=name)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
@@ -74,8 +76,15 @@ def _load(pipe: "DiffusionPipeline", name: str, lora: LoraConfig) -> None:
         )
 
 
-def _num_layers(pipe: "DiffusionPipeline", file: Path) -> int:
-    """Return how many layers a file is for, once diffusers has read its form."""
+def _read(pipe: "DiffusionPipeline", file: Path) -> dict[str, "Tensor"]:
+    """Return a file's weights in diffusers' form, each layer's alpha folded into them: diffusers
+    itself would give all layers the first one's.
+    """
     read = pipe.lora_state_dict(str(file.parent), weight_name=file.name)
-    state = read[0] if isinstance(read, tuple) else read
-    return sum(key.endswith(_DOWN) for key in state)
+    state, alphas = read if isinstance(read, tuple) else (read, None)
+    for key, alpha in (alphas or {}).items():
+        layer = key.removesuffix(".alpha")
+        down = layer if layer.endswith(".down.weight") else f"{layer}.lora.down.weight"
+        up = down.replace(".down.weight", ".up.weight")
+        state[up] = state[up] * (alpha / state[down].shape[0])
+    return state

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, EulerDiscreteScheduler, LCMScheduler
+from diffusers.utils import convert_state_dict_to_kohya
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
@@ -16,6 +17,8 @@ from fairgen.base_model import fingerprint
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
 from pipelines.recipe import Recipe, check_models, load_learner, load_painter, load_recipe
+from pipelines.recipe.loras import add_loras
+from pipelines.recipe.sections import LoraConfig as LoraFile
 from tests.fairgen.backbones.test_families import adapters_of, options_of
 from tests.families import SIZE_PX, tiny
 from tests.painted import PROMPT, as_numbers, assert_same, ours
@@ -81,6 +84,25 @@ def test_a_base_with_a_lora_paints_as_plain_diffusers_beside_the_adapters(
     assert_same(as_numbers(bare), found[0])
     assert_same(as_numbers(man), found[1])
     assert np.abs(found[0] - ours(tiny(family), seed=3)).max() > 2, "the LoRA has an effect"
+
+
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL"])
+def test_each_layer_has_its_own_alpha(family: str, tmp_path: Path) -> None:
+    layers = load_file(save_lora(family, tmp_path))
+    kohya, folded = convert_state_dict_to_kohya(layers), dict(layers)
+    for index, key in enumerate(sorted(k for k in layers if k.endswith("lora.up.weight"))):
+        alpha = float(1 + index % 4)
+        own = convert_state_dict_to_kohya({key: layers[key]})
+        (name,) = {k.partition(".")[0] for k in own}
+        kohya[f"{name}.alpha"] = torch.tensor(alpha)
+        folded[key] = layers[key] * alpha / 2
+    painted = []
+    for name, state in (("kohya", kohya), ("folded", folded)):
+        save_file(state, tmp_path / f"{name}.safetensors")
+        pipe = tiny(family)
+        add_loras(pipe, [LoraFile(path=str(tmp_path / f"{name}.safetensors"))], fuse=True)
+        painted.append(ours(pipe, guidance_scale=1.0))
+    assert_same(*painted)
 
 
 @pytest.mark.parametrize(
