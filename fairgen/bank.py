@@ -5,7 +5,9 @@ and gates G (N x K) expanded over ranks to g (N x R), the projection computes, i
 
     y = W x + ((x A^T) * g[:, None, :]) B^T
 
-which is the indicator multiplied by the set of adapters (arXiv 2412.18810). Only directions that a
+which is the indicator multiplied by the set of adapters (arXiv 2412.18810). Where a layer reads
+text and picture in one sequence, only the positions that are text count (`fairgen.positions`), and
+of a layer that holds several projections only some columns. Only directions that a
 row has switched on are multiplied, gathered once for a whole `with`: the cost follows how many
 adapters a picture uses, not how many are loaded. The line is a forward hook on the layer that the
 denoiser calls, there only inside the `with`: a LoRA of diffusers or PEFT works beside it, loaded
@@ -21,6 +23,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from fairgen.active_directions import ActiveDirections
+from fairgen.positions import Positions, TextPositions
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 Directions = Mapping[str, tuple[Tensor, Tensor]]
@@ -43,14 +49,22 @@ class AdapterBank(nn.Module):
         denoiser: nn.Module,
         projections: Sequence[str],
         device: torch.device | None = None,
+        columns: Mapping[str, slice] | None = None,
     ) -> None:
-        """`device` is where the denoiser runs, by default where its weights are."""
+        """`device` is where the denoiser runs, by default where its weights are. `columns` are
+        those of a layer's output that adapters act on, where these are not all.
+        """
         super().__init__()
         self._device = device
         self._owner = [denoiser]  # in a list, so that it is no part of the bank
         self._is_closed = False
         self.projections = tuple(projections)
         self.layers = {path: _linear(denoiser.get_submodule(path), path) for path in projections}
+        given = columns or {}
+        self._own = {  # the columns of each projection's output that adapters act on
+            path: slice(*given.get(path, slice(None)).indices(layer.out_features)[:2])
+            for path, layer in self.layers.items()
+        }
         self._ranks: dict[str, int] = {}
         self._active: ActiveDirections | None = None
         self._without: set[str] = set()
@@ -59,7 +73,8 @@ class AdapterBank(nn.Module):
         for path, layer in self.layers.items():
             empty = _zeros_for(layer, self._device)
             self.A[_key(path)] = nn.Parameter(empty(0, layer.in_features), requires_grad=False)
-            self.B[_key(path)] = nn.Parameter(empty(layer.out_features, 0), requires_grad=False)
+            width = self._own[path].stop - self._own[path].start
+            self.B[_key(path)] = nn.Parameter(empty(width, 0), requires_grad=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,7 +95,7 @@ class AdapterBank(nn.Module):
                 path, (empty(rank, layer.in_features), empty(layer.out_features, rank))
             )
             like = empty(0)
-            fitted[path] = (down.to(like), up.to(like))
+            fitted[path] = (down.to(like), up[self._own[path]].to(like))
         self._append(name, fitted, requires_grad=False)
 
     def check(self, name: str, directions: Directions) -> None:
@@ -107,6 +122,12 @@ class AdapterBank(nn.Module):
                     f"got A {tuple(down.shape)} and B {tuple(up.shape)}, "
                     f"allowed are r x {layer.in_features} and {layer.out_features} x r"
                 )
+            own = self._own[path]
+            if bool(up[: own.start].any()) or bool(up[own.stop :].any()):
+                raise ValueError(
+                    f"directions of {name!r} on {path}: got some that change other columns of its "
+                    f"output than {own.start} to {own.stop}, allowed are those"
+                )
 
     def add_trainable(
         self,
@@ -127,12 +148,14 @@ class AdapterBank(nn.Module):
             up = torch.zeros(layer.out_features, rank)
             if start is not None:
                 down, up = start[path]
+            up = up[self._own[path]]
             directions[path] = (down.float().to(device), up.float().to(device))
         self._append(name, directions, requires_grad=True)
 
     def up(self, path: str) -> Tensor:
-        """Return the stacked B of a projection, out x R: a parameter where it trains."""
-        return self.B[_key(path)]
+        """Return the stacked B of a projection, out x R: what of it is a parameter trains."""
+        own, width = self._own[path], self.layers[path].out_features
+        return functional.pad(self.B[_key(path)], (0, 0, own.start, width - own.stop))
 
     def remove(self, name: str) -> None:
         """Unload an adapter. Raises ValueError that lists the loaded."""
@@ -152,7 +175,7 @@ class AdapterBank(nn.Module):
         return {
             path: (
                 self.A[_key(path)].detach()[columns].clone(),
-                self.B[_key(path)].detach()[:, columns].clone(),
+                self.up(path).detach()[:, columns].clone(),
             )
             for path in self.projections
         }
@@ -176,12 +199,15 @@ class AdapterBank(nn.Module):
         return ActiveDirections(gates_NR, {_key(path) for path in wanted} - self._without)
 
     @contextmanager
-    def gated(self, gates: "Tensor | ActiveDirections") -> Iterator[None]:
-        """Gate the adapters row by row inside the `with`: gates, N rows x K adapters, or their mix.
+    def gated(
+        self, gates: Tensor | ActiveDirections, positions: Positions | None = None
+    ) -> Iterator[None]:
+        """Gate the adapters row by row inside the `with`: gates, N rows x K adapters, or their mix;
+        `positions` are those at which the layers read the prompt, where these are not all.
 
         A layer may be called with the rows in parts, in their order. Raises ValueError for another
-        number of columns or rows, a `with` inside a `with`, or a closed bank; LayerNotReached at
-        the end of the `with` where a switched-on layer has not seen every row.
+        number of columns, rows or positions, a `with` inside a `with`, or a closed bank;
+        LayerNotReached at the end of the `with` where a switched-on layer has not seen every row.
         """
         if self._active is not None:
             raise ValueError("gates: already inside a `with bank.gated(...)`")
@@ -194,8 +220,9 @@ class AdapterBank(nn.Module):
         handles = []
         for path in self.projections:
             if _key(path) in seen:
-                layer, columns = _called_for(denoiser, path)
-                hook = self._hook(_key(path), columns, active, seen)
+                where = (positions or {}).get(path)
+                layer, columns = _called_for(denoiser, path, self._own[path])
+                hook = self._hook(_key(path), columns, active, seen, where)
                 handles.append(layer.register_forward_hook(hook, prepend=True))
         try:
             with uncompiled:
@@ -217,7 +244,12 @@ class AdapterBank(nn.Module):
         self._is_closed = True
 
     def _hook(
-        self, key: str, columns: slice, active: "ActiveDirections", seen: dict[str, int]
+        self,
+        key: str,
+        columns: slice,
+        active: ActiveDirections,
+        seen: dict[str, int],
+        where: TextPositions | None,
     ) -> Hook:
         """Return the forward hook of a layer, some columns of whose output are a projection's; it
         counts rows into `seen`.
@@ -244,11 +276,18 @@ class AdapterBank(nn.Module):
             y = output[..., columns]
             if x.ndim == 2:
                 x, y = x[:, None], y[:, None]
-            share = torch.bmm(x[rows].to(output.dtype), A_NIr[among])
+            x, y, mask = x[rows], y[rows], None
+            if where is not None:
+                where.check(key, active.num_rows, x.shape[1])
+                mask = where.rows(part.start, part.stop)
+                x, y = x[:, where.span], y[:, where.span]
+            share = torch.bmm(x.to(output.dtype), A_NIr[among])
+            if mask is not None:
+                share = share * mask[..., None]
             if active.num_active == 1:  # an outer product, for which matmul is slow
-                y[rows].addcmul_(share, B_NrO[among])
+                y.addcmul_(share, B_NrO[among])
             else:
-                y[rows].baddbmm_(share, B_NrO[among])
+                y.baddbmm_(share, B_NrO[among])
             return output
 
         return add_gated_directions
@@ -278,39 +317,6 @@ class AdapterBank(nn.Module):
 
 class LayerNotReached(RuntimeError):
     """A pass went past a layer that adapters act on: the picture would not be what was asked."""
-
-
-class ActiveDirections:
-    """Each row's switched-on directions, gathered per projection and kept for the next step.
-
-    r is the most directions that one row has on; a row with fewer is filled up with zeros.
-    """
-
-    def __init__(self, gates_NR: Tensor, keys: Collection[str]) -> None:
-        self.num_rows, self.keys = gates_NR.shape[0], keys
-        active_NR = gates_NR != 0
-        on = active_NR.any(dim=1).nonzero().flatten().tolist()
-        self.rows = slice(on[0], on[-1] + 1) if on else slice(0, 0)
-        self.num_active = int(active_NR.sum(1).max()) if on else 0
-        order = active_NR[self.rows].int().argsort(dim=1, descending=True, stable=True)
-        self._places_Nr = order[:, : self.num_active]
-        self._gates_Nr = gates_NR[self.rows].gather(1, self._places_Nr)
-        self._gathered: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def rows_of(self, start: int, stop: int) -> slice:
-        """Return which rows from `start` to `stop` have adapters on, with those between them."""
-        first = min(max(start, self.rows.start), stop)
-        return slice(first, max(first, min(stop, self.rows.stop)))
-
-    def gather(self, key: str, A: Tensor, B: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return A, N x in x r, and B with the gates folded in, N x r x out."""
-        if key in self._gathered:
-            return self._gathered[key]
-        places, gates = self._places_Nr.to(A.device), self._gates_Nr.to(B)[..., None]
-        found = A[places].mT.to(dtype).contiguous(), (B.mT[places] * gates).to(dtype)
-        if not A.requires_grad:  # what trains is gathered anew: the next pass may want a gradient
-            self._gathered[key] = found
-        return found
 
 
 def _zeros_for(layer: nn.Linear, device: torch.device | None) -> Callable[..., Tensor]:
@@ -347,9 +353,9 @@ def _reason(denoiser: nn.Module, path: str) -> str:
     return f"its attention goes past it ({processor}); allowed is what calls every projection"
 
 
-def _called_for(denoiser: nn.Module, path: str) -> tuple[nn.Module, slice]:
-    """Return the layer that is called for a projection, and which columns of its output are its
-    own: some where diffusers has fused projections, else all.
+def _called_for(denoiser: nn.Module, path: str, own: slice) -> tuple[nn.Module, slice]:
+    """Return the layer that is called for a projection, and which columns of its output adapters
+    act on: those of the projection's `own` where diffusers has fused it with others.
     """
     above, _, name = path.rpartition(".")
     attention = denoiser.get_submodule(above)
@@ -359,9 +365,8 @@ def _called_for(denoiser: nn.Module, path: str) -> tuple[nn.Module, slice]:
                 continue
             before = parts[: parts.index(name)]
             start = sum(_linear(getattr(attention, p), p).out_features for p in before)
-            width = _linear(getattr(attention, name), path).out_features
-            return layer, slice(start, start + width)
-    return denoiser.get_submodule(path), slice(None)
+            return layer, slice(start + own.start, start + own.stop)
+    return denoiser.get_submodule(path), own
 
 
 def _linear(layer: nn.Module, path: str) -> nn.Linear:

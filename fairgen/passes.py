@@ -7,15 +7,18 @@ negative prompt stays bare. No layout of the batch is assumed but that pictures 
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fairgen.active_directions import ActiveDirections
 from fairgen.backbones import Backbone
-from fairgen.bank import ActiveDirections, AdapterBank, LayerNotReached
+from fairgen.bank import AdapterBank, LayerNotReached
+
+Embedded = Tensor | list[Tensor]  # prompts, a row each
 
 
 class PassGates:
@@ -24,9 +27,9 @@ class PassGates:
     def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
         self._backbone, self._bank = backbone, bank
         self._gates_NK = torch.empty(0, 0)
-        self._prompts: list[Tensor] = []  # the prompt's embedding, then what else was encoded
+        self._prompts: list[Embedded] = []  # the prompt's embedding, then what else was encoded
         # by what a pass reads, and which layers it skips
-        self._known: list[tuple[Tensor, frozenset[str], ActiveDirections]] = []
+        self._known: list[tuple[Embedded, frozenset[str], ActiveDirections]] = []
         self._num_gated = 0
 
     @contextmanager
@@ -41,13 +44,18 @@ class PassGates:
             return
         self._gates_NK, self._prompts, self._known, self._num_gated = gates_NK, [], [], 0
         denoiser = self._backbone.denoiser
+        signature = inspect.signature(denoiser.forward)
         with ExitStack() as undo:
             undo.enter_context(torch.compiler.set_stance("force_eager"))
             undo.enter_context(self._keeping_prompts())
             present = undo.enter_context(ExitStack())  # the gates of the pass that runs now
 
             def begin(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-                present.enter_context(self._bank.gated(self._directions(args, options)))
+                given = signature.bind(*args, **options).arguments
+                given |= given.pop("kwargs", {})
+                directions = self._directions(given)
+                positions = self._backbone.positions_in(given) if directions.num_active else None
+                present.enter_context(self._bank.gated(directions, positions))
 
             def end(*_: object) -> None:
                 present.close()
@@ -70,8 +78,8 @@ class PassGates:
 
         def encode_and_keep(*args: Any, **options: Any) -> Any:
             encoded = encode(*args, **options)
-            tensors = [part for part in encoded if isinstance(part, Tensor)]
-            self._prompts += [part for part in tensors if part.ndim == tensors[0].ndim]
+            parts: list[Embedded] = [part for part in encoded if _is_embedded(part)]
+            self._prompts += [part for part in parts if part[0].ndim == parts[0][0].ndim]
             return encoded
 
         pipe.encode_prompt = encode_and_keep
@@ -82,10 +90,12 @@ class PassGates:
             if own is not None:
                 pipe.encode_prompt = own
 
-    def _directions(self, args: tuple[Any, ...], options: dict[str, Any]) -> ActiveDirections:
-        """Return what the rows of a pass wear, computed once for all passes that read the same."""
-        read = self._embedding_of(args, options)
-        skipped = self._backbone.skipped_projections(options)
+    def _directions(self, given: Mapping[str, Any]) -> ActiveDirections:
+        """Return what the rows of a pass wear, by the denoiser's arguments: computed once for all
+        passes that read the same.
+        """
+        read = given[self._backbone.prompt_argument]
+        skipped = self._backbone.skipped_projections(given)
         directions = self._known_for(read, skipped)
         if directions is None:
             called = [path for path in self._bank.projections if path not in skipped]
@@ -94,23 +104,16 @@ class PassGates:
         self._num_gated += directions.num_active > 0
         return directions
 
-    def _known_for(self, read: Tensor, skipped: frozenset[str]) -> ActiveDirections | None:
+    def _known_for(self, read: Embedded, skipped: frozenset[str]) -> ActiveDirections | None:
         for known, left_out, directions in self._known:
             if known is read and left_out == skipped:
                 return directions
         return None
 
-    def _embedding_of(self, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
-        """Return the argument of a pass that holds the embedded prompts, M rows."""
-        name = self._backbone.prompt_argument
-        if name in options:
-            return options[name]
-        signature = inspect.signature(self._backbone.denoiser.forward)
-        return signature.bind(*args, **options).arguments[name]
-
-    def _gates_of(self, read: Tensor) -> Tensor:
+    def _gates_of(self, read: Embedded) -> Tensor:
         """Return the gates of a pass, M rows x K: the pictures' own on conditional rows."""
-        gates_NK = self._gates_NK.to(read.device)
+        device = read[0].device
+        gates_NK = self._gates_NK.to(device)
         num_images, num_rows = len(gates_NK), len(read)
         conditional = _rows_that_read(read, self._prompts[:1])
         unconditional = _rows_that_read(read, self._prompts[1:])
@@ -121,7 +124,7 @@ class PassGates:
                     "negative_prompt: got the prompt itself, which has a pass of its own; allowed "
                     "is another"
                 )
-            conditional &= ~(either & (torch.arange(num_rows, device=read.device) < num_images))
+            conditional &= ~(either & (torch.arange(num_rows, device=device) < num_images))
         if not bool((conditional | unconditional).all()):
             raise ValueError(
                 "prompt: the denoiser reads an embedding that the pipeline has not encoded (a "
@@ -138,11 +141,21 @@ class PassGates:
         return gates_MK
 
 
-def _rows_that_read(read: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+def _is_embedded(part: object) -> bool:
+    """Return whether a part of what was encoded holds embedded prompts."""
+    if isinstance(part, list):
+        return bool(part) and all(isinstance(row, Tensor) for row in part)
+    return isinstance(part, Tensor)
+
+
+def _rows_that_read(read: Embedded, prompts: Sequence[Embedded]) -> Tensor:
     """Return which of M rows are one of the embedded prompts."""
-    found = torch.zeros(len(read), dtype=torch.bool, device=read.device)
+    found = torch.zeros(len(read), dtype=torch.bool, device=read[0].device)
     for prompt in prompts:
-        row = prompt[:1].to(read)
-        if row.shape[1:] == read.shape[1:]:
-            found |= (read == row).flatten(1).all(dim=1)
+        row = prompt[0].to(read[0])
+        if isinstance(read, Tensor):
+            if row.shape == read.shape[1:]:
+                found |= (read == row).flatten(1).all(dim=1)
+        else:
+            found |= torch.tensor([torch.equal(one, row) for one in read], device=found.device)
     return found

@@ -101,7 +101,9 @@ class FairGenPipeline:
         for adapter in self.adapters:
             adapter.check_base(base, siblings)
         projections = list(dict.fromkeys(path for a in self.adapters for path in a.directions))
-        self.bank = AdapterBank(self._backbone.denoiser, projections, self._backbone.device)
+        self.bank = AdapterBank(
+            self._backbone.denoiser, projections, self._backbone.device, self._backbone.columns()
+        )
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
         self._digests = {adapter.name: adapter.sha256[:12] for adapter in self.adapters}

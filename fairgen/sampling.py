@@ -63,7 +63,6 @@ class Sampling:
     guidance_interval: tuple[float, float] = WHOLE
     taylorseer: TaylorSeer | None = None
 
-    def scale_at(self, step: int) -> float:
-        """Return the guidance scale of a step: 1 where guidance is off."""
-        is_on = step in guided_steps(self.num_steps, self.guidance_interval)
-        return self.guidance_scale if is_on else 1.0
+    def is_guided(self, step: int) -> bool:
+        """Return whether guidance holds at a step."""
+        return step in guided_steps(self.num_steps, self.guidance_interval)

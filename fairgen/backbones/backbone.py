@@ -17,6 +17,7 @@ from fairgen.backbones.codec import Codec
 from fairgen.backbones.latent_shapes import LatentShapes
 from fairgen.backbones.pipeline_call import PipelineCall
 from fairgen.base_model import fingerprint
+from fairgen.positions import Positions
 from fairgen.solvers import DIFFUSION_SCHEDULERS, Solver, check_scheduler, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
@@ -29,6 +30,7 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     ends of the names of the adapted layers, by letter: queries, keys, values, outputs.
     `denoiser_name` is the denoiser's component name in the pipeline. `classifier_free` says that
     guidance is a second, unconditional row; otherwise it is an input of the denoiser, or none.
+    `guidance_origin` is the scale at which the family's pipeline guides no more.
     `schedulers` and `codec_type` are what the family's pipeline paints with, `allowed_options`
     values of its configuration that are the only ones followed.
     """
@@ -37,6 +39,7 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     denoiser_name: ClassVar[Literal["unet", "transformer"]]
     projection_suffixes: ClassVar[Mapping[str, str]]
     classifier_free: bool = True
+    guidance_origin: ClassVar[float] = 1.0
     schedulers: ClassVar[tuple[type[SchedulerMixin], ...]] = DIFFUSION_SCHEDULERS
     codec_type: ClassVar[type[Codec]] = Codec
     allowed_options: ClassVar[Mapping[str, Any]] = {}
@@ -87,6 +90,28 @@ class Backbone(PipelineCall, LatentShapes, ABC):
         """Return the dotted names of the adapted layers: "qkvo" all four, "kv" keys and values."""
         ends = tuple(self.projection_suffixes[letter] for letter in which)
         return [name for name, _ in self.denoiser.named_modules() if name.endswith(ends)]
+
+    def columns(self) -> dict[str, slice]:
+        """Return which columns of an adapted layer's output are its projection, where the layer
+        holds others as well.
+        """
+        return {}
+
+    def text_positions(self, context: TensorDict, shape: Sequence[int]) -> Positions | None:
+        """Return where the adapted layers read the prompt in a pass over latents C x h x w; None
+        where they read nothing else.
+        """
+        return None
+
+    def is_guided(self, guidance_scale: float) -> bool:
+        """Return whether a picture takes an unconditional row at a scale."""
+        return self.classifier_free and guidance_scale > self.guidance_origin
+
+    def guidance_weight(self, guidance_scale: float) -> float:
+        """Return a scale as `fairgen.guidance` has it, where 1 is the conditional prediction; what
+        a model is told that embeds its guidance stays as it is.
+        """
+        return guidance_scale + (1.0 - self.guidance_origin) * self.classifier_free
 
     def prompt_projections(self) -> list[str]:
         """Return the layers that read `context["text"]` and nothing else, at each step the same."""

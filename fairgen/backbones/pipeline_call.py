@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from fairgen.positions import Positions
+
 
 class PipelineCall:
     """What differs between the families' pipelines for whoever calls them.
 
     `pipe_options` are arguments without which a pipeline would change the size or the prompt that
     it was asked for. `prompt_argument` is the denoiser's argument that holds the embedded prompts,
-    a row each. `takes_pictures` says that the family has pipelines that begin from a picture,
-    img2img and inpainting.
+    a row each, or a list of them. `takes_pictures` says that the family has pipelines that begin
+    from a picture, img2img and inpainting.
     """
 
     pipe_options: ClassVar[Mapping[str, Any]] = {}
@@ -26,6 +28,12 @@ class PipelineCall:
         img2img pipeline rounds; `num_steps` where none is left.
         """
         return num_steps - min(int(num_steps * strength), num_steps)
+
+    def positions_in(self, arguments: Mapping[str, Any]) -> Positions | None:
+        """Return where the adapted layers read the prompt in a pass that the pipeline makes, by the
+        denoiser's arguments; None where they read nothing else.
+        """
+        return None
 
     def read_as(self, prompt: str) -> str:
         """Return a prompt as the pipeline gives it to its tokenizers, character by character."""

@@ -28,6 +28,7 @@ from fairgen.baselines.system import (
     System,
     Weights,
     sample,
+    weight_at,
 )
 from fairgen.guidance import guided
 from fairgen.sampling import Sampling
@@ -86,7 +87,7 @@ class FairDiffusion(System):
             edit = (weights * strongest(psi, QUANTILE)).sum(0)
             edit = edit + MOMENTUM_SCALE * momentum
             momentum = MOMENTUM_BETA * momentum + (1 - MOMENTUM_BETA) * edit
-            prediction = guided(eps_empty, eps_prompt, sampling.scale_at(step))
+            prediction = guided(eps_empty, eps_prompt, weight_at(self._backbone, sampling, step))
             step += 1
             return prediction + edit if step > warmup else prediction
 

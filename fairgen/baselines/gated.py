@@ -49,7 +49,7 @@ class Gated(System):
             for attribute, category in categories.items():
                 column = self.bank.names.index(adapter_name(attribute, category))
                 gates[row, column] = self._scale
-        layout = guided_rows(len(ask.seeds), sampling.guidance_scale)
+        layout = guided_rows(self._backbone, len(ask.seeds), sampling.guidance_scale)
         gates = layout.repeat(gates) if self.both_branches else layout.gates(gates)
         prompts = [ask.prompt] * len(ask.seeds)
         predict = guided_prediction(self._backbone, prompts, sampling)

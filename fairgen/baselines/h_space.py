@@ -68,7 +68,7 @@ class HSpace(System):
             ]
         )
         added = self._scale * added.to(self._backbone.device)
-        layout = guided_rows(len(ask.seeds), sampling.guidance_scale)
+        layout = guided_rows(self._backbone, len(ask.seeds), sampling.guidance_scale)
         added = torch.cat([added, torch.zeros_like(added[list(layout.indices)])])
         prompts = [ask.prompt] * len(ask.seeds)
         predict = guided_prediction(self._backbone, prompts, sampling)

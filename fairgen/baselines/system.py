@@ -134,21 +134,29 @@ def sample_latents(
     return x
 
 
-def guided_rows(num_rows: int, scale: float) -> GuidedRows:
-    """Return the layout of a batch under one guidance scale; up to 1 no row is guided."""
-    return GuidedRows.all(num_rows) if scale > 1 else GuidedRows(num_rows, ())
+def guided_rows(backbone: Backbone, num_rows: int, scale: float) -> GuidedRows:
+    """Return the layout of a batch under one guidance scale."""
+    return GuidedRows.all(num_rows) if backbone.is_guided(scale) else GuidedRows(num_rows, ())
+
+
+def weight_at(backbone: Backbone, sampling: Sampling, step: int) -> float:
+    """Return the guidance weight of a step: 1 where guidance is off."""
+    is_on = sampling.is_guided(step)
+    return backbone.guidance_weight(sampling.guidance_scale) if is_on else 1.0
 
 
 def guided_prediction(backbone: Backbone, prompts: Sequence[str], sampling: Sampling) -> Predict:
     """Return classifier-free guidance of N prompts along the steps of one trajectory: one forward
     a step, laid out by `guided_rows`, also where guidance is off.
     """
-    cache, layout = PromptCache(backbone), guided_rows(len(prompts), sampling.guidance_scale)
+    cache = PromptCache(backbone)
+    layout = guided_rows(backbone, len(prompts), sampling.guidance_scale)
     context = cache.stack(layout.rows(prompts, [None] * len(prompts)))
     steps = count()
 
     def predict(x: Tensor, t_N: Tensor) -> Tensor:
         prediction = backbone.denoise(layout.repeat(x), layout.repeat(t_N), context)
-        return layout.combine(prediction, torch.full((len(x),), sampling.scale_at(next(steps))))
+        weight = weight_at(backbone, sampling, next(steps))
+        return layout.combine(prediction, torch.full((len(x),), weight))
 
     return predict

@@ -117,11 +117,14 @@ class Discovery:
         self._noise = torch.Generator().manual_seed(config.seed * 1000 + index)
         self._solver = backbone.training_solver(config.num_steps)
         guided_path = guided_steps(config.num_steps, config.guidance_interval)
-        self._guided = guided_path if backbone.classifier_free else range(0)
+        self._guided = guided_path if backbone.is_guided(config.guidance_scale) else range(0)
         self._prompts = PromptCache(backbone)
         self.bank = self._trainable_bank(start)
         self.peers = AdapterBank(
-            backbone.denoiser, list(peers[0].directions) if peers else [], backbone.device
+            backbone.denoiser,
+            list(peers[0].directions) if peers else [],
+            backbone.device,
+            backbone.columns(),
         )
         peers_of: dict[str, list[str]] = {}
         for adapter in peers:
@@ -255,7 +258,10 @@ class Discovery:
         """Return a bank with an adapter a category that trains, from `start` or from nothing."""
         backbone, config = self.backbone, self.config
         bank = AdapterBank(
-            backbone.denoiser, backbone.projections(config.projections), backbone.device
+            backbone.denoiser,
+            backbone.projections(config.projections),
+            backbone.device,
+            backbone.columns(),
         )
         fresh = torch.Generator().manual_seed(config.seed)
         known = {adapter.name: adapter.as_learnt().directions for adapter in start}
@@ -318,16 +324,18 @@ class Discovery:
         categories = [row.category for row in self._rows]
         gates_NK = torch.eye(len(self.attribute.names))[categories].to(self._x)
         prompts = [*(row.adapted_prompt for row in self._rows), *preservation.prompts]
+        contexts = self._prompts.stack(prompts)
+        positions = self.backbone.text_positions(contexts, self.backbone.latent_shape())
         # the gates stay set until the gradient is there: checkpoints are recomputed on its way
         with (
             sound_gradients(self.backbone.denoiser, self._x.shape[-2] * self._x.shape[-1]),
-            self.bank.gated(torch.cat([gates_NK, gates_NK[kept]])),
-            self.peers.gated(self.peer_gates(len(kept))),
+            self.bank.gated(torch.cat([gates_NK, gates_NK[kept]]), positions),
+            self.peers.gated(self.peer_gates(len(kept)), positions),
         ):
             adapted = self._objective(
                 torch.cat([self._x, self._x[kept]]),
                 torch.cat([t_N, t_N[kept]]),
-                self._prompts.stack(prompts),
+                contexts,
                 self._scales(N + len(kept)),
             )
             eps_k, eps_kept = adapted.split([N, len(kept)])
@@ -383,5 +391,6 @@ class Discovery:
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
 
     def _scales(self, num_rows: int) -> Tensor:
-        """Return a guidance scale a row, for models that embed it."""
-        return torch.full((num_rows,), self.config.guidance_scale, device=self._x.device)
+        """Return a guidance weight a row, or what models are told that embed it."""
+        weight = self.backbone.guidance_weight(self.config.guidance_scale)
+        return torch.full((num_rows,), weight, device=self._x.device)

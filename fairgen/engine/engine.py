@@ -55,7 +55,9 @@ class Engine:
             raise ValueError(f"max_rows: got {max_rows}, allowed are 2 or more")
         backbone.check()
         self.backbone = backbone
-        self.bank = AdapterBank(backbone.denoiser, backbone.projections("qkvo"), backbone.device)
+        self.bank = AdapterBank(
+            backbone.denoiser, backbone.projections("qkvo"), backbone.device, backbone.columns()
+        )
         self._device = backbone.device
         self._laid_out = put_channels_last((backbone.denoiser, backbone.codec.vae), self._device)
         self._scheduler = Scheduler(max_rows)

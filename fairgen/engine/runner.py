@@ -7,14 +7,16 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from fairgen.active_directions import ActiveDirections
 from fairgen.backbones import Backbone, PromptCache
-from fairgen.bank import ActiveDirections, AdapterBank
+from fairgen.bank import AdapterBank
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
 from fairgen.engine.forecast import TaylorSeries, check_forecasts
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
 from fairgen.guidance import GuidedRows, guided
+from fairgen.positions import Positions
 from fairgen.sampling import WHOLE, guided_steps
 from fairgen.solvers import Solver, advance
 
@@ -35,6 +37,7 @@ class Row:
     x: Tensor
     pred_x0: Tensor
     kept: KeptLatents | None
+    weight: float  # of guidance, as `fairgen.guidance` has it
     context: TensorDict
     negative: TensorDict
     key_values: KeyValues
@@ -68,7 +71,7 @@ class Row:
         if not self.guided or self.negative_series is None:
             return conditional
         unconditional = self.negative_series.at(self.step_index)
-        return guided(unconditional, conditional, self.image.job.guidance_scale)
+        return guided(unconditional, conditional, self.weight)
 
     def move(self, state: Tensor, clean: Tensor) -> None:
         """Go to the next step, with what the solver has made of this one."""
@@ -90,6 +93,7 @@ class StepBatch:
     contexts: TensorDict
     key_values: KeyValues
     directions: ActiveDirections
+    positions: Positions | None
 
 
 class Runner:
@@ -113,7 +117,7 @@ class Runner:
 
     def is_guided(self, job: ImageJob) -> bool:
         """Return whether a picture takes an unconditional row where guidance is on."""
-        return self.backbone.classifier_free and job.guidance_scale > 1
+        return self.backbone.is_guided(job.guidance_scale)
 
     def row_cost(self, job: ImageJob) -> int:
         """Return how many rows of the native size a row of a picture counts for: memory follows
@@ -184,6 +188,7 @@ class Runner:
                     x=x,
                     pred_x0=torch.zeros_like(x),
                     kept=kept,
+                    weight=self.backbone.guidance_weight(job.guidance_scale),
                     context=contexts[at],
                     negative=negatives[at],
                     key_values=known[at],
@@ -217,7 +222,8 @@ class Runner:
         x = torch.stack([row.x for row in batch.rows])
         t_N = torch.stack([row.solver.timesteps[row.step_index] for row in batch.rows])
         repeat = batch.guidance.repeat
-        with self.bank.gated(batch.directions), self._cache.answering(batch.key_values):
+        gated = self.bank.gated(batch.directions, batch.positions)
+        with gated, self._cache.answering(batch.key_values):
             return self.backbone.denoise(
                 repeat(x), repeat(t_N.to(x.device)), batch.contexts, repeat(batch.scale_N)
             )
@@ -233,19 +239,21 @@ class Runner:
 
     def _new_batch(self, rows: tuple[Row, ...], guided: tuple[int, ...]) -> StepBatch:
         layout = GuidedRows(len(rows), guided)
-        scales = torch.tensor([row.image.job.guidance_scale for row in rows])
+        scales = torch.tensor([row.weight for row in rows])
         gates_NK = self._gates([row.image.job for row in rows])
         contexts = layout.rows([row.context for row in rows], [row.negative for row in rows])
         key_values = layout.rows(
             [row.key_values for row in rows], [row.negative_key_values for row in rows]
         )
+        stacked = torch.stack(contexts)
         return StepBatch(
             rows=rows,
             guidance=layout,
             scale_N=scales.to(rows[0].x),
-            contexts=torch.stack(contexts),
+            contexts=stacked,
             key_values=self._cache.stack(key_values),
             directions=self.bank.active_directions(layout.gates(gates_NK), self._every_step),
+            positions=self.backbone.text_positions(stacked, rows[0].x.shape),
         )
 
     def _gates(self, jobs: Sequence[ImageJob]) -> Tensor:

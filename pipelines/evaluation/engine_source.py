@@ -25,7 +25,7 @@ class EngineSource:
         batch_size: int,
         adapters: Iterable[Adapter] = (),
     ) -> None:
-        guided = backbone.classifier_free and sampling.guidance_scale > 1
+        guided = backbone.is_guided(sampling.guidance_scale)
         self._engine = Engine(backbone, max_rows=max(2, batch_size * (2 if guided else 1)))
         self._sampling = sampling
         self.load(adapters)
