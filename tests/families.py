@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLFlux2,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
     LCMScheduler,
@@ -25,6 +28,8 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from transformers import (
     CLIPTextConfig,
@@ -37,6 +42,7 @@ from transformers import (
 
 from fairgen.portraits import build_tokenizer
 from fairgen.portraits.world import vocabulary
+from tests.language_models import qwen3
 from tests.tiny import tiny_pipeline
 
 SIZE_PX = 16
@@ -209,6 +215,47 @@ def _flux(dev: bool) -> DiffusionPipeline:
     )  # fmt: skip
 
 
+def _z_image(turbo: bool) -> DiffusionPipeline:
+    transformer = ZImageTransformer2DModel(
+        in_channels=4, dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2,
+        cap_feat_dim=32, axes_dims=[4, 6, 6], axes_lens=[64, 32, 32],
+    )  # fmt: skip
+    return ZImagePipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0 if turbo else 6.0),
+        vae=_vae(shift_factor=0.1, scaling_factor=0.4, use_quant_conv=False,
+                 use_post_quant_conv=False),
+        **qwen3(),
+    )  # fmt: skip
+
+
+def _klein(distilled: bool) -> DiffusionPipeline:
+    transformer = Flux2Transformer2DModel(
+        in_channels=16, num_layers=1, num_single_layers=2, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=48, timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False,
+    )  # fmt: skip
+    for parameter in transformer.parameters():  # so that prompts are seen in the pictures
+        parameter.data *= 2.0
+    vae = AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=SIZE_PX,
+    )
+    vae.bn.running_mean.normal_(std=0.2)
+    vae.bn.running_var.uniform_(0.5, 2)
+    return Flux2KleinPipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=vae,
+        is_distilled=distilled,
+        **qwen3(width=16, num_layers=28),
+    )
+
+
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "SD 1.x": tiny_pipeline,
     "SD 2.x": lambda: tiny_pipeline("v_prediction"),
@@ -225,6 +272,10 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "SD 3.5": lambda: sd3(qk_norm="rms_norm", dual_attention_layers=(0,)),
     "FLUX.1 dev": lambda: _flux(dev=True),
     "FLUX.1 schnell": lambda: _flux(dev=False),
+    "Z-Image": lambda: _z_image(turbo=False),
+    "Z-Image-Turbo": lambda: _z_image(turbo=True),
+    "FLUX.2 klein": lambda: _klein(distilled=True),
+    "FLUX.2 klein base": lambda: _klein(distilled=False),
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

@@ -91,8 +91,8 @@ class Backbone(PipelineCall, LatentShapes, ABC):
         ends = tuple(self.projection_suffixes[letter] for letter in which)
         return [name for name, _ in self.denoiser.named_modules() if name.endswith(ends)]
 
-    def columns(self) -> dict[str, slice]:
-        """Return which columns of an adapted layer's output are its projection, where the layer
+    def columns(self, which: str = "qkvo") -> dict[str, slice]:
+        """Return which columns of an adapted layer's output are its projections, where the layer
         holds others as well.
         """
         return {}

@@ -6,11 +6,18 @@ from contextlib import contextmanager
 from types import MappingProxyType
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, ModelMixin
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    AutoencoderTiny,
+    DiffusionPipeline,
+    ModelMixin,
+)
 from diffusers.models.modeling_utils import get_parameter_dtype
 from diffusers.utils.torch_utils import unwrap_module
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fairgen.solvers import SavedFields
 
@@ -26,6 +33,16 @@ CODEC_FIELDS: Mapping[type[ModelMixin], SavedFields] = MappingProxyType({
             "mid_block_add_attention",
         }),
         unused=frozenset({"in_channels", "down_block_types", "use_quant_conv"}),
+    ),
+    AutoencoderKLFlux2: SavedFields(
+        followed=frozenset({
+            "out_channels", "up_block_types", "block_out_channels", "decoder_block_out_channels",
+            "layers_per_block", "act_fn", "latent_channels", "norm_num_groups", "sample_size",
+            "use_post_quant_conv", "mid_block_add_attention", "batch_norm_eps", "patch_size",
+        }),
+        unused=frozenset({
+            "in_channels", "down_block_types", "use_quant_conv", "batch_norm_momentum",
+        }),
     ),
     AutoencoderTiny: SavedFields(
         followed=frozenset({
@@ -218,6 +235,29 @@ class ShiftingCodec(Codec):
 
     def _scaled(self, latents: Tensor) -> Tensor:
         return super()._scaled(latents - self.vae.config.shift_factor)
+
+
+class PatchingCodec(Codec):
+    """Decodes as FLUX.2 does: latents are patches of two by two of the codec's, normalised with the
+    mean and variance that its batch norm has seen.
+    """
+
+    def check(self, num_latent_channels: int) -> None:
+        """Raise ValueError for a codec that decodes otherwise, or other latents."""
+        vae = unwrap_module(self.vae)
+        if not isinstance(vae, AutoencoderKLFlux2):
+            raise ValueError(
+                f"vae: got {type(vae).__name__}, allowed is {AutoencoderKLFlux2.__name__}"
+            )
+        super().check(num_latent_channels // 4)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        norm = self.vae.bn
+        mean_C11, variance_C11 = (
+            seen.view(-1, 1, 1).to(latents) for seen in (norm.running_mean, norm.running_var)
+        )
+        deviation_C11 = (variance_C11 + self.vae.config.batch_norm_eps).sqrt()
+        return functional.pixel_shuffle(latents * deviation_C11 + mean_C11, 2)
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from diffusers import DiffusionPipeline
 
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.flux import FluxBackbone
+from fairgen.backbones.flux2 import Flux2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 from fairgen.backbones.stable_diffusion_3 import StableDiffusion3Backbone
 from fairgen.backbones.stable_diffusion_xl import StableDiffusionXLBackbone
+from fairgen.backbones.z_image import ZImageBackbone
 
 FAMILIES: list[type[Backbone]] = [
     StableDiffusionBackbone,
@@ -15,6 +17,8 @@ FAMILIES: list[type[Backbone]] = [
     PixArtBackbone,
     StableDiffusion3Backbone,
     FluxBackbone,
+    ZImageBackbone,
+    Flux2Backbone,
 ]
 
 

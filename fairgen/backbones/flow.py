@@ -1,10 +1,10 @@
-"""What transformers with joint attention on rectified flows share: SD 3, FLUX."""
+"""What transformers on rectified flows share, and where directions sit on joint attention."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from fairgen.backbones.backbone import Backbone
-from fairgen.backbones.codec import ShiftingCodec
+from fairgen.backbones.codec import Codec, ShiftingCodec
 from fairgen.solvers import FLOW_SCHEDULERS, Solver, check_scheduler, flow_euler
 
 _TEXT_STREAM = {
@@ -29,7 +29,7 @@ class FlowBackbone(Backbone):
     denoiser_name = "transformer"
     projection_suffixes = _TEXT_STREAM
     schedulers = FLOW_SCHEDULERS
-    codec_type = ShiftingCodec
+    codec_type: ClassVar[type[Codec]] = ShiftingCodec
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments for several pictures; embedded prompts are repeated here, since
@@ -50,7 +50,9 @@ class FlowBackbone(Backbone):
         """
         scheduler = self.pipe.scheduler
         check_scheduler(scheduler, self.schedulers)
-        mu = self._shift_mu(shape) if scheduler.config.use_dynamic_shifting else None
+        mu = None
+        if scheduler.config.use_dynamic_shifting:
+            mu = self._shift_mu(shape, num_steps)
         return flow_euler(scheduler, num_steps, self._sigmas(num_steps), mu)
 
     def first_step(self, num_steps: int, strength: float) -> int:
@@ -65,7 +67,7 @@ class FlowBackbone(Backbone):
         """Return the noise levels before they are shifted, None for the scheduler's own."""
         return None
 
-    def _shift_mu(self, shape: tuple[int, int, int] | None) -> float:
+    def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         """Return the shift, a line through what the scheduler names for two numbers of tokens."""
         config = self.pipe.scheduler.config
         _, height, width = shape or self.latent_shape()

@@ -261,7 +261,7 @@ class Discovery:
             backbone.denoiser,
             backbone.projections(config.projections),
             backbone.device,
-            backbone.columns(),
+            backbone.columns(config.projections),
         )
         fresh = torch.Generator().manual_seed(config.seed)
         known = {adapter.name: adapter.as_learnt().directions for adapter in start}

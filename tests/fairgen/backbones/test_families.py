@@ -90,7 +90,7 @@ def test_discovery_lowers_its_error(family: str) -> None:
 def test_the_engine_equals_the_family_s_own_pipeline(family: str, guidance_scale: float) -> None:
     pipe = tiny(family)
     generator = torch.Generator().manual_seed(7)
-    plain = pipe(PROMPT, generator=generator, **options_of(pipe, guidance_scale)).images[0]
+    plain = pipe(prompt=PROMPT, generator=generator, **options_of(pipe, guidance_scale)).images[0]
     picture = ImageJob(PROMPT, 7, num_steps=4, guidance_scale=guidance_scale)
     (ours,) = paint(Engine(load_backbone(pipe, SIZE_PX)), [picture])
     assert np.asarray(plain).std() > 20
@@ -103,7 +103,7 @@ def test_gates_at_zero_are_the_bare_pipeline(family: str) -> None:
     pipe = tiny(family)
     generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
     options = options_of(pipe)
-    bare = pipe(PROMPT, generator=generators, num_images_per_prompt=2, **options).images
+    bare = pipe(prompt=PROMPT, generator=generators, num_images_per_prompt=2, **options).images
     fair = FairGenPipeline(pipe, adapters_of(family))
     off = fair(PROMPT, 2, "off", seed=3, **options).images
     on = fair(PROMPT, 2, {"gender": {"woman": 1.0}}, seed=3, **options).images

@@ -1,0 +1,133 @@
+"""FLUX.2 klein, distilled and base: two streams, then one, on a flow; prompts read by Qwen 3."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import Flux2KleinPipeline
+from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+from tensordict import TensorDict
+from torch import Tensor
+
+from fairgen.backbones.chat_template import num_head_tokens
+from fairgen.backbones.codec import PatchingCodec
+from fairgen.backbones.flow import FlowBackbone
+from fairgen.positions import Positions, TextPositions
+
+_SINGLE, _FUSED = "single_transformer_blocks.", "attn.to_qkv_mlp_proj"
+_PARTS = "qkv"  # in the order in which a fused layer holds them
+
+
+class Flux2Backbone(FlowBackbone):
+    """Directions sit on the text stream of the blocks that keep two, and in those of one stream on
+    the queries, keys and values of the text's positions: a slice of the layer that computes them
+    with the feed-forward.
+
+    The head of the chat template, which a causal encoder embeds the same for every prompt, is left
+    alone. What fills a prompt up is not: the denoiser reads it as it reads the prompt. Latents are
+    the codec's in patches of two by two.
+    """
+
+    pipelines = (Flux2KleinPipeline,)
+    codec_type = PatchingCodec
+    takes_pictures = False
+
+    @property
+    def classifier_free(self) -> bool:  # type: ignore[override]
+        """Whether guidance takes a second row: distilled ones have none."""
+        return not self.pipe.config.is_distilled
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return "text": N x L x D of three layers of the language model, filled up."""
+        text, _ = self.pipe.encode_prompt([prompt or "" for prompt in prompts], self.device)
+        return TensorDict({"text": text}, batch_size=[len(prompts)])
+
+    def denoise(
+        self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
+    ) -> Tensor:
+        """Return the predicted velocity, N x C x h x w, in the precision of `x_t`."""
+        text = context["text"].to(self.dtype)
+        velocity = self.denoiser(
+            hidden_states=self.pipe._pack_latents(x_t.to(self.dtype)),
+            timestep=t_N.to(self.dtype) / 1000,
+            guidance=None,
+            encoder_hidden_states=text,
+            txt_ids=self.pipe._prepare_text_ids(text[:1]).to(x_t.device),
+            img_ids=self.pipe._prepare_latent_ids(x_t[:1]).to(x_t.device),
+        ).sample
+        return velocity.mT.reshape(x_t.shape).to(x_t.dtype)
+
+    def projections(self, which: str) -> list[str]:
+        """Return the layers of the text stream, and those of one stream that hold some of these."""
+        single = [
+            name for name, _ in self.denoiser.named_modules() if name.endswith(_FUSED)
+        ]  # fmt: skip
+        return super().projections(which) + (single if set(which) & set(_PARTS) else [])
+
+    def columns(self, which: str = "qkvo") -> dict[str, slice]:
+        """Return the columns of queries, keys and values: from the first that is asked for to the
+        last.
+        """
+        at = [_PARTS.index(letter) for letter in which if letter in _PARTS]
+        width = self.denoiser.inner_dim
+        return {
+            path: slice(min(at) * width, (max(at) + 1) * width)
+            for path in self.projections(which)
+            if path.startswith(_SINGLE)
+        }
+
+    def text_positions(self, context: TensorDict, shape: Sequence[int]) -> Positions:
+        num_rows, num_text = context["text"].shape[:2]
+        return self._positions(num_rows, num_text, shape[-2] * shape[-1], context.device)
+
+    def positions_in(self, arguments: Mapping[str, Any]) -> Positions:
+        text, picture = arguments["encoder_hidden_states"], arguments["hidden_states"]
+        return self._positions(len(text), text.shape[1], picture.shape[1], text.device)
+
+    def _positions(
+        self, num_rows: int, num_text: int, num_pixels: int, device: torch.device | None
+    ) -> Positions:
+        """Return where the prompt stands: alone, and before so many tokens of the picture."""
+        found = []
+        for length in (num_text, num_text + num_pixels):
+            at = torch.arange(length, device=device)
+            of_prompt = (at >= self._num_before) & (at < num_text)
+            found.append(TextPositions(of_prompt.expand(num_rows, -1)))
+        alone, before = found
+        return {
+            path: before if path.startswith(_SINGLE) else alone for path in self.projections("qkvo")
+        }
+
+    @cached_property
+    def _num_before(self) -> int:
+        """How many tokens of the chat template stand before a prompt."""
+        return num_head_tokens(self.pipe.tokenizer, enable_thinking=False)
+
+    def _sigmas(self, num_steps: int) -> list[float] | None:
+        if self.pipe.scheduler.config.get("use_flow_sigmas"):  # saved by another class of scheduler
+            return None
+        return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
+
+    def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
+        _, height, width = shape or self.latent_shape()
+        return compute_empirical_mu(height * width, num_steps)
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels a latent's side stands for: a patch of the codec's."""
+        return self.pipe.vae_scale_factor * 2
+
+    @property
+    def num_latent_channels(self) -> int:
+        return self.denoiser.config.in_channels
+
+    @property
+    def sample_size(self) -> int:
+        return self.pipe.default_sample_size // 2
+
+    @property
+    def patch_size(self) -> int:
+        return 1
