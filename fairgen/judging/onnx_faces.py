@@ -145,7 +145,9 @@ class _FaceFinder:
         with as_file(folder / "shape_predictor_5_face_landmarks.dat") as path:
             self._landmarks = dlib.shape_predictor(str(path))
 
-    def chips(self, image: Image.Image, sizes_px: Mapping[str, int]) -> dict[str, Pixels] | None:
+    def chips(
+        self, image: Image.Image, sizes_px: Mapping[Reading, int]
+    ) -> dict[Reading, Pixels] | None:
         """Return the face in several sizes, None where there is none, or not one alone."""
         coloured = image.convert("RGB")
         scale = _DETECTION_PX / max(image.size)
@@ -159,6 +161,6 @@ class _FaceFinder:
         pixels = np.asarray(coloured)
         landmarks = self._landmarks(pixels, box)
         return {
-            name: self._dlib.get_face_chip(pixels, landmarks, size_px, _PADDING)
-            for name, size_px in sizes_px.items()
+            reading: self._dlib.get_face_chip(pixels, landmarks, size_px, _PADDING)
+            for reading, size_px in sizes_px.items()
         }
