@@ -111,6 +111,7 @@ def measure_confusion(
                 )
             counts[name][category] = dict(named)
     total = sum(sum(row.values()) for table in counts.values() for row in table.values())
+    total += sum(sum(row.values()) for row in abstained.values())
     source = f"{total} labelled pictures of {folder.name}"
     return JudgeConfusion(source=source, counts=counts, abstained=abstained)
 

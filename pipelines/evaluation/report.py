@@ -160,7 +160,9 @@ def hit_rate_table(evaluation: Evaluation) -> Table:
 
 
 def judge_table(confusion: JudgeConfusion) -> Table:
-    """Return the table of a judge's errors: how often it names each category, and which instead."""
+    """Return the table of a judge's errors: how often it names each category, which instead, and
+    of how many pictures it names none. Shares are of the pictures in which it names one.
+    """
     table = Table(title=f"The judge on {confusion.source}: named rightly [95 %]")
     abstains = ["abstained"] if confusion.abstained else []
     for heading in ("category", "pictures", "named rightly", "taken for", *abstains):
@@ -170,9 +172,10 @@ def judge_table(confusion: JudgeConfusion) -> Table:
             right, total = row.get(category, 0), sum(row.values())
             rate = Estimate(value=right / total, interval=proportion_interval(right, total))
             others = (f"{name} {count}" for name, count in row.items() if name != category)
-            cells = (f"{attribute} {category}", str(total), _written(rate), ", ".join(others))
-            left_out = confusion.abstained.get(attribute, {}).get(category)
-            table.add_row(*cells, *("-" if left_out is None else str(left_out) for _ in abstains))
+            left_out = confusion.abstained.get(attribute, {}).get(category, 0)
+            pictures, taken_for = str(total + left_out), ", ".join(others)
+            cells = (f"{attribute} {category}", pictures, _written(rate), taken_for)
+            table.add_row(*cells, *(str(left_out) for _ in abstains))
     return table
 
 

@@ -204,6 +204,7 @@ def test_labelled_pictures_in_which_a_judge_names_nobody_are_counted_apart(tmp_p
     found = measure_confusion(LetterJudge(), ATTRIBUTES, tmp_path)
     assert found.counts["gender"] == {"woman": {"woman": 2, "man": 1}, "man": {"man": 3}}
     assert found.abstained == {"gender": {"woman": 2, "man": 0}}
+    assert found.source.startswith("8 labelled pictures")
     assert JudgeConfusion.model_validate_json(found.model_dump_json()) == found
     assert measure_confusion(LetterJudge(False), ATTRIBUTES, tmp_path).abstained == {}
     for path in (tmp_path / "gender" / "man").iterdir():

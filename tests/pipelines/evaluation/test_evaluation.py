@@ -11,11 +11,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from fairgen.judging import JudgedLabels, PromptScore, proportion_interval
+from fairgen.judging import JudgeConfusion, JudgedLabels, PromptScore, proportion_interval
 from pipelines.evaluation import (
     Evaluation,
     evaluation_table,
     hit_rate_table,
+    judge_table,
     judges_table,
     summarise,
     write_report,
@@ -231,6 +232,21 @@ def test_pictures_in_which_the_judge_names_nobody_are_left_out_and_their_share_i
     nobody = [abstaining(s, c, 2, [True] * 4) for s in ("base", "fairgen") for c in ("doctor",)]
     with pytest.raises(ValueError, match="it abstained from gender in all pictures of 'base'"):
         summarise(recipe, nobody, {})
+
+
+def test_the_table_of_a_judge_s_errors_counts_the_pictures_in_which_it_names_nobody() -> None:
+    rows = {"woman": {"woman": 3, "man": 1}, "man": {"man": 4}}
+    confusion = JudgeConfusion(
+        source="11 labelled pictures",
+        counts={"gender": rows},
+        abstained={"gender": {"woman": 1, "man": 2}},
+    )
+    lines = [line.split("│")[1:-1] for line in shown(judge_table(confusion)).splitlines()]
+    woman, man = ([cell.strip() for cell in line] for line in lines if len(line) == 5)
+    assert woman[:2] == ["gender woman", "5"] and woman[2].startswith("0.750 [")
+    assert woman[3:] == ["man 1", "1"] and (man[1], man[4]) == ("6", "2")
+    plain = shown(judge_table(confusion.model_copy(update={"abstained": {}})))
+    assert "abstained" not in plain and "gender woman" in plain
 
 
 def test_judges_agree_about_the_pictures_in_which_both_name_a_category(
