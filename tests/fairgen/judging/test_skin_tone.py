@@ -53,6 +53,10 @@ def test_highlights_and_shadows_of_a_quarter_each_change_nothing() -> None:
         colours = skin(SWATCHES[step - 1])
         colours[:95], colours[95:190] = 255, 0
         assert monk_step(colours) == step
+    shaded = skin(SWATCHES[5])
+    shaded[:96], shaded[96:192] = 255, 0
+    shaded[192:275] = 132  # as light as the skin, and grey: with black and white it were the most
+    assert monk_step(shaded) == 6
 
 
 def test_the_light_changes_the_step() -> None:
