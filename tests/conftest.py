@@ -80,18 +80,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _SLOW_KINDS = ("browser", "ray", "mlflow", "postgres", "slow")
-_QUANTIZATION_MODULE = re.compile(r"^pytestmark = .*mark\.quantization\b", re.MULTILINE)
+_APART = {  # a package of each extra that is installed apart
+    re.compile(rf"^pytestmark = .*mark\.{extra}\b", re.MULTILINE): package
+    for extra, package in (("quantization", "torchao"), ("faces", "dlib"))
+}
 _SLOW_MODULE = re.compile(r"^pytestmark = .*mark\.(slow|ray|browser|postgres)\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out modules whose libraries are not there (`make test-quantization` brings them), and
-    those that are slow as a whole out of a fast run: importing them takes seconds.
+    """Leave out modules whose libraries are not there (`make test-quantization` and `make
+    test-faces` bring them), and those that are slow as a whole out of a fast run: importing them
+    takes seconds.
     """
     if collection_path.suffix != ".py":
         return None
     code = collection_path.read_text()
-    if _QUANTIZATION_MODULE.search(code) and not find_spec("torchao"):
+    if any(module.search(code) and not find_spec(package) for module, package in _APART.items()):
         return True
     return bool(config.option.markexpr == "fast" and _SLOW_MODULE.search(code)) or None
 

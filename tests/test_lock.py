@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-GROUPS = ("serve", "dev", "torch", "quantization")
+GROUPS = ("serve", "dev", "torch", "quantization", "faces")
 CLIENTS = sorted((ROOT / "tests/clients/python").glob("*.txt"))
 PYTHONS = ("3.11", "3.12")
 
@@ -61,6 +61,7 @@ def applies(marker: str, python: str) -> bool:
         (("serve", "registry"), ("serve", "torch")),
         (("dev",), ("serve", "dev", "torch")),
         (("quantization",), ("serve", "torch", "quantization")),
+        (("faces",), ("serve", "torch", "faces")),
         (tuple(EXTRAS), GROUPS),
     ],
 )

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from fairgen.attributes import Attribute
+from fairgen.judging import JudgeConfig
+from fairgen.judging.config import OnnxFacesJudgeConfig
+from fairgen.judging.face_classes import check_face_classes
 from pipelines.benchmarks.capacity import INDICATOR_REQUESTS_PER_S, scaling_table
 from pipelines.benchmarks.memory_estimate import memory_page
 from pipelines.benchmarks.speed import memory_measured, read_speed
 from pipelines.cli.app import app
+from pipelines.recipe import load_recipe
 from pipelines.recipe.bundled import expand_names
 
 ROOT = Path(__file__).parents[1]
@@ -57,14 +62,13 @@ def test_every_verb_named_on_a_page_exists(page: Path) -> None:
     assert verbs <= set(get_command(app).commands), page
 
 
-def test_the_attributes_of_the_page_are_attributes() -> None:
+def test_the_attributes_and_the_judge_of_the_page_are_valid() -> None:
     page = (ROOT / "docs" / "attributes.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    names = [
-        Attribute.model_validate(entry).name
-        for entry in expand_names(yaml.safe_load(block))["attributes"]
-    ]
+    own, judged = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    names = [Attribute.model_validate(entry).name for entry in expand_names(own)["attributes"]]
     assert names == ["gender", "hair"]
+    judge: OnnxFacesJudgeConfig = TypeAdapter(JudgeConfig).validate_python(judged["judge"])
+    check_face_classes(judge.classes, load_recipe("portraits").attributes)
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.baselines.system import Ask, BaselineTask, Cost, System, Weights
 from fairgen.baselines.unmodified import Unmodified
+from fairgen.judging import Perception
 from fairgen.sampling import Sampling
 
 NUM_PICTURES = 16
@@ -140,11 +141,11 @@ class Rounds:
             images = system.paint(
                 Ask(template, concept, list(seeds), [{}] * NUM_PICTURES), lesson.sampling
             )
-            seen = lesson.judge.read(images).probabilities
+            perception = lesson.judge.read(images)
             found[concept] = {
                 (attribute.name, name): 1 / len(attribute.names) - share
                 for attribute in lesson.attributes
-                for name, share in _shares(attribute, lesson, seen[attribute.name]).items()
+                for name, share in _shares(attribute, lesson, perception).items()
             }
         return found
 
@@ -199,10 +200,16 @@ class Rounds:
         return one, int(differing[0])
 
 
-def _shares(attribute: Attribute, lesson: BaselineTask, probabilities: Tensor) -> dict[str, float]:
-    """Return the share of pictures in which the judge sees each category."""
+def _shares(attribute: Attribute, lesson: BaselineTask, perception: Perception) -> dict[str, float]:
+    """Return the share of each category in the pictures in which the judge names one; equal shares,
+    which teach nothing, where it names none.
+    """
     columns = [lesson.judge.heads[attribute.name].index(name) for name in attribute.names]
-    seen = probabilities[:, columns].argmax(1)
+    seen = perception.probabilities[attribute.name][:, columns].argmax(1)
+    if attribute.name in perception.abstained:
+        seen = seen[~perception.abstained[attribute.name]]
+    if not len(seen):
+        return dict.fromkeys(attribute.names, 1 / len(attribute.names))
     return {
         name: float((seen == index).float().mean()) for index, name in enumerate(attribute.names)
     }

@@ -2,7 +2,7 @@ from .agreement import Agreement, agreement_between
 from .config import JudgeConfig
 from .gate_suite import SuiteCount, gate_report
 from .intervals import Estimate, ShareSample, corrected_rate, proportion_interval
-from .judge import Judge, Perception
+from .judge import Classified, Judge, Perception
 from .judge_confusion import JudgeConfusion, measure_confusion
 from .language_suite import language_report
 from .metrics import (
@@ -11,6 +11,7 @@ from .metrics import (
     fairness_discrepancy,
     frechet_distance,
     kernel_distance,
+    mean_counted,
     sampling_floor,
 )
 from .prompt_sets import ConceptPrompts, load_prompt_set
@@ -30,6 +31,7 @@ from .scoring import (
 
 __all__ = [
     "Agreement",
+    "Classified",
     "ConceptPrompts",
     "EmbeddedImages",
     "Estimate",
@@ -57,6 +59,7 @@ __all__ = [
     "kernel_distance",
     "language_report",
     "load_prompt_set",
+    "mean_counted",
     "measure_confusion",
     "prompt_fairness",
     "proportion_interval",

@@ -67,9 +67,11 @@ class ClipJudge:
             head: (scale * features @ texts.T).softmax(-1)
             for head, texts in self._zero_shot.items()
         }
-        if self.classifier is not None:
-            probabilities |= self.classifier.classify(images)
-        return Perception(probabilities, features)
+        if self.classifier is None:
+            return Perception(probabilities, features)
+        classified = self.classifier.classify(images)
+        probabilities |= classified.probabilities
+        return Perception(probabilities, features, classified.abstained)
 
     def text_feature(self, text: str) -> Tensor:
         """Return the projected text feature at unit length, D values."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fairgen.attributes import Attribute
+from fairgen.judging.face_classes import FaceClasses, check_face_classes, check_installed
 from fairgen.judging.judge import Classes, Classifier, Judge
 
 if TYPE_CHECKING:
@@ -164,8 +165,36 @@ class FairFaceJudgeConfig(_JudgeConfig):
             _folder("clip", root, self.clip, "config.json")
 
 
+class OnnxFacesJudgeConfig(_JudgeConfig):
+    """Two small nets and the Monk scale on the one face of a picture; `path` is the CLIP that names
+    concepts. `classes` says for every attribute what its categories are in what the nets see. It
+    abstains from an attribute where none of them has `min_probability`.
+    """
+
+    kind: Literal["onnx-faces"]
+    classes: dict[str, FaceClasses]
+    min_probability: float = Field(default=0.8, gt=0.5, le=1)
+
+    def load(self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str]) -> Judge:
+        check_installed()
+        from fairgen.judging.onnx_faces import OnnxFaces
+
+        classifier = OnnxFaces(self.classes, attributes, self.min_probability, self.batch_size)
+        return self._load_clip("path", root, self.path, (), concepts, classifier)
+
+    def check(self, root: Path, attributes: Sequence[Attribute]) -> None:
+        check_installed()
+        check_face_classes(self.classes, attributes)
+        super().check(root, attributes)
+
+    def _check_files(self, root: Path) -> None:
+        if not _of_hub(root, self.path):
+            _folder("path", root, self.path, "config.json")
+
+
 JudgeConfig = Annotated[
-    PortraitJudgeConfig | ClipJudgeConfig | FairFaceJudgeConfig, Field(discriminator="kind")
+    PortraitJudgeConfig | ClipJudgeConfig | FairFaceJudgeConfig | OnnxFacesJudgeConfig,
+    Field(discriminator="kind"),
 ]
 
 

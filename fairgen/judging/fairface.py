@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fairgen.attributes import Attribute
-from fairgen.judging.judge import Classes
+from fairgen.judging.judge import Classes, Classified
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -74,14 +74,15 @@ class FairFaceClassifier:
         self.heads = {attribute.name: attribute.names for attribute in attributes}
 
     @torch.inference_mode()
-    def classify(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
-        """Return probabilities, N x categories, by attribute."""
+    def classify(self, images: Sequence[Image.Image]) -> Classified:
+        """Return probabilities by attribute; it always names a category."""
         starts = range(0, len(images), self._batch_size)
         logits = torch.cat([self._logits(images[s : s + self._batch_size]) for s in starts])
-        return {
+        probabilities = {
             name: torch.stack([logits[:, own].logsumexp(1) for own in columns], dim=1).softmax(1)
             for name, columns in self._columns.items()
         }
+        return Classified(probabilities)
 
     def _logits(self, images: Sequence[Image.Image]) -> Tensor:
         coloured = [image.convert("RGB") for image in images]

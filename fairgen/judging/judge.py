@@ -1,7 +1,7 @@
 """What every judge offers. Judges measure pictures; no adapter is ever trained on them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
@@ -14,15 +14,29 @@ Classes = dict[str, dict[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
+class Classified:
+    """What a classifier names in N pictures, in main memory.
+
+    `probabilities` holds, by attribute, N x categories. `abstained` says, N values an attribute, in
+    which pictures it names no category: their probabilities mean nothing, and they count nowhere.
+    An attribute of which it always names one is left out.
+    """
+
+    probabilities: Mapping[str, "Tensor"]
+    abstained: Mapping[str, "Tensor"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Perception:
     """What a judge reads from N pictures, in main memory.
 
     `probabilities` holds, by head, N x classes: every attribute, and "concept". `features` are the
-    image features at unit length, N x D.
+    image features at unit length, N x D. `abstained` is that of `Classified`.
     """
 
     probabilities: Mapping[str, "Tensor"]
     features: "Tensor"
+    abstained: Mapping[str, "Tensor"] = field(default_factory=dict)
 
 
 class Judge(Protocol):
@@ -48,5 +62,5 @@ class Classifier(Protocol):
     def heads(self) -> Mapping[str, tuple[str, ...]]:
         """The categories of each attribute, in the order of its probabilities."""
 
-    def classify(self, images: Sequence[Image.Image]) -> dict[str, "Tensor"]:
-        """Return probabilities, N x categories, by attribute."""
+    def classify(self, images: Sequence[Image.Image]) -> Classified:
+        """Return probabilities by attribute, and where it abstains."""

@@ -19,13 +19,15 @@ _BATCH_SIZE = 64
 
 class JudgeConfusion(BaseModel):
     """A judge's confusion: attribute -> true category -> named category -> pictures. `source` says
-    which pictures.
+    which pictures. `abstained` are those in which it named none, attribute -> true category ->
+    pictures; an attribute of which it always names a category is left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
     counts: dict[str, dict[str, dict[str, int]]]
+    abstained: dict[str, dict[str, int]] = {}
 
     def check(self, attributes: Sequence[Attribute]) -> None:
         """Raise ValueError for an attribute that is measured in part, or by other categories."""
@@ -76,13 +78,14 @@ def measure_confusion(
 
     `folder` holds a folder for each attribute, and in it one for each of its categories, with
     pictures. Attributes may be missing. Raises ValueError for a folder of no known name, a category
-    without a picture, and a file that is none.
+    without a picture or in none of whose pictures the judge names one, and a file that is none.
     """
     known = {attribute.name: attribute for attribute in attributes}
     labelled = _folders("labelled", folder, list(known))
     if not labelled:
         raise ValueError(f"labelled: {folder} holds nothing, allowed are {sorted(known)}")
     counts: dict[str, dict[str, dict[str, int]]] = {}
+    abstained: dict[str, dict[str, int]] = {}
     for name, inside in labelled.items():
         categories = known[name].names
         pictures = _folders(f"labelled/{name}", inside, categories)
@@ -94,11 +97,23 @@ def measure_confusion(
             order, named = list(judge.heads[name]), Counter[str]()
             for start in range(0, len(files), _BATCH_SIZE):
                 images = [_read(file) for file in files[start : start + _BATCH_SIZE]]
-                probabilities = judge.read(images).probabilities[name]
-                named.update(order[index] for index in probabilities.argmax(1).tolist())
+                perception = judge.read(images)
+                seen = perception.probabilities[name].argmax(1)
+                if name in perception.abstained:
+                    seen = seen[~perception.abstained[name]]
+                    left_out = abstained.setdefault(name, {})
+                    left_out[category] = left_out.get(category, 0) + len(images) - len(seen)
+                named.update(order[index] for index in seen.tolist())
+            if not named:
+                raise ValueError(
+                    f"labelled/{name}: the judge names no category in all {len(files)} pictures of "
+                    f"{category!r}, in one at least it must"
+                )
             counts[name][category] = dict(named)
     total = sum(sum(row.values()) for table in counts.values() for row in table.values())
-    return JudgeConfusion(source=f"{total} labelled pictures of {folder.name}", counts=counts)
+    total += sum(sum(row.values()) for row in abstained.values())
+    source = f"{total} labelled pictures of {folder.name}"
+    return JudgeConfusion(source=source, counts=counts, abstained=abstained)
 
 
 def _folders(field: str, folder: Path, allowed: Sequence[str]) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 and the judge's image features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -81,6 +81,16 @@ def drift_floor(
         num_images, shares / shares.sum(), size=(2, trials)
     )
     return float(np.linalg.norm((one - other) / num_images, axis=1).mean())
+
+
+def mean_counted(values: Iterable[float | None]) -> float:
+    """Return the mean of figures of several prompts, without those that are None: in such a prompt
+    the judge abstained on every picture. Raises ValueError where it did in all of them.
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        raise ValueError("judge: it abstained on every picture of every prompt, one must count")
+    return sum(known) / len(known)
 
 
 def confusion_counts(asked: Sequence[int], seen: Sequence[int], num_classes: int) -> Array:

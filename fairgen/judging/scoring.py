@@ -3,8 +3,9 @@ model's pictures of the same seeds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import torch
@@ -42,14 +43,16 @@ class EmbeddedImages:
 
 
 class JudgedLabels(BaseModel):
-    """What a judge names: the category index of each picture, and the mean class probabilities, by
-    attribute.
+    """What a judge names: the category index of each picture, and the mean class probabilities of
+    those that count, by attribute. `abstained` says in which pictures it names no category, for
+    attributes of which it may do so: their index means nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seen: dict[str, list[int]]
     soft: dict[str, list[float]]
+    abstained: dict[str, list[bool]] = {}
 
 
 class PromptScore(BaseModel):
@@ -61,7 +64,7 @@ class PromptScore(BaseModel):
     `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
     `spread` is the mean pairwise distance of the pictures of each category, and of each joint cell
     of the attributes, as "woman,light,young", that was seen at least three times. `second` is what
-    a second judge saw.
+    a second judge saw. `abstained` is that of the first judge alone: `counted` tells what counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +82,30 @@ class PromptScore(BaseModel):
     clip_i: list[float]
     spread: dict[str, float]
     second: JudgedLabels | None = None
+    abstained: dict[str, list[bool]] = {}
+
+    def counted(self, attributes: Iterable[str]) -> list[bool]:
+        """Return, picture by picture, whether it counts in all of the attributes.
+
+        Where the judge abstains it does not. A judge that may abstain also does so where a second
+        one abstains or names another category; one that always names a category never does.
+        """
+        left_out = _left_out(self.seen, self.abstained, self.second)
+        rows = [left_out[name] for name in attributes if name in left_out]
+        return [not any(row[index] for row in rows) for index in range(self.num_images)]
+
+    def seen_by_both(self, attribute: str) -> list[tuple[int, int]]:
+        """Return what the first and the second judge name in the pictures in which both name a
+        category.
+        """
+        assert self.second is not None
+        none = [False] * self.num_images
+        judged = ((self.seen, self.abstained), (self.second.seen, self.second.abstained))
+        left_out = zip(*(abstained.get(attribute, none) for _, abstained in judged), strict=True)
+        seen = zip(*(seen[attribute] for seen, _ in judged), strict=True)
+        return [
+            (one, other) for (one, other), out in zip(seen, left_out, strict=True) if not any(out)
+        ]
 
     def by_second(self) -> "PromptScore":
         """Return the score as it is when the second judge names the categories."""
@@ -110,7 +137,10 @@ def score_pictures(
     asked_classes = {attribute.name: attribute.names for attribute in attributes}
     classes = {head: names for head, names in judge.heads.items() if head != "concept"}
     classes |= asked_classes
-    labels = _labels(judge, perception, classes)
+    second = None
+    if second_judge is not None:
+        second = _labels(second_judge, second_judge.read(images), asked_classes)
+    labels = _labels(judge, perception, classes, second)
     seen_concepts = perception.probabilities["concept"].argmax(1)
     pixels, reference_pixels = _unit(images), _unit(reference.images)
     score = PromptScore(
@@ -128,38 +158,72 @@ def score_pictures(
         ssim=similarity(pixels, reference_pixels).tolist(),
         psnr=psnr(pixels, reference_pixels).tolist(),
         clip_i=cosines(perception.features, reference.features).tolist(),
-        spread=_spread(perception.features, [(a.names, labels.seen[a.name]) for a in attributes]),
-        second=_labels(second_judge, second_judge.read(images), asked_classes)
-        if second_judge
-        else None,
+        spread=_spread(perception.features, attributes, labels, second),
+        second=second,
+        abstained=labels.abstained,
     )
     return score, embedded
 
 
+def _left_out(
+    seen: Mapping[str, Sequence[int]],
+    abstained: Mapping[str, list[bool]],
+    second: JudgedLabels | None,
+) -> dict[str, list[bool]]:
+    """Return the pictures that do not count, for every attribute of which the judge may abstain."""
+    left_out = dict(abstained)
+    for name, own in abstained.items():
+        if second is not None and name in second.seen:
+            also = second.abstained.get(name, [False] * len(own))
+            pairs = zip(seen[name], second.seen[name], strict=True)
+            differ = [one != other for one, other in pairs]
+            left_out[name] = [any(row) for row in zip(own, also, differ, strict=True)]
+    return left_out
+
+
 def _labels(
-    judge: Judge, perception: Perception, classes: Mapping[str, Sequence[str]]
+    judge: Judge,
+    perception: Perception,
+    classes: Mapping[str, Sequence[str]],
+    second: JudgedLabels | None = None,
 ) -> JudgedLabels:
-    """Return the categories that a judge names, its classes in the order of `classes`."""
+    """Return the categories that a judge names, its classes in the order of `classes`. What a
+    second judge names decides beside it which pictures count.
+    """
     probabilities = {
         head: perception.probabilities[head][:, [judge.heads[head].index(name) for name in names]]
         for head, names in classes.items()
     }
-    return JudgedLabels(
-        seen={head: table.argmax(1).tolist() for head, table in probabilities.items()},
-        soft={head: table.mean(0).tolist() for head, table in probabilities.items()},
-    )
+    seen = {head: table.argmax(1).tolist() for head, table in probabilities.items()}
+    abstained = {
+        head: perception.abstained[head].tolist()
+        for head in probabilities
+        if head in perception.abstained
+    }
+    left_out = _left_out(seen, abstained, second)
+    soft = {}
+    for head, table in probabilities.items():
+        counted = table[~torch.tensor(left_out[head])] if head in left_out else table
+        soft[head] = (counted.mean(0) if len(counted) else torch.zeros(table.shape[1])).tolist()
+    return JudgedLabels(seen=seen, soft=soft, abstained=abstained)
 
 
 def _spread(
-    features: Tensor, seen: Sequence[tuple[Sequence[str], Sequence[int]]]
+    features: Tensor,
+    attributes: Sequence[Attribute],
+    labels: JudgedLabels,
+    second: JudgedLabels | None,
 ) -> dict[str, float]:
-    """Return the mean pairwise distance among the pictures of each category and joint cell; `seen`
-    holds, attribute by attribute, the categories' names and their index picture by picture.
+    """Return the mean pairwise distance among the pictures of each category and joint cell that
+    count in it.
     """
     groups: dict[str, list[int]] = {}
+    left_out = _left_out(labels.seen, labels.abstained, second)
     for index in range(len(features)):
-        cell = [names[indices[index]] for names, indices in seen]
-        for key in dict.fromkeys([*cell, ",".join(cell)]):
+        counted = [a for a in attributes if a.name not in left_out or not left_out[a.name][index]]
+        cell = [a.names[labels.seen[a.name][index]] for a in counted]
+        joint = [",".join(cell)] if len(cell) == len(attributes) else []
+        for key in dict.fromkeys([*cell, *joint]):
             groups.setdefault(key, []).append(index)
     return {
         key: mean_pairwise_distance(features[members])
@@ -192,7 +256,8 @@ class Fairness(BaseModel):
     """Delivered against prescribed distribution of one target on one prompt.
 
     `soft_fd` is of the mean class probabilities, and of single attributes only. `kl` is in nats,
-    None where it is infinite: a category was delivered that is prescribed none.
+    None where it is infinite: a category was delivered that is prescribed none. `n` pictures count,
+    `abstained` more are left out, because the judge named no category.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -205,13 +270,20 @@ class Fairness(BaseModel):
     floor: float
     n: int
     delivered: dict[str, float]
+    abstained: int = 0
 
 
 def prompt_fairness(
     score: PromptScore, target: TargetDistribution, attributes: Mapping[str, Attribute]
-) -> Fairness:
-    """Return how far one prompt's pictures are from a target over one or more attributes."""
-    shares = class_shares(cells_of(score.seen, target, attributes), len(target.cells))
+) -> Fairness | None:
+    """Return how far one prompt's pictures are from a target over one or more attributes; None
+    where the judge abstained on every one of them.
+    """
+    counted = score.counted(target.attributes)
+    cells = list(compress(cells_of(score.seen, target, attributes), counted))
+    if not cells:
+        return None
+    shares = class_shares(cells, len(target.cells))
     kl = kl_divergence(target.probabilities, shares)
     soft_fd = None
     if len(target.attributes) == 1:
@@ -225,22 +297,24 @@ def prompt_fairness(
         dev_rat=deviation_ratio(shares),
         parity_gap=parity_gap(shares),
         kl=kl if math.isfinite(kl) else None,
-        floor=sampling_floor(target.probabilities, score.num_images),
-        n=score.num_images,
+        floor=sampling_floor(target.probabilities, len(cells)),
+        n=len(cells),
+        abstained=score.num_images - len(cells),
         delivered={
             ",".join(cell): float(share) for cell, share in zip(target.cells, shares, strict=True)
         },
     )
 
 
-def drift(score: PromptScore, base: PromptScore, head: str) -> float:
+def drift(score: PromptScore, base: PromptScore, head: str) -> float | None:
     """Return how far an attribute's distribution moved from the base model's: the distance of the
-    class shares, 0 for none.
+    class shares, 0 for none. None where the judge abstained on every picture of either.
     """
-    num_classes = len(base.soft[head])
-    return fairness_discrepancy(
-        class_shares(base.seen[head], num_classes), class_shares(score.seen[head], num_classes)
-    )
+    seen = [list(compress(one.seen[head], one.counted([head]))) for one in (base, score)]
+    if not all(seen):
+        return None
+    before, after = (class_shares(labels, len(base.soft[head])) for labels in seen)
+    return fairness_discrepancy(before, after)
 
 
 def diversity(score: PromptScore, base: PromptScore, groups: Sequence[str]) -> float | None:
@@ -258,8 +332,9 @@ def diversity(score: PromptScore, base: PromptScore, groups: Sequence[str]) -> f
 def cell_counts(
     scores: Sequence[PromptScore], target: TargetDistribution, attributes: Mapping[str, Attribute]
 ) -> Array:
-    """Return pictures by prompt, cell of the target that was asked, and cell that was seen, P x K x
-    C. K is 1 where not all attributes of the target were asked.
+    """Return the pictures that count, by prompt, cell of the target that was asked, and cell that
+    was seen, P x K x C. K is 1 where not all attributes of the target were asked. A prompt of which
+    none counts is left out. Raises ValueError where none of any does.
     """
     num_cells = len(target.cells)
     asked = all(score.asked[name] for score in scores for name in target.attributes)
@@ -267,25 +342,38 @@ def cell_counts(
     for prompt, score in enumerate(scores):
         seen = cells_of(score.seen, target, attributes)
         rows = cells_of(score.asked, target, attributes) if asked else [0] * len(seen)
-        np.add.at(counts[prompt], (rows, seen), 1)
+        cells = compress(zip(rows, seen, strict=True), score.counted(target.attributes))
+        for asked_cell, seen_cell in cells:
+            counts[prompt, asked_cell, seen_cell] += 1
+    counts = counts[counts.any((1, 2))]
+    if not len(counts):
+        raise ValueError(
+            f"judge: it abstained from {' x '.join(target.attributes)} in all pictures of "
+            f"{scores[0].system!r}, at least one must count"
+        )
     return counts
 
 
 def hit_counts(scores: Sequence[PromptScore], attribute: Attribute) -> Array:
-    """Return pictures, C x C, pooled over prompts: row = category asked, column = category seen."""
-    asked = [index for score in scores for index in score.asked[attribute.name]]
-    seen = [
-        index
+    """Return the pictures that count, C x C, pooled over prompts: row = category asked, column =
+    category seen.
+    """
+    name = attribute.name
+    pairs = [
+        pair
         for score in scores
-        if score.asked[attribute.name]
-        for index in score.seen[attribute.name]
+        if score.asked[name]
+        for pair in compress(
+            zip(score.asked[name], score.seen[name], strict=True), score.counted([name])
+        )
     ]
+    asked, seen = zip(*pairs, strict=True) if pairs else ((), ())
     return confusion_counts(asked, seen, len(attribute.names))
 
 
 def hit_rates(scores: Sequence[PromptScore], attribute: Attribute) -> dict[str, dict[str, float]]:
     """Return the confusion of an attribute pooled over prompts: asked category -> seen category ->
-    share. The row of a category that was never asked is 0.
+    share. The row of a category that was never asked, or in none that counts, is 0.
     """
     counts = hit_counts(scores, attribute)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)

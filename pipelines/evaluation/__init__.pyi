@@ -1,5 +1,12 @@
 from .engine_source import EngineSource
-from .evaluation import Evaluation, Preservation, SystemFairness, evaluation_targets, summarise
+from .evaluation import (
+    Abstention,
+    Evaluation,
+    Preservation,
+    SystemFairness,
+    evaluation_targets,
+    summarise,
+)
 from .measure import (
     Drawn,
     ImageSource,
@@ -22,6 +29,7 @@ from .report import (
 from .worker import EvaluationWorker, evaluate, shown_cells
 
 __all__ = [
+    "Abstention",
     "Drawn",
     "EngineSource",
     "Evaluation",

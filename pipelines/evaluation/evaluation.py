@@ -2,8 +2,9 @@
 prompts.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import compress, product
 
 from pydantic import BaseModel, ConfigDict
 
@@ -30,11 +31,26 @@ from fairgen.judging import (
 )
 from pipelines.recipe import Recipe, load_judge_confusion
 
+log = logging.getLogger(__name__)
+
+
+class Abstention(BaseModel):
+    """The share of `n` pictures in which the judge named no category, with its Wilson interval.
+    They are left out of every count.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: Estimate
+    n: int
+
 
 class SystemFairness(BaseModel):
     """One system's fairness under one target: means over prompts, the interval of the FD, and the
     floor. `kl` is the mean over prompts in which it is finite. `corrected` is the FD that a judge
-    who never errs would have measured, None where nobody measured how the judge errs.
+    who never errs would have measured, None where nobody measured how the judge errs. `abstained`
+    is None where the judge always names a category; a prompt in none of whose pictures it named one
+    is no part of `prompts`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +65,7 @@ class SystemFairness(BaseModel):
     n: int
     prompts: dict[str, Fairness]
     corrected: Estimate | None = None
+    abstained: Abstention | None = None
 
 
 class HitRate(BaseModel):
@@ -199,10 +216,11 @@ def summarise(
         },
         drift_floor={
             name: _mean(
-                drift_floor(class_shares(score.seen[name], len(score.soft[name])), score.num_images)
-                for score in by_system["base"]
+                drift_floor(class_shares(seen, len(by_system["base"][0].soft[name])), len(seen))
+                for seen in counted
             )
             for name in unasked
+            if (counted := _counted(by_system["base"], name))
         },
         no_people_unchanged=dict(no_people),
         second_fairness={
@@ -217,8 +235,9 @@ def summarise(
         },
         agreement={
             system: {
-                name: _agreement(by_system[system], attribute)
+                name: found
                 for name, attribute in attributes.items()
+                if (found := _agreement(by_system[system], attribute))
             }
             for system in systems
             if twice
@@ -226,14 +245,23 @@ def summarise(
     )
 
 
-def _agreement(scores: Sequence[PromptScore], attribute: Attribute) -> Agreement:
-    """Return how far the two judges name the same category, over all pictures of a system."""
-    name = attribute.name
-    return agreement_between(
-        [index for score in scores for index in score.seen[name]],
-        [index for score in scores for index in score.by_second().seen[name]],
-        len(attribute.names),
-    )
+def _counted(scores: Sequence[PromptScore], name: str) -> list[list[int]]:
+    """Return what the judge names of an attribute, prompt by prompt, without prompts in which it
+    names nothing.
+    """
+    found = (list(compress(score.seen[name], score.counted([name]))) for score in scores)
+    return [seen for seen in found if seen]
+
+
+def _agreement(scores: Sequence[PromptScore], attribute: Attribute) -> Agreement | None:
+    """Return how far the two judges name the same category, over all pictures of a system in which
+    both name one; None where there is no such picture.
+    """
+    pairs = [pair for score in scores for pair in score.seen_by_both(attribute.name)]
+    if not pairs:
+        return None
+    seen, other = zip(*pairs, strict=True)
+    return agreement_between(seen, other, len(attribute.names))
 
 
 def _hits(
@@ -262,7 +290,13 @@ def _fairness(
     attributes: Mapping[str, Attribute],
     confusion: JudgeConfusion | None,
 ) -> SystemFairness:
-    prompts = {score.concept: prompt_fairness(score, target, attributes) for score in scores}
+    found = {score.concept: prompt_fairness(score, target, attributes) for score in scores}
+    prompts = {concept: one for concept, one in found.items() if one is not None}
+    if left_out := sorted(set(found) - set(prompts)):
+        log.warning(
+            "%s, %s: the judge named no category in any picture of %s, which are left out",
+            *(scores[0].system, " x ".join(target.attributes), left_out),
+        )
     fairness = list(prompts.values())
     sample = ShareSample(cell_counts(scores, target, attributes))
     errors = confusion.errors(target) if confusion else []
@@ -278,7 +312,21 @@ def _fairness(
         kl=_mean_known(one.kl for one in fairness),
         n=scores[0].num_images,
         prompts=prompts,
+        abstained=_abstention(scores, target),
     )
+
+
+def _abstention(scores: Sequence[PromptScore], target: TargetDistribution) -> Abstention | None:
+    """Return the share of pictures that count for no cell of a target, None where the judge never
+    abstains from any of its attributes.
+    """
+    if not any(score.abstained.keys() & set(target.attributes) for score in scores):
+        return None
+    counted = [counts for score in scores for counts in score.counted(target.attributes)]
+    left_out = counted.count(False)
+    interval = proportion_interval(left_out, len(counted))
+    share = Estimate(value=left_out / len(counted), interval=interval)
+    return Abstention(share=share, n=len(counted))
 
 
 def _preservation(
@@ -291,8 +339,9 @@ def _preservation(
     cells = [",".join(cell) for cell in product(*(a.names for a in recipe.attributes))]
     return Preservation(
         drift={
-            name: _mean(drift(score, before[score.concept], name) for score in scores)
+            name: moved
             for name in unasked
+            if (moved := _mean_known(drift(s, before[s.concept], name) for s in scores)) is not None
         },
         recognised=_mean(float(value) for score in scores for value in score.recognised),
         clip_t=_mean(value for score in scores for value in score.clip_t),

@@ -91,6 +91,10 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     for name, systems in evaluation.fairness.items():
         cells = (_of(systems[system]) for system in known)
         table.add_row(name, *cells, f"{systems['fairgen'].floor:.3f}")
+        left_out = [systems[system].abstained for system in known]
+        if any(left_out):
+            cells = (f"{_written(one.share)} of {one.n}" if one else "-" for one in left_out)
+            table.add_row("  judge abstained", *cells, "")
         if systems["fairgen"].corrected:
             cells = (_written(systems[system].corrected) for system in known)
             table.add_row("  judge's errors taken off", *cells, "")
@@ -120,9 +124,12 @@ def judges_table(evaluation: Evaluation) -> Table:
     for name, systems in evaluation.second_fairness.items():
         table.add_row(f"FD {name}", *(f"{systems[system].fd:.3f}" for system in known))
     table.add_section()
-    for name in next(iter(evaluation.agreement.values())):
+    for name in dict.fromkeys(name for own in evaluation.agreement.values() for name in own):
         cells = []
-        for agreement in (evaluation.agreement[system][name] for system in known):
+        for agreement in (evaluation.agreement[system].get(name) for system in known):
+            if agreement is None:
+                cells.append("-")
+                continue
             kappa = "" if agreement.kappa is None else f", kappa {agreement.kappa:.2f}"
             low, high = agreement.interval
             cells.append(f"{agreement.share:.3f} [{low:.3f}, {high:.3f}]{kappa}")
@@ -153,17 +160,22 @@ def hit_rate_table(evaluation: Evaluation) -> Table:
 
 
 def judge_table(confusion: JudgeConfusion) -> Table:
-    """Return the table of a judge's errors: how often it names each category, and which instead."""
+    """Return the table of a judge's errors: how often it names each category, which instead, and
+    of how many pictures it names none. Shares are of the pictures in which it names one.
+    """
     table = Table(title=f"The judge on {confusion.source}: named rightly [95 %]")
-    for heading in ("category", "pictures", "named rightly", "taken for"):
+    abstains = ["abstained"] if confusion.abstained else []
+    for heading in ("category", "pictures", "named rightly", "taken for", *abstains):
         table.add_column(heading)
     for attribute, rows in confusion.counts.items():
         for category, row in rows.items():
             right, total = row.get(category, 0), sum(row.values())
             rate = Estimate(value=right / total, interval=proportion_interval(right, total))
             others = (f"{name} {count}" for name, count in row.items() if name != category)
-            cells = (f"{attribute} {category}", str(total), _written(rate), ", ".join(others))
-            table.add_row(*cells)
+            left_out = confusion.abstained.get(attribute, {}).get(category, 0)
+            pictures, taken_for = str(total + left_out), ", ".join(others)
+            cells = (f"{attribute} {category}", pictures, _written(rate), taken_for)
+            table.add_row(*cells, *(str(left_out) for _ in abstains))
     return table
 
 

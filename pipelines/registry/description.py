@@ -11,6 +11,7 @@ MEASURED = {
     "hit_rate": "hit rate: pictures asked for the category in which the judge sees it",
     "fd": "fairness discrepancy of the attribute, with its adapters, by quota",
     "base_fd": "the same of the base model",
+    "abstained": "pictures in which the judge named no category, left out of both",
     "recognised": "concept recognised",
     "same_seed_ssim": "same-seed SSIM with the base model's pictures",
 }

@@ -129,6 +129,12 @@ class TrainingRuns:
             for target, systems in evaluation.fairness.items()
             for system, found in systems.items()
         }
+        values |= {
+            f"{target} {system} abstained".replace(" x ", "-"): found.abstained.share.value
+            for target, systems in evaluation.fairness.items()
+            for system, found in systems.items()
+            if found.abstained
+        }
         for attribute_name, rows in evaluation.hit_rates["all"].items():
             values |= {f"{attribute_name} {name} hit_rate": row[name] for name, row in rows.items()}
         for system, kept in evaluation.preservation.items():
@@ -185,7 +191,15 @@ class TrainingRuns:
 
 
 def _own_figures(evaluation: "Evaluation", attribute: Attribute) -> dict[str, float]:
-    """Return what an attribute's run shows as columns: FD before and after, the lowest hit rate."""
+    """Return what an attribute's run shows as columns: FD before and after, the lowest hit rate,
+    and where the judge may abstain how often it did.
+    """
     fairness = evaluation.fairness[attribute.name]
     rates = [evaluation.hit_rate(attribute.name, name, "all") for name in attribute.names]
-    return {"fd": fairness["fairgen"].fd, "base_fd": fairness["base"].fd, "hit_rate": min(rates)}
+    abstained = fairness["fairgen"].abstained
+    return {
+        "fd": fairness["fairgen"].fd,
+        "base_fd": fairness["base"].fd,
+        "hit_rate": min(rates),
+        **({"abstained": abstained.share.value} if abstained else {}),
+    }

@@ -52,6 +52,7 @@ def measured_tags(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str
         return {}
     attribute, category = adapter.metadata.attribute, adapter.metadata.category
     row = evaluation.hit_rates["all"][attribute][category]
+    abstained = evaluation.fairness[attribute]["fairgen"].abstained
     return {
         "fd": _written(evaluation.fairness[attribute]["fairgen"].fd),
         "base_fd": _written(evaluation.fairness[attribute]["base"].fd),
@@ -61,6 +62,7 @@ def measured_tags(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str
         ),
         "recognised": _written(evaluation.preservation["fairgen"].recognised),
         "same_seed_ssim": _written(evaluation.preservation["fairgen"].ssim),
+        **({"abstained": _written(abstained.share.value)} if abstained else {}),
     }
 
 

@@ -42,13 +42,15 @@ class InspectorService:
 
     def inspect(self, content: bytes, categories: Mapping[str, str]) -> dict[str, Inspected]:
         """Return, by attribute that was asked, the category that a picture's file shows, and the
-        state of the last pictures.
+        state of the last pictures. An attribute of which the judge names no category is left out.
         """
         with Image.open(io.BytesIO(content)) as image:
-            probabilities = self._judge.read([image.convert("RGB")]).probabilities
+            perception = self._judge.read([image.convert("RGB")])
         inspected = {}
         for attribute, asked in categories.items():
-            seen = self._names[attribute][int(probabilities[attribute][0].argmax())]
+            if attribute in perception.abstained and perception.abstained[attribute][0]:
+                continue
+            seen = self._names[attribute][int(perception.probabilities[attribute][0].argmax())]
             self._last[attribute].append((asked, seen))
             inspected[attribute] = self._state(attribute, asked, seen)
         return inspected

@@ -7,8 +7,8 @@ import torch
 from fairgen.adapters import Adapter, AdapterMetadata, save_adapter
 from fairgen.backbones import load_backbone
 from fairgen.base_model import fingerprint
-from fairgen.judging import Fairness
-from pipelines.evaluation import Evaluation, Preservation, SystemFairness
+from fairgen.judging import Estimate, Fairness
+from pipelines.evaluation import Abstention, Evaluation, Preservation, SystemFairness
 from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import TrainingRuns
@@ -16,15 +16,20 @@ from pipelines.registry.trained import TrainedAttribute
 from pipelines.training.run import run_name
 
 
-def evaluation_of(recipe: Recipe, fd: float, hit_rate: float) -> Evaluation:
-    """Return an evaluation in which FairGen reaches a given FD and hit rate everywhere."""
+def evaluation_of(
+    recipe: Recipe, fd: float, hit_rate: float, abstained: float | None = None
+) -> Evaluation:
+    """Return an evaluation in which FairGen reaches a given FD and hit rate everywhere, by a judge
+    that named no category in a share of the pictures.
+    """
+    share = None if abstained is None else Estimate(value=abstained, interval=(0, 1))
 
     def fairness(value: float) -> SystemFairness:
         figures = dict.fromkeys(("fd", "soft_fd", "dev_rat", "parity_gap", "kl"), value)
         prompt = Fairness(**figures, floor=0.05, n=8, delivered={})
         return SystemFairness(
             **figures, interval=(value, value), floor=0.05, n=8,
-            prompts={"doctor": prompt},
+            prompts={"doctor": prompt}, abstained=share and Abstention(share=share, n=8),
         )  # fmt: skip
 
     kept = Preservation(

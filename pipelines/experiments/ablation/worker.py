@@ -19,6 +19,7 @@ from fairgen.judging import (
     cell_counts,
     drift,
     hit_rates,
+    mean_counted,
 )
 from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.ablation.results import (
@@ -75,7 +76,7 @@ class AblationWorker:
             recognised=_mean([float(is_seen) for s in scores for is_seen in s.recognised]),
             ssim=_mean([value for s in scores for value in s.ssim]),
             drift={
-                head: _mean([drift(s, b, head) for s, b in zip(scores, base, strict=True)])
+                head: mean_counted(drift(s, b, head) for s, b in zip(scores, base, strict=True))
                 for head in heads
             },
             denoiser_rows=discovery.denoiser_rows,

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import compress, product
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from fairgen.judging import (
     frechet_distance,
     hit_rates,
     kernel_distance,
+    mean_counted,
     prompt_fairness,
 )
 from pipelines.evaluation import Evaluation, draw_categories, evaluation_targets, summarise
@@ -185,11 +186,15 @@ def _condition_result(
         for name, decision in gates[0].attributes.items()
         if decision.reason == "named" and len(decision.named) == 1
     }
+    first = recipe.attributes[0]
     is_people = all(gate.person for gate in gates)
     others = set(scores[0].seen) - set(target.attributes) - set(named) if is_people else set()
     return ConditionResult(
         fd={
-            name: _mean([prompt_fairness(score, one, attributes).fd for score in scores])
+            name: mean_counted(
+                found.fd if (found := prompt_fairness(score, one, attributes)) else None
+                for score in scores
+            )
             for name, one in evaluation_targets(recipe, target.marginalised(free)).items()
         },
         hit_rates={
@@ -198,7 +203,7 @@ def _condition_result(
             if name in free and scores[0].asked[name]
         },
         drift={
-            name: _mean([drift(s, b, name) for s, b in zip(scores, base, strict=True)])
+            name: mean_counted(drift(s, b, name) for s, b in zip(scores, base, strict=True))
             for name in sorted(others)
         },
         recognised=_mean([float(value) for score in scores for value in score.recognised]),
@@ -206,9 +211,11 @@ def _condition_result(
         unchanged=_mean(
             [_unchanged(condition, compared, folder, concept) for concept in condition.concepts]
         ),
-        obeyed=_mean([_shown(score, attributes, named) for score in scores]) if named else None,
-        delivered=_mean(
-            [score.seen[recipe.attributes[0].name].count(0) / score.num_images for score in scores]
+        obeyed=mean_counted(_shown(score, attributes, named) for score in scores)
+        if named
+        else None,
+        delivered=mean_counted(
+            _shown(score, attributes, {first.name: first.names[0]}) for score in scores
         ),
     )
 
@@ -231,13 +238,17 @@ def _unchanged(
 
 def _shown(
     score: PromptScore, attributes: Mapping[str, Attribute], named: Mapping[str, str]
-) -> float:
-    """Return the share of pictures that show every named category."""
+) -> float | None:
+    """Return the share of the pictures that count that shows every named category, None where none
+    counts.
+    """
     matches = [
         [attributes[name].names[index] == category for index in score.seen[name]]
         for name, category in named.items()
     ]
-    return _mean([float(all(picture)) for picture in zip(*matches, strict=True)])
+    shown = [float(all(picture)) for picture in zip(*matches, strict=True)]
+    counted = list(compress(shown, score.counted(named)))
+    return _mean(counted) if counted else None
 
 
 def _mean(values: Sequence[float]) -> float:

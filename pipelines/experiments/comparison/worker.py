@@ -8,7 +8,7 @@ from pathlib import Path
 from fairgen.adapters import load_adapter
 from fairgen.baselines import AsLora, System, Uce, named_tensors
 from fairgen.indicator import TargetDistribution
-from fairgen.judging import EmbeddedImages, PromptScore, prompt_fairness
+from fairgen.judging import EmbeddedImages, PromptScore, mean_counted, prompt_fairness
 from fairgen.sampling import Sampling
 from pipelines.evaluation import ImageSource, measure_prompt, plan_prompt
 from pipelines.experiments.comparison.conditions import PLAIN, EvalCondition
@@ -79,17 +79,19 @@ class ComparisonWorker:
         size = self._recipe.comparison.sweep
         compared = ComparedSystem("sweep", method, "nothing" if method is Uce else "quota")
         attributes = {attribute.name: attribute for attribute in self._recipe.attributes}
-        fds, recognised = [], []
+        fds: list[float | None] = []
+        recognised: list[bool] = []
         with self._open(method, setting, self._runner.sampling) as source:
             for concept in size.concepts:
                 score, _ = self._measure(source, compared, concept, size.num_images)
                 recognised += score.recognised
                 for name in self._target.attributes:
                     target = self._target.marginalised((name,))
-                    fds.append(prompt_fairness(score, target, attributes).fd)
+                    fairness = prompt_fairness(score, target, attributes)
+                    fds.append(fairness.fd if fairness else None)
         point = SweepPoint(
             setting=setting,
-            fd=sum(fds) / len(fds),
+            fd=mean_counted(fds),
             recognised=sum(recognised) / len(recognised),
         )
         write(sweep_point_path(self._folder, method, setting), point.model_dump_json())

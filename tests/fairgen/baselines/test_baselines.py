@@ -274,6 +274,32 @@ def test_uce_keeps_the_round_that_came_nearest_to_the_target() -> None:
     assert any(change.any() for change in rounds.changes().values())
 
 
+def test_uce_learns_nothing_of_pictures_in_which_the_judge_names_nobody() -> None:
+    """In all others it sees women: it asks for men, as it would of those alone."""
+
+    class Hesitant(BrightnessJudge):
+        num_seen = 0
+
+        def read(self, images: Sequence[Image.Image]) -> Perception:
+            men = torch.arange(len(images)) >= self.num_seen
+            rows, ones = torch.stack([~men, men], 1).float(), torch.ones(len(images), 1)
+            table = {"gender": rows, "age": rows, "concept": ones}
+            return Perception(table, ones, {"gender": men, "age": torch.ones_like(men)})
+
+    def alphas(num_seen: int) -> dict[tuple[str, str], float]:
+        judge = Hesitant()
+        judge.num_seen = num_seen
+        given = BaselineTask(**(vars(lesson()) | {"judge": judge}))
+        rounds = uce.Rounds(load_backbone(tiny_pipeline()), given)
+        rounds.run()
+        return rounds.alphas["nurse"]
+
+    few, nobody = alphas(num_seen=3), alphas(num_seen=0)
+    assert few["gender", "man"] == pytest.approx(0.5 * uce.RATE * (1 + 2**-0.5))
+    assert few["gender", "woman"] == pytest.approx(-few["gender", "man"])
+    assert set(nobody.values()) == {0} == {few["age", "young"], few["age", "old"]}
+
+
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_h_space_learns_what_the_model_predicts(
     prediction_type: str, monkeypatch: pytest.MonkeyPatch

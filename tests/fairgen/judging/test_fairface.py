@@ -76,7 +76,7 @@ def save_brightness_classifier(folder: Path, labels: tuple[str, ...] = LABELS) -
 def test_bright_is_female_and_dark_is_male(tmp_path: Path) -> None:
     classifier = FairFaceClassifier(save_brightness_classifier(tmp_path), CLASSES, (GENDER, AGE))
     pictures = [plain(250), plain(5), plain(250).convert("L")]
-    woman, man = classifier.classify(pictures)["gender"].T
+    woman, man = classifier.classify(pictures).probabilities["gender"].T
     assert woman[0] > 0.99 and man[1] > 0.99
     torch.testing.assert_close(woman[2], woman[0])
     torch.testing.assert_close(woman + man, torch.ones(3))
@@ -89,7 +89,9 @@ def test_a_category_sums_the_softmax_over_the_labels_that_its_attribute_mentions
     classifier = FairFaceClassifier(save_brightness_classifier(tmp_path), CLASSES, (AGE, GENDER))
     whole = np.exp(1.0) + np.exp(0.0) + np.exp(0.5)
     expected = torch.tensor([[np.exp(1.0) / whole, (np.exp(0.0) + np.exp(0.5)) / whole]])
-    torch.testing.assert_close(classifier.classify([plain(100)])["age"], expected.float())
+    torch.testing.assert_close(
+        classifier.classify([plain(100)]).probabilities["age"], expected.float()
+    )
 
 
 def test_a_clip_judge_names_concepts_beside_the_classifiers_attributes(
@@ -106,7 +108,7 @@ def test_a_clip_judge_names_concepts_beside_the_classifiers_attributes(
     seen = perception.probabilities
     assert judge.heads == {"age": ("young", "old"), "concept": ("doctor", "nurse")}
     assert {head: table.shape for head, table in seen.items()} == {"age": (3, 2), "concept": (3, 2)}
-    torch.testing.assert_close(seen["age"], classifier.classify(pictures)["age"])
+    torch.testing.assert_close(seen["age"], classifier.classify(pictures).probabilities["age"])
     alone = ClipJudge(clip_folder, (), concepts).read(pictures)
     torch.testing.assert_close(seen["concept"], alone.probabilities["concept"])
     torch.testing.assert_close(perception.features, alone.features)
@@ -117,7 +119,9 @@ def test_pictures_are_judged_sixty_four_at_a_time_in_their_order(tmp_path: Path)
     sizes: list[int] = []
     classifier.model.register_forward_hook(lambda _model, _args, out: sizes.append(len(out.logits)))
     women = [index in (0, 63, 64, 129) for index in range(130)]
-    seen = classifier.classify([plain(250 if woman else 5) for woman in women])["gender"]
+    seen = classifier.classify([plain(250 if woman else 5) for woman in women]).probabilities[
+        "gender"
+    ]
     assert sizes == [64, 64, 2]
     assert (seen[:, 0] > 0.5).tolist() == women
 
@@ -126,7 +130,7 @@ def test_half_precision_on_disk_is_judged_in_full(tmp_path: Path) -> None:
     folder = save_brightness_classifier(tmp_path)
     ResNetForImageClassification.from_pretrained(folder).half().save_pretrained(folder)
     classifier = FairFaceClassifier(folder, CLASSES, (GENDER, AGE))
-    assert classifier.classify([plain(250)])["gender"].dtype == torch.float32
+    assert classifier.classify([plain(250)]).probabilities["gender"].dtype == torch.float32
 
 
 class Block(nn.Module):
@@ -236,7 +240,7 @@ def test_outputs_of_fairfaces_file_are_named_in_its_order(
     classifier.model.register_forward_pre_hook(
         lambda _model, _args, given: inputs.append(given["pixel_values"]), with_kwargs=True
     )
-    seen = classifier.classify([Image.new("RGB", (50, 40), "red")])
+    seen = classifier.classify([Image.new("RGB", (50, 40), "red")]).probabilities
     outputs = {"race": ((0,), (2,), (6,)), "gender": ((8,), (7,)), "age": ((9, 12), (16, 17))}
     for head, groups in outputs.items():
         odds = torch.tensor([sum(np.exp(float(k - 17)) for k in group) for group in groups])

@@ -11,11 +11,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from fairgen.judging import JudgedLabels, PromptScore, proportion_interval
+from fairgen.judging import JudgeConfusion, JudgedLabels, PromptScore, proportion_interval
 from pipelines.evaluation import (
     Evaluation,
     evaluation_table,
     hit_rate_table,
+    judge_table,
     judges_table,
     summarise,
     write_report,
@@ -193,6 +194,82 @@ def test_a_second_judge_measures_beside_the_first(recipe: Recipe) -> None:
     assert Evaluation.model_validate_json(both.model_dump_json()) == both
     once = [found.model_copy(update={"second": None}) for found in scores]
     assert summarise(recipe, once, {}).agreement == {}
+
+
+def abstaining(system: str, concept: str, women: int, left_out: list[bool]) -> PromptScore:
+    return score(system, concept, women, system == "fairgen").model_copy(
+        update={"abstained": {"gender": left_out}}
+    )
+
+
+def test_pictures_in_which_the_judge_names_nobody_are_left_out_and_their_share_is_told(
+    recipe: Recipe,
+) -> None:
+    """One of two women of a nurse shows no face, and no doctor does."""
+    away = [True, False, False, False]
+    scores = [
+        abstaining(system, concept, 2, away if concept == "nurse" else [True] * 4)
+        for system in ("base", "fairgen")
+        for concept in ("doctor", "nurse")
+    ]
+    found = summarise(recipe, scores, {})
+    gender, age = found.fairness["gender"]["fairgen"], found.fairness["age"]["fairgen"]
+    assert gender.fd == pytest.approx((1 / 2 - 1 / 3) * 2**0.5)
+    assert list(gender.prompts) == ["nurse"] and gender.prompts["nurse"].n == 3
+    assert gender.abstained is not None and gender.abstained.n == 8
+    assert gender.abstained.share.value == 5 / 8
+    assert gender.abstained.share.interval == proportion_interval(5, 8)
+    assert found.fairness["gender x age"]["base"].abstained == gender.abstained
+    assert age.abstained is None and list(age.prompts) == ["doctor", "nurse"]
+    woman = found.hits["all"]["gender"]["woman"]
+    assert (woman.n, woman.seen.value) == (1, 1)
+    text = shown(evaluation_table(found))
+    assert text.count("judge abstained") == 2 and "0.625 [" in text and "] of 8" in text
+    assert Evaluation.model_validate_json(found.model_dump_json()) == found
+    before = summarise(recipe, [one.model_copy(update={"abstained": {}}) for one in scores], {})
+    assert before.fairness["gender"]["fairgen"].abstained is None
+    assert "abstained" not in shown(evaluation_table(before))
+    nobody = [abstaining(s, c, 2, [True] * 4) for s in ("base", "fairgen") for c in ("doctor",)]
+    with pytest.raises(ValueError, match="it abstained from gender in all pictures of 'base'"):
+        summarise(recipe, nobody, {})
+
+
+def test_the_table_of_a_judge_s_errors_counts_the_pictures_in_which_it_names_nobody() -> None:
+    rows = {"woman": {"woman": 3, "man": 1}, "man": {"man": 4}}
+    confusion = JudgeConfusion(
+        source="11 labelled pictures",
+        counts={"gender": rows},
+        abstained={"gender": {"woman": 1, "man": 2}},
+    )
+    lines = [line.split("│")[1:-1] for line in shown(judge_table(confusion)).splitlines()]
+    woman, man = ([cell.strip() for cell in line] for line in lines if len(line) == 5)
+    assert woman[:2] == ["gender woman", "5"] and woman[2].startswith("0.750 [")
+    assert woman[3:] == ["man 1", "1"] and (man[1], man[4]) == ("6", "2")
+    plain = shown(judge_table(confusion.model_copy(update={"abstained": {}})))
+    assert "abstained" not in plain and "gender woman" in plain
+
+
+def test_judges_agree_about_the_pictures_in_which_both_name_a_category(
+    write_recipe: Callable[..., Path],
+) -> None:
+    """Of an age, which the target does not ask, they never do so in the same picture of the base
+    model.
+    """
+    path = write_recipe(
+        concepts={"train": ["nurse", "firefighter", "teacher"], "held_out": ["doctor"]},
+        evaluation={"target": {"gender": "uniform"}, "joints": []},
+    )
+    scores = []
+    for system in ("base", "fairgen"):
+        first = score(system, "nurse", 2, system == "fairgen")
+        own, others = [True, True, False, False], [False, False, system == "base", True]
+        second = JudgedLabels(seen=first.seen, soft=first.soft, abstained={"age": others})
+        scores.append(first.model_copy(update={"abstained": {"age": own}, "second": second}))
+    found = summarise(load_recipe(path), scores, {})
+    assert "age" not in found.agreement["base"]
+    assert (found.agreement["fairgen"]["age"].n, found.agreement["base"]["gender"].n) == (1, 4)
+    (row,) = [line for line in shown(judges_table(found)).splitlines() if "same age" in line]
+    assert [cell.strip()[:5] for cell in row.split("│")[2:4]] == ["-", "1.000"]
 
 
 def test_the_tables_show_every_target_and_category(evaluation: Evaluation) -> None:

@@ -16,6 +16,7 @@ from pipelines.recipe.models import load_base
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import Curves, Registry, TrainingRuns, promote
 from pipelines.registry.trained import TrainedAttribute
+from pipelines.registry.version_tags import measured_tags
 from tests.pipelines.registered import evaluation_of, random_adapters, register_champions
 
 pytestmark = pytest.mark.slow
@@ -93,6 +94,30 @@ def test_a_good_set_becomes_champion_and_loads_as_a_pipeline(
         torch_dtype=torch.float32, device="cpu"
     )
     assert not np.allclose(paint(pipe), paint(load_base(recipe)), atol=1e-3)
+
+
+def test_how_often_the_judge_named_nobody_stands_beside_the_fd(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path, report: Path
+) -> None:
+    recipe = load_recipe(write_recipe("abstaining"))
+    gender = recipe.attribute("gender")
+    adapters = trained(recipe, "gender", tmp_path / "adapters", seed=0)
+    evaluation = evaluation_of(recipe, fd=0.02, hit_rate=0.99, abstained=0.25)
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        runs.open_job("gender")
+        runs.log_evaluation(evaluation, report)
+        runs.register_adapter_set(gender, adapters, evaluation)
+        client = runs.registry.client
+    version = client.get_model_version("abstaining-gender-woman", "1")
+    assert version.tags["abstained"] == "0.2500"
+    assert "named no category, left out of both | 0.2500 |" in version.description
+    assert client.get_run(version.run_id).data.metrics["abstained"] == 0.25
+    whole, *_ = client.search_runs(
+        [runs.registry.experiment_id], "tags.`fairgen.kind` = 'train-all'", max_results=1
+    )
+    assert whole.data.metrics["gender/fairgen/abstained"] == 0.25
+    adapter = load_adapter(adapters.folders[0])
+    assert "abstained" not in measured_tags(adapter, evaluation_of(recipe, 0.02, 0.99))
 
 
 def paint(pipe) -> np.ndarray:
