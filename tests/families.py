@@ -236,7 +236,7 @@ def _klein(distilled: bool) -> DiffusionPipeline:
         axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False,
     )  # fmt: skip
     for parameter in transformer.parameters():  # so that prompts are seen in the pictures
-        parameter.data *= 2.0
+        parameter.data *= 1.5
     vae = AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
