@@ -4,9 +4,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, ModelMixin
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    AutoencoderTiny,
+    DiffusionPipeline,
+    ModelMixin,
+)
 from diffusers.models.modeling_utils import get_parameter_dtype
 from diffusers.utils.torch_utils import unwrap_module
 from PIL import Image
@@ -38,6 +45,18 @@ CODEC_FIELDS: Mapping[type[ModelMixin], SavedFields] = MappingProxyType({
             "latent_shift", "force_upcast",
         }),
     ),
+    AutoencoderDC: SavedFields(
+        followed=frozenset({
+            "in_channels", "latent_channels", "attention_head_dim", "decoder_block_types",
+            "decoder_block_out_channels", "decoder_layers_per_block", "decoder_qkv_multiscales",
+            "upsample_block_type", "decoder_norm_types", "decoder_act_fns", "decoder_in_shortcut",
+            "decoder_conv_act_fn", "scaling_factor",
+        }),
+        unused=frozenset({
+            "encoder_block_types", "encoder_block_out_channels", "encoder_layers_per_block",
+            "encoder_qkv_multiscales", "downsample_block_type", "encoder_out_shortcut",
+        }),
+    ),
 })  # fmt: skip
 
 
@@ -45,9 +64,10 @@ class Codec:
     """Decodes with a pipeline's `vae`, which stays as it is; one thread uses it.
 
     This is how PixArt decodes: latents are divided by `scaling_factor`, and what else the
-    configuration says of latents is left out.
+    configuration says of latents is left out. `kinds` are the classes that are known.
     """
 
+    kinds: ClassVar[tuple[type[ModelMixin], ...]] = (AutoencoderKL, AutoencoderTiny)
     denormalizes_always = False
 
     def __init__(self, pipe: DiffusionPipeline) -> None:
@@ -63,9 +83,10 @@ class Codec:
         """Raise ValueError for a codec that decodes otherwise, or other latents."""
         vae = unwrap_module(self.vae)  # where it is compiled
         kind = type(vae)  # of a subclass nobody knows what it does
-        if kind not in CODEC_FIELDS:
-            names = ", ".join(known.__name__ for known in CODEC_FIELDS)
-            raise ValueError(f"vae: got {kind.__name__}, allowed are {names}")
+        if kind not in self.kinds:
+            names = ", ".join(known.__name__ for known in self.kinds)
+            verb = "is" if len(self.kinds) == 1 else "are"
+            raise ValueError(f"vae: got {kind.__name__}, allowed {verb} {names}")
         CODEC_FIELDS[kind].check(vae, "vae")
         if (got := vae.config.latent_channels) != num_latent_channels:
             raise ValueError(
@@ -157,6 +178,17 @@ class Codec:
         if not bool(pixels.isfinite().all()):
             raise ValueError("pixels are not finite, in float32 either")
         return pixels
+
+
+class DeepCodec(Codec):
+    """Decodes with a deep compression autoencoder (arXiv 2410.10733), which says one of each
+    picture.
+    """
+
+    kinds = (AutoencoderDC,)
+
+    def _drawn(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        return self.vae.encode(pixels).latent.repeat(len(generators), 1, 1, 1)
 
 
 class PlainCodec(Codec):
