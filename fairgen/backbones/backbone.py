@@ -82,16 +82,6 @@ class Backbone(PipelineCall, LatentShapes, ABC):
         return fingerprint(self.denoiser)
 
     @abstractmethod
-    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
-        what the family takes for no prompt.
-        """
-
-    def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return what it reads of N negative prompts."""
-        return self.encode(prompts)
-
-    @abstractmethod
     def denoise(
         self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
     ) -> Tensor:

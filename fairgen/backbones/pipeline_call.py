@@ -1,15 +1,17 @@
 """How a family's own pipeline is called, and what a pass of its denoiser reads."""
 
 import inspect
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from diffusers import DiffusionPipeline
+from tensordict import TensorDict
 
 from fairgen.positions import Positions
 
 
-class PipelineCall:
+class PipelineCall(ABC):
     """What differs between the families' pipelines for whoever calls them.
 
     `pipe_options` are arguments without which a pipeline would change the size or the prompt that
@@ -27,6 +29,16 @@ class PipelineCall:
     prompt_argument: ClassVar[str] = "encoder_hidden_states"
     takes_pictures: ClassVar[bool] = True
     instruction_argument: ClassVar[str] = ""
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
+        what the family takes for no prompt.
+        """
+
+    def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return what it reads of N negative prompts."""
+        return self.encode(prompts)
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""
