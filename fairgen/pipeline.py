@@ -228,7 +228,8 @@ class FairGenPipeline:
             pipe_options.get(name) for name in ("negative_prompt", "max_sequence_length")
         )
         words = prompt if original_prompt is None else original_prompt
-        cut_at = None if prompt is None else self._reader.cut_at(prompt, max_tokens)
+        before = self._backbone.instruction_in(pipe_options)
+        cut_at = None if prompt is None else self._reader.cut_at(prompt, max_tokens, before)
         asked = _Asked(prompt, words, cut_at)
         if categories is not None:
             return replace(asked, target=self._pinned(categories))
@@ -247,7 +248,7 @@ class FairGenPipeline:
         if original_prompt is not None:
             rewriting = without_additions(original_prompt, prompt, attributes)
             prompt, removed = rewriting.prompt, rewriting.removed
-            cut_at = self._reader.cut_at(prompt, max_tokens)
+            cut_at = self._reader.cut_at(prompt, max_tokens, before)
         else:
             words = prompt[:cut_at]
         gate = self._gate(words, attributes, negative if isinstance(negative, str) else None)

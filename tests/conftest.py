@@ -34,11 +34,12 @@ _HEAD = """# What every family does
 passed, on a tiny pipeline of the family's real classes with random weights. Adapters of PixArt are
 read by PEFT and ComfyUI: diffusers itself loads no LoRA into it.
 
-On a GPU (`pytest -m gpu`; one H200, 2026-11-26) every family does what it does on a CPU: the engine
-paints what the family's own pipeline paints, mixed batches and learnt adapters equal a CPU's,
-training that was interrupted goes on the same, and parts that wait in main memory (`cpu_offload`)
-paint the same. bf16 and fp16 train to finite losses and paint; train in bf16, since fp16 loses
-small gradients (after two updates FLUX.1's error stood at 0.99 to 1.00, in bf16 at 0.89 to 0.98).
+On a GPU (`pytest -m gpu`; one H200, 2026-11-26) every family but SANA's, which have run on CPUs
+only, does what it does on a CPU: the engine paints what the family's own pipeline paints, mixed
+batches and learnt adapters equal a CPU's, training that was interrupted goes on the same, and parts
+that wait in main memory (`cpu_offload`) paint the same. bf16 and fp16 train to finite losses and
+paint; train in bf16, since fp16 loses small gradients (after two updates FLUX.1's error stood at
+0.99 to 1.00, in bf16 at 0.89 to 0.98).
 
 """
 _ABOVE = {

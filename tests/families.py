@@ -1,13 +1,17 @@
 """Tiny pipelines of every family, of real classes: random weights, but complete.
 
-Latents are 8 x 8, pictures 16 pixels wide, whatever the family.
+Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
+its pipelines take multiples of that only.
 """
 
+import inspect
+import json
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     AutoencoderKLFlux2,
     DiffusionPipeline,
@@ -23,6 +27,10 @@ from diffusers import (
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    SanaPipeline,
+    SanaSprintPipeline,
+    SanaTransformer2DModel,
+    SCMScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -31,10 +39,14 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -62,6 +74,22 @@ def ready(pipe: DiffusionPipeline) -> DiffusionPipeline:
             component.eval()  # as from_pretrained leaves them
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def size_of(pipe: DiffusionPipeline) -> int:
+    """Return the side of a tiny pipeline's pictures, in pixels."""
+    return 2 * SIZE_PX if "Sana" in type(pipe).__name__ else SIZE_PX
+
+
+def as_the_engine(pipe: DiffusionPipeline, num_steps: int) -> dict[str, Any]:
+    """Return what the family's own pipeline is told to paint as the engine does."""
+    same: dict[str, Any] = {"num_inference_steps": num_steps, "guidance_scale": 4.0}
+    same |= {"width": size_of(pipe), "height": size_of(pipe)}
+    if "PixArt" in type(pipe).__name__ or "Sana" in type(pipe).__name__:
+        same |= {"use_resolution_binning": False, "clean_caption": False}
+    if "Sprint" in type(pipe).__name__ and num_steps != 2:
+        same |= {"intermediate_timesteps": None}
+    return same
 
 
 def _clip(projected: bool = False) -> Any:
@@ -256,6 +284,75 @@ def _klein(distilled: bool) -> DiffusionPipeline:
     )
 
 
+def _gemma() -> dict[str, Any]:
+    """Return a tokenizer of bytes' pairs, learnt from the world's words, and a language model."""
+    call = inspect.signature(SanaPipeline.__call__).parameters
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    learnt = Tokenizer(models.BPE())
+    learnt.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    learnt.train_from_iterator(
+        [" ".join(vocabulary()) * 3, *call["complex_human_instruction"].default],
+        trainers.BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False),
+    )
+    found = json.loads(learnt.to_str())["model"]
+    pairs = [tuple(pair) for pair in found["merges"]]
+    tokenizer = GemmaTokenizer(vocab=found["vocab"], merges=pairs, add_bos_token=True)
+    config = Gemma2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        initializer_range=0.5,  # or no word is told from another
+    )
+    return {"tokenizer": tokenizer, "text_encoder": Gemma2Model(config)}
+
+
+def dc(**options: Any) -> AutoencoderDC:
+    """Return a codec of deep compression that takes a quarter of each side."""
+    least: dict[str, Any] = {
+        "latent_channels": 4,
+        "attention_head_dim": 4,
+        "encoder_block_types": ("ResBlock", "ResBlock", "EfficientViTBlock"),
+        "decoder_block_types": ("ResBlock", "ResBlock", "EfficientViTBlock"),
+        "encoder_block_out_channels": (4, 8, 8),
+        "decoder_block_out_channels": (4, 8, 8),
+        "encoder_layers_per_block": (1, 1, 1),
+        "decoder_layers_per_block": (1, 1, 1),
+        "encoder_qkv_multiscales": ((), (), (5,)),
+        "decoder_qkv_multiscales": ((), (), (5,)),
+        "scaling_factor": 0.41407,
+    }
+    return AutoencoderDC(**least | options)
+
+
+def _sana(kind: type[DiffusionPipeline], scheduler: Any, **options: Any) -> DiffusionPipeline:
+    transformer = SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=4,
+        attention_head_dim=8,
+        num_layers=2,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=16,
+        cross_attention_dim=32,
+        caption_channels=32,
+        sample_size=8,
+        **options,
+    )
+    return kind(vae=dc(), transformer=transformer, scheduler=scheduler, **_gemma())
+
+
+def _sana_sprint() -> DiffusionPipeline:
+    return _sana(
+        SanaSprintPipeline, SCMScheduler(), guidance_embeds=True, qk_norm="rms_norm_across_heads"
+    )
+
+
+# of the models as they are published
+FLOW_DPM = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "SD 1.x": tiny_pipeline,
     "SD 2.x": lambda: tiny_pipeline("v_prediction"),
@@ -276,6 +373,8 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "Z-Image-Turbo": lambda: _z_image(turbo=True),
     "FLUX.2 klein": lambda: _klein(distilled=True),
     "FLUX.2 klein base": lambda: _klein(distilled=False),
+    "SANA": lambda: _sana(SanaPipeline, DPMSolverMultistepScheduler(**FLOW_DPM)),
+    "SANA-Sprint": _sana_sprint,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

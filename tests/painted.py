@@ -10,7 +10,7 @@ from PIL import Image
 
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine, ImageJob
-from tests.families import SIZE_PX
+from tests.families import as_the_engine, size_of
 
 PROMPT = "a photo of a doctor"
 NUM_STEPS = 4
@@ -18,10 +18,8 @@ NUM_STEPS = 4
 
 def theirs(pipe: DiffusionPipeline, seed: int = 7, **options: Any) -> np.ndarray:
     """Return the picture that the family's own pipeline paints, as numbers."""
-    asked = {"prompt": PROMPT, "num_inference_steps": NUM_STEPS, "guidance_scale": 4.0}
-    asked |= {"width": SIZE_PX, "height": SIZE_PX}
-    if "PixArt" in type(pipe).__name__:
-        asked |= {"use_resolution_binning": False, "clean_caption": False}
+    num_steps = options.get("num_inference_steps", NUM_STEPS)
+    asked = {"prompt": PROMPT, **as_the_engine(pipe, num_steps)}
     generator = torch.Generator().manual_seed(seed)
     return as_numbers(pipe(**asked | options, generator=generator).images[0])
 
@@ -29,7 +27,7 @@ def theirs(pipe: DiffusionPipeline, seed: int = 7, **options: Any) -> np.ndarray
 def ours(pipe: DiffusionPipeline, seed: int = 7, **options: Any) -> np.ndarray:
     """Return the picture that an engine paints with the same pipeline, as numbers."""
     asked = {"prompt": PROMPT, "num_steps": NUM_STEPS, "guidance_scale": 4.0}
-    engine = Engine(load_backbone(pipe, SIZE_PX))
+    engine = Engine(load_backbone(pipe, size_of(pipe)))
     (image,) = engine.paint([ImageJob(**asked | options, seed=seed)])
     engine.close()
     return as_numbers(image)

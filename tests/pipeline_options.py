@@ -17,6 +17,9 @@ from diffusers import (
     DiffusionPipeline,
     FluxControlNetModel,
     FluxControlNetPipeline,
+    SanaControlNetModel,
+    SanaControlNetPipeline,
+    SanaSprintImg2ImgPipeline,
     SD3ControlNetModel,
     StableDiffusion3ControlNetPipeline,
     StableDiffusionControlNetPipeline,
@@ -29,14 +32,15 @@ from torch import Tensor, nn
 from fairgen.adapters import Adapter, AdapterMetadata, save_adapter
 from fairgen.backbones import load_backbone
 from fairgen.base_model import fingerprint
-from tests.families import SIZE_PX, tiny
+from tests.families import SIZE_PX, ready, tiny
 from tests.tiny import GENDER
 
 PROMPT = "a photo of a doctor"
 STEPS = 4
 UNETS = ("SD 1.x", "SDXL")
-GUIDED = (*UNETS, "PixArt-sigma", "SD 3", "SD 3.5")
-ALL = (*GUIDED, "FLUX.1 dev")
+GUIDED = (*UNETS, "PixArt-sigma", "SD 3", "SD 3.5", "SANA")
+TOLD = ("FLUX.1 dev", "SANA-Sprint")  # their guidance, beside the one prompt
+ALL = (*GUIDED, *TOLD)
 WITH_LORA = tuple(family for family in ALL if "PixArt" not in family)
 
 
@@ -74,12 +78,13 @@ def adapters_for(pipe: DiffusionPipeline, rank: int = 2, size: float = 0.5) -> l
 
 
 def call_options(family: str, guidance_scale: float = 4.0) -> dict[str, Any]:
-    options = {"num_inference_steps": STEPS, "height": SIZE_PX, "width": SIZE_PX}
+    side = 2 * SIZE_PX if "SANA" in family else SIZE_PX
+    options = {"num_inference_steps": STEPS, "height": side, "width": side}
     return options | {"guidance_scale": guidance_scale}
 
 
 def usual_passes(family: str) -> list[str]:
-    return ["c" if "FLUX" in family else "uc"] * STEPS
+    return ["c" if family in TOLD else "uc"] * STEPS
 
 
 def as_usual(family: str) -> Case:
@@ -156,12 +161,17 @@ def embedded_prompt(family: str) -> Case:
         "SD 3": ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds",
                    "negative_pooled_prompt_embeds"),
         "FLUX.1 dev": ("prompt_embeds", "pooled_prompt_embeds"),
+        "SANA": ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds",
+                 "negative_prompt_attention_mask"),
+        "SANA-Sprint": ("prompt_embeds", "prompt_attention_mask"),
     }[family.replace("3.5", "3")]  # fmt: skip
     encode: Any = case.pipe.encode_prompt
     with torch.no_grad():
         if family == "SD 1.x":
             encoded = encode(PROMPT, "cpu", 1, True)
-        elif family == "PixArt-sigma":
+        elif family == "SANA-Sprint":
+            encoded = encode(PROMPT)
+        elif family in ("PixArt-sigma", "SANA"):
             encoded = encode(PROMPT, True)
         elif family == "SDXL":
             encoded = encode(PROMPT, do_classifier_free_guidance=True)
@@ -170,7 +180,7 @@ def embedded_prompt(family: str) -> Case:
     case.options |= dict(zip(names, encoded, strict=False))
     case.options["prompt_embeds"] = case.options["prompt_embeds"] * 1.1  # a weighted prompt
     case.options["prompt"] = None
-    if family == "PixArt-sigma":
+    if family in ("PixArt-sigma", "SANA"):
         case.options["negative_prompt"] = None
     return case
 
@@ -182,7 +192,10 @@ def picture() -> Image.Image:
 
 def image_to_image(family: str) -> Case:
     case = as_usual(family)
-    case.pipe = AutoPipelineForImage2Image.from_pipe(case.pipe)
+    if family == "SANA-Sprint":  # which AutoPipeline does not know
+        case.pipe = ready(SanaSprintImg2ImgPipeline(**case.pipe.components))
+    else:
+        case.pipe = AutoPipelineForImage2Image.from_pipe(case.pipe)
     case.options |= {"image": picture(), "strength": 0.5}
     case.passes = usual_passes(family)[: STEPS // 2]
     return case
@@ -216,6 +229,8 @@ def controlnet(family: str) -> Case:
                                "joint_attention_dim", "pooled_projection_dim", "guidance_embeds",
                                "axes_dims_rope")}, num_layers=1, num_single_layers=1),
                        FluxControlNetPipeline),
+        "SANA": (lambda: SanaControlNetModel.from_config(pipe.transformer.config, num_layers=1),
+                 SanaControlNetPipeline),
     }  # fmt: skip
     make, kind = kinds[family.replace("3.5", "3")]
     if family == "SD 1.x":
@@ -308,17 +323,20 @@ OPTIONS: dict[str, tuple[Callable[[str], Case], tuple[str, ...]]] = {
     "negative prompt": (negative_prompt, GUIDED),
     "true CFG": (true_guidance, ("FLUX.1 dev",)),
     "skip-layer guidance": (skip_layer_guidance, ("SD 3.5",)),
-    "perturbed attention (PAG)": (perturbed_attention, (*UNETS, "PixArt-sigma", "SD 3")),
-    "PAG without guidance": (perturbed_attention_alone, (*UNETS, "PixArt-sigma", "SD 3")),
+    "perturbed attention (PAG)": (perturbed_attention, (*UNETS, "PixArt-sigma", "SD 3", "SANA")),
+    "PAG without guidance": (perturbed_attention_alone, (*UNETS, "PixArt-sigma", "SD 3", "SANA")),
     "guidance that ends half-way": (guidance_that_ends, (*UNETS, "SD 3", "SD 3.5")),
     "embedded prompt": (embedded_prompt, ALL),
-    "image to image": (image_to_image, WITH_LORA),
+    "image to image": (image_to_image, tuple(f for f in WITH_LORA if f != "SANA")),
     "inpainting": (inpainting, (*UNETS, "FLUX.1 dev")),
-    "ControlNet": (controlnet, WITH_LORA),
+    "ControlNet": (controlnet, tuple(f for f in WITH_LORA if f != "SANA-Sprint")),
     "`compile()`": (compiled_in_place, ALL),
     "`torch.compile(...)`": (compiled_wrapper, ALL),
     "`compile_repeated_blocks`": (compiled_blocks, (*UNETS, "FLUX.1 dev")),
-    "`fuse_qkv_projections`": (fused_projections, (*UNETS, "PixArt-sigma", "SD 3", "FLUX.1 dev")),
+    "`fuse_qkv_projections`": (
+        fused_projections,
+        (*UNETS, "PixArt-sigma", "SD 3", "FLUX.1 dev", "SANA", "SANA-Sprint"),
+    ),
     "another LoRA, before": (lora_before, WITH_LORA),
     "another LoRA, after": (lora_after, WITH_LORA),
     "model offload": (model_offload, ALL),

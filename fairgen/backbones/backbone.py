@@ -44,9 +44,20 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     codec_type: ClassVar[type[Codec]] = Codec
     allowed_options: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
-        """`size_px` is the side of a picture where none is asked for; 0 is the model's own."""
-        self.pipe = pipe
+    def __init__(
+        self, pipe: DiffusionPipeline, size_px: int = 0, instruction: str | None = None
+    ) -> None:
+        """`size_px` is the side of a picture where none is asked for; 0 is the model's own.
+        `instruction` is what is put before each prompt, "" nothing; None is the pipeline's own.
+
+        Raises ValueError for an instruction of a family that has none.
+        """
+        if instruction is not None and not self.instruction_argument:
+            raise ValueError(
+                f"instruction: got {instruction!r}, allowed is none: {type(pipe).__name__} puts "
+                "nothing before a prompt"
+            )
+        self.pipe, self._instruction = pipe, instruction
         self.denoiser: Any = unwrap_module(getattr(pipe, self.denoiser_name))  # not compiled
         self.codec = self.codec_type(pipe)
         self._computes_in: dict[torch.dtype, torch.dtype] = {}
@@ -69,12 +80,6 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     def fingerprint(self) -> str:
         """What the base model was when this was first asked, as `fairgen.base_model` tells it."""
         return fingerprint(self.denoiser)
-
-    @abstractmethod
-    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
-        what the family takes for no prompt.
-        """
 
     @abstractmethod
     def denoise(

@@ -4,9 +4,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderTiny,
@@ -55,6 +57,18 @@ CODEC_FIELDS: Mapping[type[ModelMixin], SavedFields] = MappingProxyType({
             "latent_shift", "force_upcast",
         }),
     ),
+    AutoencoderDC: SavedFields(
+        followed=frozenset({
+            "in_channels", "latent_channels", "attention_head_dim", "decoder_block_types",
+            "decoder_block_out_channels", "decoder_layers_per_block", "decoder_qkv_multiscales",
+            "upsample_block_type", "decoder_norm_types", "decoder_act_fns", "decoder_in_shortcut",
+            "decoder_conv_act_fn", "scaling_factor",
+        }),
+        unused=frozenset({
+            "encoder_block_types", "encoder_block_out_channels", "encoder_layers_per_block",
+            "encoder_qkv_multiscales", "downsample_block_type", "encoder_out_shortcut",
+        }),
+    ),
 })  # fmt: skip
 
 
@@ -62,9 +76,10 @@ class Codec:
     """Decodes with a pipeline's `vae`, which stays as it is; one thread uses it.
 
     This is how PixArt decodes: latents are divided by `scaling_factor`, and what else the
-    configuration says of latents is left out.
+    configuration says of latents is left out. `kinds` are the classes that are known.
     """
 
+    kinds: ClassVar[tuple[type[ModelMixin], ...]] = (AutoencoderKL, AutoencoderTiny)
     denormalizes_always = False
 
     def __init__(self, pipe: DiffusionPipeline) -> None:
@@ -80,9 +95,10 @@ class Codec:
         """Raise ValueError for a codec that decodes otherwise, or other latents."""
         vae = unwrap_module(self.vae)  # where it is compiled
         kind = type(vae)  # of a subclass nobody knows what it does
-        if kind not in CODEC_FIELDS:
-            names = ", ".join(known.__name__ for known in CODEC_FIELDS)
-            raise ValueError(f"vae: got {kind.__name__}, allowed are {names}")
+        if kind not in self.kinds:
+            names = ", ".join(known.__name__ for known in self.kinds)
+            verb = "is" if len(self.kinds) == 1 else "are"
+            raise ValueError(f"vae: got {kind.__name__}, allowed {verb} {names}")
         CODEC_FIELDS[kind].check(vae, "vae")
         if (got := vae.config.latent_channels) != num_latent_channels:
             raise ValueError(
@@ -176,6 +192,17 @@ class Codec:
         return pixels
 
 
+class DeepCodec(Codec):
+    """Decodes with a deep compression autoencoder (arXiv 2410.10733), which says one of each
+    picture.
+    """
+
+    kinds = (AutoencoderDC,)
+
+    def _drawn(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        return self.vae.encode(pixels).latent.repeat(len(generators), 1, 1, 1)
+
+
 class PlainCodec(Codec):
     """Decodes as Stable Diffusion 1.x and 2.x do: pixels lie around 0, whatever the image processor
     is set to.
@@ -242,13 +269,10 @@ class PatchingCodec(Codec):
     mean and variance that its batch norm has seen.
     """
 
+    kinds = (AutoencoderKLFlux2,)
+
     def check(self, num_latent_channels: int) -> None:
         """Raise ValueError for a codec that decodes otherwise, or other latents."""
-        vae = unwrap_module(self.vae)
-        if not isinstance(vae, AutoencoderKLFlux2):
-            raise ValueError(
-                f"vae: got {type(vae).__name__}, allowed is {AutoencoderKLFlux2.__name__}"
-            )
         super().check(num_latent_channels // 4)
 
     def _unscaled(self, latents: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
+from fairgen.backbones.sana import SanaBackbone, SanaSprintBackbone
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 from fairgen.backbones.stable_diffusion_3 import StableDiffusion3Backbone
 from fairgen.backbones.stable_diffusion_xl import StableDiffusionXLBackbone
@@ -19,6 +20,8 @@ FAMILIES: list[type[Backbone]] = [
     FluxBackbone,
     ZImageBackbone,
     Flux2Backbone,
+    SanaBackbone,
+    SanaSprintBackbone,
 ]
 
 
@@ -33,14 +36,17 @@ def register_backbone(family: type[Backbone]) -> type[Backbone]:
     return family
 
 
-def load_backbone(pipe: DiffusionPipeline, size_px: int = 0) -> Backbone:
+def load_backbone(
+    pipe: DiffusionPipeline, size_px: int = 0, instruction: str | None = None
+) -> Backbone:
     """Return the family's backbone around a pipeline; `size_px` is a picture's side where none is
-    asked for, 0 the model's own.
+    asked for, 0 the model's own. `instruction` is put before each prompt, in place of what the
+    pipeline puts there itself.
 
-    Raises ValueError that lists the families.
+    Raises ValueError that lists the families, and for an instruction of one that has none.
     """
     for family in FAMILIES:
         if isinstance(pipe, family.pipelines):
-            return family(pipe, size_px)
+            return family(pipe, size_px, instruction)
     known = sorted(cls.__name__ for family in FAMILIES for cls in family.pipelines)
     raise ValueError(f"base: got a {type(pipe).__name__}, allowed are {known}")

@@ -1,27 +1,49 @@
 """How a family's own pipeline is called, and what a pass of its denoiser reads."""
 
-from collections.abc import Mapping
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+from diffusers import DiffusionPipeline
+from tensordict import TensorDict
 
 from fairgen.positions import Positions
 
 
-class PipelineCall:
+class PipelineCall(ABC):
     """What differs between the families' pipelines for whoever calls them.
 
     `pipe_options` are arguments without which a pipeline would change the size or the prompt that
     it was asked for. `prompt_argument` is the denoiser's argument that holds the embedded prompts,
     a row each, or a list of them. `takes_pictures` says that the family has pipelines that begin
-    from a picture, img2img and inpainting.
+    from a picture, img2img and inpainting. `instruction_argument` is the pipeline's argument for
+    the lines that it puts before a prompt, which a language model reads first; "" where there is
+    none.
     """
+
+    pipe: DiffusionPipeline
+    _instruction: str | None  # None is the pipeline's own
 
     pipe_options: ClassVar[Mapping[str, Any]] = {}
     prompt_argument: ClassVar[str] = "encoder_hidden_states"
     takes_pictures: ClassVar[bool] = True
+    instruction_argument: ClassVar[str] = ""
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
+        what the family takes for no prompt.
+        """
+
+    def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return what it reads of N negative prompts."""
+        return self.encode(prompts)
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""
-        return {"num_images_per_prompt": num_images, **self.pipe_options, **options}
+        own = {**self.pipe_options, **self.instruction_options(self.instruction_in({}))}
+        return {"num_images_per_prompt": num_images, **own, **options}
 
     def first_step(self, num_steps: int, strength: float) -> int:
         """Return the step with which a picture is begun that is there already: as the family's own
@@ -38,6 +60,27 @@ class PipelineCall:
     def read_as(self, prompt: str) -> str:
         """Return a prompt as the pipeline gives it to its tokenizers, character by character."""
         return prompt
+
+    def instruction_in(self, options: Mapping[str, Any]) -> str:
+        """Return what a call of the pipeline puts before the prompt."""
+        if not self.instruction_argument:
+            return ""
+        if self.instruction_argument in options:
+            return "\n".join(options[self.instruction_argument] or ())
+        if self._instruction is not None:
+            return self._instruction
+        parameters = inspect.signature(type(self.pipe).__call__).parameters
+        return "\n".join(parameters[self.instruction_argument].default)
+
+    def instruction_options(self, instruction: str) -> dict[str, Any]:
+        """Return the argument with which the pipeline puts an instruction before the prompt."""
+        if not self.instruction_argument:
+            return {}
+        return {self.instruction_argument: [instruction] if instruction else None}
+
+    def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
+        """Return how many tokens an encoder reads besides those of a prompt's own number."""
+        return 0
 
     def skipped_projections(self, options: Mapping[str, Any]) -> frozenset[str]:
         """Return the layers that a pass of the pipeline leaves out on purpose, by what else it

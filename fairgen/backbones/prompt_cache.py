@@ -21,16 +21,18 @@ class PromptCache:
 
     def __init__(self, backbone: Backbone, max_bytes: int = _DEFAULT_BYTES) -> None:
         self._backbone, self._max_bytes = backbone, max_bytes
-        self._embedded: OrderedDict[str | None, TensorDict] = OrderedDict()
+        self._embedded: OrderedDict[tuple[str | None, bool], TensorDict] = OrderedDict()
         self.num_bytes = 0
 
-    def embed(self, prompt: str | None) -> TensorDict:
+    def embed(self, prompt: str | None, negative: bool = False) -> TensorDict:
         """Return one prompt's embedding, without a batch dimension; None is no prompt."""
-        if prompt in self._embedded:
-            self._embedded.move_to_end(prompt)
-            return self._embedded[prompt]
-        embedding = self._backbone.encode([prompt])[0]
-        self._embedded[prompt] = embedding
+        key = prompt, negative
+        if key in self._embedded:
+            self._embedded.move_to_end(key)
+            return self._embedded[key]
+        encode = self._backbone.encode_negative if negative else self._backbone.encode
+        embedding = encode([prompt])[0]
+        self._embedded[key] = embedding
         self.num_bytes += embedding.bytes()
         while self.num_bytes > self._max_bytes and len(self._embedded) > 1:
             _, oldest = self._embedded.popitem(last=False)

@@ -17,19 +17,19 @@ class PromptReader:
 
     def __init__(self, backbone: Backbone) -> None:
         """Take copies of the tokenizers: others may use the pipeline's own meanwhile."""
-        pipe, self._read_as = backbone.pipe, backbone.read_as
+        pipe, self._backbone = backbone.pipe, backbone
         self._lock = Lock()  # a call that cuts makes those of other threads cut, too
         options = inspect.signature(pipe.encode_prompt).parameters
-        of_t5 = options.get("max_sequence_length")
+        longest = options.get("max_sequence_length")
         self._tokenizers: list[tuple[Any, int | None]] = []
-        self._of_t5 = of_t5.default if of_t5 is not None else None
+        self._longest = longest.default if longest is not None else None
         for name in _TOKENIZERS:
             tokenizer = getattr(pipe, name, None)
             encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)
             if tokenizer is None or encoder is None:
                 continue
-            is_t5 = self._of_t5 is not None and "T5" in type(tokenizer).__name__
-            own = None if is_t5 else tokenizer.model_max_length
+            is_clip = self._longest is None or "CLIP" in type(encoder).__name__
+            own = tokenizer.model_max_length if is_clip else None
             self._tokenizers.append((copy.deepcopy(tokenizer), own))
         self.cut_at = lru_cache(_MAX_PROMPTS)(self._cut_at)
 
@@ -38,21 +38,29 @@ class PromptReader:
         if not self._tokenizers:
             return 0
         with self._lock:
-            return len(self._tokenizers[0][0](self._read_as(prompt))["input_ids"])
+            return len(self._tokenizers[0][0](self._backbone.read_as(prompt))["input_ids"])
 
-    def _cut_at(self, prompt: str, max_sequence_length: int | None = None) -> int | None:
+    def _cut_at(
+        self, prompt: str, max_sequence_length: int | None = None, instruction: str | None = None
+    ) -> int | None:
         """Return the index of the first character that no encoder reads; None where all is read.
-        `max_sequence_length` is the pipeline's own option, the tokens of its T5.
+        `max_sequence_length` is the pipeline's own option, the tokens of an encoder that is no
+        CLIP; `instruction` is what is put before the prompt, None what the backbone puts there.
 
         A prompt that an encoder reads whole is read whole, since what one of several reads can be
         seen in the picture. Where a tokenizer cannot say where its tokens stand, all counts as
         read.
         """
+        before = self._backbone.instruction_in({}) if instruction is None else instruction
+        text = before + self._backbone.read_as(prompt)
+        moved = len(text.rstrip()) - len(prompt.rstrip())  # the prompt is the end of the text
+        ends = []
         with self._lock:
-            ends = [
-                _end(self._read_as(prompt), tokenizer, own or max_sequence_length or self._of_t5)
-                for tokenizer, own in self._tokenizers
-            ]
+            for tokenizer, own in self._tokenizers:
+                limit = own or max_sequence_length or self._longest
+                if limit is not None:
+                    limit += self._backbone.num_tokens_before(tokenizer, before)
+                ends.append(_end(text, tokenizer, limit) - moved)
         if not ends or max(ends) >= len(prompt.rstrip()):
             return None
         return max(ends)

@@ -52,8 +52,10 @@ class StableDiffusionBackbone(Backbone):
     projection_suffixes = CROSS_ATTENTION
     codec_type: ClassVar[type[Codec]] = PlainCodec
 
-    def __init__(self, pipe: DiffusionPipeline, size_px: int = 0) -> None:
-        super().__init__(pipe, size_px)
+    def __init__(
+        self, pipe: DiffusionPipeline, size_px: int = 0, instruction: str | None = None
+    ) -> None:
+        super().__init__(pipe, size_px, instruction)
         self.classifier_free = self.denoiser.config.time_cond_proj_dim is None
 
     @torch.no_grad()

@@ -163,7 +163,7 @@ class Runner:
         """Return a row for each picture, its keys and values computed together."""
         jobs = [image.job for image in images]
         contexts = [self._prompts.embed(job.prompt) for job in jobs]
-        negatives = [self._prompts.embed(job.negative_prompt) for job in jobs]
+        negatives = [self._prompts.embed(job.negative_prompt, negative=True) for job in jobs]
         gates_NK = self._gates(jobs)
         known = self._cache.compute(
             torch.stack([*contexts, *negatives]),

@@ -25,7 +25,8 @@ class ToolFamily(BaseModel):
     it shares them with the family `within`. `forms` has a form for each tool that knows a LoRA of
     the family, `header` what its file must say of itself there. `text_attention` is kohya's name of
     a block's attention on text, where queries, keys and values are one layer. `workflow` is the
-    ComfyUI prompt that paints with it, `size_px` the pictures' side.
+    ComfyUI prompt that paints with it, "" where ComfyUI takes no form, `size_px` the pictures'
+    side.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,8 +35,8 @@ class ToolFamily(BaseModel):
     pipelines: tuple[str, ...]
     forms: Mapping[Tool, Form]
     header: Mapping[str, str]
-    workflow: str
     size_px: int
+    workflow: str = ""
     text_width: int = 0
     within: str = ""
     text_attention: str = ""

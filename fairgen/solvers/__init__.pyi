@@ -1,8 +1,9 @@
-from .coefficients import ddim, flow_euler, solver_for
+from .coefficients import ddim, first_order, flow_euler, solver_for
 from .saved_fields import (
     DIFFUSION_SCHEDULERS,
     FLOW_SCHEDULERS,
     SCHEDULER_FIELDS,
+    TRIGFLOW_SCHEDULERS,
     SavedFields,
     check_scheduler,
 )
@@ -12,11 +13,13 @@ __all__ = [
     "DIFFUSION_SCHEDULERS",
     "FLOW_SCHEDULERS",
     "SCHEDULER_FIELDS",
+    "TRIGFLOW_SCHEDULERS",
     "SavedFields",
     "Solver",
     "advance",
     "check_scheduler",
     "ddim",
+    "first_order",
     "flow_euler",
     "solver_for",
 ]

@@ -5,7 +5,7 @@ of a flow; a solver that knows sigma / alpha only is rewritten.
 Sources: DDIM, arXiv 2010.02502, equation 12 with sigma = 0; DPM-Solver++ (2M) and its SDE, arXiv
 2211.01095, algorithm 2; Euler and its ancestral kind, arXiv 2206.00364, algorithm 2, as k-diffusion
 takes them; multistep consistency sampling, arXiv 2310.04378, algorithm 1; Euler on rectified flow,
-arXiv 2209.03003.
+arXiv 2209.03003; TrigFlow, arXiv 2410.11081, section 3.1.
 """
 
 import copy
@@ -22,6 +22,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
     SchedulerMixin,
+    SCMScheduler,
 )
 from numpy.typing import NDArray
 from torch import Tensor
@@ -42,6 +43,8 @@ def solver_for(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         return flow_euler(scheduler, num_steps)
     _check_steps(scheduler, num_steps)
+    if isinstance(scheduler, SCMScheduler):
+        return _trigflow_consistency(scheduler, num_steps)
     theirs = copy.deepcopy(scheduler)  # a pipeline edits its scheduler's configuration in place
     theirs.set_timesteps(num_steps)
     if (found := len(theirs.timesteps)) > num_steps:  # the last one is below 0
@@ -57,6 +60,18 @@ def ddim(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     theirs = DDIMScheduler.from_config(scheduler.config, clip_sample=False, thresholding=False)
     theirs.set_timesteps(num_steps)
     return _ddim(theirs)
+
+
+def first_order(scheduler: SchedulerMixin, num_steps: int) -> Solver:
+    """Return steps of first order, without noise, at the noise levels that a scheduler of flows
+    paints at: Euler's, whichever of `DPMSolverMultistepScheduler` and `SCMScheduler` it is.
+    """
+    if isinstance(scheduler, SCMScheduler):
+        return _trigflow_euler(scheduler, num_steps)
+    theirs = copy.deepcopy(scheduler)
+    if isinstance(theirs, DPMSolverMultistepScheduler):
+        theirs.register_to_config(solver_order=1, algorithm_type="dpmsolver++")
+    return solver_for(theirs, num_steps)
 
 
 def _ddim(theirs: DDIMScheduler) -> Solver:
@@ -145,6 +160,33 @@ def _consistency(theirs: LCMScheduler) -> Solver:
     u, w = _pred_x0_weights(theirs.config.prediction_type, alpha, sigma)
     b, d = np.append(alpha[1:], 1.0), np.append(sigma[1:], 0.0)
     return _solver(t, (alpha, sigma), skip + out * u, out * w, 0 * b, b, d=d)
+
+
+def _trigflow_consistency(scheduler: SCMScheduler, num_steps: int) -> Solver:
+    """Return multistep consistency sampling on states x = cos(t) x_0 + sin(t) noise, t in radians:
+    the predicted clean picture is noised anew at each step but the last.
+    """
+    t, now, after = _trigflow_times(scheduler, num_steps)
+    levels = np.cos(now), np.sin(now)
+    none = np.zeros_like(now)
+    return _solver(t, levels, levels[0], -levels[1], none, np.cos(after), d=np.sin(after))
+
+
+def _trigflow_euler(scheduler: SCMScheduler, num_steps: int) -> Solver:
+    """Return the same steps with the noise that the prediction implies in place of fresh noise."""
+    t, now, after = _trigflow_times(scheduler, num_steps)
+    levels = np.cos(now), np.sin(now)
+    a = np.sin(after) / levels[1]
+    return _solver(t, levels, levels[0], -levels[1], a, np.cos(after) - a * levels[0])
+
+
+def _trigflow_times(scheduler: SCMScheduler, num_steps: int) -> tuple[Tensor, Array, Array]:
+    """Return the time steps, and where each step begins and ends."""
+    theirs = copy.deepcopy(scheduler)
+    middle = {} if num_steps == 2 else {"intermediate_timesteps": None}  # it knows one for 2 only
+    theirs.set_timesteps(num_steps, **middle)
+    t = theirs.timesteps.double().numpy()
+    return theirs.timesteps[:-1], t[:-1], t[1:]
 
 
 _TABLES: Mapping[type[SchedulerMixin], Callable[..., Solver]] = MappingProxyType({

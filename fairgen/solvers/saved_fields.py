@@ -14,6 +14,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
     SchedulerMixin,
+    SCMScheduler,
 )
 
 
@@ -107,9 +108,17 @@ SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType(
         unused=frozenset(),
         allowed={"invert_sigmas": (False,), "stochastic_sampling": (False,)},
     ),
+    SCMScheduler: SavedFields(  # `sigma_data` scales states and predictions alike: it cancels out
+        followed=frozenset(),
+        unused=frozenset({"num_train_timesteps", "sigma_data"}),
+        allowed={"prediction_type": ("trigflow",)},
+    ),
 })  # fmt: skip
 FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler,)
-DIFFUSION_SCHEDULERS = tuple(kind for kind in SCHEDULER_FIELDS if kind not in FLOW_SCHEDULERS)
+TRIGFLOW_SCHEDULERS = (SCMScheduler,)
+DIFFUSION_SCHEDULERS = tuple(
+    kind for kind in SCHEDULER_FIELDS if kind not in (*FLOW_SCHEDULERS, *TRIGFLOW_SCHEDULERS)
+)
 
 
 def check_scheduler(
@@ -125,6 +134,12 @@ def check_scheduler(
         raise ValueError(f"scheduler: got {type(scheduler).__name__}, allowed {verb} {names}")
     SCHEDULER_FIELDS[type(scheduler)].check(scheduler, "scheduler")
     config = scheduler.config
+    for name in (*_SIGMAS, "use_lu_lambdas") if config.get("use_flow_sigmas") else ():
+        if config.get(name):  # they are levels of no flow: they go past 1
+            raise ValueError(
+                f"scheduler.{name}: got True, allowed is False with use_flow_sigmas, whose noise "
+                "levels it replaces"
+            )
     begins_at_end = isinstance(scheduler, LCMScheduler) or (
         isinstance(scheduler, DDIMScheduler) and config.timestep_spacing != "leading"
     )

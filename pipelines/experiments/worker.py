@@ -61,7 +61,8 @@ class MethodRunner:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.backbone = load_backbone(load_pipe(recipe), recipe.generation.size_px)
+        painting = recipe.generation
+        self.backbone = load_backbone(load_pipe(recipe), painting.size_px, painting.instruction)
         self.judges = Judges(recipe.attributes, load_judge(recipe))
         self.sampling = replace(recipe.generation.sampling, taylorseer=None)  # no rival has it
 

@@ -78,7 +78,7 @@ def _in_its_precision(
     """Return a pipeline's backbone, in bfloat16 where that is left to a CPU and faster on it."""
     from fairgen.backbones import compute_in_bfloat16_where_faster, load_backbone
 
-    backbone = load_backbone(pipe, recipe.generation.size_px)
+    backbone = load_backbone(pipe, recipe.generation.size_px, recipe.generation.instruction)
     if loras:
         _ = backbone.fingerprint  # from here on the weights are others
         is_plain = recipe.loading.quantization is None and recipe.loading.gguf_file is None

@@ -191,6 +191,7 @@ class Recipe(Section):
         if self.loading.gguf_file:
             settings |= {"gguf": _content_digest(resolve_path(self.loading.gguf_file))}
         settings |= {"size_px": self.generation.size_px}
+        settings |= self.generation.model_dump(include={"instruction"})
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def adapter_names(self, attribute: str) -> tuple[str, ...]:

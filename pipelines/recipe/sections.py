@@ -139,7 +139,8 @@ class GenerationConfig(Section):
     was saved with a safety checker is asked about every picture, unless `safety_checker` is off.
     `guidance_interval` is the part of the steps that is guided, in shares: besides it a picture
     costs half. At the steps that `taylorseer` forecasts it costs nothing; what begins from another
-    picture is painted without either.
+    picture is painted without either. `instruction` stands before each prompt where a language
+    model reads it, in training and in painting: "" nothing, by default the pipeline's own words.
     """
 
     steps: int = Field(ge=1)
@@ -153,6 +154,7 @@ class GenerationConfig(Section):
     size_px: int = Field(default=0, ge=0)
     sizes: tuple[Annotated[str, Field(pattern=_SIZE)], ...] = ()
     safety_checker: bool = True
+    instruction: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _forecasts_follow_from_what_was_predicted(self) -> "GenerationConfig":

@@ -11,7 +11,7 @@ from fairgen.adapters import Adapter
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.engine import Engine, ImageJob
 from tests.fairgen.backbones.test_families import PROMPT, discovery, learnt, options_of, paint
-from tests.families import FAMILIES, SIZE_PX, tiny
+from tests.families import FAMILIES, size_of, tiny
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,7 +30,8 @@ def exact_products() -> Iterator[None]:
 
 
 def backbone_on(device: str, family: str, dtype: torch.dtype = torch.float32) -> Backbone:
-    return load_backbone(tiny(family).to(device, dtype), SIZE_PX)
+    pipe = tiny(family).to(device, dtype)
+    return load_backbone(pipe, size_of(pipe))
 
 
 def mixed(adapters: list[Adapter]) -> list[ImageJob]:
@@ -60,7 +61,7 @@ def test_the_engine_paints_what_the_family_s_own_pipeline_paints(family: str) ->
     generator = torch.Generator().manual_seed(7)  # noise of a CPU: the same on every device
     plain = pipe(PROMPT, generator=generator, **options_of(pipe)).images[0]
     picture = ImageJob(PROMPT, 7, num_steps=4, guidance_scale=4.0)
-    (ours,) = paint(Engine(load_backbone(pipe, SIZE_PX)), [picture])
+    (ours,) = paint(Engine(load_backbone(pipe, size_of(pipe))), [picture])
     assert np.asarray(plain).std() > 20
     assert apart(ours, plain) <= 1
 
@@ -118,6 +119,8 @@ def test_parts_that_wait_in_main_memory_paint_the_same(family: str) -> None:
     adapters = learnt(backbone_on("cpu", family))
     offloaded = tiny(family)
     offloaded.enable_model_cpu_offload()
-    waiting = paint(engine_with(adapters, load_backbone(offloaded, SIZE_PX)), mixed(adapters))
+    waiting = paint(
+        engine_with(adapters, load_backbone(offloaded, size_of(offloaded))), mixed(adapters)
+    )
     there = paint(engine_with(adapters, backbone_on("cuda", family)), mixed(adapters))
     assert max(map(apart, waiting, there)) <= 1

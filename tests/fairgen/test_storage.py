@@ -23,7 +23,7 @@ from fairgen.base_model import fingerprint, is_same_base, storage_of
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
-from tests.families import SIZE_PX, tiny
+from tests.families import as_the_engine, size_of, tiny
 from tests.pipeline_options import adapters_for
 from tests.tiny import GENDER
 
@@ -108,7 +108,7 @@ STORAGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
 pytestmark = pytest.mark.quantization
 storages = pytest.mark.parametrize("storage", STORAGES)
 families = pytest.mark.parametrize(
-    "family", ["SDXL", pytest.param("FLUX.1 dev", marks=pytest.mark.full)]
+    "family", ["SDXL", *(pytest.param(f, marks=pytest.mark.full) for f in ("FLUX.1 dev", "SANA"))]
 )
 
 
@@ -163,14 +163,14 @@ def test_directions_act_in_full(family: str, storage: str) -> None:
 def test_the_engine_equals_the_pipeline_bare_and_gated(family: str, storage: str) -> None:
     adapters = adapters_for(tiny(family), size=8 if "FLUX" in family else 0.5)
     pipe = stored(family, storage)
-    call = {"num_inference_steps": 3, "guidance_scale": 3.0, "height": SIZE_PX, "width": SIZE_PX}
+    call = as_the_engine(pipe, 3) | {"guidance_scale": 3.0}
     with FairGenPipeline(pipe, adapters) as fair:
         theirs = [
             fair("a doctor", 1, fairness, seed=7, **call).images[0]
             for fairness in ("off", {"gender": {"woman": 1.0}})
         ]
         assert fair("a doctor", 1, "off", **call).records[0].storage == STORAGES[storage][1]
-    engine = Engine(load_backbone(pipe, SIZE_PX))
+    engine = Engine(load_backbone(pipe, size_of(pipe)))
     engine.load("woman", adapters[0])
     jobs = [
         ImageJob("a doctor", 7, gates, num_steps=3, guidance_scale=3.0)
@@ -202,7 +202,7 @@ def test_adapters_are_learnt_on_stored_weights_as_on_plain_ones(storage: str) ->
 def learn(pipe: DiffusionPipeline) -> Tensor:
     """Return what a category's adapter has learnt after two updates, as one vector."""
     config = DiscoveryConfig(num_updates=2, num_rows=4, num_steps=2, rank=2, learning_rate=3e-2)
-    backbone = load_backbone(pipe, SIZE_PX)
+    backbone = load_backbone(pipe, size_of(pipe))
     discovery = Discovery(backbone, GENDER, ("doctor",), ("a photo of {subject}",), config)
     for _ in range(config.num_updates):
         assert np.isfinite(discovery.update().relative_error)

@@ -26,7 +26,7 @@ from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
-from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, tiny
+from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, as_the_engine, tiny
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of
 from tests.pipelines.reports import Reports
@@ -134,8 +134,8 @@ def test_a_family_s_registered_version_is_a_model_of_mlflow(
     pipe.set_progress_bar_config(disable=True)
     pictures = [
         found(
-            "a photo of a doctor", num_inference_steps=2, output_type="np", guidance_scale=1.0,
-            width=SIZE_PX, height=SIZE_PX, generator=torch.Generator().manual_seed(0),
+            "a photo of a doctor", output_type="np", generator=torch.Generator().manual_seed(0),
+            **as_the_engine(base, 2) | {"guidance_scale": 1.0},
         ).images
         for found in (base, pipe)
     ]  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     AutoencoderTiny,
     ConsistencyDecoderVAE,
@@ -21,7 +22,7 @@ from diffusers import (
 from fairgen.backbones import load_backbone
 from fairgen.backbones.codec import CODEC_FIELDS
 from fairgen.engine import Engine, ImageJob
-from tests.families import KINDS, SIZE_PX, tiny
+from tests.families import KINDS, SIZE_PX, dc, size_of, tiny
 from tests.painted import PROMPT, assert_same, ours, theirs
 
 Config = Mapping[str, Any]
@@ -79,9 +80,44 @@ VALUES: dict[type[ModelMixin], dict[str, Config]] = {
         "scaling_factor": {"scaling_factor": 0.5},
         "shift_factor": {"shift_factor": 0.9},
     },
+    AutoencoderDC: {
+        "in_channels": {},
+        "latent_channels": {},
+        "attention_head_dim": {"attention_head_dim": 2},
+        "encoder_block_types": {"encoder_block_types": "ResBlock"},
+        "decoder_block_types": {"decoder_block_types": "ResBlock"},
+        "encoder_block_out_channels": {"encoder_block_out_channels": (8, 8, 16)},
+        "decoder_block_out_channels": {"decoder_block_out_channels": (8, 8, 16)},
+        "encoder_layers_per_block": {"encoder_layers_per_block": (2, 1, 1)},
+        "decoder_layers_per_block": {"decoder_layers_per_block": (2, 1, 1)},
+        "encoder_qkv_multiscales": {"encoder_qkv_multiscales": ((), (), (3,))},
+        "decoder_qkv_multiscales": {"decoder_qkv_multiscales": ((), (), (3,))},
+        "upsample_block_type": {"upsample_block_type": "interpolate"},
+        "downsample_block_type": {"downsample_block_type": "Conv"},
+        "decoder_norm_types": {"decoder_norm_types": "batch_norm"},
+        "decoder_act_fns": {"decoder_act_fns": "relu"},
+        "encoder_out_shortcut": {"encoder_out_shortcut": False},
+        "decoder_in_shortcut": {"decoder_in_shortcut": False},
+        "decoder_conv_act_fn": {"decoder_conv_act_fn": "silu"},
+        "scaling_factor": {"scaling_factor": 0.3},
+    },
 }
-LEAST: dict[type[ModelMixin], Config] = {AutoencoderKL: KL, AutoencoderTiny: TINY}
-CHANGES = [(kind, field) for kind, values in VALUES.items() for field in values]
+LEAST: dict[type[ModelMixin], Config] = {
+    AutoencoderKL: KL, AutoencoderTiny: TINY, AutoencoderDC: dict(dc().config),
+}  # fmt: skip
+OF_DC = ("SANA", "SANA-Sprint")  # these decode with it, and all others with the other two
+# those that read more of a codec's configuration than others; with --full all
+FIRST = ("SDXL", "FLUX.1 dev", "SANA")
+CHANGES = [
+    pytest.param(
+        kind, field, family,
+        id=f"{kind.__name__}-{field}-{family}",
+        marks=() if family in FIRST else pytest.mark.full,
+    )
+    for kind, values in VALUES.items()
+    for field in values
+    for family in (OF_DC if kind is AutoencoderDC else KINDS)
+]  # fmt: skip
 
 
 def with_codec(family: str, kind: type[ModelMixin], config: Config) -> DiffusionPipeline:
@@ -107,14 +143,36 @@ def test_every_field_is_known(kind: type[ModelMixin]) -> None:
     assert parameters == CODEC_FIELDS[kind].names == VALUES[kind].keys()
 
 
-@pytest.mark.parametrize(
-    "family",  # those that read more of a codec's configuration than others; with --full all
-    [f if f in ("SDXL", "FLUX.1 dev") else pytest.param(f, marks=pytest.mark.full) for f in KINDS],
-)
-@pytest.mark.parametrize(("kind", "field"), CHANGES, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(("kind", "field", "family"), CHANGES)
 def test_a_codec_s_field_is_followed(kind: type[ModelMixin], field: str, family: str) -> None:
     pipe = with_codec(family, kind, VALUES[kind][field])
     assert_same(ours(pipe), theirs(pipe))
+
+
+@pytest.mark.parametrize("enable", ["enable_tiling", "enable_slicing"])
+def test_a_codec_of_deep_compression_decodes_the_same_in_parts(enable: str) -> None:
+    pipe = tiny("SANA")
+    pipe.vae.tile_sample_min_height = pipe.vae.tile_sample_min_width = 16
+    pipe.vae.tile_sample_stride_height = pipe.vae.tile_sample_stride_width = 12
+    whole = theirs(pipe)
+    getattr(pipe.vae, enable)()
+    assert_same(ours(pipe), theirs(pipe))
+    assert np.array_equal(whole, theirs(pipe)) == (enable == "enable_slicing")
+
+
+@pytest.mark.parametrize(
+    ("family", "codec", "allowed"),
+    [
+        ("SD 1.x", AutoencoderDC, "are AutoencoderKL, AutoencoderTiny"),
+        ("SANA", AutoencoderKL, "is AutoencoderDC"),
+    ],
+)
+def test_a_codec_of_another_family_is_refused(
+    family: str, codec: type[ModelMixin], allowed: str
+) -> None:
+    pipe = with_codec(family, codec, {})
+    with pytest.raises(ValueError, match=rf"^vae: got {codec.__name__}, allowed {allowed}$"):
+        Engine(load_backbone(pipe, size_of(pipe)))
 
 
 @pytest.mark.parametrize("family", ["SD 1.x", "SDXL"])
@@ -125,7 +183,7 @@ def test_a_codec_that_decodes_in_parts_decodes_the_same(family: str, enable: str
     assert_same(ours(pipe), theirs(pipe))
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", [*KINDS, "SANA", "SANA-Sprint"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_in_half_precision_pictures_stay_those_of_the_pipeline(
     family: str, dtype: torch.dtype
@@ -135,7 +193,7 @@ def test_in_half_precision_pictures_stay_those_of_the_pipeline(
     assert np.abs(ours(pipe) - expected).mean() < 4  # of 255; latents are kept in fp32 here
 
 
-@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev"])
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev", "SANA"])
 def test_a_codec_whose_weights_are_cast_layer_by_layer_decodes_as_the_pipeline_does(
     family: str,
 ) -> None:
@@ -164,15 +222,16 @@ def test_a_codec_that_says_it_overflows_decodes_in_fp32_where_the_pipeline_does(
     assert pipe.vae.dtype == torch.float16
 
 
-@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "SD 3.5"])
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "SD 3.5", "SANA"])
 def test_a_codec_that_overflows_in_half_precision_paints_no_black_picture(
     family: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipe = overflowing(family)
-    pipe.vae.register_to_config(force_upcast=False)
+    if family == "SDXL":
+        pipe.vae.register_to_config(force_upcast=False)
     assert theirs(pipe).max() == 0  # what diffusers delivers
     with caplog.at_level(logging.WARNING):
-        engine = Engine(load_backbone(pipe, SIZE_PX))
+        engine = Engine(load_backbone(pipe, size_of(pipe)))
         jobs = [ImageJob(PROMPT, seed, num_steps=2) for seed in range(3)]
         painted = [np.asarray(image) for image in engine.paint(jobs) + engine.paint(jobs)]
     assert all(picture.std() > 5 for picture in painted)

@@ -19,7 +19,7 @@ from fairgen.base_model import fingerprint
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
-from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, tiny
+from tests.families import FAMILIES, KINDS, WITH_LOADER, as_the_engine, size_of, tiny
 from tests.tiny import GENDER
 
 CONFIG = DiscoveryConfig(
@@ -34,15 +34,13 @@ kinds_first = pytest.mark.parametrize(
 
 
 def open_backbone(family: str) -> Backbone:
-    return load_backbone(tiny(family), SIZE_PX)
+    pipe = tiny(family)
+    return load_backbone(pipe, size_of(pipe))
 
 
 def options_of(pipe: DiffusionPipeline, guidance_scale: float = 4.0) -> dict[str, Any]:
     """Return what the family's own pipeline is told to paint as the engine does."""
-    same = {"num_inference_steps": 4, "width": SIZE_PX, "height": SIZE_PX}
-    if "PixArt" in type(pipe).__name__:
-        same |= {"use_resolution_binning": False, "clean_caption": False}
-    return same | {"guidance_scale": guidance_scale}
+    return as_the_engine(pipe, 4) | {"guidance_scale": guidance_scale}
 
 
 def discovery(backbone: Backbone, config: DiscoveryConfig = CONFIG) -> Discovery:
@@ -92,7 +90,7 @@ def test_the_engine_equals_the_family_s_own_pipeline(family: str, guidance_scale
     generator = torch.Generator().manual_seed(7)
     plain = pipe(prompt=PROMPT, generator=generator, **options_of(pipe, guidance_scale)).images[0]
     picture = ImageJob(PROMPT, 7, num_steps=4, guidance_scale=guidance_scale)
-    (ours,) = paint(Engine(load_backbone(pipe, SIZE_PX)), [picture])
+    (ours,) = paint(Engine(load_backbone(pipe, size_of(pipe))), [picture])
     assert np.asarray(plain).std() > 20
     assert same(ours, plain)
 
@@ -160,7 +158,7 @@ def test_a_saved_adapter_is_a_lora_of_plain_diffusers(family: str, tmp_path: Any
     torch.testing.assert_close(denoised(backbone), gated, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["SD LCM", "FLUX.1 dev"])
+@pytest.mark.parametrize("family", ["SD LCM", "FLUX.1 dev", "SANA-Sprint"])
 def test_a_model_that_is_told_its_guidance_takes_one_row_and_no_negative_prompt(
     family: str,
 ) -> None:

@@ -20,13 +20,14 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
     SchedulerMixin,
+    SCMScheduler,
     StableDiffusionPipeline,
 )
 
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine
 from fairgen.solvers import SCHEDULER_FIELDS
-from tests.families import SIZE_PX, tiny
+from tests.families import FLOW_DPM, SIZE_PX, size_of, tiny
 from tests.painted import assert_same, ours, theirs
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -128,6 +129,10 @@ FOLLOWED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
             {"use_dynamic_shifting": True, "time_shift_type": "linear", "base_shift": 2.0},
         ],
     },
+    SCMScheduler: {
+        "num_train_timesteps": [{"num_train_timesteps": 500}],
+        "sigma_data": [{"sigma_data": 1.0}, {"sigma_data": 0.25}],
+    },
 }  # fmt: skip
 OTHER: dict[str, list[Config]] = {"prediction_type": [{"prediction_type": "other"}]}
 REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
@@ -154,6 +159,7 @@ REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
         "invert_sigmas": [{"invert_sigmas": True}],
         "stochastic_sampling": [{"stochastic_sampling": True}],
     },
+    SCMScheduler: OTHER,
 }  # fmt: skip
 
 
@@ -161,13 +167,17 @@ shared = cache(tiny)  # of a pipeline only the scheduler changes here
 
 
 def with_scheduler(
-    kind: type[SchedulerMixin], config: Config, flow: str = "FLUX.1 dev"
+    kind: type[SchedulerMixin], config: Config, flow: str | None = None
 ) -> DiffusionPipeline:
     """Return a tiny pipeline with a scheduler of a configuration, whatever it was built with; of
     the families that paint on flows it is `flow`.
     """
-    if kind is FlowMatchEulerDiscreteScheduler:
-        pipe = shared(flow)
+    family = flow or {
+        FlowMatchEulerDiscreteScheduler: "FLUX.1 dev",
+        SCMScheduler: "SANA-Sprint",
+    }.get(kind)
+    if family is not None:
+        pipe = shared(family)
         pipe.scheduler = kind(**config)
         return pipe
     pipe = shared("SD 1.x")
@@ -214,6 +224,54 @@ def test_both_families_on_flows_follow_a_field(
     assert_same(ours(pipe), theirs(pipe))
 
 
+OF_NO_FLOW = (*OF_SIGMAS, "use_lu_lambdas")  # levels of noise past 1
+ON_FLOWS: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
+    DPMSolverMultistepScheduler: {
+        field: [{**FLOW_DPM, **config} for config in configs]
+        for field, configs in FOLLOWED[DPMSolverMultistepScheduler].items()
+        if field not in OF_NO_FLOW
+    },
+    FlowMatchEulerDiscreteScheduler: {
+        field: [config for config in configs if "use_dynamic_shifting" not in config]
+        for field, configs in FLOW.items()
+    },
+}
+
+
+@pytest.mark.parametrize(("kind", "field", "config"), walked(ON_FLOWS))
+def test_a_field_is_followed_on_a_flow_that_no_size_shifts(
+    kind: type[SchedulerMixin], field: str, config: Config
+) -> None:
+    pipe = with_scheduler(kind, config, "SANA")
+    assert_same(ours(pipe), theirs(pipe))
+
+
+@pytest.mark.parametrize("field", OF_NO_FLOW)
+def test_noise_levels_of_no_flow_are_refused_on_a_flow(field: str) -> None:
+    """The pipeline paints one colour: it takes logarithms of what is below zero."""
+    pipe = with_scheduler(DPMSolverMultistepScheduler, {**FLOW_DPM, field: True}, "SANA")
+    assert theirs(pipe).std() == 0
+    with pytest.raises(ValueError, match=rf"^scheduler\.{field}: got True, allowed is False with"):
+        Engine(load_backbone(pipe, size_of(pipe)))
+
+
+def test_a_shift_by_size_is_refused_where_the_pipeline_names_no_size() -> None:
+    pipe = with_scheduler(FlowMatchEulerDiscreteScheduler, {"use_dynamic_shifting": True}, "SANA")
+    with pytest.raises(ValueError, match="`mu` must be passed"):
+        theirs(pipe)
+    with pytest.raises(ValueError, match=r"^scheduler\.use_dynamic_shifting: got True, allowed is"):
+        Engine(load_backbone(pipe, size_of(pipe)))
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 7])
+@pytest.mark.parametrize("family", ["SANA", "SANA-Sprint"])
+def test_any_number_of_steps_on_a_flow_is_the_pipeline_s(family: str, num_steps: int) -> None:
+    for guidance_scale in (1.0, 4.0):
+        pipe = tiny(family)
+        expected = theirs(pipe, num_inference_steps=num_steps, guidance_scale=guidance_scale)
+        assert_same(ours(pipe, num_steps=num_steps, guidance_scale=guidance_scale), expected)
+
+
 def test_a_field_that_only_the_pipeline_reads_is_followed() -> None:
     pipe = tiny("FLUX.1 dev")
     plain = theirs(pipe)
@@ -249,7 +307,8 @@ def test_the_fields_with_an_influence_are_the_followed_ones(kind: type[Scheduler
 def test_what_is_not_followed_is_refused_before_any_picture_is_asked(
     kind: type[SchedulerMixin], field: str, config: Config
 ) -> None:
-    backbone = load_backbone(with_scheduler(kind, config), SIZE_PX)
+    pipe = with_scheduler(kind, config)
+    backbone = load_backbone(pipe, size_of(pipe))
     with pytest.raises(ValueError, match=rf"^scheduler\.{field}: got .*, allowed (is|are) "):
         Engine(backbone)
 

@@ -13,10 +13,12 @@ from diffusers import (
     LCMScheduler,
     PNDMScheduler,
     SchedulerMixin,
+    SCMScheduler,
 )
 from torch import Tensor
 
-from fairgen.solvers import Solver, advance, ddim, solver_for
+from fairgen.solvers import Solver, advance, ddim, first_order, solver_for
+from tests.families import FLOW_DPM
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -58,6 +60,10 @@ SCHEDULERS: dict[str, Callable[[], SchedulerMixin]] = {
     "lcm v": lambda: LCMScheduler(**NOISE, clip_sample=False, prediction_type="v_prediction"),
     "flow": FlowMatchEulerDiscreteScheduler,
     "flow shifted": lambda: FlowMatchEulerDiscreteScheduler(shift=3.0),
+    "dpm on a flow": lambda: DPMSolverMultistepScheduler(**FLOW_DPM),
+    "sde on a flow": lambda: DPMSolverMultistepScheduler(
+        **FLOW_DPM, algorithm_type="sde-dpmsolver++"
+    ),
 }  # fmt: skip
 
 
@@ -89,6 +95,60 @@ def test_a_trajectory_equals_diffusers(name: str, num_steps: int) -> None:
         table = ours.table[[step_index] * 3]
         y, pred_x0 = advance(table, prediction(y, t[None]), y, pred_x0, torch.stack(fresh))
     torch.testing.assert_close(y, x, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sigma_data", [0.5, 1.0, 0.3])
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 12])
+def test_consistency_steps_on_trigflow_equal_diffusers(num_steps: int, sigma_data: float) -> None:
+    """Theirs are of the deviation of data, ours of 1, and so are predictions."""
+    theirs = SCMScheduler(sigma_data=sigma_data)
+    ours = solver_for(theirs, num_steps)
+    middle = {} if num_steps == 2 else {"intermediate_timesteps": None}
+    theirs.set_timesteps(num_steps, **middle)
+    assert torch.equal(theirs.timesteps[:-1], ours.timesteps)
+    x, y = noise(3) * sigma_data, noise(3)
+    pred_x0 = torch.zeros_like(y)
+    generators = [[torch.Generator().manual_seed(row) for row in range(3)] for _ in range(2)]
+    for step_index, t in enumerate(ours.timesteps):
+        of_data = prediction(x / sigma_data, t[None]) * sigma_data
+        x, clean = theirs.step(of_data, t, x, generator=generators[0], return_dict=False)
+        fresh = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators[1]])
+        table = ours.table[[step_index] * 3]
+        y, pred_x0 = advance(table, prediction(y, t[None]), y, pred_x0, fresh)
+        torch.testing.assert_close(pred_x0 * sigma_data, clean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(y * sigma_data, x, atol=1e-5, rtol=1e-5)
+
+
+FLOWS: dict[str, tuple[Callable[[], SchedulerMixin], bool]] = {  # and whether it predicts TrigFlow
+    "dpm": (lambda: DPMSolverMultistepScheduler(**FLOW_DPM), False),
+    "sde": (
+        lambda: DPMSolverMultistepScheduler(**FLOW_DPM, algorithm_type="sde-dpmsolver++"), False
+    ),
+    "euler": (lambda: FlowMatchEulerDiscreteScheduler(shift=3.0), False),
+    "consistency": (SCMScheduler, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("num_steps", [2, 5, 20])
+def test_steps_of_first_order_follow_a_straight_flow_at_the_levels_of_painting(
+    name: str, num_steps: int
+) -> None:
+    """Where the prediction is right, each state is the picture and the first noise at its level."""
+    make, is_trigflow = FLOWS[name]
+    painting, ours = solver_for(make(), num_steps), first_order(make(), num_steps)
+    assert torch.equal(painting.levels, ours.levels)
+    assert torch.equal(painting.timesteps, ours.timesteps)
+    assert not ours.table[:, 4:].any()  # neither an older step nor noise
+    picture, first = noise(1) * 0.5, noise(2)[1:]
+    x = ours.noised(picture, first, 0)
+    for step_index in range(num_steps):
+        signal, level = ours.levels[step_index].tolist()
+        velocity = signal * first - level * picture if is_trigflow else first - picture
+        x, clean = ours.step(velocity, x, x, torch.tensor([step_index]))
+        torch.testing.assert_close(clean, picture, atol=1e-4, rtol=1e-4)
+        expected = ours.noised(picture, first, step_index + 1)
+        torch.testing.assert_close(x, expected, atol=1e-4, rtol=1e-4)
 
 
 def alone(solver: Solver, x: Tensor) -> Tensor:
@@ -143,7 +203,12 @@ def test_another_solver_is_refused(scheduler: SchedulerMixin, message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "most"), [(EulerDiscreteScheduler(**NOISE), 1000), (LCMScheduler(**NOISE), 50)]
+    ("scheduler", "most"),
+    [
+        (EulerDiscreteScheduler(**NOISE), 1000),
+        (LCMScheduler(**NOISE), 50),
+        (SCMScheduler(num_train_timesteps=20), 20),
+    ],
 )
 def test_more_steps_than_a_schedule_has_are_refused(scheduler: SchedulerMixin, most: int) -> None:
     assert solver_for(scheduler, most).num_steps == most

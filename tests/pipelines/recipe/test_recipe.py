@@ -265,6 +265,7 @@ DEPENDS = {  # field -> another value of it; of these training depends
     "loading.revision": "abc", "loading.variant": "fp16", "loading.dtype": "bfloat16",
     "loading.quantization": "torchao-int8", "loading.gguf_file": "model.gguf",
     "jobs.num_workers": 3, "jobs.num_workers_alone": 5, "generation.size_px": 32,
+    "generation.instruction": "",
 }  # fmt: skip
 DOES_NOT = {  # and of these it does not: painting, measuring, placing
     "name": "another", "judge": {"kind": "clip", "path": "owner/clip"},

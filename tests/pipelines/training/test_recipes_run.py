@@ -35,6 +35,7 @@ FAMILY_OF = {
     "sd35": "SD 3.5",
     "flux": "FLUX.1 dev",
     "pixart": "PixArt-sigma",
+    "sana": "SANA",
 }
 
 
