@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairgen.active_directions import ActiveDirections
 from fairgen.backbones import Backbone
-from fairgen.bank import AdapterBank, LayerNotReached
+from fairgen.bank import ActiveDirections, AdapterBank, LayerNotReached
 
 Embedded = Tensor | list[Tensor]  # prompts, a row each
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from fairgen.backbones.codec import Codec
 from fairgen.backbones.latent_shapes import LatentShapes
 from fairgen.backbones.pipeline_call import PipelineCall
+from fairgen.bank import Positions
 from fairgen.base_model import fingerprint
-from fairgen.positions import Positions
 from fairgen.solvers import DIFFUSION_SCHEDULERS, Solver, check_scheduler, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}

@@ -14,7 +14,7 @@ from torch import Tensor
 from fairgen.backbones.chat_template import num_head_tokens
 from fairgen.backbones.codec import PatchingCodec
 from fairgen.backbones.flow import FlowBackbone
-from fairgen.positions import Positions, TextPositions
+from fairgen.bank import Positions, TextPositions
 
 _SINGLE, _FUSED = "single_transformer_blocks.", "attn.to_qkv_mlp_proj"
 _PARTS = "qkv"  # in the order in which a fused layer holds them

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from diffusers import DiffusionPipeline
 from tensordict import TensorDict
 
-from fairgen.positions import Positions
+from fairgen.bank import Positions
 
 
 class PipelineCall(ABC):

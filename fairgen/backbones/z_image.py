@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fairgen.backbones.chat_template import num_head_tokens
 from fairgen.backbones.flow import FlowBackbone
-from fairgen.positions import Positions, TextPositions
+from fairgen.bank import Positions, TextPositions
 
 _ATTENTION = {
     "q": "attention.to_q",

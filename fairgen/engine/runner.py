@@ -7,16 +7,14 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from fairgen.active_directions import ActiveDirections
 from fairgen.backbones import Backbone, PromptCache
-from fairgen.bank import AdapterBank
+from fairgen.bank import ActiveDirections, AdapterBank, Positions
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
 from fairgen.engine.forecast import TaylorSeries, check_forecasts
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
 from fairgen.guidance import GuidedRows, guided
-from fairgen.positions import Positions
 from fairgen.sampling import WHOLE, guided_steps
 from fairgen.solvers import Solver, advance
 

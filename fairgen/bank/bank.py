@@ -6,14 +6,13 @@ and gates G (N x K) expanded over ranks to g (N x R), the projection computes, i
     y = W x + ((x A^T) * g[:, None, :]) B^T
 
 which is the indicator multiplied by the set of adapters (arXiv 2412.18810). Where a layer reads
-text and picture in one sequence, only the positions that are text count (`fairgen.positions`), and
-of a layer that holds several projections only some columns. Only directions that a
-row has switched on are multiplied, gathered once for a whole `with`: the cost follows how many
-adapters a picture uses, not how many are loaded. The line is a forward hook on the layer that the
-denoiser calls, there only inside the `with`: a LoRA of diffusers or PEFT works beside it, loaded
-before or after, and a bare pass is the denoiser's own. Compiled code knows no hook that came later,
-so inside the `with` what was compiled runs uncompiled. At its end every layer must have seen every
-row.
+text and picture in one sequence, only the positions that are text count (`positions`), and of a
+layer that holds several projections only some columns. Only directions that a row has switched on
+are multiplied, gathered once for a whole `with`: the cost follows how many adapters a picture uses,
+not how many are loaded. The line is a forward hook on the layer that the denoiser calls, there only
+inside the `with`: a LoRA of diffusers or PEFT works beside it, loaded before or after, and a bare
+pass is the denoiser's own. Compiled code knows no hook that came later, so inside the `with` what
+was compiled runs uncompiled. At its end every layer must have seen every row.
 """
 
 import math
@@ -25,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairgen.active_directions import ActiveDirections
-from fairgen.positions import Positions, TextPositions
+from fairgen.bank.active_directions import ActiveDirections
+from fairgen.bank.positions import Positions, TextPositions
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 Directions = Mapping[str, tuple[Tensor, Tensor]]
