@@ -27,7 +27,8 @@ class AdapterMetadata(BaseModel):
     Alpha equals rank, since tools differ in where they read alpha: then all draw the same strength.
     `eta` is the strength they were learnt at, None for a LoRA of another tool. `scale` has
     multiplied the directions once they were learnt. `denoiser_name` is the denoiser's name in
-    the pipeline.
+    the pipeline. `at_positions` says that they were learnt at the prompt's positions of sequences
+    that hold the picture as well: a tool that knows no positions puts them on all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class AdapterMetadata(BaseModel):
     recipe_hash: str
     scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     denoiser_name: Literal["unet", "transformer"] = "unet"
+    at_positions: bool = False
 
     @model_validator(mode="after")
     def _unscaled(self) -> "AdapterMetadata":

@@ -283,6 +283,8 @@ class FairGenPipeline:
         generators = [torch.Generator().manual_seed(record.seed) for record in records]
         prompt = records[0].prompt
         given = pipe_options if prompt is None else {"prompt": prompt, **pipe_options}
+        # some pipelines write into the lists that they are given, and the next batch has them again
+        given = {k: list(v) if isinstance(v, list) else v for k, v in given.items()}
         options = self._backbone.call_options(len(records), given)
         with self._passes.gating(gates_NK):
             output = self.pipe(generator=generators, **options)

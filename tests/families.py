@@ -246,7 +246,7 @@ def _flux(dev: bool) -> DiffusionPipeline:
 def _z_image(turbo: bool) -> DiffusionPipeline:
     transformer = ZImageTransformer2DModel(
         in_channels=4, dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2,
-        cap_feat_dim=32, axes_dims=[4, 6, 6], axes_lens=[64, 32, 32],
+        cap_feat_dim=32, axes_dims=[4, 6, 6], axes_lens=[1024, 64, 64],
     )  # fmt: skip
     return ZImagePipeline(
         transformer=transformer,

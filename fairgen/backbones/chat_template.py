@@ -1,17 +1,42 @@
-"""Prompts that a language model reads as a message of a chat."""
+"""What families share whose prompts a language model reads as a message of a chat."""
 
-from typing import Any
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
 
-
-def as_message(tokenizer: Any, prompt: str, **options: Any) -> str:
-    """Return a prompt as the only message of a user, in the tokenizer's own template."""
-    message = {"role": "user", "content": prompt}
-    return tokenizer.apply_chat_template(
-        [message], tokenize=False, add_generation_prompt=True, **options
-    )
+from diffusers import DiffusionPipeline
 
 
-def num_head_tokens(tokenizer: Any, **options: Any) -> int:
-    """Return how many tokens stand before a prompt, whatever it says."""
-    read = [tokenizer(as_message(tokenizer, text, **options))["input_ids"] for text in ("a", "1")]
-    return next(at for at, pair in enumerate(zip(*read, strict=False)) if len(set(pair)) > 1)
+class ChatTemplate:
+    """Prompts stand in the tokenizer's own template, with `chat_options`.
+
+    The template's head comes before a prompt, so a causal encoder embeds it the same for every
+    prompt: adapters leave it alone. What follows on a prompt has read it.
+    """
+
+    pipe: DiffusionPipeline
+    chat_options: ClassVar[Mapping[str, Any]] = {}
+
+    def as_read(self, prompt: str, instruction: str) -> tuple[str, int]:
+        """Return the text that is tokenized, and where in it a prompt begins."""
+        return self._message(prompt), _num_shared(self._message("a"), self._message("1"))
+
+    @cached_property
+    def num_head_tokens(self) -> int:
+        """How many tokens stand before a prompt."""
+        tokenize = self.pipe.tokenizer
+        return _num_shared(*(tokenize(self._message(text))["input_ids"] for text in ("a", "1")))
+
+    def _message(self, prompt: str) -> str:
+        """Return a prompt as the only message of a user."""
+        return self.pipe.tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}],
+            tokenize=False,
+            add_generation_prompt=True,
+            **self.chat_options,
+        )
+
+
+def _num_shared(one: Any, other: Any) -> int:
+    """Return how many items two sequences begin with that are the same in both."""
+    return next(at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])

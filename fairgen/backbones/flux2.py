@@ -1,7 +1,7 @@
 """FLUX.2 klein, distilled and base: two streams, then one, on a flow; prompts read by Qwen 3."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
 from tensordict import TensorDict
 from torch import Tensor
 
-from fairgen.backbones.chat_template import num_head_tokens
+from fairgen.backbones.chat_template import ChatTemplate
 from fairgen.backbones.codec import PatchingCodec
 from fairgen.backbones.flow import FlowBackbone
 from fairgen.bank import Positions, TextPositions
@@ -20,7 +20,7 @@ _SINGLE, _FUSED = "single_transformer_blocks.", "attn.to_qkv_mlp_proj"
 _PARTS = "qkv"  # in the order in which a fused layer holds them
 
 
-class Flux2Backbone(FlowBackbone):
+class Flux2Backbone(ChatTemplate, FlowBackbone):
     """Directions sit on the text stream of the blocks that keep two, and in those of one stream on
     the queries, keys and values of the text's positions: a slice of the layer that computes them
     with the feed-forward.
@@ -33,6 +33,7 @@ class Flux2Backbone(FlowBackbone):
     pipelines = (Flux2KleinPipeline,)
     codec_type = PatchingCodec
     takes_pictures = False
+    chat_options = MappingProxyType({"enable_thinking": False})
 
     @property
     def classifier_free(self) -> bool:  # type: ignore[override]
@@ -94,17 +95,12 @@ class Flux2Backbone(FlowBackbone):
         found = []
         for length in (num_text, num_text + num_pixels):
             at = torch.arange(length, device=device)
-            of_prompt = (at >= self._num_before) & (at < num_text)
+            of_prompt = (at >= self.num_head_tokens) & (at < num_text)
             found.append(TextPositions(of_prompt.expand(num_rows, -1)))
         alone, before = found
         return {
             path: before if path.startswith(_SINGLE) else alone for path in self.projections("qkvo")
         }
-
-    @cached_property
-    def _num_before(self) -> int:
-        """How many tokens of the chat template stand before a prompt."""
-        return num_head_tokens(self.pipe.tokenizer, enable_thinking=False)
 
     def _sigmas(self, num_steps: int) -> list[float] | None:
         if self.pipe.scheduler.config.get("use_flow_sigmas"):  # saved by another class of scheduler

@@ -61,6 +61,13 @@ class PipelineCall(ABC):
         """Return a prompt as the pipeline gives it to its tokenizers, character by character."""
         return prompt
 
+    def as_read(self, prompt: str, instruction: str) -> tuple[str, int]:
+        """Return the text that the tokenizers are given, and how many characters of it more than of
+        the prompt stand before one of the prompt's.
+        """
+        text = instruction + self.read_as(prompt)
+        return text, len(text.rstrip()) - len(prompt.rstrip())
+
     def instruction_in(self, options: Mapping[str, Any]) -> str:
         """Return what a call of the pipeline puts before the prompt."""
         if not self.instruction_argument:

@@ -52,8 +52,7 @@ class PromptReader:
         read.
         """
         before = self._backbone.instruction_in({}) if instruction is None else instruction
-        text = before + self._backbone.read_as(prompt)
-        moved = len(text.rstrip()) - len(prompt.rstrip())  # the prompt is the end of the text
+        text, moved = self._backbone.as_read(prompt, before)
         ends = []
         with self._lock:
             for tokenizer, own in self._tokenizers:

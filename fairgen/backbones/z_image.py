@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fairgen.backbones.chat_template import num_head_tokens
+from fairgen.backbones.chat_template import ChatTemplate
 from fairgen.backbones.flow import FlowBackbone
 from fairgen.bank import Positions, TextPositions
 
@@ -25,7 +25,7 @@ _OF_TEXT, _OF_BOTH = "context_refiner.", "layers."
 _MULTIPLE = 32  # to which the transformer fills up each part of a sequence
 
 
-class ZImageBackbone(FlowBackbone):
+class ZImageBackbone(ChatTemplate, FlowBackbone):
     """Directions sit on all attention that reads the prompt, at the positions of its tokens: in the
     layers that refine the text alone, and in those that hold the picture's tokens before it.
 
@@ -38,6 +38,7 @@ class ZImageBackbone(FlowBackbone):
     projection_suffixes = _ATTENTION
     prompt_argument = "cap_feats"
     guidance_origin = 0.0
+    chat_options = MappingProxyType({"enable_thinking": True})
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
@@ -85,18 +86,13 @@ class ZImageBackbone(FlowBackbone):
         found = {}
         for part, start in starts.items():
             at = torch.arange(start + _filled_up(max(lengths)), device=device) - start
-            found[part] = TextPositions((at >= self._num_before) & (at < length_N1))
+            found[part] = TextPositions((at >= self.num_head_tokens) & (at < length_N1))
         return {
             path: where
             for path in self.projections("qkvo")
             for part, where in found.items()
             if path.startswith(part)
         }
-
-    @cached_property
-    def _num_before(self) -> int:
-        """How many tokens of the chat template stand before a prompt."""
-        return num_head_tokens(self.pipe.tokenizer, enable_thinking=True)
 
     @property
     def _max_tokens(self) -> int:

@@ -184,7 +184,7 @@ class Discovery:
 
     def adapters(self, fingerprint: str, recipe_hash: str) -> list[Adapter]:
         """Return one adapter per category as it stands now, at its scale."""
-        found = []
+        found, backbone, prompt = [], self.backbone, self._prompts.stack([""])
         for category in self.attribute.categories:
             scale = self.config.category_scale.get(category.name, 1.0)
             metadata = AdapterMetadata(
@@ -198,7 +198,8 @@ class Discovery:
                 projections=self.config.projections,
                 recipe_hash=recipe_hash,
                 scale=scale,
-                denoiser_name=self.backbone.denoiser_name,
+                denoiser_name=backbone.denoiser_name,
+                at_positions=backbone.text_positions(prompt, self._x.shape) is not None,
             )
             learnt = self.bank.directions(adapter_name(self.attribute.name, category.name))
             directions = {path: (a.cpu(), scale * b.cpu()) for path, (a, b) in learnt.items()}
@@ -325,7 +326,7 @@ class Discovery:
         gates_NK = torch.eye(len(self.attribute.names))[categories].to(self._x)
         prompts = [*(row.adapted_prompt for row in self._rows), *preservation.prompts]
         contexts = self._prompts.stack(prompts)
-        positions = self.backbone.text_positions(contexts, self.backbone.latent_shape())
+        positions = self.backbone.text_positions(contexts, self._x.shape)
         # the gates stay set until the gradient is there: checkpoints are recomputed on its way
         with (
             sound_gradients(self.backbone.denoiser, self._x.shape[-2] * self._x.shape[-1]),

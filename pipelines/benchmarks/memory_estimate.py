@@ -65,7 +65,7 @@ class PipelineShape(BaseModel):
 class DenoiserShape(BaseModel):
     """A denoiser of full size: its class in diffusers, its configuration, and one row's inputs.
 
-    `inputs` holds shapes without the row, or a number; `adapted` the ends of the adapted layers'
+    `inputs` holds shapes without the row, in a list where the row stands in one, or a number; `adapted` the ends of the adapted layers'
     names; `beside` the parameters of the pipeline's other parts that lie in memory; `picture` the
     size of a picture. `pipeline` describes the whole pipeline, where random weights can build it.
     """
@@ -146,7 +146,7 @@ def _saved_bytes(
     gates[0, 0] = 1.0
     with _FusedAttention(), bank.gated(gates), saved_tensors_hooks(keep, lambda tensor: tensor):
         output = denoiser(**row, return_dict=False)[0]
-    assert output.requires_grad
+    assert (output[0] if isinstance(output, list) else output).requires_grad
     return sum(storage.nbytes() for storage in saved.values())
 
 
@@ -168,13 +168,17 @@ def _flash_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: A
 
 
 def _zeros(value: Any) -> Any:
-    """Return an input of one row: zeros of a shape, a time step for a number, a mapping of both."""
+    """Return an input of one row: zeros of a shape, a time step for a number, a mapping of both, or
+    a list with the row's own tensor for a shape in a list.
+    """
     if isinstance(value, Mapping):
         return {name: _zeros(inner) for name, inner in value.items()}
     if value is None:
         return None
     if isinstance(value, (int, float)):
         return torch.full((1,), value, device="meta")
+    if isinstance(value[0], list):
+        return [torch.zeros(*shape, dtype=torch.bfloat16, device="meta") for shape in value]
     return torch.zeros(1, *value, dtype=torch.bfloat16, device="meta")
 
 

@@ -13,6 +13,7 @@ import torch
 from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
+    AutoencoderKLFlux2,
     AutoencoderTiny,
     ConsistencyDecoderVAE,
     DiffusionPipeline,
@@ -101,13 +102,35 @@ VALUES: dict[type[ModelMixin], dict[str, Config]] = {
         "decoder_conv_act_fn": {"decoder_conv_act_fn": "silu"},
         "scaling_factor": {"scaling_factor": 0.3},
     },
+    AutoencoderKLFlux2: {
+        "in_channels": {"in_channels": 4},
+        "out_channels": {},
+        "down_block_types": {"down_block_types": ("AttnDownEncoderBlock2D",) * 2},
+        "up_block_types": {"up_block_types": ("AttnUpDecoderBlock2D",) * 2},
+        "block_out_channels": {"block_out_channels": (8, 16)},
+        "decoder_block_out_channels": {"decoder_block_out_channels": (8, 16)},
+        "layers_per_block": {"layers_per_block": 2},
+        "act_fn": {"act_fn": "gelu"},
+        "latent_channels": {},
+        "norm_num_groups": {"norm_num_groups": 1},
+        "sample_size": {"sample_size": 8},
+        "use_quant_conv": {"use_quant_conv": False},
+        "use_post_quant_conv": {"use_post_quant_conv": False},
+        "mid_block_add_attention": {"mid_block_add_attention": False},
+        "batch_norm_eps": {"batch_norm_eps": 0.5},
+        "batch_norm_momentum": {"batch_norm_momentum": 0.5},
+        "patch_size": {"patch_size": (1, 4)},
+    },
 }
 LEAST: dict[type[ModelMixin], Config] = {
     AutoencoderKL: KL, AutoencoderTiny: TINY, AutoencoderDC: dict(dc().config),
+    AutoencoderKLFlux2: {name: value for name, value in KL.items() if name != "shift_factor"},
 }  # fmt: skip
-OF_DC = ("SANA", "SANA-Sprint")  # these decode with it, and all others with the other two
+OF_KIND = {  # the families that decode with one; all others with the other two
+    AutoencoderDC: ("SANA", "SANA-Sprint"), AutoencoderKLFlux2: ("FLUX.2 klein base",),
+}  # fmt: skip
 # those that read more of a codec's configuration than others; with --full all
-FIRST = ("SDXL", "FLUX.1 dev", "SANA")
+FIRST = ("SDXL", "FLUX.1 dev", "SANA", "FLUX.2 klein base")
 CHANGES = [
     pytest.param(
         kind, field, family,
@@ -116,7 +139,7 @@ CHANGES = [
     )
     for kind, values in VALUES.items()
     for field in values
-    for family in (OF_DC if kind is AutoencoderDC else KINDS)
+    for family in OF_KIND.get(kind, KINDS)
 ]  # fmt: skip
 
 
@@ -165,6 +188,7 @@ def test_a_codec_of_deep_compression_decodes_the_same_in_parts(enable: str) -> N
     [
         ("SD 1.x", AutoencoderDC, "are AutoencoderKL, AutoencoderTiny"),
         ("SANA", AutoencoderKL, "is AutoencoderDC"),
+        ("FLUX.2 klein", AutoencoderKL, "is AutoencoderKLFlux2"),
     ],
 )
 def test_a_codec_of_another_family_is_refused(
@@ -183,7 +207,7 @@ def test_a_codec_that_decodes_in_parts_decodes_the_same(family: str, enable: str
     assert_same(ours(pipe), theirs(pipe))
 
 
-@pytest.mark.parametrize("family", [*KINDS, "SANA", "SANA-Sprint"])
+@pytest.mark.parametrize("family", [*KINDS, "SANA", "SANA-Sprint", "FLUX.2 klein"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_in_half_precision_pictures_stay_those_of_the_pipeline(
     family: str, dtype: torch.dtype
@@ -222,7 +246,7 @@ def test_a_codec_that_says_it_overflows_decodes_in_fp32_where_the_pipeline_does(
     assert pipe.vae.dtype == torch.float16
 
 
-@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "SD 3.5", "SANA"])
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "SD 3.5", "SANA", "FLUX.2 klein"])
 def test_a_codec_that_overflows_in_half_precision_paints_no_black_picture(
     family: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -140,6 +140,17 @@ def test_the_engine_s_adapters_are_the_library_pipeline_s(family: str) -> None:
         assert same(ours, theirs)
 
 
+def test_lists_of_the_caller_are_read_and_no_more() -> None:
+    """Z-Image's pipeline writes its chat template into them (diffusers 0.42.1)."""
+    pipe = tiny("Z-Image")
+    fair, negative = FairGenPipeline(pipe, adapters_of("Z-Image")), ["a photo of a car"]
+    options = options_of(pipe) | {"negative_prompt": negative}
+    painted = [fair(PROMPT, 2, seed=3, batch_size=size, **options).images for size in (1, 2)]
+    for one, other in zip(*painted, strict=True):
+        assert same(one, other)
+    assert negative == ["a photo of a car"]
+
+
 @pytest.mark.parametrize("family", WITH_LOADER)
 def test_a_saved_adapter_is_a_lora_of_plain_diffusers(family: str, tmp_path: Any) -> None:
     (woman, _) = adapters_of(family)

@@ -19,7 +19,7 @@ from fairgen.base_model import fingerprint, is_same_base, storage_of
 from fairgen.discovery import Discovery, DiscoveryConfig
 from fairgen.engine import Engine, ImageJob
 from fairgen.portraits import MODEL
-from tests.families import FAMILIES, tiny
+from tests.families import FAMILIES, size_of, tiny
 from tests.tiny import GENDER
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_a_picture_is_the_same_in_any_batch_and_nearly_that_of_float32() -> None
 def test_every_family_paints_in_bfloat16_on_the_same_base(family: str) -> None:
     pipe = tiny(family)
     known = fingerprint(load_backbone(pipe).denoiser)
-    backbone = load_backbone(pipe)
+    backbone = load_backbone(pipe, size_of(pipe))
     round_to_bfloat16(backbone)
     assert backbone.dtype == torch.bfloat16 and storage_of(backbone.denoiser) == "bfloat16"
     assert backbone.fingerprint == known != fingerprint(backbone.denoiser)

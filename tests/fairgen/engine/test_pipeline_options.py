@@ -21,13 +21,16 @@ from fairgen.engine import Engine, ImageJob
 from tests.families import FAMILIES, KINDS, SIZE_PX, tiny
 from tests.painted import assert_same, ours, theirs
 
-TOLD = ["SD LCM", "FLUX.1 dev", "FLUX.1 schnell", "SANA-Sprint"]  # their guidance, or have none
-GUIDED = [family for family in FAMILIES if family not in TOLD]
+# their guidance, or have none
+TOLD = ["SD LCM", "FLUX.1 dev", "FLUX.1 schnell", "SANA-Sprint", "FLUX.2 klein"]
+# the pipeline of the last takes no negative prompt
+GUIDED = [family for family in FAMILIES if family not in (*TOLD, "FLUX.2 klein base")]
 OPTIONS = {  # of every family's pipeline, beside its parts
     "requires_safety_checker",  # has no influence: `safety_checker` itself is asked
     "force_zeros_for_empty_prompt",  # followed
     "requires_aesthetics_score",  # refused
     "add_watermarker",  # followed: `pipe.watermark` is applied
+    "is_distilled",  # followed: there is no guidance
 }
 
 

@@ -36,6 +36,8 @@ FAMILY_OF = {
     "flux": "FLUX.1 dev",
     "pixart": "PixArt-sigma",
     "sana": "SANA",
+    "zimage": "Z-Image",
+    "flux2-klein": "FLUX.2 klein base",
 }
 
 
