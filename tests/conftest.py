@@ -34,12 +34,23 @@ _HEAD = """# What every family does
 passed, on a tiny pipeline of the family's real classes with random weights. Adapters of PixArt are
 read by PEFT and ComfyUI: diffusers itself loads no LoRA into it.
 
-On a GPU (`pytest -m gpu`; one H200, 2026-11-26) every family but SANA's, which have run on CPUs
-only, does what it does on a CPU: the engine paints what the family's own pipeline paints, mixed
-batches and learnt adapters equal a CPU's, training that was interrupted goes on the same, and parts
-that wait in main memory (`cpu_offload`) paint the same. bf16 and fp16 train to finite losses and
-paint; train in bf16, since fp16 loses small gradients (after two updates FLUX.1's error stood at
-0.99 to 1.00, in bf16 at 0.89 to 0.98).
+On a GPU (`pytest -m gpu`; one H200, 2026-11-26) every family down to FLUX.1, the others have run on
+CPUs only, does what it does on a CPU: the engine paints what the family's own pipeline paints,
+mixed batches and learnt adapters equal a CPU's, training that was interrupted goes on the same, and
+parts that wait in main memory (`cpu_offload`) paint the same. bf16 and fp16 train to finite losses
+and paint; train in bf16, since fp16 loses small gradients (after two updates FLUX.1's error stood
+at 0.99 to 1.00, in bf16 at 0.89 to 0.98).
+
+How text enters, and where directions sit: always where the picture reads the prompt, so that what a
+prompt does not speak of is not adapted. Fairness was measured on the embedded model alone, which is
+of the first kind.
+
+| families | text enters by | directions sit on | not adapted |
+|---|---|---|---|
+| SD 1.x to 2.x, SDXL, PixArt, SANA | cross-attention | its projections | the picture's own attention |
+| SD 3, SD 3.5, FLUX.1 | joint attention, a stream for text | the text stream's projections | the picture's stream; FLUX.1's single blocks |
+| FLUX.2 klein | the same, then a slice of a fused layer | the text stream, and queries, keys and values of the text's positions | the picture's positions, the feed-forward, the template's head |
+| Z-Image | one sequence, the prompt behind the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, what fills up, the template's head |
 
 """
 _ABOVE = {

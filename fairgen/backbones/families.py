@@ -49,4 +49,8 @@ def load_backbone(
         if isinstance(pipe, family.pipelines):
             return family(pipe, size_px, instruction)
     known = sorted(cls.__name__ for family in FAMILIES for cls in family.pipelines)
-    raise ValueError(f"base: got a {type(pipe).__name__}, allowed are {known}")
+    raise ValueError(
+        f"base: got a {type(pipe).__name__}, allowed are {known}; another family takes a file of "
+        "its own, which says how it encodes, what one pass of its denoiser is, and which layers "
+        "read the prompt: docs/new-family.md"
+    )
