@@ -52,7 +52,7 @@ of the first kind.
 | FLUX.2 klein | the same, then a slice of a fused layer | the text stream, and queries, keys and values of the text's positions | the picture's positions, the feed-forward, the template's head |
 | Z-Image | one sequence, the prompt behind the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, what fills up, the template's head |
 
-"""
+"""  # noqa: E501
 _ABOVE = {
     "family": "",
     "option": """## What a pipeline may be told besides

@@ -4,21 +4,24 @@ Every figure is a ratio of two ways that run in turn in the same process, so tha
 machine slows both.
 """
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from copy import copy, deepcopy
 from typing import Any
 
+import diffusers
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from fairgen.adapters import lora_state_dict
 from fairgen.backbones import Backbone
-from fairgen.bank import AdapterBank
+from fairgen.bank import AdapterBank, TextPositions
 from fairgen.engine import Engine, ImageJob, KeyValueCache
+from pipelines.benchmarks.memory_estimate import DenoiserShape
 
 _WARMUP = 2
 _MANY = 64
@@ -167,6 +170,39 @@ def full_size_figures(
     ratio = paired_ratio(lambda: run(True), lambda: run(False), rounds, warmup=1)
     bank.close()
     return {f"bank_overhead_{projections}_full_size": ratio}
+
+
+@torch.inference_mode()
+def position_figures(
+    shape: DenoiserShape, layers: Mapping[str, int], num_picture: int, num_text: int, rank: int
+) -> dict[str, float]:
+    """Return the ratio of a forward pass of some layers, at full width, of a denoiser that holds
+    text behind the picture in one sequence: two rows with two adapters each, at the positions of
+    their prompts, over the bare denoiser. `layers` are the fields that say how many there are.
+    """
+    denoiser = getattr(diffusers, shape.cls)(**shape.config | layers).eval()
+    paths = [name for name, _ in denoiser.named_modules() if name.startswith("layers.")]
+    bank = AdapterBank(denoiser, [path for path in paths if path.endswith(shape.adapted)])
+    for name in "abc":
+        bank.add(name, {
+            path: (torch.randn(rank, layer.in_features) / layer.in_features,
+                   torch.randn(layer.out_features, rank) / layer.out_features)
+            for path, layer in bank.layers.items()
+        })  # fmt: skip
+    side = 2 * math.isqrt(num_picture)
+    channels, width = shape.inputs["x"][0][0], shape.inputs["cap_feats"][0][1]
+    x = [torch.randn(channels, 1, side, side) for _ in range(2)]
+    text, t = [torch.randn(num_text, width) for _ in x], torch.tensor([0.3, 0.7])
+    mask = torch.arange(num_picture + num_text) >= num_picture
+    where = TextPositions(torch.stack([mask, mask.logical_and(mask.cumsum(0) <= num_text // 2)]))
+    mix = bank.active_directions(torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]))
+
+    def run(gated: bool) -> None:
+        with bank.gated(mix, dict.fromkeys(paths, where)) if gated else nullcontext():
+            denoiser(x, t, text)
+
+    ratio = paired_ratio(lambda: run(True), lambda: run(False), rounds=7, warmup=1)
+    return {"bank_at_positions_full_width": ratio}
 
 
 def _batch(backbone: Backbone, num_rows: int) -> tuple[Tensor, Tensor, TensorDict]:

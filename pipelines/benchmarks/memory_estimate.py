@@ -65,9 +65,10 @@ class PipelineShape(BaseModel):
 class DenoiserShape(BaseModel):
     """A denoiser of full size: its class in diffusers, its configuration, and one row's inputs.
 
-    `inputs` holds shapes without the row, in a list where the row stands in one, or a number; `adapted` the ends of the adapted layers'
-    names; `beside` the parameters of the pipeline's other parts that lie in memory; `picture` the
-    size of a picture. `pipeline` describes the whole pipeline, where random weights can build it.
+    `inputs` holds shapes without the row, in a list where the row stands in one, or a number;
+    `adapted` the ends of the adapted layers' names; `beside` the parameters of the pipeline's other
+    parts that lie in memory; `picture` the size of a picture. `pipeline` describes the whole
+    pipeline, where random weights can build it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -28,6 +28,7 @@ from pipelines.benchmarks.kernels import (
     full_size_figures,
     measured_seconds,
     pass_figures,
+    position_figures,
 )
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.benchmarks.mixed_steps import SAMPLED_ALIKE, mixed_steps_figures
@@ -45,6 +46,7 @@ MEANING = {
     "switching_over_bank": "one pass, row by row with set_adapters over the bank",
     "bank_overhead_kv_full_size": "one pass of SD 1.5's UNet, 2 rows, over no bank",
     "bank_overhead_qkvo_full_size": "the same with all four projections adapted",
+    "bank_at_positions_full_width": "a layer of Z-Image's width, 352 positions, over no bank",
     "serve_throughput_over_best": "32 mixed requests, the endpoint over the better baseline",
     "serve_throughput_over_one_at_a_time": "over plain diffusers with set_adapters behind Serve",
     "serve_throughput_over_request_batches": "over @serve.batch, which is given the bank",
@@ -153,6 +155,8 @@ def _denoiser(recipe: Recipe, size: BenchmarkSize) -> Figures:
         large = load_backbone(random_pipeline(full_size_shapes()["sd15"], device, dtype))
         for letters in ("kv", "qkvo"):
             figures |= full_size_figures(large, rows, rank, letters)
+        one = {"n_layers": 1, "n_refiner_layers": 1}
+        figures |= position_figures(full_size_shapes()["zimage"], one, 256, 96, rank)
     return figures
 
 

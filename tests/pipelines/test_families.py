@@ -134,7 +134,8 @@ def test_a_family_s_registered_version_is_a_model_of_mlflow(
     pipe.set_progress_bar_config(disable=True)
     pictures = [
         found(
-            prompt="a photo of a doctor", output_type="np", generator=torch.Generator().manual_seed(0),
+            prompt="a photo of a doctor", output_type="np",
+            generator=torch.Generator().manual_seed(0),
             **as_the_engine(base, 2) | {"guidance_scale": 1.0},
         ).images
         for found in (base, pipe)

@@ -10,7 +10,17 @@ from pipelines.benchmarks.kernels import (
     full_size_figures,
     paired_ratio,
     pass_figures,
+    position_figures,
 )
+from pipelines.benchmarks.memory_estimate import full_size_shapes
+
+
+def test_a_pass_at_positions_is_measured_on_shapes_of_any_width() -> None:
+    small = {"dim": 32, "n_heads": 2, "n_kv_heads": 2, "axes_dims": [4, 6, 6],
+             "axes_lens": [1024, 64, 64]}  # fmt: skip
+    shape = full_size_shapes()["zimage"].model_copy(update={"config": small})
+    figures = position_figures(shape, {"n_layers": 1, "n_refiner_layers": 1}, 64, 32, rank=2)
+    assert figures.keys() == {"bank_at_positions_full_width"} and min(figures.values()) > 0
 
 
 def test_a_slow_turn_slows_neither_way(monkeypatch: pytest.MonkeyPatch) -> None:
