@@ -180,7 +180,7 @@ def position_figures(
     text behind the picture in one sequence: two rows with two adapters each, at the positions of
     their prompts, over the bare denoiser. `layers` are the fields that say how many there are.
     """
-    denoiser = getattr(diffusers, shape.cls)(**shape.config | layers).eval()
+    denoiser = getattr(diffusers, shape.cls)(**shape.config | dict(layers)).eval()
     paths = [name for name, _ in denoiser.named_modules() if name.startswith("layers.")]
     bank = AdapterBank(denoiser, [path for path in paths if path.endswith(shape.adapted)])
     for name in "abc":
