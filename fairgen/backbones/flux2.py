@@ -63,9 +63,7 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
 
     def projections(self, which: str) -> list[str]:
         """Return the layers of the text stream, and those of one stream that hold some of these."""
-        single = [
-            name for name, _ in self.denoiser.named_modules() if name.endswith(_FUSED)
-        ]  # fmt: skip
+        single = [name for name, _ in self.denoiser.named_modules() if name.endswith(_FUSED)]
         return super().projections(which) + (single if set(which) & set(_PARTS) else [])
 
     def columns(self, which: str = "qkvo") -> dict[str, slice]:

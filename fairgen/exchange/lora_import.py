@@ -8,6 +8,7 @@ from torch.nn import functional
 from fairgen.adapters import Adapter, AdapterMetadata
 from fairgen.attributes import Attribute
 from fairgen.backbones import Backbone
+from fairgen.bank import AdapterBank
 from fairgen.exchange.layer_names import pairs_by_module
 from fairgen.exchange.lora_file import read_lora
 
@@ -32,8 +33,7 @@ def import_adapter(
         names = [name for name, _ in backbone.denoiser.named_modules() if name]
         scales.check_layers(path, layers, names)
     rank = max(down.shape[0] for down, _ in directions.values())
-    ends = {letter: backbone.projection_suffixes[letter] for letter in "qkvo"}
-    used = [letter for letter, end in ends.items() if any(p.endswith(end) for p in directions)]
+    used = [letter for letter in "qkvo" if set(backbone.projections(letter)) & directions.keys()]
     metadata = AdapterMetadata(
         attribute=attribute.name,
         category=category,
@@ -46,7 +46,11 @@ def import_adapter(
         recipe_hash=_IMPORTED,
         denoiser_name=backbone.denoiser_name,
     )
-    return Adapter(metadata, {p: _filled(*pair, rank) for p, pair in directions.items()})
+    adapter = Adapter(metadata, {p: _filled(*pair, rank) for p, pair in directions.items()})
+    layers_of_text = backbone.projections("qkvo")
+    bank = AdapterBank(backbone.denoiser, layers_of_text, backbone.device, backbone.columns())
+    bank.check(f"{adapter.name}, from {path}", adapter.directions)
+    return adapter
 
 
 def _filled(down: Tensor, up: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -150,3 +150,19 @@ def test_layers_of_several_ranks_become_one_rank(tmp_path: Path) -> None:
     assert {down.shape[0] for down, _ in found.directions.values()} == {2}
     down, up = found.directions[first]
     torch.testing.assert_close(up @ down, 2 * held[first][1][:, :1] @ held[first][0][:1])
+
+
+def test_a_lora_on_more_of_a_fused_layer_than_its_projections_is_refused(tmp_path: Path) -> None:
+    backbone = open_backbone("FLUX.2 klein")
+    (path,) = [p for p in backbone.projections("v") if p.startswith("single_transformer_blocks.0")]
+    layer = backbone.denoiser.get_submodule(path)
+    down, up = torch.randn(2, layer.in_features), torch.randn(layer.out_features, 2)
+    tensors = {f"transformer.{path}.lora_A.weight": down, f"transformer.{path}.lora_B.weight": up}
+    save_file(tensors, tmp_path / "all.safetensors")
+    with pytest.raises(ValueError, match=r"all\.safetensors.* on .*change other columns of its"):
+        imported(tmp_path / "all.safetensors", backbone)
+    up[3 * backbone.denoiser.inner_dim :] = 0  # the feed-forward's
+    save_file(tensors, tmp_path / "text.safetensors")
+    found = imported(tmp_path / "text.safetensors", backbone)
+    assert found.metadata.projections == "qkv"
+    torch.testing.assert_close(found.directions[path][1], up)
