@@ -80,14 +80,14 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
 
     def text_positions(self, context: TensorDict, shape: Sequence[int]) -> Positions:
         num_rows, num_text = context["text"].shape[:2]
-        return self._positions(num_rows, num_text, shape[-2] * shape[-1], context.device)
+        return self._positions(num_rows, num_text, shape[-2] * shape[-1], context["text"].device)
 
     def positions_in(self, arguments: Mapping[str, Any]) -> Positions:
         text, picture = arguments["encoder_hidden_states"], arguments["hidden_states"]
         return self._positions(len(text), text.shape[1], picture.shape[1], text.device)
 
     def _positions(
-        self, num_rows: int, num_text: int, num_pixels: int, device: torch.device | None
+        self, num_rows: int, num_text: int, num_pixels: int, device: torch.device
     ) -> Positions:
         """Return where the prompt stands: alone, and before so many tokens of the picture."""
         found = []

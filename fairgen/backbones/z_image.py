@@ -69,7 +69,7 @@ class ZImageBackbone(ChatTemplate, FlowBackbone):
         return [name for name in found if name.startswith((_OF_TEXT, _OF_BOTH))]
 
     def text_positions(self, context: TensorDict, shape: Sequence[int]) -> Positions:
-        return self._positions(context["mask"].sum(1).tolist(), shape[-2:], context.device)
+        return self._positions(context["mask"].sum(1).tolist(), shape[-2:], context["mask"].device)
 
     def positions_in(self, arguments: Mapping[str, Any]) -> Positions:
         lengths = [len(row) for row in arguments["cap_feats"]]
@@ -77,7 +77,7 @@ class ZImageBackbone(ChatTemplate, FlowBackbone):
         return self._positions(lengths, x.shape[-2:], x.device)
 
     def _positions(
-        self, lengths: Sequence[int], sides: Sequence[int], device: torch.device | None
+        self, lengths: Sequence[int], sides: Sequence[int], device: torch.device
     ) -> Positions:
         """Return where prompts of so many tokens stand, alone and behind the picture's tokens."""
         num_pixels = sides[0] * sides[1] // self.patch_size**2
