@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AuraFlowPipeline,
+    AuraFlowTransformer2DModel,
     AutoencoderDC,
     AutoencoderKL,
     AutoencoderKLFlux2,
@@ -50,6 +52,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from fairgen.portraits import build_tokenizer
@@ -108,11 +112,16 @@ def _clip(projected: bool = False) -> Any:
     return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
 
 
-def _t5() -> dict[str, Any]:
+def _t5(multilingual: bool = False) -> dict[str, Any]:
     words = ["<pad>", "</s>", "<unk>", "\u2581", *(f"\u2581{word}" for word in vocabulary())]
     tokenizer = T5Tokenizer(vocab=[(word, -float(i)) for i, word in enumerate(words)], extra_ids=0)
-    config = T5Config(vocab_size=len(words), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-    return {"tokenizer": tokenizer, "text_encoder": T5EncoderModel(config)}
+    size = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    encoder = (
+        UMT5EncoderModel(UMT5Config(vocab_size=len(words), **size))
+        if multilingual
+        else T5EncoderModel(T5Config(vocab_size=len(words), **size))
+    )
+    return {"tokenizer": tokenizer, "text_encoder": encoder}
 
 
 def _vae(latent_channels: int = 4, **options: Any) -> AutoencoderKL:
@@ -351,6 +360,22 @@ def _sana_sprint() -> DiffusionPipeline:
     )
 
 
+def _aura_flow() -> DiffusionPipeline:
+    transformer = AuraFlowTransformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, num_mmdit_layers=1, num_single_dit_layers=2,
+        attention_head_dim=8, num_attention_heads=2, joint_attention_dim=32,
+        caption_projection_dim=16, out_channels=4, pos_embed_max_size=256,
+    )  # fmt: skip
+    for parameter in transformer.parameters():  # prompts are few of 264 tokens, and barely seen
+        parameter.data *= 2
+    return AuraFlowPipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.73),
+        vae=_vae(scaling_factor=0.13025),
+        **_t5(multilingual=True),
+    )
+
+
 # of the models as they are published
 FLOW_DPM = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
@@ -375,6 +400,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "FLUX.2 klein base": lambda: _klein(distilled=False),
     "SANA": lambda: _sana(SanaPipeline, DPMSolverMultistepScheduler(**FLOW_DPM)),
     "SANA-Sprint": _sana_sprint,
+    "AuraFlow": _aura_flow,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

@@ -211,9 +211,16 @@ class PlainCodec(Codec):
     denormalizes_always = True
 
 
-class NormalizingCodec(Codec):
-    """Decodes as Stable Diffusion XL does: with the latents' mean and deviation where both are
-    given, in fp32 where the codec says that it overflows in fp16, with the pipeline's watermark.
+class UpcastingCodec(Codec):
+    """Decodes as AuraFlow does: in fp32 where the codec says that it overflows in fp16."""
+
+    def _wants_fp32(self, dtype: torch.dtype) -> bool:
+        return dtype == torch.float16 and bool(self.vae.config.force_upcast)
+
+
+class NormalizingCodec(UpcastingCodec):
+    """Decodes as Stable Diffusion XL does: besides with the latents' mean and deviation where both
+    are given, and with the pipeline's watermark.
     """
 
     def pictures(self, pixels: Tensor, flagged: Sequence[bool] | None = None) -> list[Image.Image]:
@@ -243,9 +250,6 @@ class NormalizingCodec(Codec):
             torch.tensor(values).view(-1, 1, 1).to(latents) for values in (mean, deviation)
         )
         return mean_C11, deviation_C11
-
-    def _wants_fp32(self, dtype: torch.dtype) -> bool:
-        return dtype == torch.float16 and bool(self.vae.config.force_upcast)
 
 
 class ShiftingCodec(Codec):

@@ -2,6 +2,7 @@
 
 from diffusers import DiffusionPipeline
 
+from fairgen.backbones.aura_flow import AuraFlowBackbone
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
@@ -22,6 +23,7 @@ FAMILIES: list[type[Backbone]] = [
     Flux2Backbone,
     SanaBackbone,
     SanaSprintBackbone,
+    AuraFlowBackbone,
 ]
 
 

@@ -30,7 +30,7 @@ from fairgen.portraits import MODEL
 from tests.families import FAMILIES, SIZE_PX, ready, sd3, size_of, tiny
 from tests.painted import NUM_STEPS, PROMPT, as_numbers, assert_same, ours, theirs
 
-NONE = ("PixArt", "FLUX.2")  # of these there is no img2img pipeline
+NONE = ("PixArt", "FLUX.2", "AuraFlow")  # of these there is no img2img pipeline
 BEGINNERS = [f for f in FAMILIES if not f.startswith(NONE) and f != "SANA"]
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 

@@ -255,8 +255,9 @@ def test_noise_levels_of_no_flow_are_refused_on_a_flow(field: str) -> None:
         Engine(load_backbone(pipe, size_of(pipe)))
 
 
-def test_a_shift_by_size_is_refused_where_the_pipeline_names_no_size() -> None:
-    pipe = with_scheduler(FlowMatchEulerDiscreteScheduler, {"use_dynamic_shifting": True}, "SANA")
+@pytest.mark.parametrize("family", ["SANA", "AuraFlow"])
+def test_a_shift_by_size_is_refused_where_the_pipeline_names_no_size(family: str) -> None:
+    pipe = with_scheduler(FlowMatchEulerDiscreteScheduler, {"use_dynamic_shifting": True}, family)
     with pytest.raises(ValueError, match="`mu` must be passed"):
         theirs(pipe)
     with pytest.raises(ValueError, match=r"^scheduler\.use_dynamic_shifting: got True, allowed is"):
