@@ -49,7 +49,7 @@ def test_the_library_alone_asks_for_no_cluster_registry_or_server() -> None:
         "prometheus-client",
         "matplotlib",
     }
-    assert {"train", "serve", "registry", "quantization", "provenance", "dev"} == set(
+    assert {"train", "serve", "registry", "quantization", "faces", "provenance", "dev"} == set(
         project["optional-dependencies"]
     )
 
