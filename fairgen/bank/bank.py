@@ -181,7 +181,7 @@ class AdapterBank(nn.Module):
 
     def active_directions(
         self, gates_NK: Tensor, projections: Collection[str] | None = None
-    ) -> "ActiveDirections":
+    ) -> ActiveDirections:
         """Return what N rows have switched on of K loaded adapters, for any number of `with`s.
 
         `projections` leaves the others of the bank alone. Raises ValueError for another number of
