@@ -15,6 +15,7 @@ from pipelines.recipe.quantization import (
     quantized_as_loaded,
 )
 from pipelines.recipe.sections import Section
+from pipelines.recipe.weights import variant_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -29,6 +30,8 @@ class LoadingConfig(Section):
     """How the base model is loaded.
 
     `revision` pins a model of the hub to a commit; with `local_files_only` the hub is never called.
+    `variant` is that of the weights' files, such as "fp16"; where a folder holds only one, that is
+    found by itself.
     With `siblings` adapters are accepted that were trained on a model of the same structure, such
     as the one from which this one was fine-tuned. The slicings and `cpu_offload` are diffusers':
     they need less GPU memory and more time; with the latter, parts of the model stay in main memory
@@ -88,6 +91,8 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
     if not Path(path).is_dir() and path.count("/") != 1:
         raise ValueError(f"base: got {base!r}, which is no folder; {ALLOWED_BASES}")
     check_loading(loading)
+    folder = Path(path)
+    variant = variant_of(base, folder, loading.variant) if folder.is_dir() else loading.variant
     dtype, parts = getattr(torch, loading.stored_dtype), {}
     source = {"revision": loading.revision, "local_files_only": loading.local_files_only}
     try:
@@ -96,7 +101,7 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
         elif loading.quantization:
             parts = quantized_as_loaded(path, loading.quantization, dtype, source)
         pipe = DiffusionPipeline.from_pretrained(
-            path, dtype=dtype, variant=loading.variant, **source, **parts
+            path, dtype=dtype, variant=variant, use_safetensors=True, **source, **parts
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -7,6 +7,7 @@ from pipelines.recipe.loading import ALLOWED_BASES, check_loading
 from pipelines.recipe.loras import check_loras
 from pipelines.recipe.models import judge_root
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.weights import variant_of
 
 _INDEX = "model_index.json"
 _ANSWER_S = 4
@@ -43,6 +44,7 @@ def _check_base(recipe: Recipe, ask_hub: bool) -> None:
         raise ValueError(f"base: {index} cannot be read: {error}") from error
     if missing := sorted(name for name in needed if not (folder / name).is_dir()):
         raise ValueError(f"base: got {recipe.base!r}, which lacks the folders {missing}")
+    variant_of(recipe.base, folder, recipe.loading.variant)
     if recipe.generation.scheduler == "own" and "scheduler" in needed:
         _check_scheduler(folder / "scheduler" / "scheduler_config.json")
 

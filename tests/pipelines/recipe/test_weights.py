@@ -1,0 +1,75 @@
+"""Weights as people have them: variants, shards, and pickles, which are never read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fairgen.backbones import load_backbone
+from fairgen.base_model import fingerprint
+from pipelines.recipe import check_models, load_recipe
+from pipelines.recipe.loading import LoadingConfig, load_pipeline
+from tests.families import tiny
+
+
+def loaded(folder: Path, **loading: Any) -> str:
+    """Return the fingerprint of a folder's denoiser, as a recipe loads it."""
+    pipe = load_pipeline("base", str(folder), LoadingConfig(**loading))
+    return fingerprint(load_backbone(pipe).denoiser)
+
+
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev"])
+@pytest.mark.parametrize("shard", ["10GB", "20KB"])
+@pytest.mark.parametrize("variant", [None, "fp16", "ema"])
+def test_the_variant_of_a_folder_that_holds_only_one_is_found(
+    family: str, shard: str, variant: str | None, tmp_path: Path
+) -> None:
+    pipe = tiny(family)
+    pipe.save_pretrained(tmp_path, variant=variant, max_shard_size=shard)
+    shards = len(list(tmp_path.glob(f"{load_backbone(pipe).denoiser_name}/*.safetensors")))
+    assert (shards > 1) == (shard == "20KB")
+    assert loaded(tmp_path) == fingerprint(load_backbone(pipe).denoiser)
+
+
+def test_weights_without_a_variant_come_first_and_one_that_is_asked_for_before_them(
+    tmp_path: Path,
+) -> None:
+    plain, other = tiny("SD 1.x", seed=1), tiny("SD 1.x", seed=2)
+    plain.save_pretrained(tmp_path)
+    other.save_pretrained(tmp_path, variant="fp16")
+    assert loaded(tmp_path) == fingerprint(plain.unet)
+    assert loaded(tmp_path, variant="fp16") == fingerprint(other.unet)
+
+
+def test_of_several_variants_one_has_to_be_named(tmp_path: Path) -> None:
+    for variant in ("fp16", "ema"):
+        tiny("SD 1.x").save_pretrained(tmp_path, variant=variant)
+    message = r"^base: got 'base', whose weights are in the variants \['ema', 'fp16'\]; allowed is"
+    with pytest.raises(ValueError, match=message):
+        loaded(tmp_path)
+    assert loaded(tmp_path, variant="ema")
+    for file in (tmp_path / "vae").glob("*.ema.*"):
+        file.unlink()
+    assert loaded(tmp_path), "the one in which all parts are"
+    for file in (tmp_path / "unet").glob("*.fp16.*"):
+        file.unlink()
+    with pytest.raises(ValueError, match=message):
+        loaded(tmp_path)
+
+
+@pytest.mark.parametrize("component", ["unet", "text_encoder", "vae"])
+def test_a_part_that_is_a_pickle_is_refused_before_it_is_opened(
+    component: str, write_recipe: Any, tmp_path: Path
+) -> None:
+    tiny("SD 1.x").save_pretrained(tmp_path / "base")
+    (file,) = (tmp_path / "base" / component).glob("*.safetensors")
+    name = "pytorch_model.bin" if component == "text_encoder" else "diffusion_pytorch_model.bin"
+    torch.save({}, file.with_name(name))
+    assert loaded(tmp_path / "base"), "beside safetensors nobody reads it"
+    file.unlink()
+    message = rf"^base: got .*, whose {component} is {name}, a pickle, which is never read; allowed"
+    with pytest.raises(ValueError, match=message):
+        loaded(tmp_path / "base")
+    with pytest.raises(ValueError, match=message):
+        check_models(load_recipe(write_recipe(), str(tmp_path / "base")))
