@@ -28,7 +28,7 @@ from pipelines.experiments.groups.regions import (
 from pipelines.experiments.groups.report import groups_table
 from pipelines.experiments.groups.results import Condition, Groups, PairImage, Person
 from pipelines.recipe import DEFAULT_RECIPE, load_recipe
-from tests.fairgen.test_bank import random_directions
+from tests.fairgen.bank.test_bank import random_directions
 from tests.families import tiny
 
 LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"  # the first that reads the prompt
