@@ -98,7 +98,12 @@ class TrainingRuns:
         """Return the id of the child run that receives an attribute's curves, now running."""
         run_id = self.job_run(attribute)
         self.client.update_run(run_id, status="RUNNING")
-        self.client.set_tag(run_id, "fairgen.base", self._recipe.base)  # a folder may move
+        base = self._recipe.base  # a folder may move
+        try:
+            self.client.set_tag(run_id, "fairgen.base", base)
+        except MlflowException:  # another process has set it at the same moment
+            if self.client.get_run(run_id).data.tags.get("fairgen.base") != base:
+                raise
         settings = {"attribute": attribute}
         settings |= self._recipe.discovery_of(attribute).model_dump(mode="json")
         params = {name: str(value) for name, value in settings.items()}
