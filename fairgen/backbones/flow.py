@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+from diffusers import SchedulerMixin
+
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.codec import Codec, ShiftingCodec
 from fairgen.solvers import FLOW_SCHEDULERS, Solver, check_scheduler, flow_euler
@@ -76,3 +79,12 @@ class FlowBackbone(Backbone):
             config.max_image_seq_len - config.base_image_seq_len
         )
         return config.base_shift + slope * (num_tokens - config.base_image_seq_len)
+
+
+def even_sigmas(scheduler: SchedulerMixin, num_steps: int) -> list[float] | None:
+    """Return evenly spaced noise levels as FLUX's pipelines name them to a scheduler; None for one
+    that was saved by another class, whose own they leave.
+    """
+    if scheduler.config.get("use_flow_sigmas"):
+        return None
+    return np.linspace(1.0, 1 / num_steps, num_steps).tolist()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from diffusers import (
     FluxControlNetImg2ImgPipeline,
@@ -15,7 +14,7 @@ from diffusers import (
 from tensordict import TensorDict
 from torch import Tensor
 
-from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.flow import FlowBackbone, even_sigmas
 
 
 class FluxBackbone(FlowBackbone):
@@ -62,9 +61,7 @@ class FluxBackbone(FlowBackbone):
         return velocity.to(x_t.dtype)
 
     def _sigmas(self, num_steps: int) -> list[float] | None:
-        if self.pipe.scheduler.config.get("use_flow_sigmas"):  # saved by another class of scheduler
-            return None
-        return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
+        return even_sigmas(self.pipe.scheduler, num_steps)
 
     @property
     def num_latent_channels(self) -> int:

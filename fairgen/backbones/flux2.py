@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from fairgen.backbones.chat_template import ChatTemplate
 from fairgen.backbones.codec import PatchingCodec
-from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.flow import FlowBackbone, even_sigmas
 from fairgen.bank import Positions, TextPositions
 
 _SINGLE, _FUSED = "single_transformer_blocks.", "attn.to_qkv_mlp_proj"
@@ -101,9 +100,7 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
         }
 
     def _sigmas(self, num_steps: int) -> list[float] | None:
-        if self.pipe.scheduler.config.get("use_flow_sigmas"):  # saved by another class of scheduler
-            return None
-        return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
+        return even_sigmas(self.pipe.scheduler, num_steps)
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         _, height, width = shape or self.latent_shape()
@@ -113,10 +110,6 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
     def vae_scale_factor(self) -> int:
         """Pixels a latent's side stands for: a patch of the codec's."""
         return self.pipe.vae_scale_factor * 2
-
-    @property
-    def num_latent_channels(self) -> int:
-        return self.denoiser.config.in_channels
 
     @property
     def sample_size(self) -> int:

@@ -103,10 +103,6 @@ class ZImageBackbone(ChatTemplate, FlowBackbone):
         return torch.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     @property
-    def num_latent_channels(self) -> int:
-        return self.denoiser.config.in_channels
-
-    @property
     def sample_size(self) -> int:
         return 1024 // self.pipe.vae_scale_factor  # the pipeline's own default
 

@@ -141,3 +141,16 @@ def test_tokens_of_the_picture_those_that_fill_up_and_the_template_s_head_feel_n
     num_words = len(backbone.pipe.tokenizer("a nurse")["input_ids"])
     num_text = int(where.mask_NS[1].sum())
     assert num_words <= num_text < where.mask_NS.shape[1]
+
+
+@pytest.mark.parametrize("family", ["Z-Image", "FLUX.2 klein"])
+def test_the_first_token_that_is_adapted_is_the_prompt_s_own(family: str) -> None:
+    backbone, prompt = open_backbone(family), "nurse in a blue coat"
+    positions = backbone.text_positions(backbone.encode([prompt]), backbone.latent_shape())
+    assert positions is not None
+    alone = next(p for p in positions if p.startswith(("context_refiner", "transformer_blocks")))
+    tokenizer = backbone.pipe.tokenizer
+    text, _ = backbone.as_read(prompt, "")
+    first = int(positions[alone].mask_NS[0].nonzero()[0])
+    assert first > 0
+    assert tokenizer(text)["input_ids"][first] == tokenizer(prompt)["input_ids"][0]
