@@ -90,11 +90,11 @@ def test_a_base_with_a_lora_paints_as_plain_diffusers_beside_the_adapters(
 def test_each_layer_has_its_own_alpha(family: str, tmp_path: Path) -> None:
     layers = load_file(save_lora(family, tmp_path))
     kohya, folded = convert_state_dict_to_kohya(layers), dict(layers)
-    for index, key in enumerate(sorted(k for k in layers if k.endswith("lora.up.weight"))):
+    for index, key in enumerate(sorted(k for k in layers if k.endswith("lora_B.weight"))):
         alpha = float(1 + index % 4)
-        own = convert_state_dict_to_kohya({key: layers[key]})
-        (name,) = {k.partition(".")[0] for k in own}
-        kohya[f"{name}.alpha"] = torch.tensor(alpha)
+        layer = key.removeprefix("unet.").removesuffix(".lora_B.weight").replace(".", "_")
+        assert f"lora_unet_{layer}.alpha" in kohya
+        kohya[f"lora_unet_{layer}.alpha"] = torch.tensor(alpha)
         folded[key] = layers[key] * alpha / 2
     painted = []
     for name, state in (("kohya", kohya), ("folded", folded)):
