@@ -23,7 +23,8 @@ from diffusers import (
 from fairgen.backbones import load_backbone
 from fairgen.backbones.codec import CODEC_FIELDS
 from fairgen.engine import Engine, ImageJob
-from tests.families import KINDS, SIZE_PX, dc, size_of, tiny
+from tests.families import KINDS, SIZE_PX, size_of, tiny
+from tests.families.codecs import dc
 from tests.painted import PROMPT, assert_same, ours, theirs
 
 Config = Mapping[str, Any]

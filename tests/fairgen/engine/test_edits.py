@@ -27,7 +27,8 @@ from PIL import Image
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine, ImageJob, StartImage
 from fairgen.portraits import MODEL
-from tests.families import FAMILIES, SIZE_PX, ready, sd3, size_of, tiny
+from tests.families import FAMILIES, SIZE_PX, ready, size_of, tiny
+from tests.families.flows import sd3
 from tests.painted import NUM_STEPS, PROMPT, as_numbers, assert_same, ours, theirs
 
 NONE = ("PixArt", "FLUX.2", "AuraFlow")  # of these there is no img2img pipeline

@@ -1,0 +1,99 @@
+"""Tiny pipelines of every family, of real classes: random weights, but complete.
+
+Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
+its pipelines take multiples of that only.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import (
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
+    SanaPipeline,
+)
+
+from tests.families.codecs import SIZE_PX
+from tests.families.diffusion import NOISE, lcm, pixart, sdxl
+from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.tiny import tiny_pipeline
+
+__all__ = [
+    "FAMILIES",
+    "FLOW_DPM",
+    "KINDS",
+    "SIZE_PX",
+    "WITH_LOADER",
+    "as_the_engine",
+    "ready",
+    "size_of",
+    "tiny",
+]
+
+
+def tiny(family: str, seed: int = 0) -> DiffusionPipeline:
+    """Return a random pipeline of a family of `FAMILIES`."""
+    torch.manual_seed(seed)
+    return ready(FAMILIES[family]())
+
+
+def ready(pipe: DiffusionPipeline) -> DiffusionPipeline:
+    """Return a pipeline as loaded ones are, and silent."""
+    for component in pipe.components.values():
+        if isinstance(component, torch.nn.Module):
+            component.eval()  # as from_pretrained leaves them
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def size_of(pipe: DiffusionPipeline) -> int:
+    """Return the side of a tiny pipeline's pictures, in pixels."""
+    return 2 * SIZE_PX if "Sana" in type(pipe).__name__ else SIZE_PX
+
+
+def as_the_engine(pipe: DiffusionPipeline, num_steps: int) -> dict[str, Any]:
+    """Return what the family's own pipeline is told to paint as the engine does."""
+    same: dict[str, Any] = {"num_inference_steps": num_steps, "guidance_scale": 4.0}
+    same |= {"width": size_of(pipe), "height": size_of(pipe)}
+    if "PixArt" in type(pipe).__name__ or "Sana" in type(pipe).__name__:
+        same |= {"use_resolution_binning": False, "clean_caption": False}
+    if "Sprint" in type(pipe).__name__ and num_steps != 2:
+        same |= {"intermediate_timesteps": None}
+    return same
+
+
+# of the models as they are published
+FLOW_DPM = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
+    "SD 1.x": tiny_pipeline,
+    "SD 2.x": lambda: tiny_pipeline("v_prediction"),
+    "SD LCM": lcm,
+    "SDXL": lambda: sdxl(EulerDiscreteScheduler(**NOISE, steps_offset=1,
+                                                 timestep_spacing="leading")),
+    "SDXL Turbo": lambda: sdxl(
+        EulerAncestralDiscreteScheduler(**NOISE, timestep_spacing="trailing"), zeros=False
+    ),
+    "PixArt-alpha": lambda: pixart(PixArtAlphaPipeline, 8),
+    "PixArt-sigma": lambda: pixart(PixArtSigmaPipeline, 8),
+    "PixArt-alpha 1024": lambda: pixart(PixArtAlphaPipeline, 128),
+    "SD 3": sd3,
+    "SD 3.5": lambda: sd3(qk_norm="rms_norm", dual_attention_layers=(0,)),
+    "FLUX.1 dev": lambda: flux(dev=True),
+    "FLUX.1 schnell": lambda: flux(dev=False),
+    "Z-Image": lambda: z_image(turbo=False),
+    "Z-Image-Turbo": lambda: z_image(turbo=True),
+    "FLUX.2 klein": lambda: klein(distilled=True),
+    "FLUX.2 klein base": lambda: klein(distilled=False),
+    "SANA": lambda: sana(SanaPipeline, DPMSolverMultistepScheduler(**FLOW_DPM)),
+    "SANA-Sprint": sana_sprint,
+    "AuraFlow": aura_flow,
+}  # fmt: skip
+# one of each kind of denoiser and of prompt, for what hardly depends on the family
+KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
+# diffusers loads LoRAs into these
+WITH_LOADER = [family for family in FAMILIES if not family.startswith("PixArt")]
