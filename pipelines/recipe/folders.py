@@ -18,3 +18,21 @@ def resolve_path(path: str | Path) -> Path:
     if not path.is_absolute() and not path.exists() and (PROJECT_ROOT / path).exists():
         return PROJECT_ROOT / path
     return path
+
+
+def located(model: str) -> str:
+    """Return where a model loads from: an absolute path, or a hub id as it stands."""
+    path = resolve_path(model)
+    return str(path.resolve()) if path.exists() else model
+
+
+def check_saved(field: str, model: str) -> None:
+    """Raise ValueError for what is neither a folder nor can be a model of the hub."""
+    if resolve_path(model).is_dir():
+        return
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise ValueError(
+            f"{field}: got {model!r}, which is no folder; allowed are a folder that "
+            "save_pretrained left, and a model of the hub as owner/name"
+            + ("" if field != "base" else ", or a .safetensors file with loading.config")
+        )

@@ -3,33 +3,33 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from pipelines.recipe.folders import resolve_path
+from pipelines.recipe.folders import check_saved, located, resolve_path
 from pipelines.recipe.quantization import (
     Quantization,
     cast_by_layer,
     check_library,
     check_quantization,
     denoiser_of_gguf,
+    quantization_config,
     quantized_as_loaded,
 )
 from pipelines.recipe.sections import Section
+from pipelines.recipe.single_file import check_single_file, is_single_file, load_single_file
 from pipelines.recipe.weights import variant_of
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import DiffusionPipeline
-
-
-ALLOWED_BASES = (
-    "allowed are a folder that save_pretrained left, and a model of the hub as owner/name"
-)
 
 
 class LoadingConfig(Section):
     """How the base model is loaded.
 
     `revision` pins a model of the hub to a commit; with `local_files_only` the hub is never called.
+    A base that is one file has no configuration: `config` has it, a saved pipeline of the same
+    architecture, a folder or a model of the hub, and the parts that are not in the file.
     `variant` is that of the weights' files, such as "fp16"; where a folder holds only one, that is
     found by itself.
     With `siblings` adapters are accepted that were trained on a model of the same structure, such
@@ -51,6 +51,12 @@ class LoadingConfig(Section):
     cpu_offload: bool = False
     quantization: Quantization | None = None
     gguf_file: str | None = None
+    config: str | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @property
+    def config_path(self) -> str | None:
+        """Where `config` loads from: an absolute folder, or a hub id as it stands."""
+        return None if self.config is None else located(self.config)
 
     @property
     def stored_dtype(self) -> Literal["float32", "bfloat16", "float16"]:
@@ -59,6 +65,11 @@ class LoadingConfig(Section):
 
     @model_validator(mode="after")
     def _one_format(self) -> "LoadingConfig":
+        if self.gguf_file and self.config:
+            raise ValueError(
+                f"gguf_file: got {self.gguf_file!r} and config {self.config!r}, of a base that is "
+                "one file; allowed is one file"
+            )
         if self.gguf_file and self.quantization:
             raise ValueError(
                 f"gguf_file: got {self.gguf_file!r} and quantization {self.quantization!r}, "
@@ -78,31 +89,31 @@ def check_loading(loading: LoadingConfig) -> None:
 
 
 def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPipeline":
-    """Return the pipeline at `path`, a folder or a hub id, silent, on the GPU if there is one.
+    """Return the pipeline at `path`, a folder, a file or a hub id, silent, on the GPU if there is
+    one.
 
     `base` is the recipe's name of it. Raises ValueError for a model that does not exist, lacks
     files, or would have to come from the hub while the hub is out of reach.
     """
     import torch
-    from diffusers import DiffusionPipeline
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
-    if not Path(path).is_dir() and path.count("/") != 1:
-        raise ValueError(f"base: got {base!r}, which is no folder; {ALLOWED_BASES}")
+    if is_single_file(path):
+        check_single_file(base, Path(path), loading.config_path)
+    else:
+        check_saved("base", path)
     check_loading(loading)
-    folder = Path(path)
-    variant = variant_of(base, folder, loading.variant) if folder.is_dir() else loading.variant
-    dtype, parts = getattr(torch, loading.stored_dtype), {}
-    source = {"revision": loading.revision, "local_files_only": loading.local_files_only}
-    try:
-        if loading.gguf_file:
-            parts = denoiser_of_gguf(path, resolve_path(loading.gguf_file), dtype, source)
-        elif loading.quantization:
-            parts = quantized_as_loaded(path, loading.quantization, dtype, source)
-        pipe = DiffusionPipeline.from_pretrained(
-            path, dtype=dtype, variant=variant, use_safetensors=True, **source, **parts
+    saved = loading.config_path or path
+    variant = loading.variant
+    if Path(saved).is_dir():
+        named = (
+            f"loading.config: got {loading.config!r}" if loading.config else f"base: got {base!r}"
         )
+        variant = variant_of(named, Path(saved), variant)
+    dtype = getattr(torch, loading.stored_dtype)
+    try:
+        pipe = _loaded(path, variant, dtype, loading)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"base: got {base!r}, which cannot be loaded: {reason}") from error
@@ -117,3 +128,26 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
         pipe.enable_model_cpu_offload()
         return pipe
     return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _loaded(
+    path: str, variant: str | None, dtype: "torch.dtype", loading: LoadingConfig
+) -> "DiffusionPipeline":
+    """Return the pipeline at a path as diffusers loads it, its denoiser stored as is asked for."""
+    from diffusers import DiffusionPipeline
+
+    source = {"revision": loading.revision, "local_files_only": loading.local_files_only}
+    quantized = loading.quantization and quantization_config(loading.quantization, dtype)
+    if loading.config_path is not None:
+        return load_single_file(
+            Path(path), loading.config_path, variant, dtype, source, quantized or None
+        )
+    parts = {}
+    if loading.gguf_file:
+        parts = denoiser_of_gguf(path, resolve_path(loading.gguf_file), dtype, source)
+    elif quantized:
+        parts = quantized_as_loaded(path, quantized, source)
+    pipe: DiffusionPipeline = DiffusionPipeline.from_pretrained(
+        path, dtype=dtype, variant=variant, use_safetensors=True, **source, **parts
+    )
+    return pipe

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
-from pipelines.recipe.loading import ALLOWED_BASES, check_loading
+from pipelines.recipe.folders import check_saved
+from pipelines.recipe.loading import LoadingConfig, check_loading
 from pipelines.recipe.loras import check_loras
 from pipelines.recipe.models import judge_root
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.weights import variant_of
+from pipelines.recipe.single_file import check_single_file, is_single_file
+from pipelines.recipe.weights import parts_of, variant_of
 
 _INDEX = "model_index.json"
 _ANSWER_S = 4
@@ -27,29 +29,29 @@ def check_models(recipe: Recipe, ask_hub: bool = True) -> None:
 
 
 def _check_base(recipe: Recipe, ask_hub: bool) -> None:
-    folder = Path(recipe.base_path)
+    base, loading = recipe.base, recipe.loading
+    if is_single_file(recipe.base_path):
+        check_single_file(base, Path(recipe.base_path), loading.config_path)
+        base = loading.config or ""
+    elif loading.config is not None:
+        raise ValueError(
+            f"loading.config: got {loading.config!r}, allowed is none, since the base is no file"
+        )
+    folder = Path(loading.config_path or recipe.base_path)
+    field = "base" if loading.config is None else "loading.config"
+    check_saved(field, base)
     if not folder.is_dir():
-        if recipe.base.count("/") != 1 or recipe.base.startswith((".", "/", "~")):
-            raise ValueError(f"base: got {recipe.base!r}, which is no folder; {ALLOWED_BASES}")
         if ask_hub:
-            _ask_hub(recipe)
+            _ask_hub(field, base, loading)
         return
-    index = folder / _INDEX
-    if not index.is_file():
-        raise ValueError(f"base: got {recipe.base!r}, a folder without {_INDEX}; {ALLOWED_BASES}")
-    try:
-        parts = json.loads(index.read_text())
-        needed = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0]]
-    except (ValueError, AttributeError, IndexError) as error:
-        raise ValueError(f"base: {index} cannot be read: {error}") from error
-    if missing := sorted(name for name in needed if not (folder / name).is_dir()):
-        raise ValueError(f"base: got {recipe.base!r}, which lacks the folders {missing}")
-    variant_of(recipe.base, folder, recipe.loading.variant)
-    if recipe.generation.scheduler == "own" and "scheduler" in needed:
-        _check_scheduler(folder / "scheduler" / "scheduler_config.json")
+    named = f"{field}: got {base!r}"
+    parts = parts_of(named, folder)
+    variant_of(named, folder, loading.variant)
+    if recipe.generation.scheduler == "own" and "scheduler" in parts:
+        _check_scheduler(field, folder / "scheduler" / "scheduler_config.json")
 
 
-def _check_scheduler(saved: Path) -> None:
+def _check_scheduler(field: str, saved: Path) -> None:
     """Raise ValueError where the base was saved with a scheduler that the engine does not follow:
     its fields are looked at when the engine starts.
     """
@@ -58,7 +60,7 @@ def _check_scheduler(saved: Path) -> None:
     try:
         got = json.loads(saved.read_text())["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"base: {saved} cannot be read: {error}") from error
+        raise ValueError(f"{field}: {saved} cannot be read: {error}") from error
     allowed = [kind.__name__ for kind in SCHEDULER_FIELDS]
     if got not in allowed:
         raise ValueError(
@@ -67,19 +69,26 @@ def _check_scheduler(saved: Path) -> None:
         )
 
 
-def _ask_hub(recipe: Recipe) -> None:
+def _ask_hub(field: str, base: str, loading: LoadingConfig) -> None:
     """Ask once, and not for long: a download would ask again for half a minute, line by line."""
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub import (
+        constants,
+        get_hf_file_metadata,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
 
-    base, loading = recipe.base, recipe.loading
     if isinstance(try_to_load_from_cache(base, _INDEX, revision=loading.revision), str):
         return
     if loading.local_files_only or constants.HF_HUB_OFFLINE:
-        raise ValueError(f"base: got {base!r}, which is no folder and not in the hub's cache here")
+        raise ValueError(
+            f"{field}: got {base!r}, which is no folder and not in the hub's cache here"
+        )
     try:
-        HfApi().model_info(base, revision=loading.revision, timeout=_ANSWER_S)
+        # of a file: what is said of a gated model itself is open to everybody
+        get_hf_file_metadata(hf_hub_url(base, _INDEX, revision=loading.revision), timeout=_ANSWER_S)
     except Exception as error:  # its HTTP client's errors have no common base with its own
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"base: got {base!r}, which is no folder and cannot be had from the hub: {reason}"
+            f"{field}: got {base!r}, which is no folder and cannot be had from the hub: {reason}"
         ) from error

@@ -39,30 +39,35 @@ def check_library(what: str, library: str) -> None:
         raise ValueError(f"{what}, which needs `pip install {library}`")
 
 
-def quantized_as_loaded(
-    path: str, quantization: Quantization, dtype: "torch.dtype", source: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return what `DiffusionPipeline.from_pretrained` is given beside a path, so that it quantises
-    the denoiser and nothing else; `source` says where the files come from.
+def quantization_config(quantization: Quantization, dtype: "torch.dtype") -> Any:
+    """Return diffusers' configuration of a quantization as weights are loaded, that computes in
+    `dtype`; None for one that is done once they are there.
     """
     import diffusers
 
-    config: Any
     match quantization:
         case "bitsandbytes-4bit":
-            config = diffusers.BitsAndBytesConfig(
+            return diffusers.BitsAndBytesConfig(
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
             )
         case "bitsandbytes-8bit":
-            config = diffusers.BitsAndBytesConfig(load_in_8bit=True)
+            return diffusers.BitsAndBytesConfig(load_in_8bit=True)
         case "torchao-int8" | "torchao-fp8":
             from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
             is_int8 = quantization == "torchao-int8"
             kind = Int8WeightOnlyConfig() if is_int8 else Float8WeightOnlyConfig()
-            config = diffusers.TorchAoConfig(kind)
-        case "fp8-casting":  # once it is loaded
-            return {}
+            return diffusers.TorchAoConfig(kind)
+        case "fp8-casting":
+            return None
+
+
+def quantized_as_loaded(path: str, config: Any, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `DiffusionPipeline.from_pretrained` is given beside a path, so that it quantises
+    the denoiser and nothing else; `source` says where the files come from.
+    """
+    import diffusers
+
     name, _ = _denoiser(path, source)
     mapping = diffusers.PipelineQuantizationConfig(quant_mapping={name: config})
     return {"quantization_config": mapping}

@@ -17,7 +17,7 @@ from pipelines.recipe.bundled import expand_names
 from pipelines.recipe.errors import describe
 from pipelines.recipe.evaluation_config import AblationConfig, ComparisonConfig, EvaluationConfig
 from pipelines.recipe.extends import read_content
-from pipelines.recipe.folders import bundled_recipes, resolve_path
+from pipelines.recipe.folders import bundled_recipes, located, resolve_path
 from pipelines.recipe.loading import LoadingConfig
 from pipelines.recipe.sections import (
     Concepts,
@@ -158,9 +158,8 @@ class Recipe(Section):
 
     @property
     def base_path(self) -> str:
-        """Where the base model loads from: an absolute folder, or a hub id as it stands."""
-        folder = resolve_path(self.base)
-        return str(folder.resolve()) if folder.exists() else self.base
+        """Where the base model loads from: an absolute path, or a hub id as it stands."""
+        return located(self.base)
 
     @cached_property
     def recipe_hash(self) -> str:
@@ -188,6 +187,8 @@ class Recipe(Section):
         settings |= self.loading.model_dump(include={"revision", "variant"})
         settings |= {"dtype": self.loading.stored_dtype}
         settings |= self.loading.model_dump(include={"quantization"}, exclude_none=True)
+        if (config := self.loading.config_path) is not None:
+            settings |= {"config": _content_digest(Path(config)) or config}
         if self.loading.gguf_file:
             settings |= {"gguf": _content_digest(resolve_path(self.loading.gguf_file))}
         settings |= {"size_px": self.generation.size_px}

@@ -1,5 +1,6 @@
 """The files that hold a saved pipeline's weights: in which variant, and that none is a pickle."""
 
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -11,12 +12,42 @@ _FILE = re.compile(
 )
 
 
-def variant_of(base: str, folder: Path, variant: str | None) -> str | None:
+_INDEX = "model_index.json"
+
+
+def parts_of(named: str, folder: Path) -> dict[str, list[str]]:
+    """Return library and class of each part of a saved pipeline, by the part's name.
+
+    Raises ValueError, which begins with how the folder was `named`, where it is no saved pipeline,
+    or a part has no folder in it.
+    """
+    index = folder / _INDEX
+    if not index.is_file():
+        raise ValueError(
+            f"{named}, a folder without {_INDEX}; allowed is one that save_pretrained left"
+        )
+    try:
+        saved = json.loads(index.read_text())
+        parts = {name: kind for name, kind in saved.items() if isinstance(kind, list) and kind[0]}
+    except (ValueError, AttributeError, IndexError) as error:
+        raise ValueError(f"{named}: {index} cannot be read: {error}") from error
+    if missing := sorted(name for name in parts if not (folder / name).is_dir()):
+        raise ValueError(f"{named}, which lacks the folders {missing}")
+    return parts
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether a part's folder holds weights."""
+    return any(_FILE.fullmatch(file.name) for file in folder.glob("*"))
+
+
+def variant_of(named: str, folder: Path, variant: str | None) -> str | None:
     """Return the variant that a saved pipeline's weights are loaded in: the one that is asked for,
     else None for those without, else the only one that is there.
 
-    `base` is the recipe's name of it. Raises ValueError for parts that are there as pickles only,
-    which are never read, and where nobody can tell which of several variants is meant.
+    Raises ValueError, which begins with how the folder was `named`, for parts that are there as
+    pickles only, which are never read, and where nobody can tell which of several variants is
+    meant.
     """
     found: dict[str, set[str]] = defaultdict(set)
     pickled: dict[str, str] = {}
@@ -28,8 +59,8 @@ def variant_of(base: str, folder: Path, variant: str | None) -> str | None:
                 found[file.parent.name].add(match[1] or "")
     if lone := sorted(pickled.keys() - found.keys()):
         raise ValueError(
-            f"base: got {base!r}, whose {lone[0]} is {pickled[lone[0]]}, a pickle, which is never "
-            "read; allowed are .safetensors, which `DiffusionPipeline.from_pretrained(FOLDER)"
+            f"{named}, whose {lone[0]} is {pickled[lone[0]]}, a pickle, which is never read; "
+            "allowed are .safetensors, which `DiffusionPipeline.from_pretrained(FOLDER)"
             ".save_pretrained(OTHER)` of diffusers writes"
         )
     if variant is not None:
@@ -40,7 +71,7 @@ def variant_of(base: str, folder: Path, variant: str | None) -> str | None:
     common = set.intersection(*without_plain)
     if len(common) != 1:
         raise ValueError(
-            f"base: got {base!r}, whose weights are in the variants "
+            f"{named}, whose weights are in the variants "
             f"{sorted(set.union(*without_plain))}; allowed is one of them as loading.variant"
         )
     return common.pop()

@@ -48,11 +48,11 @@ def sdxl(scheduler: Any, zeros: bool = True) -> DiffusionPipeline:
     return StableDiffusionXLPipeline(
         vae=vae(),
         text_encoder=clip(),
-        text_encoder_2=clip(projected=True),
+        text_encoder_2=clip(projected=True, width=24),
         tokenizer=build_tokenizer(),
         tokenizer_2=build_tokenizer(),
         unet=unet(
-            cross_attention_dim=32,
+            cross_attention_dim=40,
             addition_embed_type="text_time",
             addition_time_embed_dim=4,
             projection_class_embeddings_input_dim=16 + 6 * 4,

@@ -35,11 +35,11 @@ _TEMPLATE = (
 )
 
 
-def clip(projected: bool = False) -> Any:
+def clip(projected: bool = False, width: int = 16) -> Any:
     """Return a text encoder of CLIP."""
     config = CLIPTextConfig(
         vocab_size=len(build_tokenizer()),
-        hidden_size=16,
+        hidden_size=width,
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,

@@ -1,12 +1,14 @@
 """A recipe's `loading` keeps the denoiser in fewer bits, by the libraries that people use."""
 
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import save_file
 
 from fairgen.backbones import load_backbone
 from fairgen.base_model import fingerprint, is_same_base, storage_of
@@ -91,3 +93,20 @@ def test_a_quantised_base_takes_a_lora_beside_its_weights(saved: Path, tmp_path:
     plain, *rounded = painted
     for picture in rounded:
         assert np.abs(plain - picture).mean() < np.abs(plain - ours(bare, **options)).mean() / 3
+
+
+@pytest.mark.parametrize("quantization", ["torchao-int8", "torchao-fp8", "fp8-casting"])
+def test_a_base_that_is_one_file_is_quantised_as_a_folder_is(
+    saved: Path, quantization: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.safetensors"
+    plain = load_backbone(load_pipeline("base", str(saved), LoadingConfig())).denoiser
+    save_file(plain.state_dict(), file)
+    folder = load_pipeline("base", str(saved), LoadingConfig(quantization=quantization))
+    one = load_pipeline(
+        "base", str(file), LoadingConfig(config=str(saved), quantization=quantization)
+    )
+    denoisers = [load_backbone(pipe).denoiser for pipe in (folder, one)]
+    assert storage_of(denoisers[0]) == storage_of(denoisers[1])
+    assert is_same_base(fingerprint(denoisers[1]), fingerprint(plain))
+    assert np.array_equal(ours(folder), ours(one))

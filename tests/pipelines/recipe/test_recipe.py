@@ -264,6 +264,7 @@ DEPENDS = {  # field -> another value of it; of these training depends
     "templates": ["a drawing of {subject}"], "preserve": ["a tree"], "concepts.train": ["pilot"],
     "loading.revision": "abc", "loading.variant": "fp16", "loading.dtype": "bfloat16",
     "loading.quantization": "torchao-int8", "loading.gguf_file": "model.gguf",
+    "loading.config": "owner/name",
     "jobs.num_workers": 3, "jobs.num_workers_alone": 5, "generation.size_px": 32,
     "generation.instruction": "",
 }  # fmt: skip

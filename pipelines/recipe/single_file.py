@@ -1,0 +1,186 @@
+"""A base model whose weights are one file, the form in which most fine-tunes are passed on.
+
+Such a file holds no configuration: a saved pipeline of the same architecture, a folder or a model
+of the hub, has it, and the parts that the file lacks.
+"""
+
+import importlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pipelines.recipe.folders import check_saved
+from pipelines.recipe.weights import has_weights, parts_of
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import DiffusionPipeline
+
+SUFFIX = ".safetensors"
+_PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+_DENOISERS = ("unet", "transformer")
+# what a file's tensors are named by, as diffusers reads them; of any other class it holds none
+_NAMED = {
+    "AutoencoderKL": ("first_stage_model.", "vae."),
+    "CLIPTextModel": ("cond_stage_model.", "conditioner.embedders.0.", "text_encoders.clip_l."),
+    "CLIPTextModelWithProjection": ("conditioner.embedders.1.", "text_encoders.clip_"),
+    "T5EncoderModel": ("text_encoders.t5xxl.transformer.",),
+}
+_WITHOUT = ("Scheduler", "Tokenizer", "Processor", "Extractor")  # classes that have no weights
+_OPTIONAL = "safety_checker"
+
+
+def is_single_file(path: str) -> bool:
+    """Return whether a base is a file, or is meant to be one."""
+    return Path(path).is_file() or Path(path).suffix in (SUFFIX, *_PICKLES)
+
+
+def check_single_file(base: str, file: Path, config: str | None) -> None:
+    """Raise ValueError for a file that is no base model's, and where the configuration that it
+    needs, or a part, is in neither place.
+
+    `base` is the recipe's name of it; a `config` on the hub is not asked.
+    """
+    if file.suffix in _PICKLES:
+        raise ValueError(
+            f"base: got {base!r}, a pickle, which is never read; allowed is a {SUFFIX} file, which "
+            "`safetensors.torch.save_file` writes of what `torch.load(FILE, weights_only=True)` "
+            "returns"
+        )
+    if not file.is_file():
+        raise ValueError(f"base: got {base!r}, which is no file")
+    if file.suffix != SUFFIX:
+        raise ValueError(f"base: got {base!r}, a file; allowed of those are {SUFFIX} files")
+    names = _tensor_names(file)
+    if any(".lora_" in name or ".lora." in name for name in names):
+        raise ValueError(
+            f"base: got {base!r}, which holds a LoRA and no model; allowed is the model that it is "
+            "worn on, with the LoRA in generation.loras"
+        )
+    if config is None:
+        raise ValueError(
+            f"base: got {base!r}, one file, which holds no configuration; needed is "
+            "loading.config: a folder that save_pretrained left of a pipeline of the same "
+            "architecture, or such a model of the hub"
+        )
+    check_saved("loading.config", config)
+    folder = Path(config)
+    if not folder.is_dir():
+        return
+    lacking = [
+        name
+        for name in _parts_beside(parts_of(f"loading.config: got {config!r}", folder), names)
+        if name != _OPTIONAL and not has_weights(folder / name)
+    ]
+    if lacking:
+        raise ValueError(
+            f"base: got {base!r}, which holds no {' and no '.join(lacking)}, and neither does "
+            f"{config!r}, the folder of loading.config"
+        )
+
+
+def load_single_file(
+    file: Path,
+    config: str,
+    variant: str | None,
+    dtype: "torch.dtype",
+    source: Mapping[str, Any],
+    quantization: Any = None,
+) -> "DiffusionPipeline":
+    """Return the pipeline whose denoiser is in a file, its codec and encoders too where they are in
+    it; `config` holds the rest, in a `variant`. `quantization` is diffusers' for the denoiser,
+    which lies on the disk once more while it is quantised.
+
+    Raises ValueError for a file that lacks weights of the denoiser.
+    """
+    import diffusers
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+
+    index = dict(diffusers.DiffusionPipeline.load_config(config, **source))
+    found = {name: part for name, part in index.items() if isinstance(part, list) and part[0]}
+    denoiser = next(name for name in _DENOISERS if name in found)
+    beside = _parts_beside(found, _tensor_names(file))
+    kind: Any = getattr(diffusers, index["_class_name"])
+    options = {"dtype": dtype, **source}
+    parts: dict[str, Any] = {}
+    try:
+        for name in {denoiser, "vae"} - set(beside):
+            parts[name] = _class_of(*found[name]).from_single_file(
+                str(file), config=config, subfolder=name, **options
+            )
+        if hasattr(kind, "from_single_file"):
+            for name in beside:
+                if not _is_left_out(name, config):
+                    parts[name] = _class_of(*found[name]).from_pretrained(
+                        config, subfolder=name, variant=variant, use_safetensors=True, **options
+                    )
+            pipe = kind.from_single_file(str(file), config=config, **options, **parts)
+        else:
+            pipe = kind.from_pretrained(
+                config, variant=variant, use_safetensors=True, **options, **parts
+            )
+    except KeyError as error:
+        raise _not_of(config, f"it lacks {error}") from error
+    except NotImplementedError as error:  # of tensors without numbers
+        raise _not_of(config, "it lacks some that this needs") from error
+    except SingleFileComponentError as error:
+        raise _not_of(config, str(error).partition("\n")[0]) from error
+    for part, module in pipe.components.items():
+        tensors = module.named_parameters() if hasattr(module, "named_parameters") else ()
+        if missing := [path for path, tensor in tensors if tensor.is_meta]:
+            more = f" and {len(missing) - 1} more" if missing[1:] else ""
+            raise _not_of(config, f"its {part} lacks {missing[0]}{more}")
+    if quantization is not None:
+        quantized = _quantized(getattr(pipe, denoiser), quantization, dtype)
+        pipe.register_modules(**{denoiser: quantized})
+    return cast("DiffusionPipeline", pipe)
+
+
+def _quantized(denoiser: Any, quantization: Any, dtype: "torch.dtype") -> Any:
+    """Return a denoiser quantised as a folder's is: what is loaded from one file diffusers takes
+    for quantised already.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        denoiser.save_pretrained(folder)
+        return type(denoiser).from_pretrained(folder, quantization_config=quantization, dtype=dtype)
+
+
+def _is_left_out(part: str, config: str) -> bool:
+    """Return whether a pipeline goes without a part of its configuration."""
+    folder = Path(config)
+    return part == _OPTIONAL and folder.is_dir() and not has_weights(folder / part)
+
+
+def _not_of(config: str, reason: str) -> ValueError:
+    return ValueError(f"its tensors are not those of the configuration of {config!r}: {reason}")
+
+
+def _parts_beside(index: Mapping[str, list[str]], names: list[str]) -> list[str]:
+    """Return the parts with weights of which a file with tensors of such names holds none."""
+    return [
+        part
+        for part, (_, kind) in index.items()
+        if not any(word in kind for word in _WITHOUT)
+        and part not in _DENOISERS
+        and not any(name.startswith(_NAMED.get(kind, ())) for name in names)
+    ]
+
+
+def _class_of(library: str, name: str) -> Any:
+    """Return the class of a saved pipeline's part, which may be one of diffusers' pipelines'."""
+    from diffusers import pipelines
+
+    there = getattr(pipelines, library, None) or importlib.import_module(library)
+    return getattr(there, name)
+
+
+def _tensor_names(file: Path) -> list[str]:
+    """Return the names of a file's tensors, of which the header alone is read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as stored:
+            return list(stored.keys())
+    except SafetensorError as error:
+        raise ValueError(f"base: got {str(file)!r}, which is no {SUFFIX} file: {error}") from error
