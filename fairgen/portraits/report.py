@@ -9,8 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from fairgen.attributes import adapter_name, render
+from fairgen.judging.metrics import as_tensor, similarity
 from fairgen.pictures import Block, picture_grid
+from fairgen.portraits.drawing import draw
 from fairgen.portraits.folders import MODEL
 from fairgen.portraits.judge import HEADS, PortraitClassifier, draw_labelled
-from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, WORDS
+from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, WORDS, sample_portrait
 
 _TEMPLATE = "a photo of {subject}"
 _BATCH_SIZE = 25
@@ -124,6 +127,25 @@ def accuracy(counts: Mapping[str, Mapping[str, int]]) -> float:
     return right / sum(sum(row.values()) for row in counts.values())
 
 
+def redrawn_similarity(pictures_per_cell: int = 2) -> float:
+    """Return the SSIM of members of the planted population with the same drawings in which gender,
+    skin and age alone are others, all cells alike: what the fairest system that moves nothing else
+    would keep, the mean over occupations.
+    """
+    names = ("gender", "skin", "age")
+    cells = list(product(*(ATTRIBUTES[name] for name in names))) * pictures_per_cell
+    found = []
+    for occupation in OCCUPATIONS:
+        before, after = [], []
+        for seed, cell in enumerate(cells):
+            person = sample_portrait(random.Random(seed), occupation)
+            redrawn = replace(person, **dict(zip(names, cell, strict=True)))
+            before.append(draw(person, random.Random(seed)))
+            after.append(draw(redrawn, random.Random(seed)))
+        found.append(similarity(as_tensor(before), as_tensor(after)).mean().item())
+    return sum(found) / len(found)
+
+
 def summarise(figures: dict[str, dict]) -> dict:
     """Return the means over occupations that the README quotes."""
 
@@ -166,7 +188,11 @@ def measure_base(out: Path, size: ReportSize, processes: int) -> None:
     figures = {name: result[0] for name, result in zip(OCCUPATIONS, results, strict=True)}
     counts = judge_counts()
     accuracies = {name: accuracy(table) for name, table in counts.items()}
-    summary = {"judge_accuracy": accuracies, **summarise(figures)}
+    summary = {
+        "judge_accuracy": accuracies,
+        "redrawn_ssim": redrawn_similarity(),
+        **summarise(figures),
+    }
     confusion = {
         "source": "4,000 held-out drawings of the fair world",
         "counts": {name: counts[name] for name in ATTRIBUTES},

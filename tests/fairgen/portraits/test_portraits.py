@@ -1,5 +1,6 @@
 """The drawn world keeps its planted population, and every portrait is drawn with every category."""
 
+import json
 import random
 from itertools import product
 from pathlib import Path
@@ -12,7 +13,7 @@ from fairgen.base_model import fingerprint
 from fairgen.portraits import MODEL
 from fairgen.portraits.clip import build_tokenizer
 from fairgen.portraits.drawing import SIZE_PX, draw
-from fairgen.portraits.report import accuracy, judge_counts
+from fairgen.portraits.report import accuracy, judge_counts, redrawn_similarity
 from fairgen.portraits.sibling import fine_tune
 from fairgen.portraits.world import (
     AGES,
@@ -30,6 +31,8 @@ from fairgen.portraits.world import (
     named_evenly,
     sample_portrait,
 )
+
+DOCS = Path(__file__).parents[3] / "docs" / "portraits"
 
 
 def test_the_world_has_24_occupations_whose_tables_are_distributions() -> None:
@@ -129,3 +132,9 @@ def test_the_judge_names_fresh_drawings_as_they_were_drawn() -> None:
     assert {name: accuracy(table) for name, table in counts.items()} == dict.fromkeys(counts, 1.0)
     assert set(counts) == {"gender", "skin", "age", "glasses", "concept"}
     assert all(len(table) > 1 for table in counts.values())
+
+
+def test_what_a_redrawing_keeps_is_what_the_report_says() -> None:
+    report = json.loads((DOCS / "portraits.json").read_text())
+    assert redrawn_similarity() == pytest.approx(report["summary"]["redrawn_ssim"], abs=1e-4)
+    assert 0.7 < report["summary"]["redrawn_ssim"] < 0.9
