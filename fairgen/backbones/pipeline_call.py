@@ -85,6 +85,16 @@ class PipelineCall(ABC):
             return {}
         return {self.instruction_argument: [instruction] if instruction else None}
 
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens of a prompt the pipeline reads where it is told nothing else; None where
+        its tokenizers say so.
+        """
+        for call in (type(self.pipe).__call__, self.pipe.encode_prompt):
+            if found := inspect.signature(call).parameters.get("max_sequence_length"):
+                return found.default
+        return None
+
     def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
         """Return how many tokens an encoder reads besides those of a prompt's own number."""
         return 0

@@ -65,10 +65,10 @@ class PipelineShape(BaseModel):
 class DenoiserShape(BaseModel):
     """A denoiser of full size: its class in diffusers, its configuration, and one row's inputs.
 
-    `inputs` holds shapes without the row, in a list where the row stands in one, or a number;
-    `adapted` the ends of the adapted layers' names; `beside` the parameters of the pipeline's other
-    parts that lie in memory; `picture` the size of a picture. `pipeline` describes the whole
-    pipeline, where random weights can build it.
+    `inputs` holds shapes without the row, in a list where the row stands in one, or a number; what
+    is nested deeper stays as it is. `adapted` holds the ends of the adapted layers' names; `beside`
+    the parameters of the pipeline's other parts that lie in memory; `picture` the size of a
+    picture. `pipeline` describes the whole pipeline, where random weights can build it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -170,7 +170,7 @@ def _flash_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: A
 
 def _zeros(value: Any) -> Any:
     """Return an input of one row: zeros of a shape, a time step for a number, a mapping of both, or
-    a list with the row's own tensor for a shape in a list.
+    a list with the row's own tensor for a shape in a list; what is nested deeper stays as it is.
     """
     if isinstance(value, Mapping):
         return {name: _zeros(inner) for name, inner in value.items()}
@@ -178,6 +178,8 @@ def _zeros(value: Any) -> Any:
         return None
     if isinstance(value, (int, float)):
         return torch.full((1,), value, device="meta")
+    if isinstance(value[0], list) and isinstance(value[0][0], list):
+        return value
     if isinstance(value[0], list):
         return [torch.zeros(*shape, dtype=torch.bfloat16, device="meta") for shape in value]
     return torch.zeros(1, *value, dtype=torch.bfloat16, device="meta")
