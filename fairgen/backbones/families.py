@@ -6,6 +6,7 @@ from fairgen.backbones.aura_flow import AuraFlowBackbone
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.krea2 import Krea2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
 from fairgen.backbones.qwen_image import QwenImageBackbone
 from fairgen.backbones.sana import SanaBackbone, SanaSprintBackbone
@@ -26,6 +27,7 @@ FAMILIES: list[type[Backbone]] = [
     SanaSprintBackbone,
     AuraFlowBackbone,
     QwenImageBackbone,
+    Krea2Backbone,
 ]
 
 

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from diffusers import DiffusionPipeline
 from tensordict import TensorDict
 
@@ -39,6 +40,10 @@ class PipelineCall(ABC):
     def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return what it reads of N negative prompts."""
         return self.encode(prompts)
+
+    def stack(self, contexts: Sequence[TensorDict]) -> TensorDict:
+        """Return what the denoiser reads of N prompts that were encoded apart, each without N."""
+        return torch.stack(list(contexts))
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""

@@ -1,6 +1,6 @@
 """Qwen-Image: joint attention on a flow; prompts read by a vision-language model, Qwen 2.5 VL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,12 +15,12 @@ from tensordict import TensorDict
 from torch import Tensor
 from torch.nn import functional
 
-from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.codec import FrameCodec
 from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.prompt_tokens import PromptTokens
 
 
-class QwenImageBackbone(FlowBackbone):
+class QwenImageBackbone(PromptTokens, FlowBackbone):
     """Directions sit on the text stream of joint attention: see `FlowBackbone`.
 
     The pipeline puts a prompt into a template and cuts off what stands before it, so the stream
@@ -40,27 +40,23 @@ class QwenImageBackbone(FlowBackbone):
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return "text": N x L x D, filled up to the longest that is read, and "mask": N x L."""
+        """Return "text": N x L x D, and "mask": N x L."""
         texts = [" " if prompt is None else prompt for prompt in prompts]
         longest = self.max_tokens
         text, mask = self.pipe.encode_prompt(texts, self.device, max_sequence_length=longest)
         if mask is None:
             mask = torch.ones(text.shape[:2], device=text.device)
-        num_more = longest - text.shape[1]
-        text, mask = functional.pad(text, (0, 0, 0, num_more)), functional.pad(mask, (0, num_more))
         return TensorDict({"text": text, "mask": mask.bool()}, batch_size=[len(prompts)])
 
     def denoise(
         self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
     ) -> Tensor:
         """Return the predicted velocity, N x C x h x w, in the precision of `x_t`."""
-        N, _, h, w = x_t.shape
-        length = int(context["mask"].sum(1).max())
-        mask = context["mask"][:, :length]
+        (N, _, h, w), mask = x_t.shape, context["mask"]
         velocity = self.denoiser(
             hidden_states=functional.pixel_unshuffle(x_t.to(self.dtype), 2).flatten(2).mT,
             timestep=t_N.to(self.dtype) / 1000,
-            encoder_hidden_states=context["text"][:, :length].to(self.dtype),
+            encoder_hidden_states=context["text"].to(self.dtype),
             encoder_hidden_states_mask=None if bool(mask.all()) else mask,
             img_shapes=[[(1, h // 2, w // 2)]] * N,
         ).sample
@@ -82,10 +78,6 @@ class QwenImageBackbone(FlowBackbone):
     def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
         """Return how many tokens stand before a prompt."""
         return self.pipe.prompt_template_encode_start_idx
-
-    def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments for several pictures: the pipeline repeats embedded prompts."""
-        return Backbone.call_options(self, num_images, options)
 
     def check(self) -> None:
         """Raise ValueError as others do, and for a transformer with which the pipeline fails."""

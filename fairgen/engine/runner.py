@@ -164,7 +164,7 @@ class Runner:
         negatives = [self._prompts.embed(job.negative_prompt, negative=True) for job in jobs]
         gates_NK = self._gates(jobs)
         known = self._cache.compute(
-            torch.stack([*contexts, *negatives]),
+            self.backbone.stack([*contexts, *negatives]),
             torch.cat([gates_NK, torch.zeros_like(gates_NK)]),
         )
         generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
@@ -244,7 +244,7 @@ class Runner:
         key_values = layout.rows(
             [row.key_values for row in rows], [row.negative_key_values for row in rows]
         )
-        stacked = torch.stack(contexts)
+        stacked = self.backbone.stack(contexts)
         return StepBatch(
             rows=rows,
             guidance=layout,

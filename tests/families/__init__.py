@@ -21,6 +21,7 @@ from diffusers import (
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.krea2 import tiny_krea2
 from tests.families.qwen_image import tiny_qwen_image
 from tests.tiny import tiny_pipeline
 
@@ -100,6 +101,8 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "SANA-Sprint": sana_sprint,
     "AuraFlow": aura_flow,
     "Qwen-Image": tiny_qwen_image,
+    "Krea 2 Raw": lambda: tiny_krea2(distilled=False),
+    "Krea 2 Turbo": lambda: tiny_krea2(distilled=True),
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

@@ -14,7 +14,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from tests.families.encoders import qwen_tokenizer
 
 # what the pipeline puts before a prompt has to be the 34 tokens that it cuts off
-_BEFORE = """system
+BEFORE = """system
 Describe the image by detailing the color, shape, size, texture, quantity, text, spatial \
 relationships of the objects and background:
 user
@@ -24,7 +24,7 @@ assistant
 
 def qwen_25_vl() -> dict[str, Any]:
     """Return a tokenizer and a Qwen 2.5 VL."""
-    tokenizer = qwen_tokenizer(_BEFORE * 8)
+    tokenizer = qwen_tokenizer(BEFORE * 8)
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 32,
@@ -52,7 +52,9 @@ def film_codec(**options: Any) -> AutoencoderKLQwenImage:
         "latents_mean": [-0.2, 0.1, 0.3, 0.0],
         "latents_std": [0.8, 1.2, 0.9, 1.1],
     }
-    return AutoencoderKLQwenImage(**least | options)
+    codec = AutoencoderKLQwenImage(**least | options)
+    codec.decoder.conv_out.weight.data *= 2  # so that there is contrast
+    return codec
 
 
 def tiny_qwen_image() -> DiffusionPipeline:

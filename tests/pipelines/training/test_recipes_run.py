@@ -39,6 +39,7 @@ FAMILY_OF = {
     "zimage": "Z-Image",
     "flux2-klein": "FLUX.2 klein base",
     "qwen-image": "Qwen-Image",
+    "krea2": "Krea 2 Raw",
 }
 
 
