@@ -1,8 +1,15 @@
 """What Qwen-Image's pipeline does in a way of its own: tokens, guidance, embedded prompts."""
 
+from typing import Any
+
 import pytest
 import torch
-from diffusers import QwenImageTransformer2DModel
+from diffusers import (
+    QwenImageControlNetInpaintPipeline,
+    QwenImageControlNetModel,
+    QwenImageControlNetPipeline,
+    QwenImageTransformer2DModel,
+)
 
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.bank import AdapterBank
@@ -18,6 +25,7 @@ from tests.fairgen.backbones.test_families import (
     same,
 )
 from tests.fairgen.backbones.test_prompt_reader import LONG
+from tests.fairgen.engine.test_edits import left_half, picture
 from tests.families import SIZE_PX, ready, size_of, tiny
 from tests.painted import assert_same, ours, theirs
 
@@ -150,3 +158,39 @@ def test_a_picture_that_is_not_square_is_the_pipeline_s() -> None:
     generator = torch.Generator().manual_seed(7)
     (expected,) = pipe(PROMPT, generator=generator, **options_of(pipe) | {"width": 24}).images
     assert same(engine.paint([job])[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "beside"),
+    [
+        (QwenImageControlNetPipeline, {}),
+        (QwenImageControlNetInpaintPipeline, {"control_mask": left_half()}),
+    ],
+)
+def test_under_a_controlnet_the_library_s_pipeline_wears_adapters_and_the_engine_refuses(
+    kind: Any, beside: dict[str, Any]
+) -> None:
+    base = tiny(FAMILY)
+    torch.manual_seed(1)
+    control = QwenImageControlNetModel.from_transformer(
+        base.transformer, num_layers=2, attention_head_dim=16, num_attention_heads=2,
+        extra_condition_channels=4 if beside else 0,
+    )  # fmt: skip
+    for layer in (control.controlnet_x_embedder, *control.controlnet_blocks):
+        torch.nn.init.normal_(layer.weight, std=0.1)  # they begin as zeros
+    pipe = ready(kind(**base.components, controlnet=control))
+    with pytest.raises(ValueError, match=r"^controlnet: got QwenImageControlNetModel, allowed is"):
+        Engine(load_backbone(pipe, SIZE_PX))
+    options = options_of(pipe) | {"control_image": picture()} | beside
+    fair = FairGenPipeline(pipe, adapters_of(FAMILY, 4))
+
+    def paint(fairness: Any) -> list[bytes]:
+        torch.manual_seed(2)  # for inpainting the pipeline draws the control's latents from it
+        return [image.tobytes() for image in fair(PROMPT, 2, fairness, seed=3, **options).images]
+
+    torch.manual_seed(2)
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    bare = pipe(PROMPT, num_images_per_prompt=2, generator=generators, **options).images
+    off, on = paint("off"), paint({"gender": {"woman": 1.0}})
+    assert [image.tobytes() for image in bare] == off
+    assert all(one != other for one, other in zip(off, on, strict=True))
