@@ -61,7 +61,7 @@ class GuidedRows:
         """Return one value a denoiser row, from N conditional and N unconditional ones."""
         return [*conditional, *(unconditional[index] for index in self.indices)]
 
-    def combine(self, prediction: Tensor, scale_N: Tensor, guide: Guide = guided) -> Tensor:
+    def combine(self, prediction: Tensor, scale_N: Tensor, guide: Guide) -> Tensor:
         """Return the guided predictions, N x ..., of a pass over all denoiser rows; `guide` is how
         the family combines two.
         """

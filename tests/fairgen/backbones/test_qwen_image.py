@@ -12,14 +12,18 @@ from diffusers import (
 )
 
 from fairgen.backbones import PromptReader, load_backbone
+from fairgen.backbones.qwen_image import QwenImageBackbone
 from fairgen.bank import AdapterBank
+from fairgen.baselines.system import guided_prediction, sample
 from fairgen.engine import Engine, ImageJob
 from fairgen.guidance import GuidedRows
 from fairgen.pipeline import FairGenPipeline
+from fairgen.sampling import Sampling
 from tests.fairgen.backbones.test_families import (
     PROMPT,
     adapters_of,
     denoised,
+    discovery,
     open_backbone,
     options_of,
     same,
@@ -27,7 +31,7 @@ from tests.fairgen.backbones.test_families import (
 from tests.fairgen.backbones.test_prompt_reader import LONG
 from tests.fairgen.engine.test_edits import left_half, picture
 from tests.families import SIZE_PX, ready, size_of, tiny
-from tests.painted import assert_same, ours, theirs
+from tests.painted import as_numbers, assert_same, ours, theirs
 
 FAMILY = "Qwen-Image"
 HEAD = 34  # tokens that the pipeline cuts off
@@ -102,6 +106,27 @@ def test_a_guided_prediction_is_as_long_as_the_conditional_one_token_by_token() 
     assert ratio.std() > 0.01
     torch.testing.assert_close(ratio, ratio[:1, ::2, ::2].repeat_interleave(2, 1)
                                .repeat_interleave(2, 2).expand_as(ratio))  # fmt: skip
+
+
+def test_discovery_and_the_compared_systems_walk_as_the_pipeline_guides() -> None:
+    class Counted(QwenImageBackbone):
+        num_guided = 0
+
+        def guided(self, *args: Any) -> torch.Tensor:
+            self.num_guided += 1
+            return super().guided(*args)
+
+    pipe = tiny(FAMILY)
+    backbone = Counted(pipe, SIZE_PX)
+    found = discovery(backbone)
+    assert found.rows and backbone.num_guided > 0  # on the way to the first states
+    before = backbone.num_guided
+    found.update()
+    assert backbone.num_guided > before  # on the way to the next ones
+    found.bank.close()
+    predict = guided_prediction(backbone, [PROMPT], Sampling(4, 4.0))
+    (image,) = sample(backbone, [7], 4, predict)
+    assert_same(as_numbers(image), theirs(pipe))
 
 
 def test_without_a_negative_prompt_the_pipeline_does_not_guide_and_the_engine_does() -> None:
