@@ -11,6 +11,7 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
     AutoencoderTiny,
     DiffusionPipeline,
     ModelMixin,
@@ -46,6 +47,13 @@ CODEC_FIELDS: Mapping[type[ModelMixin], SavedFields] = MappingProxyType({
             "in_channels", "down_block_types", "use_quant_conv", "batch_norm_momentum",
         }),
     ),
+    AutoencoderKLQwenImage: SavedFields(
+        followed=frozenset({
+            "base_dim", "z_dim", "dim_mult", "num_res_blocks", "temperal_downsample",
+            "input_channels", "latents_mean", "latents_std",
+        }),
+        unused=frozenset({"attn_scales", "dropout"}),
+    ),
     AutoencoderTiny: SavedFields(
         followed=frozenset({
             "out_channels", "decoder_block_out_channels", "act_fn", "upsample_fn",
@@ -80,6 +88,7 @@ class Codec:
     """
 
     kinds: ClassVar[tuple[type[ModelMixin], ...]] = (AutoencoderKL, AutoencoderTiny)
+    channels_field: ClassVar[str] = "latent_channels"
     denormalizes_always = False
 
     def __init__(self, pipe: DiffusionPipeline) -> None:
@@ -100,9 +109,9 @@ class Codec:
             verb = "is" if len(self.kinds) == 1 else "are"
             raise ValueError(f"vae: got {kind.__name__}, allowed {verb} {names}")
         CODEC_FIELDS[kind].check(vae, "vae")
-        if (got := vae.config.latent_channels) != num_latent_channels:
+        if (got := vae.config[self.channels_field]) != num_latent_channels:
             raise ValueError(
-                f"vae.latent_channels: got {got}, allowed is {num_latent_channels}, "
+                f"vae.{self.channels_field}: got {got}, allowed is {num_latent_channels}, "
                 "which the denoiser paints"
             )
 
@@ -132,7 +141,7 @@ class Codec:
     @property
     def draws_latents(self) -> bool:
         """Whether it says of a picture which latents are likely, not which they are."""
-        return isinstance(unwrap_module(self.vae), AutoencoderKL)
+        return isinstance(unwrap_module(self.vae), AutoencoderKL | AutoencoderKLQwenImage)
 
     @torch.inference_mode()
     def encode(self, image: Image.Image, generators: Sequence[torch.Generator]) -> Tensor:
@@ -286,6 +295,37 @@ class PatchingCodec(Codec):
         )
         deviation_C11 = (variance_C11 + self.vae.config.batch_norm_eps).sqrt()
         return functional.pixel_shuffle(latents * deviation_C11 + mean_C11, 2)
+
+
+class FrameCodec(Codec):
+    """Decodes as Qwen-Image does: a film of one frame, normalised with the mean and deviation of
+    each channel that the codec was saved with.
+    """
+
+    kinds = (AutoencoderKLQwenImage,)
+    channels_field = "z_dim"
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        mean_C11, deviation_C11 = self._mean_and_deviation(latents)
+        return latents * deviation_C11 + mean_C11
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        mean_C11, deviation_C11 = self._mean_and_deviation(latents)
+        return (latents - mean_C11) / deviation_C11
+
+    def _drawn(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        return super()._drawn(pixels[:, :, None], generators)[:, :, 0]
+
+    def _decode(self, clean: Tensor) -> Tensor:
+        return super()._decode(clean[:, :, None])[:, :, 0]
+
+    def _mean_and_deviation(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.vae.config
+        mean_C11, deviation_C11 = (
+            torch.tensor(values).view(-1, 1, 1).to(latents)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean_C11, deviation_C11
 
 
 @contextmanager

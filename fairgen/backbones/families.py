@@ -6,7 +6,9 @@ from fairgen.backbones.aura_flow import AuraFlowBackbone
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.krea2 import Krea2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
+from fairgen.backbones.qwen_image import QwenImageBackbone
 from fairgen.backbones.sana import SanaBackbone, SanaSprintBackbone
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 from fairgen.backbones.stable_diffusion_3 import StableDiffusion3Backbone
@@ -24,6 +26,8 @@ FAMILIES: list[type[Backbone]] = [
     SanaBackbone,
     SanaSprintBackbone,
     AuraFlowBackbone,
+    QwenImageBackbone,
+    Krea2Backbone,
 ]
 
 

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from diffusers import DiffusionPipeline
 from tensordict import TensorDict
 
@@ -39,6 +40,10 @@ class PipelineCall(ABC):
     def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return what it reads of N negative prompts."""
         return self.encode(prompts)
+
+    def stack(self, contexts: Sequence[TensorDict]) -> TensorDict:
+        """Return what the denoiser reads of N prompts that were encoded apart, each without N."""
+        return torch.stack(list(contexts))
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""
@@ -84,6 +89,16 @@ class PipelineCall(ABC):
         if not self.instruction_argument:
             return {}
         return {self.instruction_argument: [instruction] if instruction else None}
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens of a prompt the pipeline reads where it is told nothing else; None where
+        its tokenizers say so.
+        """
+        for call in (type(self.pipe).__call__, self.pipe.encode_prompt):
+            if found := inspect.signature(call).parameters.get("max_sequence_length"):
+                return found.default
+        return None
 
     def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
         """Return how many tokens an encoder reads besides those of a prompt's own number."""

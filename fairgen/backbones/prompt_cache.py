@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
 from tensordict import TensorDict
 
 from fairgen.backbones.backbone import Backbone
@@ -41,4 +40,4 @@ class PromptCache:
 
     def stack(self, prompts: Sequence[str | None]) -> TensorDict:
         """Return the embeddings of N prompts, tensors whose first dimension is N."""
-        return torch.stack([self.embed(prompt) for prompt in prompts])
+        return self._backbone.stack([self.embed(prompt) for prompt in prompts])

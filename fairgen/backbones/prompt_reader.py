@@ -1,7 +1,6 @@
 """How much of a prompt the text encoders of a pipeline read."""
 
 import copy
-import inspect
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -19,10 +18,8 @@ class PromptReader:
         """Take copies of the tokenizers: others may use the pipeline's own meanwhile."""
         pipe, self._backbone = backbone.pipe, backbone
         self._lock = Lock()  # a call that cuts makes those of other threads cut, too
-        options = inspect.signature(pipe.encode_prompt).parameters
-        longest = options.get("max_sequence_length")
         self._tokenizers: list[tuple[Any, int | None]] = []
-        self._longest = longest.default if longest is not None else None
+        self._longest = backbone.max_tokens
         for name in _TOKENIZERS:
             tokenizer = getattr(pipe, name, None)
             encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)

@@ -1,6 +1,5 @@
 """Z-Image and Z-Image-Turbo: text and picture in one sequence, on a flow whose time runs up."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -45,7 +44,7 @@ class ZImageBackbone(ChatTemplate, FlowBackbone):
         """Return "text": N x L x D, filled up to the longest that is read, and "mask": N x L."""
         texts = [prompt or "" for prompt in prompts]
         rows, _ = self.pipe.encode_prompt(texts, self.device, do_classifier_free_guidance=False)
-        longest = rows[0].new_zeros(self._max_tokens, rows[0].shape[1])
+        longest = rows[0].new_zeros(self.max_tokens, rows[0].shape[1])
         text = pad_sequence([longest, *rows], batch_first=True)[1:]
         lengths = torch.tensor([len(row) for row in rows], device=text.device)
         mask = torch.arange(text.shape[1], device=text.device) < lengths[:, None]
@@ -93,11 +92,6 @@ class ZImageBackbone(ChatTemplate, FlowBackbone):
             for part, where in found.items()
             if path.startswith(part)
         }
-
-    @property
-    def _max_tokens(self) -> int:
-        """How many tokens of a prompt the pipeline reads."""
-        return inspect.signature(self.pipe.encode_prompt).parameters["max_sequence_length"].default
 
     def _sigmas(self, num_steps: int) -> list[float]:
         return torch.linspace(1.0, 1 / num_steps, num_steps).tolist()

@@ -65,10 +65,11 @@ class PipelineShape(BaseModel):
 class DenoiserShape(BaseModel):
     """A denoiser of full size: its class in diffusers, its configuration, and one row's inputs.
 
-    `inputs` holds shapes without the row, in a list where the row stands in one, or a number;
-    `adapted` the ends of the adapted layers' names; `beside` the parameters of the pipeline's other
-    parts that lie in memory; `picture` the size of a picture. `pipeline` describes the whole
-    pipeline, where random weights can build it.
+    `inputs` holds shapes without the row, in a list where the row stands in one, as text where
+    there is none, or a number; what is nested deeper stays as it is. `adapted` holds the ends of
+    the adapted layers' names, `left_alone` how others begin; `beside` the parameters of the
+    pipeline's other parts that lie in memory; `picture` the size of a picture. `pipeline` describes
+    the whole pipeline, where random weights can build it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,8 +79,14 @@ class DenoiserShape(BaseModel):
     config: dict[str, Any]
     inputs: dict[str, Any]
     adapted: tuple[str, ...]
+    left_alone: str | None = None
     beside: int
     pipeline: PipelineShape | None = None
+
+    def adapts(self, name: str) -> bool:
+        """Return whether a layer is adapted."""
+        is_left_alone = self.left_alone is not None and name.startswith(self.left_alone)
+        return name.endswith(self.adapted) and not is_left_alone
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def discovery_memory(shape: DenoiserShape, rank: int, num_adapters: int) -> Memo
     with torch.device("meta"):
         denoiser: Any = getattr(diffusers, shape.cls)(**shape.config)
     denoiser.to(torch.bfloat16).requires_grad_(False)
-    adapted = [name for name, _ in denoiser.named_modules() if name.endswith(shape.adapted)]
+    adapted = [name for name, _ in denoiser.named_modules() if shape.adapts(name)]
     bank = AdapterBank(denoiser, adapted)
     for index in range(num_adapters):
         bank.add_trainable(str(index), rank, torch.Generator())
@@ -170,7 +177,8 @@ def _flash_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: A
 
 def _zeros(value: Any) -> Any:
     """Return an input of one row: zeros of a shape, a time step for a number, a mapping of both, or
-    a list with the row's own tensor for a shape in a list.
+    a list with the row's own tensor for a shape in a list; zeros without a row for a shape as text;
+    what is nested deeper stays as it is.
     """
     if isinstance(value, Mapping):
         return {name: _zeros(inner) for name, inner in value.items()}
@@ -178,6 +186,11 @@ def _zeros(value: Any) -> Any:
         return None
     if isinstance(value, (int, float)):
         return torch.full((1,), value, device="meta")
+    if isinstance(value, str):
+        sides = [int(side) for side in value.split(" x ")]
+        return torch.zeros(*sides, dtype=torch.bfloat16, device="meta")
+    if isinstance(value[0], list) and isinstance(value[0][0], list):
+        return value
     if isinstance(value[0], list):
         return [torch.zeros(*shape, dtype=torch.bfloat16, device="meta") for shape in value]
     return torch.zeros(1, *value, dtype=torch.bfloat16, device="meta")

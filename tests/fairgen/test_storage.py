@@ -95,6 +95,7 @@ def from_gguf(denoiser: nn.Module) -> None:
     _replace_linears(denoiser, make)
 
 
+SIZES = {"SDXL": 0.5, "SANA": 0.5, "FLUX.1 dev": 8, "Qwen-Image": 2, "Krea 2 Raw": 2}  # are seen
 STORAGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
     "bf16": (in_bfloat16, "bfloat16"),
     "fp16": (in_float16, "float16"),
@@ -108,7 +109,14 @@ STORAGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
 pytestmark = pytest.mark.quantization
 storages = pytest.mark.parametrize("storage", STORAGES)
 families = pytest.mark.parametrize(
-    "family", ["SDXL", *(pytest.param(f, marks=pytest.mark.full) for f in ("FLUX.1 dev", "SANA"))]
+    "family",
+    [
+        "SDXL",
+        *(
+            pytest.param(f, marks=pytest.mark.full)
+            for f in ("FLUX.1 dev", "SANA", "Qwen-Image", "Krea 2 Raw")
+        ),
+    ],
 )
 
 
@@ -161,9 +169,9 @@ def test_directions_act_in_full(family: str, storage: str) -> None:
 @storages
 @families
 def test_the_engine_equals_the_pipeline_bare_and_gated(family: str, storage: str) -> None:
-    adapters = adapters_for(tiny(family), size=8 if "FLUX" in family else 0.5)
+    adapters = adapters_for(tiny(family), size=SIZES[family])
     pipe = stored(family, storage)
-    call = as_the_engine(pipe, 3) | {"guidance_scale": 3.0}
+    call = as_the_engine(pipe, 3, guidance_scale=3.0)
     with FairGenPipeline(pipe, adapters) as fair:
         theirs = [
             fair("a doctor", 1, fairness, seed=7, **call).images[0]

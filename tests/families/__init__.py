@@ -21,6 +21,8 @@ from diffusers import (
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.krea2 import tiny_krea2
+from tests.families.qwen_image import tiny_qwen_image
 from tests.tiny import tiny_pipeline
 
 __all__ = [
@@ -56,10 +58,16 @@ def size_of(pipe: DiffusionPipeline) -> int:
     return 2 * SIZE_PX if "Sana" in type(pipe).__name__ else SIZE_PX
 
 
-def as_the_engine(pipe: DiffusionPipeline, num_steps: int) -> dict[str, Any]:
+def as_the_engine(
+    pipe: DiffusionPipeline, num_steps: int, guidance_scale: float = 4.0
+) -> dict[str, Any]:
     """Return what the family's own pipeline is told to paint as the engine does."""
-    same: dict[str, Any] = {"num_inference_steps": num_steps, "guidance_scale": 4.0}
+    same: dict[str, Any] = {"num_inference_steps": num_steps}
     same |= {"width": size_of(pipe), "height": size_of(pipe)}
+    if "QwenImage" in type(pipe).__name__:  # which guides from a negative prompt alone
+        same |= {"true_cfg_scale": guidance_scale, "negative_prompt": " "}
+    else:
+        same |= {"guidance_scale": guidance_scale}
     if "PixArt" in type(pipe).__name__ or "Sana" in type(pipe).__name__:
         same |= {"use_resolution_binning": False, "clean_caption": False}
     if "Sprint" in type(pipe).__name__ and num_steps != 2:
@@ -92,6 +100,9 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "SANA": lambda: sana(SanaPipeline, DPMSolverMultistepScheduler(**FLOW_DPM)),
     "SANA-Sprint": sana_sprint,
     "AuraFlow": aura_flow,
+    "Qwen-Image": tiny_qwen_image,
+    "Krea 2 Raw": lambda: tiny_krea2(distilled=False),
+    "Krea 2 Turbo": lambda: tiny_krea2(distilled=True),
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

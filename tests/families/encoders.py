@@ -91,11 +91,15 @@ def gemma() -> dict[str, Any]:
     return {"tokenizer": tokenizer, "text_encoder": Gemma2Model(config)}
 
 
-def qwen_tokenizer() -> Qwen2Tokenizer:
-    """Return a tokenizer of bytes' pairs, learnt from the world's words, with a chat template."""
+def qwen_tokenizer(
+    before: str = "user assistant system Describe the image by detailing",
+) -> Qwen2Tokenizer:
+    """Return a tokenizer of bytes' pairs, learnt from the world's words and from what stands before
+    a prompt, with a chat template.
+    """
     learnt = Tokenizer(models.BPE())
     learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words = [" ".join(vocabulary()), "user assistant system Describe the image by detailing"]
+    words = [" ".join(vocabulary()), before]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
     learnt.train_from_iterator(words * 3, trainer)

@@ -14,6 +14,7 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
     AutoencoderTiny,
     ConsistencyDecoderVAE,
     DiffusionPipeline,
@@ -25,6 +26,7 @@ from fairgen.backbones.codec import CODEC_FIELDS
 from fairgen.engine import Engine, ImageJob
 from tests.families import KINDS, SIZE_PX, size_of, tiny
 from tests.families.codecs import dc
+from tests.families.qwen_image import film_codec
 from tests.painted import PROMPT, assert_same, ours, theirs
 
 Config = Mapping[str, Any]
@@ -122,16 +124,30 @@ VALUES: dict[type[ModelMixin], dict[str, Config]] = {
         "batch_norm_momentum": {"batch_norm_momentum": 0.5},
         "patch_size": {"patch_size": (1, 4)},
     },
+    AutoencoderKLQwenImage: {
+        "base_dim": {"base_dim": 8},
+        "z_dim": {},
+        "dim_mult": {"dim_mult": [1, 3]},
+        "num_res_blocks": {"num_res_blocks": 2},
+        "attn_scales": {"attn_scales": [1.0]},
+        "temperal_downsample": {"temperal_downsample": [True]},
+        "dropout": {"dropout": 0.5},
+        "input_channels": {"input_channels": 4},
+        "latents_mean": {"latents_mean": MEAN},
+        "latents_std": {"latents_std": DEVIATION},
+    },
 }
 LEAST: dict[type[ModelMixin], Config] = {
     AutoencoderKL: KL, AutoencoderTiny: TINY, AutoencoderDC: dict(dc().config),
     AutoencoderKLFlux2: {name: value for name, value in KL.items() if name != "shift_factor"},
+    AutoencoderKLQwenImage: dict(film_codec().config),
 }  # fmt: skip
 OF_KIND = {  # the families that decode with one; all others with the other two
     AutoencoderDC: ("SANA", "SANA-Sprint"), AutoencoderKLFlux2: ("FLUX.2 klein base",),
+    AutoencoderKLQwenImage: ("Qwen-Image",),
 }  # fmt: skip
 # those that read more of a codec's configuration than others; with --full all
-FIRST = ("SDXL", "FLUX.1 dev", "SANA", "FLUX.2 klein base")
+FIRST = ("SDXL", "FLUX.1 dev", "SANA", "FLUX.2 klein base", "Qwen-Image")
 CHANGES = [
     pytest.param(
         kind, field, family,
@@ -190,6 +206,7 @@ def test_a_codec_of_deep_compression_decodes_the_same_in_parts(enable: str) -> N
         ("SD 1.x", AutoencoderDC, "are AutoencoderKL, AutoencoderTiny"),
         ("SANA", AutoencoderKL, "is AutoencoderDC"),
         ("FLUX.2 klein", AutoencoderKL, "is AutoencoderKLFlux2"),
+        ("Qwen-Image", AutoencoderKL, "is AutoencoderKLQwenImage"),
     ],
 )
 def test_a_codec_of_another_family_is_refused(
@@ -208,7 +225,7 @@ def test_a_codec_that_decodes_in_parts_decodes_the_same(family: str, enable: str
     assert_same(ours(pipe), theirs(pipe))
 
 
-@pytest.mark.parametrize("family", [*KINDS, "SANA", "SANA-Sprint", "FLUX.2 klein"])
+@pytest.mark.parametrize("family", [*KINDS, "SANA", "SANA-Sprint", "FLUX.2 klein", "Qwen-Image"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_in_half_precision_pictures_stay_those_of_the_pipeline(
     family: str, dtype: torch.dtype
@@ -218,7 +235,7 @@ def test_in_half_precision_pictures_stay_those_of_the_pipeline(
     assert np.abs(ours(pipe) - expected).mean() < 4  # of 255; latents are kept in fp32 here
 
 
-@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev", "SANA"])
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev", "SANA", "Qwen-Image"])
 def test_a_codec_whose_weights_are_cast_layer_by_layer_decodes_as_the_pipeline_does(
     family: str,
 ) -> None:
@@ -252,7 +269,9 @@ def test_a_codec_that_says_it_overflows_decodes_in_fp32_where_the_pipeline_does(
     assert_same(painted, theirs(pipe), grey_levels=8)  # its latents are of half precision
 
 
-@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "SD 3.5", "SANA", "FLUX.2 klein"])
+@pytest.mark.parametrize(
+    "family", ["SD 1.x", "SDXL", "SD 3.5", "SANA", "FLUX.2 klein", "Qwen-Image"]
+)
 def test_a_codec_that_overflows_in_half_precision_paints_no_black_picture(
     family: str, caplog: pytest.LogCaptureFixture
 ) -> None:

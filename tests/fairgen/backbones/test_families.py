@@ -40,7 +40,7 @@ def open_backbone(family: str) -> Backbone:
 
 def options_of(pipe: DiffusionPipeline, guidance_scale: float = 4.0) -> dict[str, Any]:
     """Return what the family's own pipeline is told to paint as the engine does."""
-    return as_the_engine(pipe, 4) | {"guidance_scale": guidance_scale}
+    return as_the_engine(pipe, 4, guidance_scale)
 
 
 def discovery(backbone: Backbone, config: DiscoveryConfig = CONFIG) -> Discovery:
@@ -203,7 +203,7 @@ def denoised(backbone: Backbone) -> Tensor:
 def test_no_family_is_named_but_in_its_file_the_registry_and_the_recipes() -> None:
     """The embedded model is exempt: it *is* such a pipeline."""
     root = Path(__file__).parents[3]
-    names = re.compile(r"StableDiffusion|PixArt|Flux|SD3|Sana|ZImage|AuraFlow")
+    names = re.compile(r"StableDiffusion|PixArt|Flux|SD3|Sana|ZImage|AuraFlow|QwenImage|Krea2")
     exempt = {root / "fairgen" / "backbones", root / "fairgen" / "portraits"}
     found = [
         file

@@ -43,7 +43,7 @@ def of_diffusers(
 @pytest.mark.parametrize(
     ("family", "where"),
     [("SD 1.x", LAST_LAYER), ("SDXL", LAST_LAYER), ("SD 3.5", LAST_LAYER), ("PixArt-sigma", LITE),
-     ("FLUX.1 dev", LITE)],
+     ("FLUX.1 dev", LITE), ("Qwen-Image", LAST_LAYER)],
 )  # fmt: skip
 def test_forecasts_are_diffusers_own(
     family: str, where: dict[str, Any], config: TaylorSeer

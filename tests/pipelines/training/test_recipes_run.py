@@ -38,6 +38,8 @@ FAMILY_OF = {
     "sana": "SANA",
     "zimage": "Z-Image",
     "flux2-klein": "FLUX.2 klein base",
+    "qwen-image": "Qwen-Image",
+    "krea2": "Krea 2 Raw",
 }
 
 
