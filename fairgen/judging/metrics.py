@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import stats
 from scipy.spatial.distance import pdist
 from torch import Tensor, nn
@@ -101,12 +100,6 @@ def confusion_counts(asked: Sequence[int], seen: Sequence[int], num_classes: int
     counts = np.zeros((num_classes, num_classes))
     np.add.at(counts, (np.asarray(asked, int), np.asarray(seen, int)), 1)
     return counts
-
-
-def as_tensor(images: Sequence[Image.Image]) -> Tensor:
-    """Return pictures as N x 3 x H x W in [0, 1]."""
-    batch = np.stack([np.asarray(image.convert("RGB")) for image in images])
-    return torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
 
 
 def similarity(pictures: Tensor, others: Tensor) -> Tensor:

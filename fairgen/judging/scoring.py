@@ -18,7 +18,6 @@ from fairgen.indicator import TargetDistribution
 from fairgen.judging.judge import Judge, Perception
 from fairgen.judging.metrics import (
     Array,
-    as_tensor,
     class_shares,
     confusion_counts,
     cosines,
@@ -143,7 +142,7 @@ def score_pictures(
         second = _labels(second_judge, second_judge.read(images), asked_classes)
     labels = _labels(judge, perception, classes, second)
     seen_concepts = perception.probabilities["concept"].argmax(1)
-    pixels, reference_pixels = as_tensor(images), as_tensor(reference.images)
+    pixels, reference_pixels = _unit(images), _unit(reference.images)
     score = PromptScore(
         system=system,
         concept=concept,
@@ -231,6 +230,12 @@ def _spread(
         for key, members in groups.items()
         if len(members) >= _MIN_GROUP
     }
+
+
+def _unit(images: Sequence[Image.Image]) -> torch.Tensor:
+    """Return pictures as N x 3 x H x W in [0, 1]."""
+    batch = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    return torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
 
 
 def cells_of(

@@ -20,11 +20,11 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from fairgen.attributes import adapter_name, render
-from fairgen.judging.metrics import as_tensor, similarity
 from fairgen.pictures import Block, picture_grid
 from fairgen.portraits.drawing import draw
 from fairgen.portraits.folders import MODEL
 from fairgen.portraits.judge import HEADS, PortraitClassifier, draw_labelled
+from fairgen.portraits.training import pixels
 from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, WORDS, sample_portrait
 
 _TEMPLATE = "a photo of {subject}"
@@ -132,6 +132,8 @@ def redrawn_similarity(pictures_per_cell: int = 2) -> float:
     skin and age alone are others, all cells alike: what the fairest system that moves nothing else
     would keep, the mean over occupations.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     names = ("gender", "skin", "age")
     cells = list(product(*(ATTRIBUTES[name] for name in names))) * pictures_per_cell
     found = []
@@ -139,11 +141,12 @@ def redrawn_similarity(pictures_per_cell: int = 2) -> float:
         before, after = [], []
         for seed, cell in enumerate(cells):
             person = sample_portrait(random.Random(seed), occupation)
-            redrawn = replace(person, **dict(zip(names, cell, strict=True)))
+            other = replace(person, **dict(zip(names, cell, strict=True)))
             before.append(draw(person, random.Random(seed)))
-            after.append(draw(redrawn, random.Random(seed)))
-        found.append(similarity(as_tensor(before), as_tensor(after)).mean().item())
-    return sum(found) / len(found)
+            after.append(draw(other, random.Random(seed)))
+        shown, redrawn = ((pixels(images) + 1) / 2 for images in (before, after))
+        found.append(structural_similarity_index_measure(shown, redrawn, data_range=1.0))
+    return float(sum(found) / len(found))
 
 
 def summarise(figures: dict[str, dict]) -> dict:
