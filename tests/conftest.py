@@ -52,6 +52,7 @@ of the first kind.
 | FLUX.2 klein | the same, then a slice of a fused layer | the text stream, and queries, keys and values of the text's positions | the picture's positions, the feed-forward, the template's head |
 | Z-Image | one sequence, the prompt behind the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, what fills up, the template's head |
 | AuraFlow | joint attention, then one sequence, the prompt before the picture | the text stream, and attention at the prompt's positions | the picture's positions, the register tokens, padding |
+| Chroma | joint attention, a stream for text | the text stream's projections, at the tokens that its mask keeps: the prompt's and one of padding | the picture's stream, single blocks, the rest of padding |
 
 """  # noqa: E501
 _ABOVE = {

@@ -4,6 +4,7 @@ from diffusers import DiffusionPipeline
 
 from fairgen.backbones.aura_flow import AuraFlowBackbone
 from fairgen.backbones.backbone import Backbone
+from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
@@ -24,6 +25,7 @@ FAMILIES: list[type[Backbone]] = [
     SanaBackbone,
     SanaSprintBackbone,
     AuraFlowBackbone,
+    ChromaBackbone,
 ]
 
 

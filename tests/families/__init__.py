@@ -18,6 +18,7 @@ from diffusers import (
     SanaPipeline,
 )
 
+from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
@@ -92,6 +93,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "SANA": lambda: sana(SanaPipeline, DPMSolverMultistepScheduler(**FLOW_DPM)),
     "SANA-Sprint": sana_sprint,
     "AuraFlow": aura_flow,
+    "Chroma": chroma,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
