@@ -3,7 +3,7 @@
 Source: arXiv 2207.12598, equation 6, in diffusers' form: scale 1 is the conditional prediction.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+# from unconditional and conditional predictions and a scale, the guided ones
+Guide = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def guided(unconditional: Tensor, conditional: Tensor, scale: float | Tensor) -> Tensor:
@@ -59,13 +61,15 @@ class GuidedRows:
         """Return one value a denoiser row, from N conditional and N unconditional ones."""
         return [*conditional, *(unconditional[index] for index in self.indices)]
 
-    def combine(self, prediction: Tensor, scale_N: Tensor) -> Tensor:
-        """Return the guided predictions, N x ..., of a pass over all denoiser rows."""
+    def combine(self, prediction: Tensor, scale_N: Tensor, guide: Guide = guided) -> Tensor:
+        """Return the guided predictions, N x ..., of a pass over all denoiser rows; `guide` is how
+        the family combines two.
+        """
         conditional, unconditional = prediction.split([self.num_rows, len(self.indices)])
         if not self.indices:
             return conditional
         at = list(self.indices)
         scale_G = scale_N[at].to(prediction).view(-1, *(1,) * (prediction.ndim - 1))
         combined = conditional.clone()
-        combined[at] = guided(unconditional, conditional[at], scale_G)
+        combined[at] = guide(unconditional, conditional[at], scale_G)
         return combined

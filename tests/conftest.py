@@ -53,6 +53,7 @@ of the first kind.
 | Z-Image | one sequence, the prompt behind the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, what fills up, the template's head |
 | AuraFlow | joint attention, then one sequence, the prompt before the picture | the text stream, and attention at the prompt's positions | the picture's positions, the register tokens, padding |
 | Chroma | joint attention, a stream for text | the text stream's projections, at the tokens that its mask keeps: the prompt's and one of padding | the picture's stream, single blocks, the rest of padding |
+| Lumina 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the instruction before the prompt |
 
 """  # noqa: E501
 _ABOVE = {

@@ -18,6 +18,7 @@ from fairgen.backbones.latent_shapes import LatentShapes
 from fairgen.backbones.pipeline_call import PipelineCall
 from fairgen.bank import Positions
 from fairgen.base_model import fingerprint
+from fairgen.guidance import guided
 from fairgen.solvers import DIFFUSION_SCHEDULERS, Solver, check_scheduler, ddim, solver_for
 
 CROSS_ATTENTION = {"q": "attn2.to_q", "k": "attn2.to_k", "v": "attn2.to_v", "o": "attn2.to_out.0"}
@@ -117,6 +118,10 @@ class Backbone(PipelineCall, LatentShapes, ABC):
         a model is told that embeds its guidance stays as it is.
         """
         return guidance_scale + (1.0 - self.guidance_origin) * self.classifier_free
+
+    def guided(self, unconditional: Tensor, conditional: Tensor, scale: float | Tensor) -> Tensor:
+        """Return guided predictions, ... x C x h x w, as the family's pipeline combines two."""
+        return guided(unconditional, conditional, scale)
 
     def prompt_projections(self) -> list[str]:
         """Return the layers that read `context["text"]` and nothing else, at each step the same."""

@@ -30,7 +30,6 @@ from fairgen.baselines.system import (
     sample,
     weight_at,
 )
-from fairgen.guidance import guided
 from fairgen.sampling import Sampling
 
 QUANTILE = 0.9
@@ -87,7 +86,8 @@ class FairDiffusion(System):
             edit = (weights * strongest(psi, QUANTILE)).sum(0)
             edit = edit + MOMENTUM_SCALE * momentum
             momentum = MOMENTUM_BETA * momentum + (1 - MOMENTUM_BETA) * edit
-            prediction = guided(eps_empty, eps_prompt, weight_at(self._backbone, sampling, step))
+            weight = weight_at(self._backbone, sampling, step)
+            prediction = self._backbone.guided(eps_empty, eps_prompt, weight)
             step += 1
             return prediction + edit if step > warmup else prediction
 

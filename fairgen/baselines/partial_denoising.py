@@ -147,7 +147,8 @@ class LowRankTrainer:
                 eps = self._backbone.denoise(
                     layout.repeat(states), layout.repeat(t_N), self._prompts.stack(prompts)
                 )
-            eps_guided = layout.combine(eps, torch.full((len(moving),), GUIDANCE_SCALE))
+            scale = torch.full((len(moving),), GUIDANCE_SCALE)
+            eps_guided = layout.combine(eps, scale, self._backbone.guided)
             x[moving], _ = solver.step(eps_guided, states, states, step_index_N)
             self.cost.denoiser_rows += 2 * len(moving)
         return x, solver.timesteps[ends].to(x.device)

@@ -157,6 +157,6 @@ def guided_prediction(backbone: Backbone, prompts: Sequence[str], sampling: Samp
     def predict(x: Tensor, t_N: Tensor) -> Tensor:
         prediction = backbone.denoise(layout.repeat(x), layout.repeat(t_N), context)
         weight = weight_at(backbone, sampling, next(steps))
-        return layout.combine(prediction, torch.full((len(x),), weight))
+        return layout.combine(prediction, torch.full((len(x),), weight), backbone.guided)
 
     return predict

@@ -174,7 +174,8 @@ class Discovery:
         self.denoiser_rows += (frozen.num_rows + N + num_kept) * workers
         leading = eps_k if config.on_policy else frozen.eps_g
         eps = torch.cat([leading, frozen.eps_empty])
-        self._advance(frozen.guided.combine(eps, self._scales(N)), step_index_N)
+        eps = frozen.guided.combine(eps, self._scales(N), self.backbone.guided)
+        self._advance(eps, step_index_N)
         moved = (frozen.target - frozen.eps_g).square().sum().clamp(min=1e-12)
         error = ((eps_k - frozen.target).square().sum() / moved).sqrt()
         loss, keep, orth = (value.item() for value in losses)
@@ -376,9 +377,9 @@ class Discovery:
                 self._prompts.stack(layout.rows(prompts, [None] * len(moving))),
                 layout.repeat(scale),
             )
-            self._x[moving], _ = self._solver.step(
-                layout.combine(eps, scale), x, x, torch.tensor([step_index] * len(moving))
-            )
+            eps = layout.combine(eps, scale, self.backbone.guided)
+            step_index_N = torch.tensor([step_index] * len(moving))
+            self._x[moving], _ = self._solver.step(eps, x, x, step_index_N)
             self.denoiser_rows += layout.num_denoiser_rows * self._accelerator.num_processes
             for index in moving:
                 self._rows[index].step_index = step_index + 1

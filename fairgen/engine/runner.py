@@ -14,7 +14,7 @@ from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_
 from fairgen.engine.forecast import TaylorSeries, check_forecasts
 from fairgen.engine.key_values import KeyValueCache, KeyValues
 from fairgen.engine.requests import ImageJob
-from fairgen.guidance import GuidedRows, guided
+from fairgen.guidance import Guide, GuidedRows
 from fairgen.sampling import WHOLE, guided_steps
 from fairgen.solvers import Solver, advance
 
@@ -61,7 +61,7 @@ class Row:
             return self.x
         return self.pred_x0 if self.kept is None else self.kept.beside(self.pred_x0)
 
-    def forecast(self) -> Tensor | None:
+    def forecast(self, guide: Guide) -> Tensor | None:
         """Return the guided prediction of its next step, where that is forecast."""
         if self.series is None or self.step_index not in self.image.forecast:
             return None
@@ -69,7 +69,7 @@ class Row:
         if not self.guided or self.negative_series is None:
             return conditional
         unconditional = self.negative_series.at(self.step_index)
-        return guided(unconditional, conditional, self.weight)
+        return guide(unconditional, conditional, torch.tensor(self.weight))
 
     def move(self, state: Tensor, clean: Tensor) -> None:
         """Go to the next step, with what the solver has made of this one."""
@@ -204,11 +204,12 @@ class Runner:
         batch = self._batch_of(rows)
         prediction = self._predict(batch)
         _keep(batch, prediction)
-        _move(rows, batch.guidance.combine(prediction, batch.scale_N))
-        found = [(row, row.forecast()) for row in rows]
+        guide = self.backbone.guided
+        _move(rows, batch.guidance.combine(prediction, batch.scale_N, guide))
+        found = [(row, row.forecast(guide)) for row in rows]
         while ahead := [(row, forecast) for row, forecast in found if forecast is not None]:
             _move([row for row, _ in ahead], torch.stack([forecast for _, forecast in ahead]))
-            found = [(row, row.forecast()) for row, _ in ahead]
+            found = [(row, row.forecast(guide)) for row, _ in ahead]
         return rows
 
     def close(self) -> None:

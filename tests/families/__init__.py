@@ -1,7 +1,8 @@
 """Tiny pipelines of every family, of real classes: random weights, but complete.
 
 Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
-its pipelines take multiples of that only.
+its pipelines take multiples of that only, Lumina 2's 64: its latents' sides are an eighth whatever
+the codec.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.lumina2 import lumina2
 from tests.tiny import tiny_pipeline
 
 __all__ = [
@@ -54,7 +56,8 @@ def ready(pipe: DiffusionPipeline) -> DiffusionPipeline:
 
 def size_of(pipe: DiffusionPipeline) -> int:
     """Return the side of a tiny pipeline's pictures, in pixels."""
-    return 2 * SIZE_PX if "Sana" in type(pipe).__name__ else SIZE_PX
+    name = type(pipe).__name__
+    return 4 * SIZE_PX if "Lumina2" in name else 2 * SIZE_PX if "Sana" in name else SIZE_PX
 
 
 def as_the_engine(pipe: DiffusionPipeline, num_steps: int) -> dict[str, Any]:
@@ -94,6 +97,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "SANA-Sprint": sana_sprint,
     "AuraFlow": aura_flow,
     "Chroma": chroma,
+    "Lumina 2": lumina2,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
