@@ -7,6 +7,7 @@ from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
 from fairgen.backbones.lumina2 import Lumina2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
 from fairgen.backbones.sana import SanaBackbone, SanaSprintBackbone
@@ -28,6 +29,7 @@ FAMILIES: list[type[Backbone]] = [
     AuraFlowBackbone,
     ChromaBackbone,
     Lumina2Backbone,
+    HunyuanDiTBackbone,
 ]
 
 

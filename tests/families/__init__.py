@@ -1,8 +1,8 @@
 """Tiny pipelines of every family, of real classes: random weights, but complete.
 
 Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
-its pipelines take multiples of that only, Lumina 2's 64: its latents' sides are an eighth whatever
-the codec.
+its pipelines take multiples of that only, Lumina 2's and HunyuanDiT's 64: the
+sides of their latents are an eighth whatever the codec.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.hunyuan_dit import hunyuan_dit
 from tests.families.lumina2 import lumina2
 from tests.tiny import tiny_pipeline
 
@@ -57,7 +58,9 @@ def ready(pipe: DiffusionPipeline) -> DiffusionPipeline:
 def size_of(pipe: DiffusionPipeline) -> int:
     """Return the side of a tiny pipeline's pictures, in pixels."""
     name = type(pipe).__name__
-    return 4 * SIZE_PX if "Lumina2" in name else 2 * SIZE_PX if "Sana" in name else SIZE_PX
+    if "Lumina2" in name or "Hunyuan" in name:
+        return 4 * SIZE_PX
+    return 2 * SIZE_PX if "Sana" in name else SIZE_PX
 
 
 def as_the_engine(pipe: DiffusionPipeline, num_steps: int) -> dict[str, Any]:
@@ -66,6 +69,8 @@ def as_the_engine(pipe: DiffusionPipeline, num_steps: int) -> dict[str, Any]:
     same |= {"width": size_of(pipe), "height": size_of(pipe)}
     if "PixArt" in type(pipe).__name__ or "Sana" in type(pipe).__name__:
         same |= {"use_resolution_binning": False, "clean_caption": False}
+    if "Hunyuan" in type(pipe).__name__:
+        same |= {"use_resolution_binning": False}
     if "Sprint" in type(pipe).__name__ and num_steps != 2:
         same |= {"intermediate_timesteps": None}
     return same
@@ -98,8 +103,9 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "AuraFlow": aura_flow,
     "Chroma": chroma,
     "Lumina 2": lumina2,
+    "HunyuanDiT": hunyuan_dit,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
 # diffusers loads LoRAs into these
-WITH_LOADER = [family for family in FAMILIES if not family.startswith("PixArt")]
+WITH_LOADER = [family for family in FAMILIES if not family.startswith(("PixArt", "Hunyuan"))]

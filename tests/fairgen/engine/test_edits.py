@@ -33,7 +33,8 @@ from tests.families import FAMILIES, SIZE_PX, ready, size_of, tiny
 from tests.families.flows import sd3
 from tests.painted import NUM_STEPS, PROMPT, as_numbers, assert_same, ours, theirs
 
-NONE = ("PixArt", "FLUX.2", "AuraFlow", "Lumina 2")  # of these there is no img2img pipeline
+# of these there is no img2img pipeline
+NONE = ("PixArt", "FLUX.2", "AuraFlow", "Lumina 2", "Hunyuan")
 BEGINNERS = [f for f in FAMILIES if not f.startswith(NONE) and f != "SANA"]
 UNKNOWN = {  # to AutoPipeline
     SanaSprintPipeline: SanaSprintImg2ImgPipeline,

@@ -19,7 +19,7 @@ from tests.tiny import GENDER
 Fit = Callable[[Path, Backbone], Adapter]
 
 
-NO_KOHYA = ("PixArt", "SANA", "Z-Image", "FLUX.2", "AuraFlow", "Lumina 2")
+NO_KOHYA = ("PixArt", "SANA", "Z-Image", "FLUX.2", "AuraFlow", "Lumina 2", "Hunyuan")
 
 
 def imported(path: Path, backbone: Backbone) -> Adapter:
