@@ -14,6 +14,7 @@ Quantization = Literal[
 ]
 _LIBRARIES = ("bitsandbytes", "torchao")
 _DENOISERS = ("transformer", "unet")
+_READ_PAST = ("pooler",)  # a function of torch reads its weights, not its layers
 
 
 def check_quantization(quantization: Quantization) -> None:
@@ -43,27 +44,34 @@ def quantized_as_loaded(
     path: str, quantization: Quantization, dtype: "torch.dtype", source: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what `DiffusionPipeline.from_pretrained` is given beside a path, so that it quantises
-    the denoiser and nothing else; `source` says where the files come from.
+    the denoiser, but for what of it takes plain weights only, and nothing else; `source` says where
+    the files come from.
     """
     import diffusers
 
     config: Any
+    name, kind_name = _denoiser(path, source)
+    kind_of: Any = getattr(diffusers, kind_name, None)
+    patterns = getattr(kind_of, "_skip_layerwise_casting_patterns", None) or ()
+    plain = [part for part in _READ_PAST if part in patterns] or None
     match quantization:
         case "bitsandbytes-4bit":
             config = diffusers.BitsAndBytesConfig(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_compute_dtype=dtype,
+                llm_int8_skip_modules=plain,
             )
         case "bitsandbytes-8bit":
-            config = diffusers.BitsAndBytesConfig(load_in_8bit=True)
+            config = diffusers.BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=plain)
         case "torchao-int8" | "torchao-fp8":
             from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
             is_int8 = quantization == "torchao-int8"
             kind = Int8WeightOnlyConfig() if is_int8 else Float8WeightOnlyConfig()
-            config = diffusers.TorchAoConfig(kind)
+            config = diffusers.TorchAoConfig(kind, modules_to_not_convert=plain)
         case "fp8-casting":  # once it is loaded
             return {}
-    name, _ = _denoiser(path, source)
     mapping = diffusers.PipelineQuantizationConfig(quant_mapping={name: config})
     return {"quantization_config": mapping}
 
