@@ -28,7 +28,7 @@ class AdapterMetadata(BaseModel):
     `eta` is the strength they were learnt at, None for a LoRA of another tool. `scale` has
     multiplied the directions once they were learnt. `denoiser_name` is the denoiser's name in
     the pipeline. `at_positions` says that they were learnt at the prompt's positions of sequences
-    that hold the picture as well: a tool that knows no positions puts them on all.
+    that hold other tokens as well: a tool that knows no positions puts them on all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

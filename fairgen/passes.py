@@ -26,6 +26,7 @@ class PassGates:
     def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
         self._backbone, self._bank = backbone, bank
         self._gates_NK = torch.empty(0, 0)
+        self._encoded_with: Mapping[str, Any] = {}  # the arguments
         self._prompts: list[Embedded] = []  # the prompt's embedding, then what else was encoded
         # by what a pass reads, and which layers it skips
         self._known: list[tuple[Embedded, frozenset[str], ActiveDirections]] = []
@@ -42,6 +43,7 @@ class PassGates:
             yield
             return
         self._gates_NK, self._prompts, self._known, self._num_gated = gates_NK, [], [], 0
+        self._encoded_with = {}
         denoiser = self._backbone.denoiser
         signature = inspect.signature(denoiser.forward)
         with ExitStack() as undo:
@@ -53,7 +55,8 @@ class PassGates:
                 given = signature.bind(*args, **options).arguments
                 given |= given.pop("kwargs", {})
                 directions = self._directions(given)
-                positions = self._backbone.positions_in(given) if directions.num_active else None
+                known = {**self._encoded_with, **given}
+                positions = self._backbone.positions_in(known) if directions.num_active else None
                 present.enter_context(self._bank.gated(directions, positions))
 
             def end(*_: object) -> None:
@@ -74,8 +77,10 @@ class PassGates:
         pipe: Any = self._backbone.pipe
         own = vars(pipe).get("encode_prompt")
         encode = pipe.encode_prompt
+        signature = inspect.signature(encode)
 
         def encode_and_keep(*args: Any, **options: Any) -> Any:
+            self._encoded_with = signature.bind(*args, **options).arguments
             encoded = encode(*args, **options)
             parts: list[Embedded] = [part for part in encoded if _is_embedded(part)]
             self._prompts += [part for part in parts if part[0].ndim == parts[0][0].ndim]

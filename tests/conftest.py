@@ -32,7 +32,7 @@ _HEAD = """# What every family does
 
 `make families` fills this table from a run of the tests: a cell is a yes when all of its tests
 passed, on a tiny pipeline of the family's real classes with random weights. Adapters of PixArt are
-read by PEFT and ComfyUI: diffusers itself loads no LoRA into it.
+read by PEFT and ComfyUI, those of HunyuanDiT by PEFT: diffusers itself loads no LoRA into them.
 
 On a GPU (`pytest -m gpu`; one H200, 2026-11-26) every family down to FLUX.1, the others have run on
 CPUs only, does what it does on a CPU: the engine paints what the family's own pipeline paints,
@@ -54,6 +54,9 @@ of the first kind.
 | Z-Image | one sequence, the prompt behind the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, what fills up, the template's head |
 | Krea 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the template's head, attention between the encoder's layers |
 | AuraFlow | joint attention, then one sequence, the prompt before the picture | the text stream, and attention at the prompt's positions | the picture's positions, the register tokens, padding |
+| Chroma | joint attention, a stream for text | the text stream's projections, at the tokens that its mask keeps: the prompt's and one of padding | the picture's stream, single blocks, the rest of padding |
+| Lumina 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the instruction before the prompt |
+| HunyuanDiT | cross-attention to two encoders | its projections; keys and values at the prompt's tokens | the picture's own attention, the embeddings in place of padding, the pooled prompt |
 
 """  # noqa: E501
 _ABOVE = {

@@ -4,9 +4,12 @@ from diffusers import DiffusionPipeline
 
 from fairgen.backbones.aura_flow import AuraFlowBackbone
 from fairgen.backbones.backbone import Backbone
+from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
 from fairgen.backbones.krea2 import Krea2Backbone
+from fairgen.backbones.lumina2 import Lumina2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
 from fairgen.backbones.qwen_image import QwenImageBackbone
 from fairgen.backbones.sana import SanaBackbone, SanaSprintBackbone
@@ -28,6 +31,9 @@ FAMILIES: list[type[Backbone]] = [
     AuraFlowBackbone,
     QwenImageBackbone,
     Krea2Backbone,
+    ChromaBackbone,
+    Lumina2Backbone,
+    HunyuanDiTBackbone,
 ]
 
 

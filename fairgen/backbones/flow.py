@@ -42,7 +42,7 @@ class FlowBackbone(Backbone):
         if found.get("prompt_embeds") is None:
             return found
         for name, given in found.items():
-            if name.endswith("prompt_embeds") and given is not None:
+            if name.endswith(("prompt_embeds", "prompt_attention_mask")) and given is not None:
                 found[name] = given.repeat_interleave(num_images, 0)
         return found | {"num_images_per_prompt": 1}
 

@@ -58,7 +58,8 @@ class PipelineCall(ABC):
 
     def positions_in(self, arguments: Mapping[str, Any]) -> Positions | None:
         """Return where the adapted layers read the prompt in a pass that the pipeline makes, by the
-        denoiser's arguments; None where they read nothing else.
+        arguments of the denoiser and those with which prompts were encoded; None where they read
+        nothing else.
         """
         return None
 

@@ -2,10 +2,11 @@
 
 States are of the variance-preserving kind, x = alpha x_0 + sigma n with alpha^2 + sigma^2 = 1, or
 of a flow; a solver that knows sigma / alpha only is rewritten.
-Sources: DDIM, arXiv 2010.02502, equation 12 with sigma = 0; DPM-Solver++ (2M) and its SDE, arXiv
-2211.01095, algorithm 2; Euler and its ancestral kind, arXiv 2206.00364, algorithm 2, as k-diffusion
-takes them; multistep consistency sampling, arXiv 2310.04378, algorithm 1; Euler on rectified flow,
-arXiv 2209.03003; TrigFlow, arXiv 2410.11081, section 3.1.
+Sources: DDIM, arXiv 2010.02502, equation 12 with sigma = 0; DDPM, arXiv 2006.11239, algorithm 2;
+DPM-Solver++ (2M) and its SDE, arXiv 2211.01095, algorithm 2; Euler and its ancestral kind, arXiv
+2206.00364, algorithm 2, as k-diffusion takes them; multistep consistency sampling, arXiv
+2310.04378, algorithm 1; Euler on rectified flow, arXiv 2209.03003; TrigFlow, arXiv 2410.11081,
+section 3.1.
 """
 
 import copy
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -79,11 +81,7 @@ def _ddim(theirs: DDIMScheduler) -> Solver:
     t = theirs.timesteps
     before = t - theirs.config.num_train_timesteps // theirs.num_inference_steps
     alpha_bar = theirs.alphas_cumprod.double()
-    if int(t.max()) >= len(alpha_bar):  # `steps_offset` moves them up
-        raise ValueError(
-            f"num_steps: got {len(t)}, allowed are fewer: time step {int(t.max())} would be the "
-            f"first, and {len(alpha_bar) - 1} is the last of the schedule"
-        )
+    _check_schedule(t, len(alpha_bar))
     now = alpha_bar[t]
     after = torch.where(before >= 0, alpha_bar[before.clamp(min=0)], theirs.final_alpha_cumprod)
     alpha, sigma = now.sqrt().numpy(), (1 - now).sqrt().numpy()
@@ -92,6 +90,31 @@ def _ddim(theirs: DDIMScheduler) -> Solver:
     b = alpha_after - alpha * a
     u, w = _pred_x0_weights(theirs.config.prediction_type, alpha, sigma)
     return _solver(t, (alpha, sigma), u, w, a, b)
+
+
+def _ddpm(theirs: DDPMScheduler) -> Solver:
+    """Return ancestral sampling, which draws each state from what is known of it."""
+    t = theirs.timesteps
+    alpha_bar = theirs.alphas_cumprod.double()
+    _check_schedule(t, len(alpha_bar))
+    now = alpha_bar[t].numpy()
+    after = np.append(now[1:], 1.0)
+    kept = now / after
+    share = (1 - after) / (1 - now)
+    variance = 1 - kept if theirs.config.variance_type == "fixed_large" else share * (1 - kept)
+    a, b = np.sqrt(kept) * share, np.sqrt(after) * (1 - kept) / (1 - now)
+    levels = np.sqrt(now), np.sqrt(1 - now)
+    u, w = _pred_x0_weights(theirs.config.prediction_type, *levels)
+    return _solver(t, levels, u, w, a, b, d=np.sqrt(variance) * (t.numpy() > 0))
+
+
+def _check_schedule(timesteps: Tensor, num_known: int) -> None:
+    """Raise ValueError for time steps past a schedule: `steps_offset` moves them up."""
+    if (last := int(timesteps.max())) >= num_known:
+        raise ValueError(
+            f"num_steps: got {len(timesteps)}, allowed are fewer: time step {last} would be the "
+            f"first, and {num_known - 1} is the last of the schedule"
+        )
 
 
 def _dpm_solver(theirs: DPMSolverMultistepScheduler) -> Solver:
@@ -191,6 +214,7 @@ def _trigflow_times(scheduler: SCMScheduler, num_steps: int) -> tuple[Tensor, Ar
 
 _TABLES: Mapping[type[SchedulerMixin], Callable[..., Solver]] = MappingProxyType({
     DDIMScheduler: _ddim,
+    DDPMScheduler: _ddpm,
     DPMSolverMultistepScheduler: _dpm_solver,
     EulerDiscreteScheduler: _euler,
     EulerAncestralDiscreteScheduler: _euler,

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from diffusers import (
     ConfigMixin,
     DDIMScheduler,
+    DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -68,6 +69,13 @@ SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType(
         followed=_NOISE | _SPACING | {"set_alpha_to_one"},
         unused=_THRESHOLD | {"clip_sample_range"},
         allowed=_UNCLIPPED,
+    ),
+    DDPMScheduler: SavedFields(
+        followed=_NOISE | _SPACING | {"variance_type"},
+        unused=_THRESHOLD | {"clip_sample_range"},
+        allowed={
+            **_UNCLIPPED, "variance_type": ("fixed_small", "fixed_small_log", "fixed_large"),
+        },
     ),
     DPMSolverMultistepScheduler: SavedFields(
         followed=_NOISE | _SPACING | _SIGMAS | {

@@ -137,11 +137,12 @@ def _loaded(
     from diffusers import DiffusionPipeline
 
     source = {"revision": loading.revision, "local_files_only": loading.local_files_only}
-    quantized = loading.quantization and quantization_config(loading.quantization, dtype)
+    quantized = None
+    if loading.quantization:
+        saved = loading.config_path or path
+        quantized = quantization_config(loading.quantization, dtype, saved, source)
     if loading.config_path is not None:
-        return load_single_file(
-            Path(path), loading.config_path, variant, dtype, source, quantized or None
-        )
+        return load_single_file(Path(path), loading.config_path, variant, dtype, source, quantized)
     parts = {}
     if loading.gguf_file:
         parts = denoiser_of_gguf(path, resolve_path(loading.gguf_file), dtype, source)

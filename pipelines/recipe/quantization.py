@@ -14,6 +14,7 @@ Quantization = Literal[
 ]
 _LIBRARIES = ("bitsandbytes", "torchao")
 _DENOISERS = ("transformer", "unet")
+_READ_PAST = ("pooler",)  # a function of torch reads its weights, not its layers
 
 
 def check_quantization(quantization: Quantization) -> None:
@@ -39,32 +40,41 @@ def check_library(what: str, library: str) -> None:
         raise ValueError(f"{what}, which needs `pip install {library}`")
 
 
-def quantization_config(quantization: Quantization, dtype: "torch.dtype") -> Any:
-    """Return diffusers' configuration of a quantization as weights are loaded, that computes in
-    `dtype`; None for one that is done once they are there.
+def quantization_config(
+    quantization: Quantization, dtype: "torch.dtype", path: str, source: Mapping[str, Any]
+) -> Any:
+    """Return diffusers' configuration of a quantization as weights are loaded, for the denoiser of
+    the pipeline at `path`, but for what of it takes plain weights only; layers compute in `dtype`.
+    None for one that is done once they are there. `source` says where the files come from.
     """
     import diffusers
 
+    kind_of: Any = getattr(diffusers, _denoiser(path, source)[1], None)
+    patterns = getattr(kind_of, "_skip_layerwise_casting_patterns", None) or ()
+    plain = [part for part in _READ_PAST if part in patterns] or None
     match quantization:
         case "bitsandbytes-4bit":
             return diffusers.BitsAndBytesConfig(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_compute_dtype=dtype,
+                llm_int8_skip_modules=plain,
             )
         case "bitsandbytes-8bit":
-            return diffusers.BitsAndBytesConfig(load_in_8bit=True)
+            return diffusers.BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=plain)
         case "torchao-int8" | "torchao-fp8":
             from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
             is_int8 = quantization == "torchao-int8"
             kind = Int8WeightOnlyConfig() if is_int8 else Float8WeightOnlyConfig()
-            return diffusers.TorchAoConfig(kind)
+            return diffusers.TorchAoConfig(kind, modules_to_not_convert=plain)
         case "fp8-casting":
             return None
 
 
 def quantized_as_loaded(path: str, config: Any, source: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `DiffusionPipeline.from_pretrained` is given beside a path, so that it quantises
-    the denoiser and nothing else; `source` says where the files come from.
+    the denoiser by a configuration, and nothing else; `source` says where the files come from.
     """
     import diffusers
 

@@ -68,6 +68,11 @@ def train_attribute(job: TrainingJob, report: Report, checkpoint: Path | None = 
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     backbone = load_learner(recipe)
     if recipe.jobs.gradient_checkpointing:
+        if not backbone.denoiser._supports_gradient_checkpointing:
+            raise ValueError(
+                "jobs.gradient_checkpointing: got True, allowed is False: "
+                f"{type(backbone.denoiser).__name__} has none"
+            )
         backbone.denoiser.enable_gradient_checkpointing()
     peers = [load_adapter(folder, backbone.fingerprint) for folder in job.peers]
     discovery = Discovery(

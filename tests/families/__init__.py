@@ -1,7 +1,8 @@
 """Tiny pipelines of every family, of real classes: random weights, but complete.
 
 Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
-its pipelines take multiples of that only.
+its pipelines take multiples of that only, Lumina 2's and HunyuanDiT's 64: the
+sides of their latents are an eighth whatever the codec.
 """
 
 from collections.abc import Callable
@@ -18,10 +19,13 @@ from diffusers import (
     SanaPipeline,
 )
 
+from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.hunyuan_dit import hunyuan_dit
 from tests.families.krea2 import tiny_krea2
+from tests.families.lumina2 import lumina2
 from tests.families.qwen_image import tiny_qwen_image
 from tests.tiny import tiny_pipeline
 
@@ -55,7 +59,10 @@ def ready(pipe: DiffusionPipeline) -> DiffusionPipeline:
 
 def size_of(pipe: DiffusionPipeline) -> int:
     """Return the side of a tiny pipeline's pictures, in pixels."""
-    return 2 * SIZE_PX if "Sana" in type(pipe).__name__ else SIZE_PX
+    name = type(pipe).__name__
+    if "Lumina2" in name or "Hunyuan" in name:
+        return 4 * SIZE_PX
+    return 2 * SIZE_PX if "Sana" in name else SIZE_PX
 
 
 def as_the_engine(
@@ -70,6 +77,8 @@ def as_the_engine(
         same |= {"guidance_scale": guidance_scale}
     if "PixArt" in type(pipe).__name__ or "Sana" in type(pipe).__name__:
         same |= {"use_resolution_binning": False, "clean_caption": False}
+    if "Hunyuan" in type(pipe).__name__:
+        same |= {"use_resolution_binning": False}
     if "Sprint" in type(pipe).__name__ and num_steps != 2:
         same |= {"intermediate_timesteps": None}
     return same
@@ -103,8 +112,11 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "Qwen-Image": tiny_qwen_image,
     "Krea 2 Raw": lambda: tiny_krea2(distilled=False),
     "Krea 2 Turbo": lambda: tiny_krea2(distilled=True),
+    "Chroma": chroma,
+    "Lumina 2": lumina2,
+    "HunyuanDiT": hunyuan_dit,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
 # diffusers loads LoRAs into these
-WITH_LOADER = [family for family in FAMILIES if not family.startswith("PixArt")]
+WITH_LOADER = [family for family in FAMILIES if not family.startswith(("PixArt", "Hunyuan"))]

@@ -10,12 +10,13 @@ from diffusers import (
 SIZE_PX = 16
 
 
-def vae(latent_channels: int = 4, **options: Any) -> AutoencoderKL:
-    """Return a codec that halves each side."""
+def vae(latent_channels: int = 4, scale: int = 2, **options: Any) -> AutoencoderKL:
+    """Return a codec that takes a part of each side, by default half of it."""
+    num_halvings = scale.bit_length() - 1
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(4, 8),
+        down_block_types=("DownEncoderBlock2D",) * (num_halvings + 1),
+        up_block_types=("UpDecoderBlock2D",) * (num_halvings + 1),
+        block_out_channels=(4,) * num_halvings + (8,),
         latent_channels=latent_channels,
         norm_num_groups=2,
         sample_size=SIZE_PX,

@@ -65,14 +65,16 @@ def t5(multilingual: bool = False) -> dict[str, Any]:
     return {"tokenizer": tokenizer, "text_encoder": encoder}
 
 
-def gemma() -> dict[str, Any]:
-    """Return a tokenizer of bytes' pairs, learnt from the world's words, and a language model."""
+def gemma(num_layers: int = 1, before: str = "") -> dict[str, Any]:
+    """Return a tokenizer of bytes' pairs, learnt from the world's words and from what stands before
+    a prompt, and a language model.
+    """
     call = inspect.signature(SanaPipeline.__call__).parameters
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     learnt = Tokenizer(models.BPE())
     learnt.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     learnt.train_from_iterator(
-        [" ".join(vocabulary()) * 3, *call["complex_human_instruction"].default],
+        [" ".join(vocabulary()) * 3, *call["complex_human_instruction"].default, before * 3],
         trainers.BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False),
     )
     found = json.loads(learnt.to_str())["model"]
@@ -82,7 +84,7 @@ def gemma() -> dict[str, Any]:
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=num_layers,
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=8,

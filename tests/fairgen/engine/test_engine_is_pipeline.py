@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
@@ -64,6 +65,11 @@ FOLLOWED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
     DDIMScheduler: OF_NOISE | OF_SPACING | OF_THRESHOLDS | {
         "prediction_type": OF_NOISE["prediction_type"] + SAMPLE,
         "set_alpha_to_one": [{"set_alpha_to_one": False}],
+        "clip_sample_range": [{"clip_sample_range": 0.1}],
+    },
+    DDPMScheduler: OF_NOISE | OF_SPACING | OF_THRESHOLDS | {
+        "prediction_type": OF_NOISE["prediction_type"] + SAMPLE,
+        "variance_type": [{"variance_type": "fixed_small_log"}, {"variance_type": "fixed_large"}],
         "clip_sample_range": [{"clip_sample_range": 0.1}],
     },
     DPMSolverMultistepScheduler: OF_NOISE | OF_SPACING | OF_SIGMAS | OF_THRESHOLDS | {
@@ -140,6 +146,14 @@ REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
         "clip_sample": [{"clip_sample": True}],
         "thresholding": [{"thresholding": True}],
     },
+    DDPMScheduler: OTHER | {
+        "clip_sample": [{"clip_sample": True}],
+        "thresholding": [{"thresholding": True}],
+        "variance_type": [
+            {"variance_type": "fixed_large_log"}, {"variance_type": "learned"},
+            {"variance_type": "learned_range"},
+        ],
+    },
     DPMSolverMultistepScheduler: OTHER | {
         "solver_order": [{"solver_order": 3}],
         "algorithm_type": [
@@ -166,6 +180,9 @@ REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
 shared = cache(tiny)  # of a pipeline only the scheduler changes here
 
 
+UNCLIPPED = (DDIMScheduler, DDPMScheduler, LCMScheduler)  # if they are asked
+
+
 def with_scheduler(
     kind: type[SchedulerMixin], config: Config, flow: str | None = None
 ) -> DiffusionPipeline:
@@ -181,7 +198,7 @@ def with_scheduler(
         pipe.scheduler = kind(**config)
         return pipe
     pipe = shared("SD 1.x")
-    unclipped = {"clip_sample": False} if kind in (DDIMScheduler, LCMScheduler) else {}
+    unclipped = {"clip_sample": False} if kind in UNCLIPPED else {}
     pipe.scheduler = kind(**{**NOISE, **unclipped, **config})
     return pipe
 

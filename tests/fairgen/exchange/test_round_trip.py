@@ -19,7 +19,10 @@ from tests.tiny import GENDER
 Fit = Callable[[Path, Backbone], Adapter]
 
 
-NO_KOHYA = ("PixArt", "SANA", "Z-Image", "FLUX.2", "AuraFlow", "Qwen-Image", "Krea 2")
+NO_KOHYA = (
+    "PixArt", "SANA", "Z-Image", "FLUX.2", "AuraFlow", "Qwen-Image", "Krea 2", "Lumina 2",
+    "Hunyuan",
+)  # fmt: skip
 
 
 def imported(path: Path, backbone: Backbone) -> Adapter:

@@ -33,7 +33,7 @@ OUTPUTS = {  # class_type -> how many outputs a node has, of what types
     "VAELoader": ("VAE",), "LoraLoaderModelOnly": ("MODEL",), "CLIPTextEncode": ("CONDITIONING",),
     "FluxGuidance": ("CONDITIONING",), "EmptyLatentImage": ("LATENT",),
     "EmptySD3LatentImage": ("LATENT",), "KSampler": ("LATENT",), "VAEDecode": ("IMAGE",),
-    "SaveImage": (),
+    "SaveImage": (), "T5TokenizerOptions": ("CLIP",),
 }  # fmt: skip
 INPUTS = {  # class_type -> input -> the type of a link, or that of a value
     "CheckpointLoaderSimple": {"ckpt_name": str},
@@ -54,6 +54,7 @@ INPUTS = {  # class_type -> input -> the type of a link, or that of a value
     },
     "VAEDecode": {"samples": "LATENT", "vae": "VAE"},
     "SaveImage": {"images": "IMAGE", "filename_prefix": str},
+    "T5TokenizerOptions": {"clip": "CLIP", "min_padding": int, "min_length": int},
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -53,6 +54,14 @@ SCHEDULERS: dict[str, Callable[[], SchedulerMixin]] = {
     for prediction in PREDICTIONS
     for options in (
         {}, {"timestep_spacing": "trailing"}, {"timestep_spacing": "leading", "steps_offset": 1}
+    )
+} | {
+    f"ddpm {prediction} {options}": lambda p=prediction, o=options: DDPMScheduler(
+        **NOISE, clip_sample=False, prediction_type=p, **o
+    )
+    for prediction in PREDICTIONS
+    for options in (
+        {}, {"timestep_spacing": "trailing"}, {"steps_offset": 1, "variance_type": "fixed_large"}
     )
 } | {
     "euler karras": lambda: EulerDiscreteScheduler(**NOISE, use_karras_sigmas=True),

@@ -16,7 +16,7 @@ from pipelines.recipe.loading import LoadingConfig, check_loading, load_pipeline
 from pipelines.recipe.loras import add_loras
 from pipelines.recipe.sections import LoraConfig
 from tests.families import tiny
-from tests.painted import ours
+from tests.painted import assert_same, ours, theirs
 from tests.pipelines.recipe.test_loras import save_lora
 
 pytestmark = pytest.mark.quantization
@@ -65,6 +65,17 @@ def test_a_base_loads_quantised_and_stays_the_same_base(
     assert is_same_base(fingerprint(plain), fingerprint(backbone.denoiser))
     assert storage_of(pipe.text_encoder) == loading.get("dtype", "float32")  # the denoiser alone
     assert str(backbone.dtype) == f"torch.{loading.get('dtype', 'float32')}"
+
+
+@pytest.mark.parametrize("quantization", ["torchao-int8", "torchao-fp8", "fp8-casting"])
+def test_what_reads_weights_past_its_layers_stays_plain(tmp_path: Path, quantization: str) -> None:
+    tiny("HunyuanDiT").save_pretrained(tmp_path)
+    loading = LoadingConfig.model_validate({"quantization": quantization})
+    pipe = load_pipeline("base", str(tmp_path), loading)
+    backbone = load_backbone(pipe)
+    assert storage_of(backbone.denoiser).endswith(", float32")
+    pipe.set_progress_bar_config(disable=True)
+    assert_same(ours(pipe), theirs(pipe), grey_levels=2)
 
 
 def test_what_cannot_be_had_here_is_said_before_anything_is_loaded() -> None:

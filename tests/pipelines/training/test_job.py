@@ -13,6 +13,7 @@ from fairgen.adapters import load_adapter
 from fairgen.discovery import Discovery, DiscoveryStats
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.training.job import TrainingJob, train_attribute
+from tests.families import tiny
 from tests.pipelines.registered import random_adapters
 from tests.pipelines.reports import Reports, assert_same_adapters
 
@@ -86,6 +87,16 @@ def test_gradients_are_checkpointed_where_the_recipe_says_so(
     recipe = load_recipe(write_recipe(jobs={"gradient_checkpointing": asked}))
     train_attribute(job_of(recipe), Reports(tmp_path / "whole"))
     assert set(seen) == {asked}
+
+
+def test_checkpoints_of_a_denoiser_that_has_none_are_refused(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    tiny("HunyuanDiT").save_pretrained(tmp_path / "base")
+    path = write_recipe(jobs={"gradient_checkpointing": True})
+    recipe = load_recipe(path, base=str(tmp_path / "base"))
+    with pytest.raises(ValueError, match=r"^jobs.gradient_checkpointing: got True, allowed is Fal"):
+        train_attribute(job_of(recipe), Reports(tmp_path / "whole"))
 
 
 def test_an_unknown_attribute_is_refused(write_recipe: Callable[..., Path]) -> None:
