@@ -14,7 +14,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from pipelines.benchmarks import markdown_table
-from tests.families import FAMILIES
+from tests.families import FAMILIES, KIN
 from tests.faults import Fault, FaultTable
 from tests.tiny import tiny_pipeline
 
@@ -119,13 +119,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what needs a server or a cluster by its fixtures, and what is fast."""
+    """Mark what needs a server or a cluster by its fixtures, and what is fast: rows of families
+    that are much like others are not, and run with the slow tests.
+    """
     fixtures = set(getattr(item, "fixturenames", ()))
     if fixtures & {"tracking_uri", "shared"}:
         item.add_marker("mlflow")
     if "cluster" in fixtures:
         item.add_marker("ray")
-    if not any(kind in item.keywords for kind in _SLOW_KINDS):
+    values = getattr(item, "callspec", None) and item.callspec.params.values()
+    is_kin = any(isinstance(value, str) and value in KIN for value in values or ())
+    if not is_kin and not any(kind in item.keywords for kind in _SLOW_KINDS):
         item.add_marker("fast")
 
 

@@ -57,7 +57,7 @@ class _Preservation:
     """Rows of the batch that also see a preservation prompt: their indices, one prompt each."""
 
     rows: list[int]
-    prompts: list[str]
+    prompts: list[str | None]
 
 
 @dataclass(frozen=True)
@@ -274,8 +274,10 @@ class Discovery:
 
     def _draw_preservation(self) -> _Preservation:
         rows = self._rng.sample(range(len(self._rows)), self.config.num_keep_rows)
+        empty = None if self.backbone.classifier_free else ""
         prompts = [
-            self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "" for _ in rows
+            (self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "") or empty
+            for _ in rows
         ]
         return _Preservation(rows, prompts)
 
@@ -283,10 +285,10 @@ class Discovery:
     def _predict_frozen(self, t_N: Tensor, preservation: _Preservation) -> _FrozenPredictions:
         """Return the frozen model's predictions, all in one pass.
 
-        No prompt is predicted for the rows that are guided anyway, so that there a preservation
-        prompt "" costs no row of its own.
+        No prompt is predicted for the rows that are guided anyway, so that there to preserve it
+        costs no row of its own.
         """
-        N, free, kept = len(self._rows), self.backbone.classifier_free, preservation.rows
+        N, kept = len(self._rows), preservation.rows
         layout = GuidedRows.at([row.step_index for row in self._rows], self._guided)
         own = [
             i
@@ -297,10 +299,7 @@ class Discovery:
             (range(N), [row.neutral_prompt for row in self._rows]),
             (range(N), [row.category_prompt for row in self._rows]),
             (layout.indices, [None] * len(layout.indices)),
-            (
-                [kept[i] for i in own],
-                [preservation.prompts[i] or (None if free else "") for i in own],
-            ),
+            ([kept[i] for i in own], [preservation.prompts[i] for i in own]),
         ]
         rows = [row for part, _ in parts for row in part]
         prompts = [prompt for _, part in parts for prompt in part]
@@ -325,7 +324,8 @@ class Discovery:
         config, N, kept = self.config, len(self._rows), preservation.rows
         categories = [row.category for row in self._rows]
         gates_NK = torch.eye(len(self.attribute.names))[categories].to(self._x)
-        prompts = [*(row.adapted_prompt for row in self._rows), *preservation.prompts]
+        adapted_prompts: list[str | None] = [row.adapted_prompt for row in self._rows]
+        prompts = adapted_prompts + preservation.prompts
         contexts = self._prompts.stack(prompts)
         positions = self.backbone.text_positions(contexts, self._x.shape)
         # the gates stay set until the gradient is there: checkpoints are recomputed on its way

@@ -32,6 +32,7 @@ from tests.tiny import tiny_pipeline
 __all__ = [
     "FAMILIES",
     "FLOW_DPM",
+    "KIN",
     "KINDS",
     "SIZE_PX",
     "WITH_LOADER",
@@ -118,5 +119,10 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
+# of another setting than the row beside them: all that is the family's own is tested with that, too
+KIN = (
+    "SD 2.x", "SD LCM", "SDXL Turbo", "PixArt-alpha", "PixArt-alpha 1024", "SD 3", "FLUX.1 schnell",
+    "Z-Image-Turbo", "FLUX.2 klein base", "Krea 2 Turbo",
+)  # fmt: skip
 # diffusers loads LoRAs into these
 WITH_LOADER = [family for family in FAMILIES if not family.startswith(("PixArt", "Hunyuan"))]

@@ -82,6 +82,14 @@ def test_discovery_lowers_its_error(family: str) -> None:
     assert sum(errors[-10:]) / 10 < 0.75
 
 
+@pytest.mark.cell("train")
+@families
+def test_adapters_that_have_learnt_nothing_yet_keep_what_is_to_be_kept(family: str) -> None:
+    """What the frozen model predicts of no prompt is what the adapted one has to."""
+    found = discovery(open_backbone(family))
+    assert found.update().keep == pytest.approx(0, abs=1e-9)
+
+
 @pytest.mark.cell("engine equality")
 @families
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
