@@ -22,6 +22,8 @@ from fairgen.portraits import MODEL
 from tests.families import FAMILIES, size_of, tiny
 from tests.tiny import GENDER
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 WORDS = ("doctor", "nurse", "pilot", "judge", "sailor", "dancer")
 JOBS = [

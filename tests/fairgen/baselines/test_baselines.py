@@ -33,6 +33,7 @@ from fairgen.sampling import Sampling
 from tests.fairgen.test_adapters import make_adapter
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
 
+pytestmark = pytest.mark.slow
 SAMPLING = Sampling(num_steps=3, guidance_scale=3.0)
 TEMPLATE = "a photo of {subject}"
 RIVALS = (Unmodified, Words, FairDiffusion, Uce, ConceptSliders, HSpace, Official)
