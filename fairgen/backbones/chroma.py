@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import ChromaImg2ImgPipeline, ChromaInpaintPipeline, ChromaPipeline
 from tensordict import TensorDict
@@ -24,6 +23,7 @@ class ChromaBackbone(FlowBackbone):
     """
 
     pipelines = (ChromaImg2ImgPipeline, ChromaInpaintPipeline, ChromaPipeline)
+    names_sigmas = True
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
@@ -64,9 +64,6 @@ class ChromaBackbone(FlowBackbone):
         num_text = arguments["encoder_hidden_states"].shape[1]
         kept = TextPositions(arguments["attention_mask"][:, :num_text] > 0)
         return dict.fromkeys(self.projections("qkvo"), kept)
-
-    def _sigmas(self, num_steps: int) -> list[float]:
-        return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     @property
     def num_latent_channels(self) -> int:

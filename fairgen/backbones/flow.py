@@ -33,6 +33,7 @@ class FlowBackbone(Backbone):
     projection_suffixes = _TEXT_STREAM
     schedulers = FLOW_SCHEDULERS
     codec_type: ClassVar[type[Codec]] = ShiftingCodec
+    names_sigmas: ClassVar[bool] = False  # evenly spaced ones, to the scheduler
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments for several pictures; embedded prompts are repeated here, since
@@ -68,7 +69,7 @@ class FlowBackbone(Backbone):
 
     def _sigmas(self, num_steps: int) -> list[float] | None:
         """Return the noise levels before they are shifted, None for the scheduler's own."""
-        return None
+        return _even_sigmas(num_steps) if self.names_sigmas else None
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         """Return the shift, a line through what the scheduler names for two numbers of tokens."""
@@ -87,4 +88,8 @@ def even_sigmas(scheduler: SchedulerMixin, num_steps: int) -> list[float] | None
     """
     if scheduler.config.get("use_flow_sigmas"):
         return None
+    return _even_sigmas(num_steps)
+
+
+def _even_sigmas(num_steps: int) -> list[float]:
     return np.linspace(1.0, 1 / num_steps, num_steps).tolist()

@@ -29,6 +29,7 @@ class Krea2Backbone(PromptTokens, FlowBackbone):
     """
 
     pipelines = (Krea2Pipeline,)
+    names_sigmas = True
     projection_suffixes = _ATTENTION
     codec_type = FrameCodec
     takes_pictures = False
@@ -86,9 +87,6 @@ class Krea2Backbone(PromptTokens, FlowBackbone):
         """Return how many tokens stand before a prompt, less those that follow on it."""
         pipe = self.pipe
         return pipe.prompt_template_encode_start_idx - pipe.prompt_template_encode_num_suffix_tokens
-
-    def _sigmas(self, num_steps: int) -> list[float]:
-        return torch.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         return 1.15 if self.pipe.config.is_distilled else super()._shift_mu(shape, num_steps)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import Lumina2Pipeline
 from tensordict import TensorDict
@@ -28,6 +27,7 @@ class Lumina2Backbone(FlowBackbone):
     """
 
     pipelines = (Lumina2Pipeline,)
+    names_sigmas = True
     projection_suffixes = _ATTENTION
     takes_pictures = False
     instruction_argument = "system_prompt"
@@ -97,9 +97,6 @@ class Lumina2Backbone(FlowBackbone):
         both = functional.pad(alone[:, : int(mask.sum(1).max())], (0, num_pixels))
         found = {_OF_TEXT: TextPositions(alone), _OF_BOTH: TextPositions(both)}
         return {path: found[path.split(".")[0] + "."] for path in self.projections("qkvo")}
-
-    def _sigmas(self, num_steps: int) -> list[float]:
-        return np.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         channels, side = self.num_latent_channels, self.patch_size

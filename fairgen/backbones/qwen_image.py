@@ -36,6 +36,7 @@ class QwenImageBackbone(PromptTokens, FlowBackbone):
         QwenImageInpaintPipeline,
         QwenImagePipeline,
     )
+    names_sigmas = True
     codec_type = FrameCodec
 
     @torch.no_grad()
@@ -85,9 +86,6 @@ class QwenImageBackbone(PromptTokens, FlowBackbone):
         for name in ("guidance_embeds", "use_additional_t_cond"):
             if self.denoiser.config[name]:
                 raise ValueError(f"transformer.{name}: got True, allowed is False")
-
-    def _sigmas(self, num_steps: int) -> list[float]:
-        return torch.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     @property
     def num_latent_channels(self) -> int:

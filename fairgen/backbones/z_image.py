@@ -34,6 +34,7 @@ class ZImageBackbone(ChatTemplate, FlowBackbone):
     """
 
     pipelines = (ZImageImg2ImgPipeline, ZImageInpaintPipeline, ZImagePipeline)
+    names_sigmas = True
     projection_suffixes = _ATTENTION
     prompt_argument = "cap_feats"
     guidance_origin = 0.0
@@ -92,9 +93,6 @@ class ZImageBackbone(ChatTemplate, FlowBackbone):
             for part, where in found.items()
             if path.startswith(part)
         }
-
-    def _sigmas(self, num_steps: int) -> list[float]:
-        return torch.linspace(1.0, 1 / num_steps, num_steps).tolist()
 
     @property
     def sample_size(self) -> int:
