@@ -57,6 +57,7 @@ of the first kind.
 | Chroma | joint attention, a stream for text | the text stream's projections, at the tokens that its mask keeps: the prompt's and one of padding | the picture's stream, single blocks, the rest of padding |
 | Lumina 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the instruction before the prompt |
 | HunyuanDiT | cross-attention to two encoders | its projections; keys and values at the prompt's tokens | the picture's own attention, the embeddings in place of padding, the pooled prompt |
+| Kolors | cross-attention | its projections; keys and values at the prompt's tokens | the picture's own attention, what fills a prompt up on the left, the two tokens before every prompt, the pooled prompt |
 
 """  # noqa: E501
 _ABOVE = {

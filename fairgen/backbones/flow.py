@@ -8,6 +8,7 @@ from diffusers import SchedulerMixin
 
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.codec import Codec, ShiftingCodec
+from fairgen.backbones.pipeline_call import repeated_prompts
 from fairgen.solvers import FLOW_SCHEDULERS, Solver, check_scheduler, flow_euler
 
 _TEXT_STREAM = {
@@ -39,13 +40,7 @@ class FlowBackbone(Backbone):
         """Return the arguments for several pictures; embedded prompts are repeated here, since
         these pipelines do not.
         """
-        found = super().call_options(num_images, options)
-        if found.get("prompt_embeds") is None:
-            return found
-        for name, given in found.items():
-            if name.endswith(("prompt_embeds", "prompt_attention_mask")) and given is not None:
-                found[name] = given.repeat_interleave(num_images, 0)
-        return found | {"num_images_per_prompt": 1}
+        return repeated_prompts(super().call_options(num_images, options), num_images)
 
     def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
         """Return Euler on the flow, shifted for latents of a shape where the scheduler says so.

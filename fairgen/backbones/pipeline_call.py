@@ -101,6 +101,12 @@ class PipelineCall(ABC):
                 return found.default
         return None
 
+    def longest_prompt(self, asked: int | None) -> int | None:
+        """Return how many tokens of a prompt the pipeline reads where its `max_sequence_length` is
+        `asked`, None its own.
+        """
+        return asked or self.max_tokens
+
     def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
         """Return how many tokens an encoder reads besides those of a prompt's own number."""
         return 0
@@ -110,3 +116,16 @@ class PipelineCall(ABC):
         gives the denoiser.
         """
         return frozenset()
+
+
+def repeated_prompts(options: Mapping[str, Any], num_images: int) -> dict[str, Any]:
+    """Return a call's arguments with its embedded prompts repeated, if it has any, where the
+    pipeline itself does not repeat all of them.
+    """
+    found = dict(options)
+    if found.get("prompt_embeds") is None:
+        return found
+    for name, given in found.items():
+        if name.endswith(("prompt_embeds", "prompt_attention_mask")) and given is not None:
+            found[name] = given.repeat_interleave(num_images, 0)
+    return found | {"num_images_per_prompt": 1}

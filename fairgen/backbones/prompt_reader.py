@@ -1,6 +1,7 @@
 """How much of a prompt the text encoders of a pipeline read."""
 
 import copy
+from bisect import bisect_left
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -19,13 +20,13 @@ class PromptReader:
         pipe, self._backbone = backbone.pipe, backbone
         self._lock = Lock()  # a call that cuts makes those of other threads cut, too
         self._tokenizers: list[tuple[Any, int | None]] = []
-        self._longest = backbone.max_tokens
+        self._has_limit = backbone.max_tokens is not None
         for name in _TOKENIZERS:
             tokenizer = getattr(pipe, name, None)
             encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)
             if tokenizer is None or encoder is None:
                 continue
-            is_clip = self._longest is None or "CLIP" in type(encoder).__name__
+            is_clip = not self._has_limit or "CLIP" in type(encoder).__name__
             own = tokenizer.model_max_length if is_clip else None
             self._tokenizers.append((copy.deepcopy(tokenizer), own))
         self.cut_at = lru_cache(_MAX_PROMPTS)(self._cut_at)
@@ -45,15 +46,14 @@ class PromptReader:
         CLIP; `instruction` is what is put before the prompt, None what the backbone puts there.
 
         A prompt that an encoder reads whole is read whole, since what one of several reads can be
-        seen in the picture. Where a tokenizer cannot say where its tokens stand, all counts as
-        read.
+        seen in the picture.
         """
         before = self._backbone.instruction_in({}) if instruction is None else instruction
         text, moved = self._backbone.as_read(prompt, before)
         ends = []
         with self._lock:
             for tokenizer, own in self._tokenizers:
-                limit = own or max_sequence_length or self._longest
+                limit = own or self._backbone.longest_prompt(max_sequence_length)
                 if limit is not None:
                     limit += self._backbone.num_tokens_before(tokenizer, before)
                 ends.append(_end(text, tokenizer, limit) - moved)
@@ -64,7 +64,15 @@ class PromptReader:
 
 def _end(prompt: str, tokenizer: Any, limit: int | None) -> int:
     """Return how many characters of a prompt a tokenizer's first `limit` tokens hold."""
-    if limit is None or not tokenizer.is_fast or len(tokenizer(prompt)["input_ids"]) <= limit:
+    if limit is None or len(tokenizer(prompt)["input_ids"]) <= limit:
         return len(prompt)
+    if not tokenizer.is_fast:  # it does not say where its tokens stand
+
+        def tokens(text: str) -> list[int]:
+            return tokenizer(text, truncation=True, max_length=limit)["input_ids"]
+
+        all_of_them = tokens(prompt)
+        ends = range(len(prompt))
+        return bisect_left(ends, True, key=lambda end: tokens(prompt[:end]) == all_of_them)
     read = tokenizer(prompt, truncation=True, max_length=limit, return_offsets_mapping=True)
     return max(end for _, end in read["offset_mapping"])

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from diffusers import (
+    DiffusionPipeline,
     StableDiffusionXLAdapterPipeline,
     StableDiffusionXLControlNetImg2ImgPipeline,
     StableDiffusionXLControlNetInpaintPipeline,
@@ -24,14 +26,14 @@ from diffusers import (
 from tensordict import TensorDict
 from torch import Tensor
 
-from fairgen.backbones.codec import NormalizingCodec
+from fairgen.backbones.codec import Codec, NormalizingCodec
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 
 
 class StableDiffusionXLBackbone(StableDiffusionBackbone):
     """Directions sit where those of Stable Diffusion do; the pooled embedding is not adapted."""
 
-    pipelines = (
+    pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]] = (
         StableDiffusionXLAdapterPipeline,
         StableDiffusionXLControlNetImg2ImgPipeline,
         StableDiffusionXLControlNetInpaintPipeline,
@@ -48,7 +50,7 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
         StableDiffusionXLPAGPipeline,
         StableDiffusionXLPipeline,
     )
-    codec_type = NormalizingCodec
+    codec_type: ClassVar[type[Codec]] = NormalizingCodec
     allowed_options = MappingProxyType({"requires_aesthetics_score": False})
 
     @torch.no_grad()

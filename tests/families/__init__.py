@@ -24,6 +24,7 @@ from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
 from tests.families.hunyuan_dit import hunyuan_dit
+from tests.families.kolors import kolors
 from tests.families.krea2 import tiny_krea2
 from tests.families.lumina2 import lumina2
 from tests.families.qwen_image import tiny_qwen_image
@@ -116,6 +117,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "Chroma": chroma,
     "Lumina 2": lumina2,
     "HunyuanDiT": hunyuan_dit,
+    "Kolors": kolors,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

@@ -258,7 +258,7 @@ def test_the_codec_is_left_as_it_was(dtype: torch.dtype) -> None:
     assert pipe.vae.decode(latents).sample.requires_grad  # no weight is left of inference mode
 
 
-@pytest.mark.parametrize("family", ["SDXL", "AuraFlow"])
+@pytest.mark.parametrize("family", ["SDXL", "AuraFlow", "Kolors"])
 def test_a_codec_that_says_it_overflows_decodes_in_fp32_where_the_pipeline_does(
     family: str, caplog: pytest.LogCaptureFixture
 ) -> None:

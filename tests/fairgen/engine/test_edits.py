@@ -40,7 +40,12 @@ UNKNOWN = {  # to AutoPipeline
     SanaSprintPipeline: SanaSprintImg2ImgPipeline,
     ChromaPipeline: ChromaImg2ImgPipeline,
 }
-UNMASKED = ("SD 3", "SANA-Sprint", "Chroma")  # elsewhere, or no inpainting pipeline at all
+UNMASKED = (
+    "SD 3",
+    "SANA-Sprint",
+    "Chroma",
+    "Kolors",
+)  # elsewhere, or no inpainting pipeline at all
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 

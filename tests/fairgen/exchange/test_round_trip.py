@@ -76,7 +76,7 @@ def test_peft_loads_its_form(family: str, tmp_path: Path) -> None:
     torch.testing.assert_close(denoised(backbone), expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["SD 1.x", "SD 2.x", "SDXL", "FLUX.1 dev"])
+@pytest.mark.parametrize("family", ["SD 1.x", "SD 2.x", "SDXL", "FLUX.1 dev", "Kolors"])
 def test_plain_diffusers_loads_kohya_s_form(family: str, tmp_path: Path) -> None:
     (woman, _) = adapters_of(family)
     backbone = open_backbone(family)
