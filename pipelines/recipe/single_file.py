@@ -120,12 +120,10 @@ def load_single_file(
             pipe = kind.from_pretrained(
                 config, variant=variant, use_safetensors=True, **options, **parts
             )
-    except KeyError as error:
-        raise _not_of(config, f"it lacks {error}") from error
-    except NotImplementedError as error:  # of tensors without numbers
-        raise _not_of(config, "it lacks some that this needs") from error
     except SingleFileComponentError as error:
         raise _not_of(config, str(error).partition("\n")[0]) from error
+    except (LookupError, RuntimeError) as error:  # of what is renamed, parted or lacks numbers
+        raise _not_of(config, f"it lacks {error}" if isinstance(error, KeyError) else "") from error
     for part, module in pipe.components.items():
         tensors = module.named_parameters() if hasattr(module, "named_parameters") else ()
         if missing := [path for path, tensor in tensors if tensor.is_meta]:
@@ -153,7 +151,8 @@ def _is_left_out(part: str, config: str) -> bool:
 
 
 def _not_of(config: str, reason: str) -> ValueError:
-    return ValueError(f"its tensors are not those of the configuration of {config!r}: {reason}")
+    what = f"its tensors are not those of the configuration of {config!r}"
+    return ValueError(f"{what}: {reason}" if reason else what)
 
 
 def _parts_beside(index: Mapping[str, list[str]], names: list[str]) -> list[str]:
