@@ -203,6 +203,7 @@ class FamiliesTable:
             rows = [
                 [row, *(self._cell(cells[row, column]) for column in columns)]
                 for row in dict.fromkeys(row for row, _ in cells)
+                if name != "family" or row in FAMILIES
             ]
             text += _ABOVE[name] + markdown_table([name, *columns], rows) + "\n"
         self._path.write_text(text.rstrip() + "\n")

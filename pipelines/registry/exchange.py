@@ -87,7 +87,7 @@ def base_config(recipe: Recipe, kind: "type[ConfigMixin]", component: str = "") 
         if cached or not loading.local_files_only:
             try:
                 return kind.load_config(
-                    recipe.base_path,
+                    loading.config_path or recipe.base_path,
                     subfolder=component or None,
                     revision=loading.revision,
                     local_files_only=cached,

@@ -1,10 +1,15 @@
 """Tiny pipelines as one file: their tensors under the names that checkpoints in one file have."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
 from torch import Tensor
+
+from tests.families import tiny
 
 Tensors = dict[str, Tensor]
 _TOP = {
@@ -137,3 +142,30 @@ def _codec(tensors: Tensors) -> Tensors:
             name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
         ] = tensor
     return found
+
+
+FORMS: dict[str, tuple[Callable[[DiffusionPipeline], Tensors], tuple[str, ...]]] = {
+    "SD 1.x": (latent_diffusion, ("unet", "vae", "text_encoder")),
+    "SD 2.x": (latent_diffusion, ("unet", "vae", "text_encoder")),
+    "SDXL": (latent_diffusion, ("unet", "vae", "text_encoder", "text_encoder_2")),
+    "Z-Image": (z_image, ("transformer",)),
+    "FLUX.1 dev": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
+    "FLUX.2 klein": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
+    "AuraFlow": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
+    "SD 3.5": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
+}
+
+
+def save_in_one_file(family: str, folder: Path) -> tuple[DiffusionPipeline, Path, Path]:
+    """Return a pipeline, its file, and its configuration with another seed's weights in all parts
+    that the file does not hold, and with none in those that it does.
+    """
+    pipe = tiny(family)
+    form, held = FORMS[family]
+    file, config = folder / "model.safetensors", folder / "config"
+    save_file({name: tensor.contiguous().clone() for name, tensor in form(pipe).items()}, file)
+    pipe.save_pretrained(config)
+    for part in held:
+        for weights in (config / part).glob("*.safetensors"):
+            weights.unlink()
+    return pipe, file, config

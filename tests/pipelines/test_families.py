@@ -27,6 +27,7 @@ from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
 from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, as_the_engine, tiny
+from tests.families.single_file import save_in_one_file
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of
 from tests.pipelines.reports import Reports
@@ -42,6 +43,7 @@ def marked(families: Iterable[str]) -> list[Any]:
     ]
 
 
+IN_ONE_FILE = {"SDXL in one file": "SDXL", "Z-Image in one file": "Z-Image"}
 GENERATION = {"steps": 3, "guidance_scale": 3.0, "scheduler": "own", "size_px": SIZE_PX}
 
 
@@ -55,18 +57,24 @@ class Trained:
     folders: dict[str, tuple[Path, ...]]
 
 
-@pytest.fixture(scope="module", params=marked(FAMILIES))
+@pytest.fixture(scope="module", params=[*marked(FAMILIES), *IN_ONE_FILE])
 def trained(
     request: pytest.FixtureRequest,
     make_recipe: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Trained:
     """Train a tiny pipeline's adapters as a job does, without Ray."""
-    folder = tmp_path_factory.mktemp("family")
-    tiny(request.param).save_pretrained(folder / "base")
+    folder, base, loading = tmp_path_factory.mktemp("family"), "base", {}
+    family = IN_ONE_FILE.get(request.param, request.param)
+    if family == request.param:
+        tiny(family).save_pretrained(folder / base)
+    else:
+        base = "model.safetensors"
+        _, _, config = save_in_one_file(family, folder)
+        loading = {"loading": {"config": str(config)}}
     name = request.param.lower().replace(" ", "-").replace(".", "")
-    path = make_recipe(folder, name, generation=GENERATION)
-    recipe = load_recipe(path, base=str(folder / "base"))
+    path = make_recipe(folder, name, generation=GENERATION, **loading)
+    recipe = load_recipe(path, base=str(folder / base))
     folders = {}
     for attribute in recipe.attributes:
         reports = Reports(folder / attribute.name)
@@ -74,7 +82,7 @@ def trained(
         last = reports.checkpoints[max(reports.checkpoints)]
         names = recipe.adapter_names(attribute.name)
         folders[attribute.name] = tuple(last / "adapters" / name for name in names)
-    return Trained(path, str(folder / "base"), recipe, folders)
+    return Trained(path, str(folder / base), recipe, folders)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """A base that is one file: what is in it is read from it, the rest from its configuration."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,33 +12,7 @@ from fairgen.backbones import load_backbone
 from pipelines.recipe import check_models, load_recipe
 from pipelines.recipe.loading import LoadingConfig, load_pipeline
 from tests.families import as_the_engine, tiny
-from tests.families.single_file import Tensors, latent_diffusion, z_image
-
-FORMS: dict[str, tuple[Callable[[DiffusionPipeline], Tensors], tuple[str, ...]]] = {
-    "SD 1.x": (latent_diffusion, ("unet", "vae", "text_encoder")),
-    "SD 2.x": (latent_diffusion, ("unet", "vae", "text_encoder")),
-    "SDXL": (latent_diffusion, ("unet", "vae", "text_encoder", "text_encoder_2")),
-    "Z-Image": (z_image, ("transformer",)),
-    "FLUX.1 dev": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
-    "FLUX.2 klein": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
-    "AuraFlow": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
-    "SD 3.5": (lambda pipe: pipe.transformer.state_dict(), ("transformer",)),
-}
-
-
-def saved(family: str, folder: Path) -> tuple[DiffusionPipeline, Path, Path]:
-    """Return a pipeline, its file, and its configuration with another seed's weights in all parts
-    that the file does not hold, and with none in those that it does.
-    """
-    pipe = tiny(family)
-    form, held = FORMS[family]
-    file, config = folder / "model.safetensors", folder / "config"
-    save_file({name: tensor.contiguous().clone() for name, tensor in form(pipe).items()}, file)
-    pipe.save_pretrained(config)
-    for part in held:
-        for weights in (config / part).glob("*.safetensors"):
-            weights.unlink()
-    return pipe, file, config
+from tests.families.single_file import FORMS, latent_diffusion, save_in_one_file
 
 
 def picture(pipe: DiffusionPipeline) -> torch.Tensor:
@@ -52,7 +25,7 @@ def picture(pipe: DiffusionPipeline) -> torch.Tensor:
 
 @pytest.mark.parametrize("family", FORMS)
 def test_a_file_paints_as_the_pipeline_that_it_is_of(family: str, tmp_path: Path) -> None:
-    pipe, file, config = saved(family, tmp_path)
+    pipe, file, config = save_in_one_file(family, tmp_path)
     recipe = load_recipe("portraits", base=str(file))
     loading = LoadingConfig(config=str(config))
     check_models(recipe.model_copy(update={"loading": loading}))
@@ -65,14 +38,14 @@ def test_a_file_paints_as_the_pipeline_that_it_is_of(family: str, tmp_path: Path
 def test_the_denoiser_is_the_file_s_also_where_the_configuration_holds_another(
     family: str, tmp_path: Path
 ) -> None:
-    pipe, file, config = saved(family, tmp_path)
+    pipe, file, config = save_in_one_file(family, tmp_path)
     tiny(family, seed=1).save_pretrained(config)
     loaded = load_pipeline("base", str(file), LoadingConfig(config=str(config)))
     assert load_backbone(loaded).fingerprint == load_backbone(pipe).fingerprint
 
 
 def test_parts_that_are_sharded_or_of_a_variant_are_found_beside_the_file(tmp_path: Path) -> None:
-    pipe, file, config = saved("FLUX.1 dev", tmp_path)
+    pipe, file, config = save_in_one_file("FLUX.1 dev", tmp_path)
     for part in ("text_encoder", "text_encoder_2", "vae"):
         for weights in (config / part).glob("*.safetensors"):
             weights.unlink()
@@ -92,7 +65,7 @@ def refused(file: Path, config: Path | None, message: str) -> None:
 
 
 def test_what_no_file_of_a_model_is_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    _, file, config = saved("SD 1.x", tmp_path)
+    _, file, config = save_in_one_file("SD 1.x", tmp_path)
     refused(
         file, None, r"^base: got .*, one file, which holds no configuration; needed is loading.c"
     )
@@ -117,7 +90,7 @@ def test_what_no_file_of_a_model_is_is_refused_before_anything_is_loaded(tmp_pat
     [("Z-Image", "text_encoder"), ("Z-Image", "vae"), ("FLUX.1 dev", "text_encoder_2")],
 )
 def test_a_part_that_is_in_neither_place_is_named(family: str, part: str, tmp_path: Path) -> None:
-    _, file, config = saved(family, tmp_path)
+    _, file, config = save_in_one_file(family, tmp_path)
     for weights in (config / part).glob("*.safetensors"):
         weights.unlink()
     refused(
@@ -126,7 +99,7 @@ def test_a_part_that_is_in_neither_place_is_named(family: str, part: str, tmp_pa
 
 
 def test_a_file_of_another_structure_or_with_holes_is_refused(tmp_path: Path) -> None:
-    _, file, config = saved("SD 1.x", tmp_path)
+    _, file, config = save_in_one_file("SD 1.x", tmp_path)
     held, other = latent_diffusion(tiny("SD 1.x")), tmp_path / "other"
     tiny("SDXL").save_pretrained(other)
 
@@ -153,7 +126,7 @@ def test_a_file_of_another_structure_or_with_holes_is_refused(tmp_path: Path) ->
 def test_a_file_is_refused_with_the_configuration_of_another_family(
     family: str, other: str, tmp_path: Path
 ) -> None:
-    _, file, _ = saved(family, tmp_path)
+    _, file, _ = save_in_one_file(family, tmp_path)
     tiny(other).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match=r"^base: got 'base', which cannot be loaded: "):
         load_pipeline("base", str(file), LoadingConfig(config=str(tmp_path / "other")))
