@@ -43,16 +43,18 @@ def lcm() -> DiffusionPipeline:
     return StableDiffusionPipeline(**parts, requires_safety_checker=False)
 
 
-def sdxl(scheduler: Any, zeros: bool = True) -> DiffusionPipeline:
-    """Return a pipeline of Stable Diffusion XL."""
+def sdxl(
+    scheduler: Any, zeros: bool = True, widths: tuple[int, int] = (16, 16)
+) -> DiffusionPipeline:
+    """Return a pipeline of Stable Diffusion XL, with encoders of such widths, 32 together."""
     return StableDiffusionXLPipeline(
         vae=vae(),
-        text_encoder=clip(),
-        text_encoder_2=clip(projected=True, width=24),
+        text_encoder=clip(width=widths[0]),
+        text_encoder_2=clip(projected=True, width=widths[1]),
         tokenizer=build_tokenizer(),
         tokenizer_2=build_tokenizer(),
         unet=unet(
-            cross_attention_dim=40,
+            cross_attention_dim=32,
             addition_embed_type="text_time",
             addition_time_embed_dim=4,
             projection_class_embeddings_input_dim=16 + 6 * 4,
