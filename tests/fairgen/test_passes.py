@@ -68,6 +68,7 @@ def merged_copy(pipe: DiffusionPipeline, adapters: Sequence[Adapter]) -> Any:
     return merged
 
 
+@pytest.mark.slow
 @pytest.mark.cell("options")
 @pytest.mark.parametrize(("option", "family"), CELLS)
 def test_adapters_reach_what_reads_the_prompt_and_nothing_else(option: str, family: str) -> None:

@@ -290,6 +290,7 @@ def test_a_prompt_is_encoded_once(pipe: StableDiffusionPipeline) -> None:
     assert asked and len(asked) == len(set(asked))
 
 
+@pytest.mark.slow
 def test_preservation_holds_the_empty_prompt(pipe: StableDiffusionPipeline) -> None:
     def drift(weight: float) -> float:
         found = discovery(tiny_pipeline(), CONFIG.model_copy(update={"keep_weight": weight}))

@@ -310,6 +310,7 @@ def test_the_last_steps_of_a_multistep_solver_are_the_pipeline_s(
     assert_same(ours(pipe, num_steps=num_steps), theirs(pipe, num_inference_steps=num_steps))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SCHEDULER_FIELDS)
 def test_the_fields_with_an_influence_are_the_followed_ones(kind: type[SchedulerMixin]) -> None:
     for field, configs in FOLLOWED[kind].items():

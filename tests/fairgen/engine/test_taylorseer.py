@@ -39,6 +39,7 @@ def of_diffusers(
         return theirs(pipe, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize(
     ("family", "where"),

@@ -43,6 +43,7 @@ def effect(backbone: Backbone, adapter: Adapter) -> torch.Tensor:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.cell("export")
 @pytest.mark.cell("import")
 @families

@@ -66,6 +66,7 @@ def test_mistakes_of_our_own_and_of_whoever_looks_for_them_keep_their_traceback(
     assert isinstance(result.exception, ValueError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
