@@ -1,8 +1,14 @@
 """bfloat16 on a CPU: faster than float32 where the processor has units for it, slower elsewhere."""
 
+import hashlib
 import logging
-from collections.abc import Sequence
+import os
+import platform
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -35,22 +41,64 @@ def round_to_bfloat16(backbone: Backbone) -> None:
     _hold(_rounded(backbone.denoiser))
 
 
-def compute_in_bfloat16_where_faster(backbone: Backbone) -> bool:
+def compute_in_bfloat16_where_faster(backbone: Backbone, kept_in: Path | None = None) -> bool:
     """Round a denoiser in float32 to bfloat16 if its passes are faster so; return whether it is.
 
-    That is measured, for about a second, where the processor has units for it.
+    That is measured, for about a second, where the processor has units for it: once a base and
+    machine, since a seed's picture shall not hang on which of several processes paints it. What was
+    found is kept in the folder `kept_in`, of the user's cache unless it is given; where nothing can
+    be kept, each process measures for itself.
     """
     plain = {parameter.dtype for parameter in backbone.denoiser.parameters()} == {torch.float32}
     if not (plain and has_bfloat16_units(backbone.device)):
         return False
-    own_s, rounded_s, rows = _measure(backbone)
-    log.info(
-        "a pass of %d rows takes %.0f ms in bfloat16, %.0f ms in float32",
-        rows, 1000 * rounded_s, 1000 * own_s,
-    )  # fmt: skip
-    if faster := rounded_s < _WORTH * own_s:
+
+    def is_faster() -> bool:
+        own_s, rounded_s, rows = _measure(backbone)
+        log.info(
+            "a pass of %d rows takes %.0f ms in bfloat16, %.0f ms in float32",
+            rows, 1000 * rounded_s, 1000 * own_s,
+        )  # fmt: skip
+        return rounded_s < _WORTH * own_s
+
+    units = [unit for unit in _UNITS if torch.cpu.get_capabilities().get(unit)]
+    of = f"{backbone.fingerprint} {torch.__version__} {platform.node()} {units}"
+    name = hashlib.sha256(of.encode()).hexdigest()[:32]
+    if faster := _as_first_found((kept_in or _user_cache()) / name, is_faster):
         round_to_bfloat16(backbone)
     return faster
+
+
+def _user_cache() -> Path:
+    caches = os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~")) / ".cache"
+    return Path(caches) / "fairgen" / "precision"
+
+
+def _as_first_found(file: Path, is_faster: Callable[[], bool]) -> bool:
+    """Return what a file says, or what is found, which the file says from then on: of several who
+    find at once all return what the first has written.
+    """
+    words = {"bfloat16": True, "float32": False}
+
+    def said() -> bool | None:
+        with suppress(OSError, ValueError):
+            return words.get(file.read_text())
+        return None
+
+    if (before := said()) is not None:
+        return before
+    found = is_faster()
+    own = file.with_name(f"{file.name}-{os.getpid()}-{threading.get_ident()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text("bfloat16" if found else "float32")
+        with suppress(FileExistsError):
+            os.link(own, file)  # which never replaces
+        own.unlink()
+    except OSError as error:
+        log.warning("precision: each process measures for itself, nothing is kept: %s", error)
+    first = said()
+    return found if first is None else first
 
 
 def _rounded(denoiser: nn.Module) -> list[tuple[Tensor, Tensor]]:

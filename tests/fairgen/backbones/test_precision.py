@@ -1,6 +1,8 @@
 """bfloat16 on a CPU: chosen where it is faster; the same base, nearly the same pictures."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,10 +80,10 @@ def test_layers_that_a_model_keeps_in_float32_stay() -> None:
     assert kept == {n for n, _ in pipe.unet.named_parameters() if n.startswith("time_embedding.")}
 
 
-def test_measuring_leaves_a_base_as_it_is_or_rounds_all_of_it() -> None:
+def test_measuring_leaves_a_base_as_it_is_or_rounds_all_of_it(tmp_path: Path) -> None:
     backbone = portraits()
     before = {name: p.detach().clone() for name, p in backbone.denoiser.named_parameters()}
-    rounded = compute_in_bfloat16_where_faster(backbone)
+    rounded = compute_in_bfloat16_where_faster(backbone, tmp_path)
     assert not rounded or has_bfloat16_units(CPU)
     for name, parameter in backbone.denoiser.named_parameters():
         expected = before[name].to(torch.bfloat16) if rounded else before[name]
@@ -93,6 +95,41 @@ def test_what_is_not_in_float32_or_not_on_a_cpu_is_left_alone() -> None:
     assert not compute_in_bfloat16_where_faster(backbone)
     assert backbone.dtype == torch.float16
     assert not has_bfloat16_units(torch.device("cuda"))
+
+
+@pytest.mark.skipif(not has_bfloat16_units(CPU), reason="nothing is measured here")
+def test_what_was_found_first_holds_for_whoever_comes_later(tmp_path: Path) -> None:
+    first = compute_in_bfloat16_where_faster(portraits(), tmp_path)
+    (kept,) = tmp_path.iterdir()
+    for word, expected in (("bfloat16", True), ("float32", False), ("", first)):
+        kept.write_text(word)
+        backbone = portraits()
+        assert compute_in_bfloat16_where_faster(backbone, tmp_path) == expected or not word
+        assert (backbone.dtype == torch.bfloat16) == expected or not word
+    other = load_backbone(tiny("SD 1.x"))
+    compute_in_bfloat16_where_faster(other, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2, "another base is measured by itself"
+
+
+@pytest.mark.skipif(not has_bfloat16_units(CPU), reason="nothing is measured here")
+def test_who_measures_at_the_same_moment_computes_alike(tmp_path: Path) -> None:
+    """Under load one finds this and another that: the first one's word holds."""
+    backbones = [load_backbone(tiny("SD 1.x")) for _ in range(6)]
+    for backbone in backbones:
+        assert backbone.fingerprint == backbones[0].fingerprint
+    with ThreadPoolExecutor(len(backbones)) as pool:
+        found = set(pool.map(compute_in_bfloat16_where_faster, backbones, [tmp_path] * 6))
+    assert len(found) == 1 and len(list(tmp_path.iterdir())) == 1
+    assert {backbone.dtype == torch.bfloat16 for backbone in backbones} == found
+
+
+@pytest.mark.skipif(not has_bfloat16_units(CPU), reason="nothing is measured here")
+def test_where_nothing_can_be_kept_it_is_measured_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    compute_in_bfloat16_where_faster(load_backbone(tiny("SD 1.x")), tmp_path / "file")
+    assert "each process measures for itself" in caplog.text
 
 
 def test_discovery_learns_in_bfloat16_what_it_learns_in_float32() -> None:
