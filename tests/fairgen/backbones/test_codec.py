@@ -183,6 +183,7 @@ def test_every_field_is_known(kind: type[ModelMixin]) -> None:
     assert parameters == CODEC_FIELDS[kind].names == VALUES[kind].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "field", "family"), CHANGES)
 def test_a_codec_s_field_is_followed(kind: type[ModelMixin], field: str, family: str) -> None:
     pipe = with_codec(family, kind, VALUES[kind][field])

@@ -223,6 +223,7 @@ def test_every_field_is_known(kind: type[SchedulerMixin]) -> None:
 FLOW = FOLLOWED[FlowMatchEulerDiscreteScheduler]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "field", "config"), walked(FOLLOWED))
 def test_a_scheduler_s_field_is_followed(
     kind: type[SchedulerMixin], field: str, config: Config
@@ -298,6 +299,7 @@ def test_a_field_that_only_the_pipeline_reads_is_followed() -> None:
     assert not np.array_equal(theirs(pipe), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [1, 14, 15, 16])
 @pytest.mark.parametrize("lower_order_final", [False, True])
 @pytest.mark.parametrize("euler_at_final", [False, True])

@@ -59,6 +59,7 @@ def test_every_option_of_a_pipeline_is_known(family: str) -> None:
         }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", GUIDED)
 @pytest.mark.parametrize("prompt", ["", "a photo of a doctor"])
 @pytest.mark.parametrize("negative", [None, "", "a photo of a car"])
