@@ -226,6 +226,7 @@ def test_a_codec_that_decodes_in_parts_decodes_the_same(family: str, enable: str
     assert_same(ours(pipe), theirs(pipe))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*KINDS, "SANA", "SANA-Sprint", "FLUX.2 klein", "Qwen-Image"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_in_half_precision_pictures_stay_those_of_the_pipeline(

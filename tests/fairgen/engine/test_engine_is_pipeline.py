@@ -256,6 +256,7 @@ ON_FLOWS: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "field", "config"), walked(ON_FLOWS))
 def test_a_field_is_followed_on_a_flow_that_no_size_shifts(
     kind: type[SchedulerMixin], field: str, config: Config

@@ -61,6 +61,7 @@ def with_lora(pipe: DiffusionPipeline, file: Path, scale: float) -> DiffusionPip
     return pipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_base_with_a_lora_paints_as_plain_diffusers_beside_the_adapters(
     family: str, recipe_of: Callable[..., Recipe], tmp_path: Path

@@ -19,6 +19,7 @@ def loaded(folder: Path, **loading: Any) -> str:
     return fingerprint(load_backbone(pipe).denoiser)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev"])
 @pytest.mark.parametrize("shard", ["10GB", "20KB"])
 @pytest.mark.parametrize("variant", [None, "fp16", "ema"])
