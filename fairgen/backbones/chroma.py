@@ -10,11 +10,11 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.flow import PackedFlowBackbone
 from fairgen.bank import Positions, TextPositions
 
 
-class ChromaBackbone(FlowBackbone):
+class ChromaBackbone(PackedFlowBackbone):
     """Directions sit on the text stream of the blocks that keep two, at the tokens that the
     denoiser's mask keeps: a prompt's, and the first that fills it up. T5 has made that one of the
     prompt, and the model was trained to read it.
@@ -64,18 +64,6 @@ class ChromaBackbone(FlowBackbone):
         num_text = arguments["encoder_hidden_states"].shape[1]
         kept = TextPositions(arguments["attention_mask"][:, :num_text] > 0)
         return dict.fromkeys(self.projections("qkvo"), kept)
-
-    @property
-    def num_latent_channels(self) -> int:
-        return self.denoiser.config.in_channels // 4
-
-    @property
-    def sample_size(self) -> int:
-        return self.pipe.default_sample_size
-
-    @property
-    def patch_size(self) -> int:
-        return 2  # two by two latents are packed into a token
 
 
 @contextmanager

@@ -77,6 +77,22 @@ class FlowBackbone(Backbone):
         return config.base_shift + slope * (num_tokens - config.base_image_seq_len)
 
 
+class PackedFlowBackbone(FlowBackbone):
+    """A flow whose denoiser reads latents packed two by two into a token."""
+
+    @property
+    def num_latent_channels(self) -> int:
+        return self.denoiser.config.in_channels // 4
+
+    @property
+    def sample_size(self) -> int:
+        return self.pipe.default_sample_size
+
+    @property
+    def patch_size(self) -> int:
+        return 2
+
+
 def even_sigmas(scheduler: SchedulerMixin, num_steps: int) -> list[float] | None:
     """Return evenly spaced noise levels as FLUX's pipelines name them to a scheduler; None for one
     that was saved by another class, whose own they leave.

@@ -14,10 +14,10 @@ from diffusers import (
 from tensordict import TensorDict
 from torch import Tensor
 
-from fairgen.backbones.flow import FlowBackbone, even_sigmas
+from fairgen.backbones.flow import PackedFlowBackbone, even_sigmas
 
 
-class FluxBackbone(FlowBackbone):
+class FluxBackbone(PackedFlowBackbone):
     """Directions sit on the text stream of the blocks that keep two streams: see `FlowBackbone`.
 
     Blocks of one stream hold text and picture in the same projections, which are left alone.
@@ -62,15 +62,3 @@ class FluxBackbone(FlowBackbone):
 
     def _sigmas(self, num_steps: int) -> list[float] | None:
         return even_sigmas(self.pipe.scheduler, num_steps)
-
-    @property
-    def num_latent_channels(self) -> int:
-        return self.denoiser.config.in_channels // 4
-
-    @property
-    def sample_size(self) -> int:
-        return self.pipe.default_sample_size
-
-    @property
-    def patch_size(self) -> int:
-        return 2  # two by two latents are packed into a token

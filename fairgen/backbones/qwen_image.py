@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairgen.backbones.codec import FrameCodec
-from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.flow import PackedFlowBackbone
 from fairgen.backbones.prompt_tokens import PromptTokens
 
 
-class QwenImageBackbone(PromptTokens, FlowBackbone):
+class QwenImageBackbone(PromptTokens, PackedFlowBackbone):
     """Directions sit on the text stream of joint attention: see `FlowBackbone`.
 
     The pipeline puts a prompt into a template and cuts off what stands before it, so the stream
@@ -86,15 +86,3 @@ class QwenImageBackbone(PromptTokens, FlowBackbone):
         for name in ("guidance_embeds", "use_additional_t_cond"):
             if self.denoiser.config[name]:
                 raise ValueError(f"transformer.{name}: got True, allowed is False")
-
-    @property
-    def num_latent_channels(self) -> int:
-        return self.denoiser.config.in_channels // 4
-
-    @property
-    def sample_size(self) -> int:
-        return self.pipe.default_sample_size
-
-    @property
-    def patch_size(self) -> int:
-        return 2  # two by two latents are packed into a token

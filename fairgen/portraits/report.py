@@ -29,6 +29,7 @@ from fairgen.portraits.world import ATTRIBUTES, OCCUPATIONS, POPULATION, WORDS, 
 
 _TEMPLATE = "a photo of {subject}"
 _BATCH_SIZE = 25
+_PER_CELL = 2  # drawings that are redrawn
 _SHOWN = 8  # pictures of an occupation in the grid
 
 
@@ -127,7 +128,7 @@ def accuracy(counts: Mapping[str, Mapping[str, int]]) -> float:
     return right / sum(sum(row.values()) for row in counts.values())
 
 
-def redrawn_similarity(pictures_per_cell: int = 2) -> float:
+def redrawn_similarity() -> float:
     """Return the SSIM of members of the planted population with the same drawings in which gender,
     skin and age alone are others, all cells alike: what the fairest system that moves nothing else
     would keep, the mean over occupations.
@@ -135,7 +136,7 @@ def redrawn_similarity(pictures_per_cell: int = 2) -> float:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     names = ("gender", "skin", "age")
-    cells = list(product(*(ATTRIBUTES[name] for name in names))) * pictures_per_cell
+    cells = list(product(*(ATTRIBUTES[name] for name in names))) * _PER_CELL
     found = []
     for occupation in OCCUPATIONS:
         before, after = [], []

@@ -88,6 +88,21 @@ def check_loading(loading: LoadingConfig) -> None:
         check_quantization(loading.quantization)
 
 
+def check_form(base: str, path: str, loading: LoadingConfig) -> None:
+    """Raise ValueError for a base at `path` that is neither a file with a configuration beside it
+    nor a folder, nor can be a model of the hub.
+    """
+    if is_single_file(path):
+        check_single_file(base, Path(path), loading.config_path)
+        return
+    if loading.config is not None:
+        raise ValueError(
+            f"loading.config: got {loading.config!r}, allowed is none, since the base is no file"
+        )
+    if not Path(path).is_dir():
+        check_saved("base", base)
+
+
 def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPipeline":
     """Return the pipeline at `path`, a folder, a file or a hub id, silent, on the GPU if there is
     one.
@@ -99,10 +114,7 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
-    if is_single_file(path):
-        check_single_file(base, Path(path), loading.config_path)
-    else:
-        check_saved("base", path)
+    check_form(base, path, loading)
     check_loading(loading)
     saved = loading.config_path or path
     variant = loading.variant

@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-from pipelines.recipe.folders import check_saved
-from pipelines.recipe.loading import LoadingConfig, check_loading
+from pipelines.recipe.loading import LoadingConfig, check_form, check_loading
 from pipelines.recipe.loras import check_loras
 from pipelines.recipe.models import judge_root
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.single_file import check_single_file, is_single_file
 from pipelines.recipe.weights import parts_of, variant_of
 
 _INDEX = "model_index.json"
@@ -29,17 +27,12 @@ def check_models(recipe: Recipe, ask_hub: bool = True) -> None:
 
 
 def _check_base(recipe: Recipe, ask_hub: bool) -> None:
-    base, loading = recipe.base, recipe.loading
-    if is_single_file(recipe.base_path):
-        check_single_file(base, Path(recipe.base_path), loading.config_path)
-        base = loading.config or ""
-    elif loading.config is not None:
-        raise ValueError(
-            f"loading.config: got {loading.config!r}, allowed is none, since the base is no file"
-        )
+    loading = recipe.loading
+    check_form(recipe.base, recipe.base_path, loading)
+    field, base = "base", recipe.base
+    if loading.config is not None:  # of a base that is one file
+        field, base = "loading.config", loading.config
     folder = Path(loading.config_path or recipe.base_path)
-    field = "base" if loading.config is None else "loading.config"
-    check_saved(field, base)
     if not folder.is_dir():
         if ask_hub:
             _ask_hub(field, base, loading)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
-SUFFIX = ".safetensors"
+_SUFFIX = ".safetensors"
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 _DENOISERS = ("unet", "transformer")
 # what a file's tensors are named by, as diffusers reads them; of any other class it holds none
@@ -33,7 +33,8 @@ _OPTIONAL = "safety_checker"
 
 def is_single_file(path: str) -> bool:
     """Return whether a base is a file, or is meant to be one."""
-    return Path(path).is_file() or Path(path).suffix in (SUFFIX, *_PICKLES)
+    given = Path(path)
+    return given.is_file() or (given.suffix in (_SUFFIX, *_PICKLES) and not given.is_dir())
 
 
 def check_single_file(base: str, file: Path, config: str | None) -> None:
@@ -44,14 +45,14 @@ def check_single_file(base: str, file: Path, config: str | None) -> None:
     """
     if file.suffix in _PICKLES:
         raise ValueError(
-            f"base: got {base!r}, a pickle, which is never read; allowed is a {SUFFIX} file, which "
-            "`safetensors.torch.save_file` writes of what `torch.load(FILE, weights_only=True)` "
-            "returns"
+            f"base: got {base!r}, a pickle, which is never read; allowed is a {_SUFFIX} file, "
+            "which `safetensors.torch.save_file` writes of what "
+            "`torch.load(FILE, weights_only=True)` returns"
         )
     if not file.is_file():
         raise ValueError(f"base: got {base!r}, which is no file")
-    if file.suffix != SUFFIX:
-        raise ValueError(f"base: got {base!r}, a file; allowed of those are {SUFFIX} files")
+    if file.suffix != _SUFFIX:
+        raise ValueError(f"base: got {base!r}, a file; allowed of those are {_SUFFIX} files")
     names = _tensor_names(file)
     if any(".lora_" in name or ".lora." in name for name in names):
         raise ValueError(
@@ -182,4 +183,4 @@ def _tensor_names(file: Path) -> list[str]:
         with safe_open(file, framework="np") as stored:
             return list(stored.keys())
     except SafetensorError as error:
-        raise ValueError(f"base: got {str(file)!r}, which is no {SUFFIX} file: {error}") from error
+        raise ValueError(f"base: got {str(file)!r}, which is no {_SUFFIX} file: {error}") from error

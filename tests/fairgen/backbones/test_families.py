@@ -212,6 +212,21 @@ def denoised(backbone: Backbone) -> Tensor:
         return backbone.denoise(x, t_N, context, torch.full((2,), 4.0))
 
 
+@pytest.mark.parametrize("family", ["AuraFlow", "Lumina 2"])
+def test_embedded_prompts_with_their_masks_paint_what_the_prompts_do(family: str) -> None:
+    pipe = tiny(family)
+    fair = FairGenPipeline(pipe, adapters_of(family))
+    names = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds",
+             "negative_prompt_attention_mask")  # fmt: skip
+    with torch.no_grad():
+        embedded = dict(zip(names, pipe.encode_prompt(PROMPT), strict=True))
+    options, woman = options_of(pipe), {"gender": {"woman": 1.0}}
+    expected = fair(PROMPT, 3, woman, seed=3, **options).images
+    painted = fair(None, 3, woman, seed=3, **options, **embedded).images
+    for one, other in zip(painted, expected, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
 def test_no_family_is_named_but_in_its_file_the_registry_and_the_recipes() -> None:
     """The embedded model is exempt: it *is* such a pipeline."""
     root = Path(__file__).parents[3]

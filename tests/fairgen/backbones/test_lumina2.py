@@ -160,17 +160,3 @@ def test_a_shift_by_size_is_the_pipeline_s_by_channels() -> None:
         use_dynamic_shifting=True, base_image_seq_len=2, max_image_seq_len=64, max_shift=9.0
     )
     assert_same(ours(pipe), theirs(pipe))
-
-
-def test_embedded_prompts_paint_what_the_prompts_do() -> None:
-    pipe = tiny("Lumina 2")
-    fair = FairGenPipeline(pipe, adapters_of("Lumina 2"))
-    names = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds",
-             "negative_prompt_attention_mask")  # fmt: skip
-    with torch.no_grad():
-        embedded = dict(zip(names, pipe.encode_prompt(PROMPT), strict=True))
-    options, woman = options_of(pipe), {"gender": {"woman": 1.0}}
-    expected = fair(PROMPT, 3, woman, seed=3, **options).images
-    painted = fair(None, 3, woman, seed=3, **options, **embedded).images
-    for one, other in zip(painted, expected, strict=True):
-        assert one.tobytes() == other.tobytes()

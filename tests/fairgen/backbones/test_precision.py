@@ -97,21 +97,29 @@ def test_what_is_not_in_float32_or_not_on_a_cpu_is_left_alone() -> None:
     assert not has_bfloat16_units(torch.device("cuda"))
 
 
-@pytest.mark.skipif(not has_bfloat16_units(CPU), reason="nothing is measured here")
+@pytest.fixture
+def units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that says to torch that it has units for bfloat16, which any can do without."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+
+
+@pytest.mark.usefixtures("units")
 def test_what_was_found_first_holds_for_whoever_comes_later(tmp_path: Path) -> None:
-    first = compute_in_bfloat16_where_faster(portraits(), tmp_path)
+    compute_in_bfloat16_where_faster(portraits(), tmp_path)
     (kept,) = tmp_path.iterdir()
-    for word, expected in (("bfloat16", True), ("float32", False), ("", first)):
+    for word, expected in (("bfloat16", True), ("float32", False)):
         kept.write_text(word)
         backbone = portraits()
-        assert compute_in_bfloat16_where_faster(backbone, tmp_path) == expected or not word
-        assert (backbone.dtype == torch.bfloat16) == expected or not word
+        assert compute_in_bfloat16_where_faster(backbone, tmp_path) == expected
+        assert (backbone.dtype == torch.bfloat16) == expected
+    kept.write_text("neither")
+    assert compute_in_bfloat16_where_faster(portraits(), tmp_path) in (True, False)
     other = load_backbone(tiny("SD 1.x"))
     compute_in_bfloat16_where_faster(other, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2, "another base is measured by itself"
 
 
-@pytest.mark.skipif(not has_bfloat16_units(CPU), reason="nothing is measured here")
+@pytest.mark.usefixtures("units")
 def test_who_measures_at_the_same_moment_computes_alike(tmp_path: Path) -> None:
     """Under load one finds this and another that: the first one's word holds."""
     backbones = [load_backbone(tiny("SD 1.x")) for _ in range(6)]
@@ -123,7 +131,7 @@ def test_who_measures_at_the_same_moment_computes_alike(tmp_path: Path) -> None:
     assert {backbone.dtype == torch.bfloat16 for backbone in backbones} == found
 
 
-@pytest.mark.skipif(not has_bfloat16_units(CPU), reason="nothing is measured here")
+@pytest.mark.usefixtures("units")
 def test_where_nothing_can_be_kept_it_is_measured_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -138,3 +138,5 @@ def test_a_configuration_belongs_to_a_file(tmp_path: Path) -> None:
     recipe = load_recipe("portraits", base=str(tmp_path)).model_copy(update={"loading": loading})
     with pytest.raises(ValueError, match=re.escape("loading.config: got")):
         check_models(recipe)
+    with pytest.raises(ValueError, match=re.escape("loading.config: got")):
+        load_pipeline("base", str(tmp_path), loading)

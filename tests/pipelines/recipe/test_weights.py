@@ -1,10 +1,14 @@
 """Weights as people have them: variants, shards, and pickles, which are never read."""
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from fairgen.backbones import load_backbone
 from fairgen.base_model import fingerprint
@@ -74,3 +78,58 @@ def test_a_part_that_is_a_pickle_is_refused_before_it_is_opened(
         loaded(tmp_path / "base")
     with pytest.raises(ValueError, match=message):
         check_models(load_recipe(write_recipe(), str(tmp_path / "base")))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """A hub of this machine: owner/name -> the status of its files; what is said of a model itself
+    is open to everybody.
+    """
+    statuses: dict[str, int] = {}
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            status = statuses.get("/".join(self.path.split("/")[1:3]), 404)
+            self.send_response(status)
+            if status == 403:
+                self.send_header("X-Error-Code", "GatedRepo")
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("ETag", '"0"')
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            known = b'{"id": "owner/name"}'
+            self.send_header("Content-Length", str(len(known)))
+            self.end_headers()
+            self.wfile.write(known)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template[1] + template[2]
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield statuses
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_gated_model_of_the_hub_is_told_before_anything_is_loaded(hub: dict[str, int]) -> None:
+    hub |= {"owner/open": 200, "owner/gated": 403}
+    check_models(load_recipe("portraits", base="owner/open"))
+    for base in ("owner/gated", "owner/none"):
+        message = (
+            rf"^base: got '{base}', which is no folder and cannot be had from the hub: .*40[34]"
+        )
+        with pytest.raises(ValueError, match=message):
+            check_models(load_recipe("portraits", base=base))
