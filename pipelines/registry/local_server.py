@@ -101,6 +101,8 @@ def server_command(store: Path, port: int) -> list[str]:
         str(port),
         "--workers",
         "1",
+        "--app-name",
+        "fairgen",  # local_app.py
         "--backend-store-uri",
         f"sqlite:///{store / 'mlflow.db'}",
         "--artifacts-destination",

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from pipelines.registry.local_server import check_answers, free_port, tracking_server
+from tests.pipelines.browser import headless_browser
 
 
 def servers_over(store: Path) -> list[psutil.Process]:
@@ -48,6 +51,20 @@ def test_a_server_is_stopped_with_its_run(tmp_path: Path) -> None:
         assert urllib.request.urlopen(f"{uri}/health", timeout=5).read() == b"OK"
         assert len(servers_over(tmp_path)) >= 2
     assert servers_over(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_first_visit_shows_the_models_and_nothing_before_them(tmp_path: Path) -> None:
+    with tracking_server(tmp_path) as uri, headless_browser(tmp_path / "profile") as driver:
+        driver.get(uri)
+        WebDriverWait(driver, 60).until(
+            lambda _: "Create model" in driver.find_element(By.TAG_NAME, "body").text
+        )
+        shown = driver.find_element(By.TAG_NAME, "body").text
+        assert driver.find_elements(By.CSS_SELECTOR, "[role=dialog]") == []
+        assert "Registered Models" in shown
+        assert "MLflow Assistant" not in shown
 
 
 @pytest.mark.slow
