@@ -13,6 +13,7 @@ from fairgen.backbones.krea2 import Krea2Backbone
 from fairgen.backbones.lumina2 import Lumina2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
 from fairgen.backbones.qwen_image import QwenImageBackbone
+from fairgen.backbones.qwen_image_21 import QwenImage21Backbone
 from fairgen.backbones.sana import SanaBackbone, SanaSprintBackbone
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 from fairgen.backbones.stable_diffusion_3 import StableDiffusion3Backbone
@@ -36,6 +37,7 @@ FAMILIES: list[type[Backbone]] = [
     Lumina2Backbone,
     HunyuanDiTBackbone,
     KolorsBackbone,
+    QwenImage21Backbone,
 ]
 
 

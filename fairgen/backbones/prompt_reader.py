@@ -23,6 +23,8 @@ class PromptReader:
         self._has_limit = backbone.max_tokens is not None
         for name in _TOKENIZERS:
             tokenizer = getattr(pipe, name, None)
+            if tokenizer is None and name == _TOKENIZERS[0]:  # of what reads pictures besides
+                tokenizer = getattr(getattr(pipe, "processor", None), "tokenizer", None)
             encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)
             if tokenizer is None or encoder is None:
                 continue

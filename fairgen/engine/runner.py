@@ -1,4 +1,4 @@
-"""The tensors of pictures on their way: one forward pass and one solver step for all of a shape."""
+"""The tensors of pictures on their way: one pass and one solver step for all of a shape."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,16 +82,24 @@ class Row:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """What the denoiser rows `at` some indices bring to every step: they share a forward."""
+
+    at: list[int]
+    contexts: TensorDict
+    key_values: KeyValues
+    directions: ActiveDirections
+    positions: Positions | None
+
+
+@dataclass(frozen=True)
 class StepBatch:
     """What a set of rows brings to every step, kept as long as the rows stay together."""
 
     rows: tuple[Row, ...]
     guidance: GuidedRows
     scale_N: Tensor
-    contexts: TensorDict
-    key_values: KeyValues
-    directions: ActiveDirections
-    positions: Positions | None
+    parts: tuple[_Part, ...]
 
 
 class Runner:
@@ -217,15 +225,17 @@ class Runner:
         self._cache.close()
 
     def _predict(self, batch: StepBatch) -> Tensor:
-        """Return the predictions of all denoiser rows, N + G x C x h x w, of one forward."""
+        """Return the predictions of all denoiser rows, N + G x C x h x w, of one forward a part."""
         x = torch.stack([row.x for row in batch.rows])
         t_N = torch.stack([row.solver.timesteps[row.step_index] for row in batch.rows])
-        repeat = batch.guidance.repeat
-        gated = self.bank.gated(batch.directions, batch.positions)
-        with gated, self._cache.answering(batch.key_values):
-            return self.backbone.denoise(
-                repeat(x), repeat(t_N.to(x.device)), batch.contexts, repeat(batch.scale_N)
-            )
+        given = [batch.guidance.repeat(each) for each in (x, t_N.to(x.device), batch.scale_N)]
+        found = torch.empty_like(given[0])
+        for part in batch.parts:
+            x, t_N, scale_N = (each[part.at] for each in given)
+            gated = self.bank.gated(part.directions, part.positions)
+            with gated, self._cache.answering(part.key_values):
+                found[part.at] = self.backbone.denoise(x, t_N, part.contexts, scale_N)
+        return found
 
     def _batch_of(self, rows: Sequence[Row]) -> StepBatch:
         together = tuple(rows)
@@ -239,21 +249,24 @@ class Runner:
     def _new_batch(self, rows: tuple[Row, ...], guided: tuple[int, ...]) -> StepBatch:
         layout = GuidedRows(len(rows), guided)
         scales = torch.tensor([row.weight for row in rows])
-        gates_NK = self._gates([row.image.job for row in rows])
+        gates_MK = layout.gates(self._gates([row.image.job for row in rows]))
         contexts = layout.rows([row.context for row in rows], [row.negative for row in rows])
         key_values = layout.rows(
             [row.key_values for row in rows], [row.negative_key_values for row in rows]
         )
-        stacked = self.backbone.stack(contexts)
-        return StepBatch(
-            rows=rows,
-            guidance=layout,
-            scale_N=scales.to(rows[0].x),
-            contexts=stacked,
-            key_values=self._cache.stack(key_values),
-            directions=self.bank.active_directions(layout.gates(gates_NK), self._every_step),
-            positions=self.backbone.text_positions(stacked, rows[0].x.shape),
-        )
+        parts = []
+        for at in self.backbone.parts(contexts):
+            stacked = self.backbone.stack([contexts[index] for index in at])
+            parts.append(
+                _Part(
+                    at=at,
+                    contexts=stacked,
+                    key_values=self._cache.stack([key_values[index] for index in at]),
+                    directions=self.bank.active_directions(gates_MK[at], self._every_step),
+                    positions=self.backbone.text_positions(stacked, rows[0].x.shape),
+                )
+            )
+        return StepBatch(rows, layout, scales.to(rows[0].x), tuple(parts))
 
     def _gates(self, jobs: Sequence[ImageJob]) -> Tensor:
         """Return N x K gates in the order of the bank's adapters; each name must be loaded."""
