@@ -36,3 +36,17 @@ class PromptContexts(ABC):
         for index in range(len(contexts)):
             found.setdefault(self.apart(contexts[index]), []).append(index)
         return list(found.values())
+
+    @property
+    def reads_once(self) -> bool:
+        """Whether the layers that adapters act on read text the same at every step and beside any
+        picture, so that `read_once` may do it before the first step.
+        """
+        return False
+
+    def read_once(self, context: TensorDict) -> TensorDict:
+        """Return what passes read in place of N prompts that share one: what the layers have made
+        of them, as they are when this is called. It is a pass over the smallest latents, C x p x p
+        for a patch of p.
+        """
+        return context

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import QwenImage21Pipeline
+from diffusers.models.transformers.transformer_qwenimage21 import QwenImage21KVCache
 from tensordict import TensorDict
 from torch import Tensor
 from torch.nn import functional
@@ -53,14 +54,35 @@ class QwenImage21Backbone(EqualLengths, FlowBackbone):
 
     def denoise_equal(self, x_t: Tensor, t_N: Tensor, context: TensorDict) -> Tensor:
         """Return the predicted velocity, N x C x h x w, in the precision of `x_t`."""
-        (_, _, h, w), text = x_t.shape, context["text"].to(self.dtype)
+        if "kept" not in context:
+            return self._pass(x_t, t_N, context["text"])
+        known = QwenImage21KVCache(len(self.denoiser.transformer_blocks))
+        for at, layer in enumerate(known.layer_caches):
+            layer.store(*context["kept"][:, :, at].unbind(2))
+        return self._pass(x_t, t_N, context["text"], kv_cache=known, kv_cache_mode="cached")
+
+    @property
+    def reads_once(self) -> bool:
+        return self.denoiser.config.causal_condition
+
+    def read_once(self, context: TensorDict) -> TensorDict:
+        """Return "kept" besides, keys and values: N x L x layers x 2 x heads x D."""
+        known = QwenImage21KVCache(len(self.denoiser.transformer_blocks))
+        x = torch.zeros(len(context), self.num_latent_channels, 2, 2, device=self.device)
+        self._pass(x, x[:, 0, 0, 0], context["text"], kv_cache=known, kv_cache_mode="extract")
+        kept = torch.stack([torch.stack([each.k, each.v], 2) for each in known.layer_caches], 2)
+        return TensorDict({**context, "kept": kept}, batch_size=len(context))
+
+    def _pass(self, x_t: Tensor, t_N: Tensor, text: Tensor, **kept: Any) -> Tensor:
+        h, w = x_t.shape[-2:]
         is_picture = torch.arange(text.shape[1] + h * w // 4, device=x_t.device) >= text.shape[1]
         velocity = self.denoiser(
             hidden_states=x_t.to(self.dtype).flatten(2).mT,
             timestep=t_N.to(self.dtype) / 1000,
-            encoder_hidden_states=text,
+            encoder_hidden_states=text.to(self.dtype),
             img_shapes=[[(1, h, w)]],
             img_mask=is_picture[None],
+            **kept,
         ).sample[:, -h * w :]
         return velocity.mT.reshape(x_t.shape).to(x_t.dtype)
 
@@ -88,17 +110,6 @@ class QwenImage21Backbone(EqualLengths, FlowBackbone):
         """How many tokens stand before a prompt, of those that the pipeline does not cut off."""
         before, _ = self.pipe.prompt_template_t2i.split("{}")
         return len(self.pipe.processor.tokenizer(before)["input_ids"]) - self.pipe._drop_idx
-
-    def _sigmas(self, num_steps: int) -> list[float] | None:
-        given = self.pipe.config.sample_sigmas
-        if given is None:
-            return super()._sigmas(num_steps)
-        if len(given) != num_steps:
-            raise ValueError(
-                f"num_steps: got {num_steps}, allowed is {len(given)}, as many as the pipeline's "
-                "sample_sigmas"
-            )
-        return list(given)
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         _, height, width = shape or self.latent_shape()

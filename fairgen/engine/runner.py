@@ -12,7 +12,7 @@ from fairgen.bank import ActiveDirections, AdapterBank, Positions
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
 from fairgen.engine.forecast import TaylorSeries, check_forecasts
-from fairgen.engine.key_values import KeyValueCache, KeyValues
+from fairgen.engine.key_values import KeyValueCache, KeyValues, read_once
 from fairgen.engine.requests import ImageJob
 from fairgen.guidance import Guide, GuidedRows
 from fairgen.sampling import WHOLE, guided_steps
@@ -106,13 +106,17 @@ class Runner:
     """Begins rows and moves them along. The engine's thread calls it."""
 
     def __init__(self, backbone: Backbone, bank: AdapterBank, cache_key_values: bool) -> None:
-        """`cache_key_values` off computes cross-attention's keys and values anew at every step."""
+        """`cache_key_values` off computes the text's keys and values anew at every step, where they
+        are always the same.
+        """
         self.backbone, self.bank = backbone, bank
         self._device = backbone.device
         here = next(backbone.denoiser.parameters()).device == self._device  # not offloaded
         prompt_only = set(backbone.prompt_projections() if cache_key_values and here else ())
         self._cache = KeyValueCache(backbone.denoiser, bank, sorted(prompt_only))
-        self._every_step = [path for path in bank.projections if path not in prompt_only]
+        self._reads_once = cache_key_values and here and backbone.reads_once
+        read = bank.projections if self._reads_once else prompt_only
+        self._every_step = [path for path in bank.projections if path not in read]
         self._prompts = PromptCache(backbone)
         self._solvers: dict[tuple[int, int, tuple[int, int, int]], Solver] = {}
         self._batches: dict[tuple[Row, ...], StepBatch] = {}  # the last ones used, oldest first
@@ -175,6 +179,13 @@ class Runner:
             self.backbone.stack([*contexts, *negatives]),
             torch.cat([gates_NK, torch.zeros_like(gates_NK)]),
         )
+        if self._reads_once:
+            layout = GuidedRows(len(images), tuple(at for at, i in enumerate(images) if i.guided))
+            both = layout.rows(contexts, negatives)
+            read = read_once(self.backbone, self.bank, both, layout.gates(gates_NK))
+            contexts = read[: len(images)]
+            for at, negative in zip(layout.indices, read[len(images) :], strict=True):
+                negatives[at] = negative
         generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
         clean = clean_latents(self.backbone.codec, jobs, generators)
         rows = []
@@ -263,7 +274,9 @@ class Runner:
                     contexts=stacked,
                     key_values=self._cache.stack([key_values[index] for index in at]),
                     directions=self.bank.active_directions(gates_MK[at], self._every_step),
-                    positions=self.backbone.text_positions(stacked, rows[0].x.shape),
+                    positions=None
+                    if self._reads_once
+                    else self.backbone.text_positions(stacked, rows[0].x.shape),
                 )
             )
         return StepBatch(rows, layout, scales.to(rows[0].x), tuple(parts))

@@ -1,5 +1,7 @@
 """What Qwen-Image 2.1's pipeline does in a way of its own: tokens, lengths, steps, alpha."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,10 +9,11 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, QwenImage21Transformer2DModel
 
+from fairgen.adapters import Adapter
 from fairgen.backbones import load_backbone
 from fairgen.backbones.qwen_image_21 import QwenImage21Backbone
 from fairgen.bank import AdapterBank
-from fairgen.engine import Engine, ImageJob
+from fairgen.engine import Engine, ImageJob, ImageResult
 from fairgen.pipeline import FairGenPipeline
 from tests.fairgen.backbones.test_families import (
     CONFIG,
@@ -95,19 +98,91 @@ def test_where_the_pipeline_knows_the_text_already_no_token_of_the_picture_is_ad
         assert where.mask_NS.shape == (1, NUM_PIXELS) and not where.mask_NS.any()
 
 
+def opened(adapters: Sequence[Adapter], cache_key_values: bool = True) -> Engine:
+    engine = Engine(open_backbone(FAMILY), cache_key_values=cache_key_values)
+    for adapter in adapters:
+        engine.load(adapter.name, adapter)
+    return engine
+
+
+MIXED = [
+    ImageJob(PROMPT, 3, {"gender-man": 1.0}, 4, 4.0),
+    ImageJob("a nurse", 4, {"gender-woman": 2.0, "gender-man": -1.0}, 3, 1.0),
+    ImageJob("a nurse", 5, {}, 5, 2.0, negative_prompt="a car in a blue coat"),
+    ImageJob(PROMPT, 6, {"gender-woman": 1.0}, 4, 4.0, guidance_interval=(0.5, 1.0)),
+]
+
+
 @pytest.mark.parametrize("use_kv_cache", [True, False])
-def test_with_and_without_the_pipeline_s_cache_the_library_paints_what_the_engine_does(
-    use_kv_cache: bool,
+@pytest.mark.parametrize("cache_key_values", [True, False])
+def test_a_mixed_batch_is_the_library_s_with_and_without_a_cache(
+    use_kv_cache: bool, cache_key_values: bool
 ) -> None:
     pipe, adapters = tiny(FAMILY), adapters_of(FAMILY, 4)
     fair = FairGenPipeline(pipe, adapters)
     options = options_of(pipe) | {"use_kv_cache": use_kv_cache}
-    (expected,) = fair(PROMPT, 1, {"gender": {"man": 1.0}}, seed=3, **options).images
-    engine = Engine(open_backbone(FAMILY))
-    for adapter in adapters:
-        engine.load(adapter.name, adapter)
-    (painted,) = engine.paint([ImageJob(PROMPT, 3, {"gender-man": 1.0}, 4, 4.0)])
-    assert same(painted, expected)
+    painted = opened(adapters, cache_key_values).paint(MIXED[:3])
+    gates: list[Any] = [{"gender": {"man": 1.0}}, None, "off"]
+    for job, image, fairness in zip(MIXED, painted, gates, strict=False):
+        if fairness is not None:  # a picture wears two adapters in the engine only
+            asked = options | {"num_inference_steps": job.num_steps,
+                               "true_cfg_scale": job.guidance_scale,
+                               "negative_prompt": job.negative_prompt or " "}  # fmt: skip
+            (expected,) = fair(job.prompt, 1, fairness, seed=job.seed, **asked).images
+            assert same(image, expected)
+
+
+def test_rows_that_join_and_leave_read_what_they_read_alone() -> None:
+    adapters = adapters_of(FAMILY, 4)
+    anew = opened(adapters, cache_key_values=False)
+    expected = [anew.paint([job])[0] for job in MIXED]
+    engine, found = opened(adapters), {}
+    handles = {}
+    for job in MIXED:
+        handles[engine.submit([job])] = job.seed
+        found |= {e.handle: e.image for e in engine.step() if isinstance(e, ImageResult)}
+    found |= {e.handle: e.image for e in engine.run() if isinstance(e, ImageResult)}
+    by_seed = {handles[handle]: image for handle, image in found.items()}
+    for job, image in zip(MIXED, expected, strict=True):
+        assert same(by_seed[job.seed], image)
+    assert not same(expected[0], opened([]).paint([replace(MIXED[0], gates={})])[0])
+
+
+def test_after_a_picture_has_begun_no_token_of_text_passes_a_layer_that_reads_it() -> None:
+    engine, passed = opened(adapters_of(FAMILY)), []
+    for path in engine.bank.projections:
+        layer = engine.backbone.denoiser.get_submodule(path)
+        layer.register_forward_pre_hook(lambda _, inputs: passed.append(inputs[0].shape[1]))
+    engine.submit(MIXED)
+    engine.step()
+    lengths = [engine.backbone.encode([text])["text"].shape[1] for text in (PROMPT, "a nurse")]
+    assert {length + 4 for length in lengths} < set(passed)  # before the first step
+    num_begun = len(passed)
+    passed.clear()
+    list(engine.run())
+    assert num_begun > len(engine.bank.projections)
+    assert passed and set(passed) == {NUM_PIXELS}
+
+
+def test_what_is_kept_is_what_a_pass_over_any_picture_makes_of_a_prompt_at_any_step() -> None:
+    backbone = open_backbone(FAMILY)
+    (woman, _) = adapters_of(FAMILY, 4)
+    bank = AdapterBank(backbone.denoiser, list(woman.directions))
+    bank.add("woman", woman.directions)
+    context, shape = backbone.encode([PROMPT, PROMPT]), backbone.latent_shape()
+    length = context["text"].shape[1]
+    layer, seen = backbone.denoiser.get_submodule("transformer_blocks.1.attn.to_v"), []
+    gates = torch.tensor([[0.0], [1.0]])
+    with torch.no_grad():
+        with bank.gated(gates, backbone.text_positions(context, shape)):
+            handle = layer.register_forward_hook(lambda *call: seen.append(call[-1][:, :length]))
+            backbone.denoise(torch.randn(2, *shape), torch.tensor([900.0, 10.0]), context)
+            handle.remove()
+        with bank.gated(gates, backbone.text_positions(context, (4, 2, 2))):
+            kept = backbone.read_once(context)["kept"]
+    assert kept.shape == (2, length, 2, 2, 4, 16)
+    torch.testing.assert_close(kept[:, :, 1, 1].flatten(2), seen[0], atol=1e-5, rtol=1e-4)
+    assert (kept[0] - kept[1]).abs().max() > 1e-2
 
 
 def test_what_fills_a_prompt_up_moves_the_picture_so_lengths_do_not_share_a_pass() -> None:

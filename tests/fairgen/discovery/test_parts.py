@@ -1,6 +1,6 @@
 """Rows that cannot share a pass are parted: what is learnt and painted is what one pass gives."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from diffusers import StableDiffusionPipeline
 from tensordict import TensorDict
 
 from fairgen.adapters import Adapter
+from fairgen.attributes import Attribute
 from fairgen.backbones import Backbone, load_backbone
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 from fairgen.discovery import Discovery
@@ -30,14 +31,17 @@ class Parted(StableDiffusionBackbone):
         return super().denoise(*given)
 
 
-def learnt(backbone: Backbone, peers: tuple[Adapter, ...] = ()) -> list[Adapter]:
+def learnt(
+    backbone: Backbone, peers: Sequence[Adapter] = (), attribute: Attribute = GENDER
+) -> list[Adapter]:
     """Return what two updates learn, with every loss that there is."""
-    config = CONFIG.model_copy(update={"orth_weight": 0.5, "num_keep_rows": 3, "warmup": 3})
+    options = {"orth_weight": 0.5, "num_keep_rows": 3, "warmup": 3, "peer_probability": 0.7}
     found = Discovery(
-        backbone, GENDER, CONCEPTS, TEMPLATES, config,
-        preserve=("", "a photo of a car"), attributes=(GENDER, SKIN, AGE), orthogonal_to=peers,
+        backbone, attribute, CONCEPTS, TEMPLATES, CONFIG.model_copy(update=options),
+        preserve=("", "a photo of a car"), attributes=(attribute, AGE, SKIN), orthogonal_to=peers,
         peers=peers,
     )  # fmt: skip
+    assert not peers or any(row.peers for row in found.rows)
     stats = [found.update() for _ in range(2)]
     found.bank.close()
     found.peers.close()
@@ -54,16 +58,15 @@ def test_what_is_learnt_in_parts_is_what_is_learnt_in_one_pass(checkpointing: bo
             made.unet.train()
         return made
 
-    (old, *_) = learnt(load_backbone(tiny_pipeline(seed=3)))
+    peers = learnt(load_backbone(pipe()), attribute=AGE)
     parted = Parted(pipe())
-    expected = learnt(load_backbone(pipe()), (old,))
-    found = learnt(parted, (old,))
+    expected, found = learnt(load_backbone(pipe()), peers), learnt(parted, peers)
     assert parted.num_calls > 10
     for one, other in zip(found, expected, strict=True):
         assert one.metadata.base_fingerprint == other.metadata.base_fingerprint  # the losses
         for path, pair in one.directions.items():
             for ours, theirs in zip(pair, other.directions[path], strict=True):
-                torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
+                torch.testing.assert_close(ours, theirs, atol=5e-4, rtol=1e-2)  # AdamW divides
 
 
 def test_a_batch_that_is_painted_in_parts_is_the_one_of_one_pass() -> None:
