@@ -8,6 +8,7 @@ from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
 from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
+from fairgen.backbones.kandinsky5 import Kandinsky5Backbone
 from fairgen.backbones.kolors import KolorsBackbone
 from fairgen.backbones.krea2 import Krea2Backbone
 from fairgen.backbones.lumina2 import Lumina2Backbone
@@ -38,6 +39,7 @@ FAMILIES: list[type[Backbone]] = [
     HunyuanDiTBackbone,
     KolorsBackbone,
     QwenImage21Backbone,
+    Kandinsky5Backbone,
 ]
 
 

@@ -192,7 +192,7 @@ class Runner:
         for at, (image, job, generator) in enumerate(zip(images, jobs, generators, strict=True)):
             solver, kept = self._solver(job), None
             if job.start is None:
-                noise = torch.randn(self.latent_shape(job), generator=generator)
+                noise = self.backbone.noise(self.latent_shape(job), generator)
                 x = solver.start * noise.to(self._device)
             else:
                 codec = self.backbone.codec

@@ -147,7 +147,7 @@ def test_a_family_s_registered_version_is_a_model_of_mlflow(
             prompt="a photo of a doctor", output_type="np",
             generator=torch.Generator().manual_seed(0),
             **as_the_engine(base, 2, guidance_scale=1.0),
-        ).images
+        )[0]
         for found in (base, pipe)
     ]  # fmt: skip
     assert np.abs(pictures[0] - pictures[1]).max() > 1e-4
