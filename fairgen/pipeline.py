@@ -288,9 +288,10 @@ class FairGenPipeline:
         options = self._backbone.call_options(len(records), given)
         with self._passes.gating(gates_NK):
             output = self.pipe(generator=generators, **options)
-        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(output.images)
+        images = output[0]  # they have not the same name in all
+        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
         return FairGenOutput(
-            output.images,
+            images,
             [
                 record.model_copy(update={"flagged": bool(flag)})
                 for record, flag in zip(records, flags, strict=True)

@@ -21,7 +21,7 @@ def theirs(pipe: DiffusionPipeline, seed: int = 7, **options: Any) -> np.ndarray
     num_steps = options.get("num_inference_steps", NUM_STEPS)
     asked = {"prompt": PROMPT, **as_the_engine(pipe, num_steps)}
     generator = torch.Generator().manual_seed(seed)
-    return as_numbers(pipe(**asked | options, generator=generator).images[0])
+    return as_numbers(pipe(**asked | options, generator=generator)[0][0])
 
 
 def ours(pipe: DiffusionPipeline, seed: int = 7, **options: Any) -> np.ndarray:

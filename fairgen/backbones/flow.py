@@ -63,8 +63,19 @@ class FlowBackbone(Backbone):
         return self.solver(num_steps)
 
     def _sigmas(self, num_steps: int) -> list[float] | None:
-        """Return the noise levels before they are shifted, None for the scheduler's own."""
-        return _even_sigmas(num_steps) if self.names_sigmas else None
+        """Return the noise levels before they are shifted, None for the scheduler's own.
+
+        Raises ValueError for another number of steps than the pipeline was saved with levels for.
+        """
+        given = self.pipe.config.get("sample_sigmas")
+        if given is None:
+            return _even_sigmas(num_steps) if self.names_sigmas else None
+        if len(given) != num_steps:
+            raise ValueError(
+                f"num_steps: got {num_steps}, allowed is {len(given)}, as many as the pipeline's "
+                "sample_sigmas"
+            )
+        return list(given)
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         """Return the shift, a line through what the scheduler names for two numbers of tokens."""

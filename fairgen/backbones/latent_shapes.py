@@ -1,9 +1,12 @@
 """The shapes of latents that a model takes, and which pictures they stand for."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from diffusers import DiffusionPipeline
+from torch import Tensor
 
 
 class LatentShapes(ABC):
@@ -27,6 +30,10 @@ class LatentShapes(ABC):
         width = width_px // self.vae_scale_factor or self._native
         height = height_px // self.vae_scale_factor or self._native
         return self.num_latent_channels, height, width
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Return a picture's noise, C x h x w, as the pipeline draws it."""
+        return torch.randn(*shape, generator=generator)
 
     @property
     def vae_scale_factor(self) -> int:

@@ -1,18 +1,16 @@
 """How a family's own pipeline is called, and what a pass of its denoiser reads."""
 
 import inspect
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from diffusers import DiffusionPipeline
-from tensordict import TensorDict
 
+from fairgen.backbones.prompt_contexts import PromptContexts
 from fairgen.bank import Positions
 
 
-class PipelineCall(ABC):
+class PipelineCall(PromptContexts):
     """What differs between the families' pipelines for whoever calls them.
 
     `pipe_options` are arguments without which a pipeline would change the size or the prompt that
@@ -30,20 +28,6 @@ class PipelineCall(ABC):
     prompt_argument: ClassVar[str] = "encoder_hidden_states"
     takes_pictures: ClassVar[bool] = True
     instruction_argument: ClassVar[str] = ""
-
-    @abstractmethod
-    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
-        what the family takes for no prompt.
-        """
-
-    def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return what it reads of N negative prompts."""
-        return self.encode(prompts)
-
-    def stack(self, contexts: Sequence[TensorDict]) -> TensorDict:
-        """Return what the denoiser reads of N prompts that were encoded apart, each without N."""
-        return torch.stack(list(contexts))
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""

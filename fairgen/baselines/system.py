@@ -124,7 +124,7 @@ def sample_latents(
     """Return the clean latents, N x C x h x w."""
     shape = backbone.latent_shape()
     solver = backbone.solver(num_steps)
-    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    noise = [backbone.noise(shape, torch.Generator().manual_seed(seed)) for seed in seeds]
     x = solver.start * torch.stack(noise).to(backbone.device)
     pred_x0 = torch.zeros_like(x)
     for step_index in range(solver.num_steps):

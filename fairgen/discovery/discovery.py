@@ -18,6 +18,7 @@ peers' categories in words for the frozen model; the adapted model sees neither 
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ from fairgen.bank import AdapterBank
 from fairgen.base_model import check_trains
 from fairgen.discovery.config import DiscoveryConfig, DiscoveryStats
 from fairgen.discovery.rows import TrainingRow, TrainingRowSource
-from fairgen.gradients import clip_gradients, sound_gradients, warmup_cosine
+from fairgen.gradients import clip_gradients, share_of_mean, sound_gradients, warmup_cosine
 from fairgen.guidance import GuidedRows, guided
 from fairgen.sampling import guided_steps
 
@@ -322,40 +323,40 @@ class Discovery:
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Take the optimiser's step; return the adapted predictions, and the three losses."""
         config, N, kept = self.config, len(self._rows), preservation.rows
-        categories = [row.category for row in self._rows]
-        gates_NK = torch.eye(len(self.attribute.names))[categories].to(self._x)
         adapted_prompts: list[str | None] = [row.adapted_prompt for row in self._rows]
-        prompts = adapted_prompts + preservation.prompts
-        contexts = self._prompts.stack(prompts)
-        positions = self.backbone.text_positions(contexts, self._x.shape)
-        # the gates stay set until the gradient is there: checkpoints are recomputed on its way
-        with (
-            sound_gradients(self.backbone.denoiser, self._x.shape[-2] * self._x.shape[-1]),
-            self.bank.gated(torch.cat([gates_NK, gates_NK[kept]]), positions),
-            self.peers.gated(self.peer_gates(len(kept)), positions),
-        ):
-            adapted = self._objective(
-                torch.cat([self._x, self._x[kept]]),
-                torch.cat([t_N, t_N[kept]]),
-                contexts,
-                self._scales(N + len(kept)),
-            )
-            eps_k, eps_kept = adapted.split([N, len(kept)])
-            loss = functional.mse_loss(eps_k, frozen.target)
-            keep = functional.mse_loss(eps_kept, frozen.eps_keep)
-            orth = self.orthogonality() if config.orth_weight else torch.zeros(())
-            self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
+        contexts = self._prompts.stack(adapted_prompts + preservation.prompts)
+        rows = [*range(N), *kept]
+        x, t_M, peers_MK = self._x[rows], t_N[rows], self.peer_gates(len(kept))
+        gates_MK = torch.eye(len(self.attribute.names))[[self._rows[row].category for row in rows]]
+        wanted, adapted = torch.cat([frozen.target, frozen.eps_keep]), torch.empty_like(x)
+        loss, keep, orth = torch.zeros(3, device=x.device)
+        for at in (parts := self.backbone.parts(contexts)):
+            positions = self.backbone.text_positions(contexts[at], x.shape)
+            is_last = at is parts[-1]
+            # the gates stay set until the gradient is there: checkpoints are recomputed on its way
+            with (
+                sound_gradients(self.backbone.denoiser, x.shape[-2] * x.shape[-1]),
+                nullcontext() if is_last else self._accelerator.no_sync(self._objective),
+                self.bank.gated(gates_MK[at].to(x), positions),
+                self.peers.gated(peers_MK[at], positions),
+            ):
+                eps = self._objective(x[at], t_M[at], contexts[at], self._scales(len(at)))
+                adapted[at] = eps.detach()
+                own = share_of_mean(eps, at, wanted, range(N))
+                own_keep = share_of_mean(eps, at, wanted, range(N, len(x)))
+                orth = self.orthogonality() if is_last and config.orth_weight else orth
+                total = own + config.keep_weight * own_keep + config.orth_weight * orth
+                self._accelerator.backward(total)
+                loss, keep = loss + own.detach(), keep + own_keep.detach()
         clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._schedule.step()
-        return eps_k.detach(), (loss.detach(), keep.detach(), orth.detach())
+        return adapted[:N], (loss, keep, orth.detach())
 
     @torch.no_grad()
     def _begin(self) -> None:
-        """Draw the first rows and denoise them to evenly spread steps: every batch holds every
-        noise level.
-        """
+        """Draw the first rows, denoise them to evenly spread steps: all noise levels are there."""
         config, num_steps = self.config, self._solver.num_steps
         N = config.num_rows
         self._rows = [self._source.draw(self._rng, i) for i in range(N)]
@@ -367,8 +368,9 @@ class Discovery:
             if not moving:
                 return
             x = self._x[moving]
-            layout = GuidedRows.at([step_index] * len(moving), self._guided)
-            t = self._solver.timesteps[[step_index] * len(moving)].to(x.device)
+            step_index_N = torch.full((len(moving),), step_index)
+            layout = GuidedRows.at(step_index_N.tolist(), self._guided)
+            t = self._solver.timesteps[step_index_N].to(x.device)
             prompts = [self._rows[index].adapted_prompt for index in moving]
             scale = self._scales(len(moving))
             eps = self.backbone.denoise(
@@ -378,7 +380,6 @@ class Discovery:
                 layout.repeat(scale),
             )
             eps = layout.combine(eps, scale, self.backbone.guided)
-            step_index_N = torch.tensor([step_index] * len(moving))
             self._x[moving], _ = self._solver.step(eps, x, x, step_index_N)
             self.denoiser_rows += layout.num_denoiser_rows * self._accelerator.num_processes
             for index in moving:

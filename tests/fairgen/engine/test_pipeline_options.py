@@ -55,7 +55,8 @@ def test_every_option_of_a_pipeline_is_known(family: str) -> None:
             "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2",
             "tokenizer_3", "unet", "transformer", "scheduler", "safety_checker",
             "feature_extractor", "image_encoder", "controlnet", "adapter", "pag_applied_layers",
-            "text_encoder_select_layers", "patch_size",  # followed
+            "text_encoder_select_layers", "patch_size", "sample_sigmas",  # followed
+            "processor",
         }  # fmt: skip
 
 
