@@ -58,6 +58,7 @@ of the first kind.
 | Lumina 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the instruction before the prompt |
 | HunyuanDiT | cross-attention to two encoders | its projections; keys and values at the prompt's tokens | the picture's own attention, the embeddings in place of padding, the pooled prompt |
 | Kolors | cross-attention | its projections; keys and values at the prompt's tokens | the picture's own attention, what fills a prompt up on the left, the two tokens before every prompt, the pooled prompt |
+| HiDream | joint attention, then one sequence, the prompt behind the picture; T5, and two layers of a language model a block | the text stream, and attention at the prompt's tokens of all three | the picture's positions, padding, the language model's first token, the pooled prompt |
 
 """  # noqa: E501
 _ABOVE = {

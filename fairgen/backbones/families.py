@@ -7,6 +7,7 @@ from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.hidream import HiDreamBackbone
 from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
 from fairgen.backbones.kolors import KolorsBackbone
 from fairgen.backbones.krea2 import Krea2Backbone
@@ -36,6 +37,7 @@ FAMILIES: list[type[Backbone]] = [
     Lumina2Backbone,
     HunyuanDiTBackbone,
     KolorsBackbone,
+    HiDreamBackbone,
 ]
 
 

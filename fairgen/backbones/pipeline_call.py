@@ -2,7 +2,9 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +22,9 @@ class PipelineCall(ABC):
     a row each, or a list of them. `takes_pictures` says that the family has pipelines that begin
     from a picture, img2img and inpainting. `instruction_argument` is the pipeline's argument for
     the lines that it puts before a prompt, which a language model reads first; "" where there is
-    none.
+    none. `hands_generators_on` says that its scheduler draws noise from the generators that the
+    pipeline is given. `most_clip_tokens` is how many a CLIP reads at most, where that is no limit
+    of its tokenizer's.
     """
 
     pipe: DiffusionPipeline
@@ -30,6 +34,8 @@ class PipelineCall(ABC):
     prompt_argument: ClassVar[str] = "encoder_hidden_states"
     takes_pictures: ClassVar[bool] = True
     instruction_argument: ClassVar[str] = ""
+    hands_generators_on: ClassVar[bool] = True
+    most_clip_tokens: ClassVar[int | None] = None
 
     @abstractmethod
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
@@ -106,6 +112,21 @@ class PipelineCall(ABC):
         `asked`, None its own.
         """
         return asked or self.max_tokens
+
+    @contextmanager
+    def drawing_from(self, generators: Sequence[torch.Generator]) -> Iterator[None]:
+        """Inside the `with`, the scheduler draws its noise from a generator a picture."""
+        scheduler: Any = self.pipe.scheduler
+        step = scheduler.step
+        draws = "generator" in inspect.signature(step).parameters
+        if self.hands_generators_on or not draws:
+            yield
+            return
+        scheduler.step = partial(step, generator=list(generators))
+        try:
+            yield
+        finally:
+            del scheduler.step
 
     def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
         """Return how many tokens an encoder reads besides those of a prompt's own number."""

@@ -2,7 +2,7 @@
 
 Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
 its pipelines take multiples of that only, Lumina 2's and HunyuanDiT's 64: the
-sides of their latents are an eighth whatever the codec.
+sides of their latents are an eighth whatever the codec. HiDream's are 128, as its latents.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.hidream import hidream
 from tests.families.hunyuan_dit import hunyuan_dit
 from tests.families.kolors import kolors
 from tests.families.krea2 import tiny_krea2
@@ -64,6 +65,8 @@ def size_of(pipe: DiffusionPipeline) -> int:
     name = type(pipe).__name__
     if "Lumina2" in name or "Hunyuan" in name:
         return 4 * SIZE_PX
+    if "HiDream" in name:
+        return 8 * SIZE_PX
     return 2 * SIZE_PX if "Sana" in name else SIZE_PX
 
 
@@ -118,6 +121,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "Lumina 2": lumina2,
     "HunyuanDiT": hunyuan_dit,
     "Kolors": kolors,
+    "HiDream": hidream,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

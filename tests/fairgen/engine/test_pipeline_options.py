@@ -52,9 +52,10 @@ def test_every_option_of_a_pipeline_is_known(family: str) -> None:
         parts = {p.name for p in parameters} - flags - {"self"}
         assert flags <= OPTIONS
         assert parts <= {
-            "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2",
-            "tokenizer_3", "unet", "transformer", "scheduler", "safety_checker",
-            "feature_extractor", "image_encoder", "controlnet", "adapter", "pag_applied_layers",
+            "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "text_encoder_4",
+            "tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4", "unet", "transformer",
+            "scheduler", "safety_checker", "feature_extractor", "image_encoder", "controlnet",
+            "adapter", "pag_applied_layers",
             "text_encoder_select_layers", "patch_size",  # followed
         }  # fmt: skip
 
