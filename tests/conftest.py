@@ -51,6 +51,7 @@ of the first kind.
 | SD 3, SD 3.5, FLUX.1 | joint attention, a stream for text | the text stream's projections | the picture's stream; FLUX.1's single blocks |
 | Qwen-Image | joint attention, a stream for text | the text stream's projections | the picture's stream; the template's head, which the pipeline cuts off |
 | FLUX.2 klein | the same, then a slice of a fused layer | the text stream, and queries, keys and values of the text's positions | the picture's positions, the feed-forward, the template's head |
+| FLUX.2 dev | the same | the same, at the prompt's tokens and what ends it | the picture's positions, the feed-forward, what fills a prompt up on the left, the message of the system |
 | Z-Image | one sequence, the prompt behind the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, what fills up, the template's head |
 | Krea 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the template's head, attention between the encoder's layers |
 | AuraFlow | joint attention, then one sequence, the prompt before the picture | the text stream, and attention at the prompt's positions | the picture's positions, the register tokens, padding |

@@ -7,6 +7,7 @@ from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.flux2_dev import Flux2DevBackbone
 from fairgen.backbones.hidream import HiDreamBackbone
 from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
 from fairgen.backbones.kolors import KolorsBackbone
@@ -38,6 +39,7 @@ FAMILIES: list[type[Backbone]] = [
     HunyuanDiTBackbone,
     KolorsBackbone,
     HiDreamBackbone,
+    Flux2DevBackbone,
 ]
 
 

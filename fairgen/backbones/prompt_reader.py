@@ -6,6 +6,8 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
+from transformers import ProcessorMixin
+
 from fairgen.backbones.backbone import Backbone
 
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4")
@@ -23,6 +25,8 @@ class PromptReader:
         self._has_limit = backbone.max_tokens is not None
         for name in _TOKENIZERS:
             tokenizer = getattr(pipe, name, None)
+            if isinstance(tokenizer, ProcessorMixin):
+                tokenizer = tokenizer.tokenizer
             encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)
             if tokenizer is None or encoder is None:
                 continue

@@ -23,6 +23,7 @@ from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.flux2_dev import flux2_dev
 from tests.families.hidream import hidream
 from tests.families.hunyuan_dit import hunyuan_dit
 from tests.families.kolors import kolors
@@ -122,6 +123,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "HunyuanDiT": hunyuan_dit,
     "Kolors": kolors,
     "HiDream": hidream,
+    "FLUX.2 dev": flux2_dev,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

@@ -22,7 +22,7 @@ from tests.families import FAMILIES, KINDS, SIZE_PX, tiny
 from tests.painted import assert_same, ours, theirs
 
 # their guidance, or have none
-TOLD = ["SD LCM", "FLUX.1 dev", "FLUX.1 schnell", "SANA-Sprint", "FLUX.2 klein"]
+TOLD = ["SD LCM", "FLUX.1 dev", "FLUX.1 schnell", "SANA-Sprint", "FLUX.2 klein", "FLUX.2 dev"]
 # the pipeline of the last takes no negative prompt
 GUIDED = [family for family in FAMILIES if family not in (*TOLD, "FLUX.2 klein base")]
 OPTIONS = {  # of every family's pipeline, beside its parts
