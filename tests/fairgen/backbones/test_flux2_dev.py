@@ -66,7 +66,7 @@ def changes_of(denoiser: nn.Module, path: str) -> Iterator[list[Tensor]]:
 @pytest.mark.parametrize("path", [DOUBLE, SINGLE])
 def test_adapters_act_at_the_prompt_s_own_tokens(path: str) -> None:
     backbone = open_backbone("FLUX.2 dev")
-    (woman, _) = adapters_of("FLUX.2 dev", 4)
+    (woman, _) = adapters_of("FLUX.2 dev")
     bank = AdapterBank(
         backbone.denoiser, list(woman.directions), torch.device("cpu"), backbone.columns()
     )
@@ -134,7 +134,7 @@ def told(message: str | None) -> DiffusionPipeline:
 
 @pytest.mark.parametrize("message", [None, "", OTHER])
 def test_the_engine_paints_with_the_instruction_that_it_is_given(message: str | None) -> None:
-    adapters = adapters_of("FLUX.2 dev", 8)
+    adapters = adapters_of("FLUX.2 dev")
     engine = Engine(load_backbone(tiny("FLUX.2 dev"), SIZE_PX, message))
     engine.load("woman", adapters[0])
     jobs = [ImageJob(PROMPT, 7, gates, 4, 4.0) for gates in ({}, {"woman": 1.0})]
@@ -149,6 +149,7 @@ def test_the_engine_paints_with_the_instruction_that_it_is_given(message: str | 
     assert message is None or (as_numbers(bare) != theirs(told(None))).any()
 
 
+@pytest.mark.slow
 def test_adapters_are_learnt_on_prompts_behind_the_instruction() -> None:
     learnt = {}
     own = tiny("FLUX.2 dev").system_message

@@ -66,7 +66,7 @@ def changes_of(denoiser: nn.Module, path: str) -> Iterator[list[Tensor]]:
 @pytest.mark.parametrize("path", [DOUBLE + "to_k_t", DOUBLE + "to_out_t", SINGLE + "to_v"])
 def test_adapters_act_at_the_prompt_s_own_tokens(path: str) -> None:
     backbone = open_backbone("HiDream")
-    (woman, _) = adapters_of("HiDream", 4)
+    (woman, _) = adapters_of("HiDream")
     bank = AdapterBank(backbone.denoiser, list(woman.directions))
     bank.add("woman", woman.directions)
     context = backbone.encode([PROMPT, "a nurse"])
@@ -117,7 +117,7 @@ def test_prompts_of_one_encoder_each_are_found() -> None:
 def test_a_picture_that_is_not_square_is_the_pipeline_s(size: tuple[int, int]) -> None:
     """It is filled up to the longest sequence, by a token and by none."""
     pipe, (width, height) = tiny("HiDream"), size
-    adapters, options = adapters_of("HiDream", 4), options_of(pipe)
+    adapters, options = adapters_of("HiDream"), options_of(pipe)
     expected = theirs(pipe, width=width, height=height)
     assert expected.shape == (height, width, 3)
     assert_same(ours(pipe, width_px=width, height_px=height), expected)
