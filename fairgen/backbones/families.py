@@ -7,6 +7,8 @@ from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.flux2_dev import Flux2DevBackbone
+from fairgen.backbones.hidream import HiDreamBackbone
 from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
 from fairgen.backbones.kandinsky5 import Kandinsky5Backbone
 from fairgen.backbones.kolors import KolorsBackbone
@@ -40,6 +42,8 @@ FAMILIES: list[type[Backbone]] = [
     KolorsBackbone,
     QwenImage21Backbone,
     Kandinsky5Backbone,
+    HiDreamBackbone,
+    Flux2DevBackbone,
 ]
 
 

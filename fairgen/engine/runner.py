@@ -24,7 +24,7 @@ _MAX_BATCHES = 3
 
 @dataclass(eq=False)
 class Row:
-    """One picture on its way. `x` and `pred_x0` are C x h x w, in fp32.
+    """One picture on its way. `x`, `pred_x0` and `older_x0` are C x h x w, in fp32.
 
     Its noise comes from `generator`. `kept` is what stays of a picture that is edited under a mask.
     """
@@ -34,6 +34,7 @@ class Row:
     generator: torch.Generator
     x: Tensor
     pred_x0: Tensor
+    older_x0: Tensor  # what was predicted at the step before the last one
     kept: KeptLatents | None
     weight: float  # of guidance, as `fairgen.guidance` has it
     context: TensorDict
@@ -74,7 +75,7 @@ class Row:
     def move(self, state: Tensor, clean: Tensor) -> None:
         """Go to the next step, with what the solver has made of this one."""
         self.step_index += 1
-        self.x, self.pred_x0 = state, clean
+        self.x, self.pred_x0, self.older_x0 = state, clean, self.pred_x0
         if self.kept is not None:
             self.x = self.kept.put_back(state, self.solver, self.step_index)
         if self.step_index in self.image.job.preview_at:
@@ -204,6 +205,7 @@ class Runner:
                     generator=generator,
                     x=x,
                     pred_x0=torch.zeros_like(x),
+                    older_x0=torch.zeros_like(x),
                     kept=kept,
                     weight=self.backbone.guidance_weight(job.guidance_scale),
                     context=contexts[at],
@@ -320,10 +322,12 @@ def _keep(batch: StepBatch, prediction: Tensor) -> None:
 
 def _move(rows: Sequence[Row], prediction: Tensor) -> None:
     """Take a solver step with rows of one shape and their guided predictions, in place."""
-    table_N6 = torch.stack([row.solver.table[row.step_index] for row in rows])
+    table_N7 = torch.stack([row.solver.table[row.step_index] for row in rows])
     x = torch.stack([row.x for row in rows])
     pred_x0 = torch.stack([row.pred_x0 for row in rows])
-    x, pred_x0 = advance(table_N6, prediction, x, pred_x0, _fresh_noise(rows))
+    looks_back = bool(table_N7[:, 5].any())
+    older_x0 = torch.stack([row.older_x0 for row in rows]) if looks_back else None
+    x, pred_x0 = advance(table_N7, prediction, x, pred_x0, _fresh_noise(rows), older_x0)
     for row, state, clean in zip(rows, x, pred_x0, strict=True):
         row.move(state, clean)
 

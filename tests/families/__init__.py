@@ -3,6 +3,7 @@
 Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
 its pipelines take multiples of that only, Lumina 2's, HunyuanDiT's and Kandinsky 5's 64,
 Qwen-Image 2.1's 128: the sides of their latents are an eighth or a sixteenth whatever the codec.
+HiDream's are 128, as its latents.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.flux2_dev import flux2_dev
+from tests.families.hidream import hidream
 from tests.families.hunyuan_dit import hunyuan_dit
 from tests.families.kandinsky5 import kandinsky5
 from tests.families.kolors import kolors
@@ -68,6 +71,8 @@ def size_of(pipe: DiffusionPipeline) -> int:
         return 8 * SIZE_PX
     if "Lumina2" in name or "Hunyuan" in name or "Kandinsky" in name:
         return 4 * SIZE_PX
+    if "HiDream" in name:
+        return 8 * SIZE_PX
     return 2 * SIZE_PX if "Sana" in name else SIZE_PX
 
 
@@ -124,6 +129,8 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "Kolors": kolors,
     "Qwen-Image 2.1": qwen_image_21,
     "Kandinsky 5": kandinsky5,
+    "HiDream": hidream,
+    "FLUX.2 dev": flux2_dev,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")
