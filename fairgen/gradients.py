@@ -1,7 +1,7 @@
 """Gradients that can be trusted: of adapters alone, by sound kernels, and no step along NaN."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -40,6 +40,17 @@ def sound_gradients(base: nn.Module, num_tokens: int | None = None) -> Iterator[
 def _is_bfloat16_on_cpu(base: nn.Module) -> bool:
     first = next(base.parameters())
     return first.device.type == "cpu" and first.dtype == torch.bfloat16
+
+
+def share_of_mean(found: Tensor, at: Sequence[int], wanted: Tensor, rows: range) -> Tensor:
+    """Return what the rows `at` add to the mean squared error over `rows` of M; `found` are their
+    predictions, `wanted` is M x ...
+    """
+    own = [index for index, row in enumerate(at) if row in rows]
+    if not own:
+        return found.new_zeros(())
+    error = nn.functional.mse_loss(found[own], wanted[[at[index] for index in own]])
+    return error * (len(own) / len(rows))
 
 
 def clip_gradients(parameters: Iterable[Tensor], update: int, dtype: torch.dtype) -> None:

@@ -1,4 +1,4 @@
-"""Grids of pictures, for people to look at."""
+"""Pictures as people look at them: in grids, and without an alpha channel."""
 
 import io
 from collections.abc import Sequence
@@ -55,6 +55,14 @@ def picture_grid(
     return sheet
 
 
+def opaque(image: Image.Image) -> Image.Image:
+    """Return a picture in RGB: on white where it has an alpha channel."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    sheet = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(sheet, image).convert("RGB")
+
+
 def png(image: Image.Image) -> bytes:
     """Return a picture's bytes as a PNG file."""
     buffer = io.BytesIO()
@@ -67,5 +75,5 @@ def _fitted(image: Image.Image, side_px: int) -> Image.Image:
     scale = side_px / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     square = Image.new("RGB", (side_px, side_px), "white")
-    square.paste(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    square.paste(opaque(image).resize(size, Image.Resampling.LANCZOS))
     return square

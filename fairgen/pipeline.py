@@ -286,11 +286,12 @@ class FairGenPipeline:
         # some pipelines write into the lists that they are given, and the next batch has them again
         given = {k: list(v) if isinstance(v, list) else v for k, v in given.items()}
         options = self._backbone.call_options(len(records), given)
-        with self._passes.gating(gates_NK):
+        with self._passes.gating(gates_NK), self._backbone.drawing_from(generators):
             output = self.pipe(generator=generators, **options)
-        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(output.images)
+        images = output[0]  # they have not the same name in all
+        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
         return FairGenOutput(
-            output.images,
+            images,
             [
                 record.model_copy(update={"flagged": bool(flag)})
                 for record, flag in zip(records, flags, strict=True)

@@ -45,12 +45,18 @@ How text enters, and where directions sit: always where the picture reads the pr
 prompt does not speak of is not adapted. Fairness was measured on the embedded model alone, which is
 of the first kind.
 
+Not measured: Qwen-Image 2.1 and Kandinsky 5 as they are published. Their processors,
+`Qwen3VLProcessor` and `Qwen2VLProcessor`, want torchvision, which is not among what these tests
+install; the tiny pipelines have another processor of transformers, which reads text in the same
+way.
+
 | families | text enters by | directions sit on | not adapted |
 |---|---|---|---|
 | SD 1.x to 2.x, SDXL, PixArt, SANA | cross-attention | its projections | the picture's own attention |
 | SD 3, SD 3.5, FLUX.1 | joint attention, a stream for text | the text stream's projections | the picture's stream; FLUX.1's single blocks |
 | Qwen-Image | joint attention, a stream for text | the text stream's projections | the picture's stream; the template's head, which the pipeline cuts off |
 | FLUX.2 klein | the same, then a slice of a fused layer | the text stream, and queries, keys and values of the text's positions | the picture's positions, the feed-forward, the template's head |
+| FLUX.2 dev | the same | the same, at the prompt's tokens and what ends it | the picture's positions, the feed-forward, what fills a prompt up on the left, the message of the system |
 | Z-Image | one sequence, the prompt behind the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, what fills up, the template's head |
 | Krea 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the template's head, attention between the encoder's layers |
 | AuraFlow | joint attention, then one sequence, the prompt before the picture | the text stream, and attention at the prompt's positions | the picture's positions, the register tokens, padding |
@@ -58,6 +64,9 @@ of the first kind.
 | Lumina 2 | one sequence, the prompt before the picture | attention at the prompt's positions, also where the prompt is refined alone | the picture's positions, padding, the instruction before the prompt |
 | HunyuanDiT | cross-attention to two encoders | its projections; keys and values at the prompt's tokens | the picture's own attention, the embeddings in place of padding, the pooled prompt |
 | Kolors | cross-attention | its projections; keys and values at the prompt's tokens | the picture's own attention, what fills a prompt up on the left, the two tokens before every prompt, the pooled prompt |
+| Qwen-Image 2.1 | one causal sequence, the prompt before the picture, as at time 0 at every step | attention at the prompt's positions | the picture's positions, the template's head |
+| Kandinsky 5 | cross-attention, the prompt refined alone before it | its projections | attention inside the prompt and inside the picture, the template's head, which the pipeline cuts off, the pooled prompt |
+| HiDream | joint attention, then one sequence, the prompt behind the picture; T5, and two layers of a language model a block | the text stream, and attention at the prompt's tokens of all three | the picture's positions, padding, the language model's first token, the pooled prompt |
 
 """  # noqa: E501
 _ABOVE = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, FlowMatchLCMScheduler
 from PIL import Image
 
 from fairgen.backbones import load_backbone
@@ -20,8 +20,11 @@ def theirs(pipe: DiffusionPipeline, seed: int = 7, **options: Any) -> np.ndarray
     """Return the picture that the family's own pipeline paints, as numbers."""
     num_steps = options.get("num_inference_steps", NUM_STEPS)
     asked = {"prompt": PROMPT, **as_the_engine(pipe, num_steps)}
-    generator = torch.Generator().manual_seed(seed)
-    return as_numbers(pipe(**asked | options, generator=generator).images[0])
+    generator: torch.Generator | None = torch.Generator().manual_seed(seed)
+    if isinstance(pipe.scheduler, FlowMatchLCMScheduler):  # it is handed none, and draws from
+        generator = None  # torch's own
+        torch.manual_seed(seed)
+    return as_numbers(pipe(**asked | options, generator=generator)[0][0])
 
 
 def ours(pipe: DiffusionPipeline, seed: int = 7, **options: Any) -> np.ndarray:

@@ -12,14 +12,13 @@ from torch.nn import functional
 
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.codec import UpcastingCodec
-from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.two_then_one import TwoThenOneBackbone
 from fairgen.bank import Positions, TextPositions
 
-_SINGLE = "single_transformer_blocks."
 _ATTENTION = {"q": "attn.to_q", "k": "attn.to_k", "v": "attn.to_v", "o": "attn.to_out.0"}
 
 
-class AuraFlowBackbone(FlowBackbone):
+class AuraFlowBackbone(TwoThenOneBackbone):
     """Directions sit on the text stream of the blocks that keep two, and on the attention of those
     of one stream, at the positions of the prompt's tokens.
 
@@ -28,6 +27,7 @@ class AuraFlowBackbone(FlowBackbone):
     """
 
     pipelines = (AuraFlowPipeline,)
+    single_blocks, single_suffixes = "single_transformer_blocks.", _ATTENTION
     codec_type = UpcastingCodec
     takes_pictures = False
 
@@ -52,12 +52,6 @@ class AuraFlowBackbone(FlowBackbone):
         ).sample
         return velocity.to(x_t.dtype)
 
-    def projections(self, which: str) -> list[str]:
-        """Return the layers of the text stream, and those of one stream."""
-        ends = tuple(_ATTENTION[letter] for letter in which)
-        names = [name for name, _ in self.denoiser.named_modules() if name.startswith(_SINGLE)]
-        return super().projections(which) + [name for name in names if name.endswith(ends)]
-
     def text_positions(self, context: TensorDict, shape: Sequence[int]) -> Positions:
         return self._positions(context["text"], shape[-2:])
 
@@ -73,9 +67,7 @@ class AuraFlowBackbone(FlowBackbone):
             TextPositions(functional.pad(text.any(-1), (num_registers, num_behind)))
             for num_behind in (0, num_pixels)
         )
-        return {
-            path: before if path.startswith(_SINGLE) else alone for path in self.projections("qkvo")
-        }
+        return self._where(alone, before)
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments for several pictures: the pipeline repeats embedded prompts."""
@@ -103,7 +95,3 @@ class AuraFlowBackbone(FlowBackbone):
     @property
     def sample_size(self) -> int:
         return 1024 // self.pipe.vae_scale_factor  # the pipeline's own default
-
-    @property
-    def patch_size(self) -> int:
-        return self.denoiser.config.patch_size

@@ -33,7 +33,8 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     guidance is a second, unconditional row; otherwise it is an input of the denoiser, or none.
     `guidance_origin` is the scale at which the family's pipeline guides no more.
     `schedulers` and `codec_type` are what the family's pipeline paints with, `allowed_options`
-    values of its configuration that are the only ones followed.
+    values of its configuration that are the only ones followed, `allowed_in_denoiser` values of the
+    denoiser's with which alone it paints.
     """
 
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
@@ -44,6 +45,7 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     schedulers: ClassVar[tuple[type[SchedulerMixin], ...]] = DIFFUSION_SCHEDULERS
     codec_type: ClassVar[type[Codec]] = Codec
     allowed_options: ClassVar[Mapping[str, Any]] = {}
+    allowed_in_denoiser: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self, pipe: DiffusionPipeline, size_px: int = 0, instruction: str | None = None
@@ -153,6 +155,10 @@ class Backbone(PipelineCall, LatentShapes, ABC):
                 raise ValueError(f"{name}: got {got}, allowed is none: nothing is there to follow")
         check_scheduler(self.pipe.scheduler, self.schedulers)
         self.codec.check(self.num_latent_channels)
+        for name, allowed in self.allowed_in_denoiser.items():
+            if (got := self.denoiser.config[name]) != allowed:
+                part = f"{self.denoiser_name}.{name}"
+                raise ValueError(f"{part}: got {got!r}, allowed is {allowed!r}")
         for name, allowed in self.allowed_options.items():
             if (got := self.pipe.config.get(name, allowed)) != allowed:
                 raise ValueError(f"{name}: got {got!r}, allowed is {allowed!r}")

@@ -19,13 +19,13 @@ class ChatTemplate:
 
     def as_read(self, prompt: str, instruction: str) -> tuple[str, int]:
         """Return the text that is tokenized, and where in it a prompt begins."""
-        return self._message(prompt), _num_shared(self._message("a"), self._message("1"))
+        return self._message(prompt), num_shared(self._message("a"), self._message("1"))
 
     @cached_property
     def num_head_tokens(self) -> int:
         """How many tokens stand before a prompt."""
         tokenize = self.pipe.tokenizer
-        return _num_shared(*(tokenize(self._message(text))["input_ids"] for text in ("a", "1")))
+        return num_shared(*(tokenize(self._message(text))["input_ids"] for text in ("a", "1")))
 
     def _message(self, prompt: str) -> str:
         """Return a prompt as the only message of a user."""
@@ -37,6 +37,6 @@ class ChatTemplate:
         )
 
 
-def _num_shared(one: Any, other: Any) -> int:
+def num_shared(one: Any, other: Any) -> int:
     """Return how many items two sequences begin with that are the same in both."""
     return next(at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])

@@ -12,6 +12,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
+    AutoencoderKLQwenImage21,
     AutoencoderTiny,
     DiffusionPipeline,
     ModelMixin,
@@ -53,6 +54,14 @@ CODEC_FIELDS: Mapping[type[ModelMixin], SavedFields] = MappingProxyType({
             "input_channels", "latents_mean", "latents_std",
         }),
         unused=frozenset({"attn_scales", "dropout"}),
+    ),
+    AutoencoderKLQwenImage21: SavedFields(
+        followed=frozenset({
+            "base_dim", "decoder_base_dim", "z_dim", "dim_mult", "num_res_blocks",
+            "temperal_downsample", "is_residual", "out_channels", "patch_size",
+            "scale_factor_spatial", "latents_mean", "latents_std",
+        }),
+        unused=frozenset({"attn_scales", "dropout", "in_channels", "scale_factor_temporal"}),
     ),
     AutoencoderTiny: SavedFields(
         followed=frozenset({
@@ -117,7 +126,8 @@ class Codec:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
-        """Return the pixels of clean latents N x C x h x w, N x 3 x H x W from -1 to 1.
+        """Return the pixels of clean latents N x C x h x w, N x 3 x H x W from -1 to 1, or N x 4
+        with an alpha channel.
 
         Pictures that a codec in half precision cannot hold are decoded again in fp32; the first is
         logged. Raises ValueError where pixels are not finite in fp32 either.
@@ -326,6 +336,12 @@ class FrameCodec(Codec):
             for values in (config.latents_mean, config.latents_std)
         )
         return mean_C11, deviation_C11
+
+
+class AlphaCodec(FrameCodec):
+    """Decodes as Qwen-Image 2.1 does: as above, with an alpha channel beside the colours."""
+
+    kinds = (AutoencoderKLQwenImage21,)
 
 
 @contextmanager

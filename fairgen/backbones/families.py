@@ -7,12 +7,16 @@ from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.chroma import ChromaBackbone
 from fairgen.backbones.flux import FluxBackbone
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.flux2_dev import Flux2DevBackbone
+from fairgen.backbones.hidream import HiDreamBackbone
 from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
+from fairgen.backbones.kandinsky5 import Kandinsky5Backbone
 from fairgen.backbones.kolors import KolorsBackbone
 from fairgen.backbones.krea2 import Krea2Backbone
 from fairgen.backbones.lumina2 import Lumina2Backbone
 from fairgen.backbones.pixart import PixArtBackbone
 from fairgen.backbones.qwen_image import QwenImageBackbone
+from fairgen.backbones.qwen_image_21 import QwenImage21Backbone
 from fairgen.backbones.sana import SanaBackbone, SanaSprintBackbone
 from fairgen.backbones.stable_diffusion import StableDiffusionBackbone
 from fairgen.backbones.stable_diffusion_3 import StableDiffusion3Backbone
@@ -36,6 +40,10 @@ FAMILIES: list[type[Backbone]] = [
     Lumina2Backbone,
     HunyuanDiTBackbone,
     KolorsBackbone,
+    QwenImage21Backbone,
+    Kandinsky5Backbone,
+    HiDreamBackbone,
+    Flux2DevBackbone,
 ]
 
 

@@ -9,7 +9,15 @@ from diffusers import SchedulerMixin
 from fairgen.backbones.backbone import Backbone
 from fairgen.backbones.codec import Codec, ShiftingCodec
 from fairgen.backbones.pipeline_call import repeated_prompts
-from fairgen.solvers import FLOW_SCHEDULERS, Solver, check_scheduler, flow_euler
+from fairgen.solvers import (
+    FLOW_SCHEDULERS,
+    OTHER_FLOW_SCHEDULERS,
+    Solver,
+    check_scheduler,
+    first_order,
+    flow_euler,
+    solver_for,
+)
 
 _TEXT_STREAM = {
     "q": "attn.add_q_proj",
@@ -31,8 +39,8 @@ class FlowBackbone(Backbone):
     """
 
     denoiser_name = "transformer"
-    projection_suffixes = _TEXT_STREAM
-    schedulers = FLOW_SCHEDULERS
+    projection_suffixes: ClassVar[Mapping[str, str]] = _TEXT_STREAM
+    schedulers: ClassVar[tuple[type[SchedulerMixin], ...]] = FLOW_SCHEDULERS
     codec_type: ClassVar[type[Codec]] = ShiftingCodec
     names_sigmas: ClassVar[bool] = False  # evenly spaced ones, to the scheduler
 
@@ -43,12 +51,15 @@ class FlowBackbone(Backbone):
         return repeated_prompts(super().call_options(num_images, options), num_images)
 
     def solver(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> Solver:
-        """Return Euler on the flow, shifted for latents of a shape where the scheduler says so.
+        """Return Euler on the flow, shifted for latents of a shape where the scheduler says so; or
+        what another scheduler that the family takes stands for.
 
         Raises ValueError for another scheduler.
         """
         scheduler = self.pipe.scheduler
         check_scheduler(scheduler, self.schedulers)
+        if isinstance(scheduler, OTHER_FLOW_SCHEDULERS):
+            return solver_for(scheduler, num_steps)
         mu = None
         if scheduler.config.use_dynamic_shifting:
             mu = self._shift_mu(shape, num_steps)
@@ -59,12 +70,25 @@ class FlowBackbone(Backbone):
         return int(max(num_steps - num_steps * strength, 0))
 
     def training_solver(self, num_steps: int) -> Solver:
-        """Return the same steps: they are of first order."""
+        """Return Euler's steps at the noise levels of painting."""
+        if isinstance(self.pipe.scheduler, OTHER_FLOW_SCHEDULERS):
+            return first_order(self.pipe.scheduler, num_steps)
         return self.solver(num_steps)
 
     def _sigmas(self, num_steps: int) -> list[float] | None:
-        """Return the noise levels before they are shifted, None for the scheduler's own."""
-        return _even_sigmas(num_steps) if self.names_sigmas else None
+        """Return the noise levels before they are shifted, None for the scheduler's own.
+
+        Raises ValueError for another number of steps than the pipeline was saved with levels for.
+        """
+        given = self.pipe.config.get("sample_sigmas")
+        if given is None:
+            return _even_sigmas(num_steps) if self.names_sigmas else None
+        if len(given) != num_steps:
+            raise ValueError(
+                f"num_steps: got {num_steps}, allowed is {len(given)}, as many as the pipeline's "
+                "sample_sigmas"
+            )
+        return list(given)
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         """Return the shift, a line through what the scheduler names for two numbers of tokens."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import Flux2KleinPipeline
+from diffusers import DiffusionPipeline, Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
 from tensordict import TensorDict
 from torch import Tensor
+from torch.nn import functional
 
 from fairgen.backbones.chat_template import ChatTemplate
 from fairgen.backbones.codec import PatchingCodec
@@ -29,7 +30,7 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
     the codec's in patches of two by two.
     """
 
-    pipelines = (Flux2KleinPipeline,)
+    pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]] = (Flux2KleinPipeline,)
     codec_type = PatchingCodec
     takes_pictures = False
     chat_options = MappingProxyType({"enable_thinking": False})
@@ -53,7 +54,7 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
         velocity = self.denoiser(
             hidden_states=self.pipe._pack_latents(x_t.to(self.dtype)),
             timestep=t_N.to(self.dtype) / 1000,
-            guidance=None,
+            guidance=guidance_N if self.denoiser.config.guidance_embeds else None,
             encoder_hidden_states=text,
             txt_ids=self.pipe._prepare_text_ids(text[:1]).to(x_t.device),
             img_ids=self.pipe._prepare_latent_ids(x_t[:1]).to(x_t.device),
@@ -78,23 +79,20 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
         }
 
     def text_positions(self, context: TensorDict, shape: Sequence[int]) -> Positions:
-        num_rows, num_text = context["text"].shape[:2]
-        return self._positions(num_rows, num_text, shape[-2] * shape[-1], context["text"].device)
+        return self._positions(self._prompt_at(context["text"], {}), shape[-2] * shape[-1])
 
     def positions_in(self, arguments: Mapping[str, Any]) -> Positions:
-        text, picture = arguments["encoder_hidden_states"], arguments["hidden_states"]
-        return self._positions(len(text), text.shape[1], picture.shape[1], text.device)
+        at = self._prompt_at(arguments["encoder_hidden_states"], arguments)
+        return self._positions(at, arguments["hidden_states"].shape[1])
 
-    def _positions(
-        self, num_rows: int, num_text: int, num_pixels: int, device: torch.device
-    ) -> Positions:
-        """Return where the prompt stands: alone, and before so many tokens of the picture."""
-        found = []
-        for length in (num_text, num_text + num_pixels):
-            at = torch.arange(length, device=device)
-            of_prompt = (at >= self.num_head_tokens) & (at < num_text)
-            found.append(TextPositions(of_prompt.expand(num_rows, -1)))
-        alone, before = found
+    def _prompt_at(self, text: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+        """Return where prompts stand among embedded tokens N x L x D: N x L."""
+        at = torch.arange(text.shape[1], device=text.device)
+        return (at >= self.num_head_tokens).expand(len(text), -1)
+
+    def _positions(self, prompt_at: Tensor, num_pixels: int) -> Positions:
+        """Return where prompts stand: alone, and before so many tokens of the picture."""
+        alone, before = (TextPositions(functional.pad(prompt_at, (0, n))) for n in (0, num_pixels))
         return {
             path: before if path.startswith(_SINGLE) else alone for path in self.projections("qkvo")
         }

@@ -1,9 +1,12 @@
 """The shapes of latents that a model takes, and which pictures they stand for."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from diffusers import DiffusionPipeline
+from torch import Tensor
 
 
 class LatentShapes(ABC):
@@ -24,9 +27,24 @@ class LatentShapes(ABC):
             raise ValueError(
                 f"size: got {width_px}x{height_px}, allowed are multiples of {unit} pixels"
             )
-        width = width_px // self.vae_scale_factor or self._native
-        height = height_px // self.vae_scale_factor or self._native
+        factor = self.vae_scale_factor
+        width = width_px // factor or self._native
+        height = height_px // factor or self._native
+        asked = width * factor, height * factor
+        if (painted := self.painted_size(*asked)) != asked:
+            raise ValueError(
+                f"size: got {asked[0]}x{asked[1]}, allowed are those that the pipeline leaves as "
+                f"they are: it paints this one at {painted[0]}x{painted[1]}"
+            )
         return self.num_latent_channels, height, width
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Return a picture's noise, C x h x w, as the pipeline draws it."""
+        return torch.randn(*shape, generator=generator)
+
+    def painted_size(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Return the size at which the pipeline paints a picture that is asked at one."""
+        return width_px, height_px
 
     @property
     def vae_scale_factor(self) -> int:

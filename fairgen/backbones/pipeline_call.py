@@ -1,18 +1,19 @@
 """How a family's own pipeline is called, and what a pass of its denoiser reads."""
 
 import inspect
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from diffusers import DiffusionPipeline
-from tensordict import TensorDict
 
+from fairgen.backbones.prompt_contexts import PromptContexts
 from fairgen.bank import Positions
 
 
-class PipelineCall(ABC):
+class PipelineCall(PromptContexts):
     """What differs between the families' pipelines for whoever calls them.
 
     `pipe_options` are arguments without which a pipeline would change the size or the prompt that
@@ -20,7 +21,9 @@ class PipelineCall(ABC):
     a row each, or a list of them. `takes_pictures` says that the family has pipelines that begin
     from a picture, img2img and inpainting. `instruction_argument` is the pipeline's argument for
     the lines that it puts before a prompt, which a language model reads first; "" where there is
-    none.
+    none. `hands_generators_on` says that its scheduler draws noise from the generators that the
+    pipeline is given. `most_clip_tokens` is how many a CLIP reads at most, where that is no limit
+    of its tokenizer's.
     """
 
     pipe: DiffusionPipeline
@@ -30,20 +33,8 @@ class PipelineCall(ABC):
     prompt_argument: ClassVar[str] = "encoder_hidden_states"
     takes_pictures: ClassVar[bool] = True
     instruction_argument: ClassVar[str] = ""
-
-    @abstractmethod
-    def encode(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return what the denoiser reads of N prompts, tensors whose first dimension is N; None is
-        what the family takes for no prompt.
-        """
-
-    def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
-        """Return what it reads of N negative prompts."""
-        return self.encode(prompts)
-
-    def stack(self, contexts: Sequence[TensorDict]) -> TensorDict:
-        """Return what the denoiser reads of N prompts that were encoded apart, each without N."""
-        return torch.stack(list(contexts))
+    hands_generators_on: ClassVar[bool] = True
+    most_clip_tokens: ClassVar[int | None] = None
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""
@@ -106,6 +97,21 @@ class PipelineCall(ABC):
         `asked`, None its own.
         """
         return asked or self.max_tokens
+
+    @contextmanager
+    def drawing_from(self, generators: Sequence[torch.Generator]) -> Iterator[None]:
+        """Inside the `with`, the scheduler draws its noise from a generator a picture."""
+        scheduler: Any = self.pipe.scheduler
+        step = scheduler.step
+        draws = "generator" in inspect.signature(step).parameters
+        if self.hands_generators_on or not draws:
+            yield
+            return
+        scheduler.step = partial(step, generator=list(generators))
+        try:
+            yield
+        finally:
+            del scheduler.step
 
     def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
         """Return how many tokens an encoder reads besides those of a prompt's own number."""

@@ -6,9 +6,11 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
+from transformers import ProcessorMixin
+
 from fairgen.backbones.backbone import Backbone
 
-_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
+_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4")
 _MAX_PROMPTS = 4096
 
 
@@ -19,16 +21,21 @@ class PromptReader:
         """Take copies of the tokenizers: others may use the pipeline's own meanwhile."""
         pipe, self._backbone = backbone.pipe, backbone
         self._lock = Lock()  # a call that cuts makes those of other threads cut, too
-        self._tokenizers: list[tuple[Any, int | None]] = []
+        self._tokenizers: list[tuple[Any, int | None, int | None]] = []
         self._has_limit = backbone.max_tokens is not None
         for name in _TOKENIZERS:
             tokenizer = getattr(pipe, name, None)
+            if tokenizer is None and name == _TOKENIZERS[0]:
+                tokenizer = getattr(pipe, "processor", None)
+            if isinstance(tokenizer, ProcessorMixin):  # which reads pictures as well
+                tokenizer = tokenizer.tokenizer
             encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)
             if tokenizer is None or encoder is None:
                 continue
             is_clip = not self._has_limit or "CLIP" in type(encoder).__name__
-            own = tokenizer.model_max_length if is_clip else None
-            self._tokenizers.append((copy.deepcopy(tokenizer), own))
+            most = backbone.most_clip_tokens if is_clip else None
+            own = tokenizer.model_max_length if is_clip and most is None else None
+            self._tokenizers.append((copy.deepcopy(tokenizer), own, most))
         self.cut_at = lru_cache(_MAX_PROMPTS)(self._cut_at)
 
     def num_tokens(self, prompt: str) -> int:
@@ -52,8 +59,9 @@ class PromptReader:
         text, moved = self._backbone.as_read(prompt, before)
         ends = []
         with self._lock:
-            for tokenizer, own in self._tokenizers:
+            for tokenizer, own, most in self._tokenizers:
                 limit = own or self._backbone.longest_prompt(max_sequence_length)
+                limit = limit if limit is None or most is None else min(limit, most)
                 if limit is not None:
                     limit += self._backbone.num_tokens_before(tokenizer, before)
                 ends.append(_end(text, tokenizer, limit) - moved)

@@ -1,9 +1,13 @@
 """What families share that read as many tokens of a prompt as it has."""
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+import torch
 from tensordict import TensorDict
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fairgen.backbones.pipeline_call import PipelineCall
@@ -23,7 +27,38 @@ class PromptTokens(PipelineCall):
         return TensorDict(
             {
                 name: pad_sequence([context[name] for context in contexts], batch_first=True)
-                for name in ("text", "mask")
+                for name in contexts[0].keys()  # noqa: SIM118
             },
             batch_size=[len(contexts)],
         )
+
+
+class EqualLengths(PromptTokens):
+    """Besides, a denoiser in which what fills a prompt up would be seen in the picture: rows of a
+    pass read prompts of one length.
+    """
+
+    def apart(self, context: TensorDict) -> Hashable:
+        """Return how many tokens a prompt has."""
+        return int(context["mask"].sum())
+
+    def denoise(
+        self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
+    ) -> Tensor:
+        """Return the model's prediction, as `Backbone.denoise` does: a call of the denoiser for
+        neighbours that have one length, in the order of the rows.
+        """
+        found, start = [], 0
+        for length, neighbours in groupby(context["mask"].sum(1).tolist()):
+            rows = slice(start, start + len(list(neighbours)))
+            own = TensorDict(
+                {name: value[rows, :length] for name, value in context.items()},
+                batch_size=[rows.stop - rows.start],
+            )
+            found.append(self.denoise_equal(x_t[rows], t_N[rows], own))
+            start = rows.stop
+        return torch.cat(found)
+
+    @abstractmethod
+    def denoise_equal(self, x_t: Tensor, t_N: Tensor, context: TensorDict) -> Tensor:
+        """Return the prediction for rows whose prompts have one length, none of it filled up."""

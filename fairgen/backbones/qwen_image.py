@@ -1,6 +1,7 @@
 """Qwen-Image: joint attention on a flow; prompts read by a vision-language model, Qwen 2.5 VL."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -37,6 +38,9 @@ class QwenImageBackbone(PromptTokens, PackedFlowBackbone):
         QwenImagePipeline,
     )
     names_sigmas = True
+    allowed_in_denoiser = MappingProxyType({
+        "guidance_embeds": False, "use_additional_t_cond": False,
+    })  # fmt: skip
     codec_type = FrameCodec
 
     @torch.no_grad()
@@ -79,10 +83,3 @@ class QwenImageBackbone(PromptTokens, PackedFlowBackbone):
     def num_tokens_before(self, tokenizer: Any, instruction: str) -> int:
         """Return how many tokens stand before a prompt."""
         return self.pipe.prompt_template_encode_start_idx
-
-    def check(self) -> None:
-        """Raise ValueError as others do, and for a transformer with which the pipeline fails."""
-        super().check()
-        for name in ("guidance_embeds", "use_additional_t_cond"):
-            if self.denoiser.config[name]:
-                raise ValueError(f"transformer.{name}: got True, allowed is False")

@@ -124,13 +124,14 @@ def sample_latents(
     """Return the clean latents, N x C x h x w."""
     shape = backbone.latent_shape()
     solver = backbone.solver(num_steps)
-    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    noise = [backbone.noise(shape, torch.Generator().manual_seed(seed)) for seed in seeds]
     x = solver.start * torch.stack(noise).to(backbone.device)
-    pred_x0 = torch.zeros_like(x)
+    pred_x0 = older_x0 = torch.zeros_like(x)
     for step_index in range(solver.num_steps):
         step_index_N = torch.full((len(seeds),), step_index)
         prediction = predict(x, solver.timesteps[step_index_N].to(x.device))
-        x, pred_x0 = solver.step(prediction, x, pred_x0, step_index_N)
+        x, clean = solver.step(prediction, x, pred_x0, step_index_N, older_x0)
+        pred_x0, older_x0 = clean, pred_x0
     return x
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +31,16 @@ class Batch:
     def adapted_prompts(self) -> list[str | None]:
         """The prompts that the adapted model sees: the rows', then those to be preserved."""
         return [*(row.adapted_prompt for row in self.rows), *self.preserved]
+
+
+class Losses(NamedTuple):
+    """What the composition and preservation miss, of a step of the optimiser or a part of one;
+    the last part of a step `ends_step`.
+    """
+
+    composition: Tensor
+    keep: Tensor
+    ends_step: bool
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
-from fairgen.discovery.adapting import Adapting, Batch
+from fairgen.discovery.adapting import Adapting, Batch, Losses
 from fairgen.gradients import sound_gradients
 
 NUM_TOKENS = 48  # of a layer's input, drawn anew for each update
@@ -64,9 +64,9 @@ class ComposedAttention:
         self.gradient_rows = 0
         self.denoiser_rows = batch.guided.num_denoiser_rows
 
-    def losses(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the loss of the composition and that of preservation, for as many steps of the
-        optimiser as the configuration says; the gates stay set until the next is asked for.
+    def losses(self) -> Iterator[Losses]:
+        """Yield the losses of as many steps of the optimiser as the configuration says; the gates
+        stay set until the next are asked for.
         """
         batch, adapting = self._batch, self._adapting
         N, denoiser = len(batch.rows), adapting.backbone.denoiser
@@ -84,7 +84,8 @@ class ComposedAttention:
                     for path, out in outputs.items()
                 }
                 loss = torch.stack([value[:N].mean() for value in missed.values()]).mean()
-                yield loss, torch.stack([value[N:].mean() for value in missed.values()]).mean()
+                keep = torch.stack([value[N:].mean() for value in missed.values()]).mean()
+                yield Losses(loss, keep, ends_step=True)
             if step == 0:  # what it was before these states were learnt from
                 self.relative_error = loss.detach().sqrt()
 

@@ -13,6 +13,7 @@ peers' categories in words for the frozen model; the adapted model sees neither 
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,15 +131,13 @@ class Discovery:
         workers = self._accelerator.num_processes
         batch = self.batch()
         composed = self._composed(batch)
-        losses = [self._take_step(loss, keep) for loss, keep in composed.losses()]
-        self._schedule.step()
+        loss, keep, orth = self._learn(composed)
         self.step += 1
         self.gradient_rows += composed.gradient_rows * workers
         self.denoiser_rows += composed.denoiser_rows * workers
         self._advance(composed.leading(), torch.tensor([row.step_index for row in batch.rows]))
-        loss, keep, orth = (value.item() for value in losses[-1])
         return DiscoveryStats(
-            self.step, loss, keep, orth, composed.relative_error.item(),
+            self.step, loss.item(), keep.item(), orth.item(), composed.relative_error.item(),
             self.gradient_rows, self.denoiser_rows,
         )  # fmt: skip
 
@@ -244,23 +243,30 @@ class Discovery:
     def _composed(self, batch: Batch) -> ComposedPredictions | ComposedAttention:
         if self.config.match == "attention":
             return ComposedAttention(self.adapting, self._adapted, batch, self._noise)
-        return ComposedPredictions(self.adapting, self._adapted, batch)
+        no_sync = partial(self._accelerator.no_sync, self._adapted)
+        return ComposedPredictions(self.adapting, self._adapted, batch, no_sync)
 
-    def _take_step(self, loss: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Take one step of the optimiser; return the three losses."""
+    def _learn(self, composed: ComposedPredictions | ComposedAttention) -> Sequence[Tensor]:
+        """Take the optimiser's steps; return the three losses of the last."""
         config = self.config
-        orth = self.orthogonality() if config.orth_weight else torch.zeros(())
-        self._accelerator.backward(loss + config.keep_weight * keep + config.orth_weight * orth)
-        clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        return loss.detach(), keep.detach(), orth.detach()
+        loss = keep = orth = torch.zeros((), device=self._x.device)
+        for part in composed.losses():
+            orth = self.orthogonality() if part.ends_step and config.orth_weight else orth
+            total = part.composition + config.keep_weight * part.keep + config.orth_weight * orth
+            self._accelerator.backward(total)
+            loss, keep = loss + part.composition.detach(), keep + part.keep.detach()
+            if part.ends_step:
+                clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+                learnt = loss, keep, orth.detach()
+                loss = keep = orth = torch.zeros_like(loss)
+        self._schedule.step()
+        return learnt
 
     @torch.no_grad()
     def _begin(self) -> None:
-        """Draw the first rows and denoise them to evenly spread steps: every batch holds every
-        noise level.
-        """
+        """Draw the first rows, denoise them to evenly spread steps: all noise levels are there."""
         config, num_steps = self.config, self._solver.num_steps
         N = config.num_rows
         self._rows = [self._source.draw(self._rng, i) for i in range(N)]
@@ -272,8 +278,9 @@ class Discovery:
             if not moving:
                 return
             x = self._x[moving]
-            layout = GuidedRows.at([step_index] * len(moving), self._guided)
-            t = self._solver.timesteps[[step_index] * len(moving)].to(x.device)
+            step_index_N = torch.full((len(moving),), step_index)
+            layout = GuidedRows.at(step_index_N.tolist(), self._guided)
+            t = self._solver.timesteps[step_index_N].to(x.device)
             prompts = [self._led_by(self._rows[index]) for index in moving]
             scale = self.adapting.scales(len(moving))
             eps = self.backbone.denoise(
@@ -283,7 +290,6 @@ class Discovery:
                 layout.repeat(scale),
             )
             eps = layout.combine(eps, scale, self.backbone.guided)
-            step_index_N = torch.tensor([step_index] * len(moving))
             self._x[moving], _ = self._solver.step(eps, x, x, step_index_N)
             self.denoiser_rows += layout.num_denoiser_rows * self._accelerator.num_processes
             for index in moving:

@@ -10,18 +10,18 @@ eps stands for whatever the denoiser predicts (noise or velocity; the compositio
 both). Source: arXiv 2412.18810, method section.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
-from fairgen.discovery.adapting import Adapting, Batch
-from fairgen.gradients import sound_gradients
+from fairgen.discovery.adapting import Adapting, Batch, Losses
+from fairgen.gradients import share_of_mean, sound_gradients
 from fairgen.guidance import guided
 
 
@@ -41,38 +41,51 @@ class AdaptedPrediction(nn.Module):
 class ComposedPredictions:
     """One update's targets and losses, of a batch that stays as it is."""
 
-    def __init__(self, adapting: Adapting, adapted: Any, batch: Batch) -> None:
-        """`adapted` is an `AdaptedPrediction`, as it may be wrapped. Runs the frozen model once."""
+    def __init__(
+        self,
+        adapting: Adapting,
+        adapted: Any,
+        batch: Batch,
+        no_sync: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        """`adapted` is an `AdaptedPrediction`, as it may be wrapped; inside `no_sync` its gradients
+        stay with the process. Runs the frozen model once.
+        """
         self._adapting, self._adapted, self._batch = adapting, adapted, batch
+        self._no_sync = no_sync
         self._look()
         self.relative_error = torch.zeros(())
         self.gradient_rows = len(batch.rows)
         self.denoiser_rows = self._num_frozen + len(batch.rows) + len(batch.kept)
 
-    def losses(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the loss of the composition and that of preservation, once; the gates stay set
-        until the next is asked for: checkpoints are recomputed on the gradient's way.
+    def losses(self) -> Iterator[Losses]:
+        """Yield the losses of one step of the optimiser, a part for each of the rows that cannot
+        share a pass; the gates stay set until the next is asked for: checkpoints are recomputed on
+        the gradient's way.
         """
-        batch, adapting = self._batch, self._adapting
-        N, kept = len(batch.rows), batch.kept
+        batch, adapting, backbone = self._batch, self._adapting, self._adapting.backbone
+        N, rows = len(batch.rows), [*range(len(batch.rows)), *batch.kept]
         contexts = adapting.prompts.stack(batch.adapted_prompts)
-        positions = adapting.backbone.text_positions(contexts, batch.x.shape)
-        with (
-            sound_gradients(adapting.backbone.denoiser, batch.x.shape[-2] * batch.x.shape[-1]),
-            adapting.bank.gated(adapting.gates(batch), positions),
-            adapting.peers.gated(adapting.peer_gates(batch), positions),
-        ):
-            eps_k, eps_kept = self._adapted(
-                torch.cat([batch.x, batch.x[kept]]),
-                torch.cat([batch.t_N, batch.t_N[kept]]),
-                contexts,
-                adapting.scales(N + len(kept)),
-            ).split([N, len(kept)])
-            yield (
-                functional.mse_loss(eps_k, self._target),
-                functional.mse_loss(eps_kept, self._eps_keep),
-            )
-        self._eps_k = eps_k.detach()
+        x, t_M, scales_M = batch.x[rows], batch.t_N[rows], adapting.scales(len(rows))
+        gates, peer_gates = adapting.gates(batch), adapting.peer_gates(batch)
+        wanted, adapted = torch.cat([self._target, self._eps_keep]), torch.empty_like(x)
+        for at in (parts := backbone.parts(contexts)):
+            positions = backbone.text_positions(contexts[at], x.shape)
+            is_last = at is parts[-1]
+            with (
+                sound_gradients(backbone.denoiser, x.shape[-2] * x.shape[-1]),
+                nullcontext() if is_last else self._no_sync(),
+                adapting.bank.gated(gates[at], positions),
+                adapting.peers.gated(peer_gates[at], positions),
+            ):
+                eps = self._adapted(x[at], t_M[at], contexts[at], scales_M[at])
+                adapted[at] = eps.detach()
+                yield Losses(
+                    share_of_mean(eps, at, wanted, range(N)),
+                    share_of_mean(eps, at, wanted, range(N, len(x))),
+                    ends_step=is_last,
+                )
+        self._eps_k = adapted[:N]
         missed = (self._eps_k - self._target).square().sum()
         moved = (self._target - self._eps_g).square().sum().clamp(min=1e-12)
         self.relative_error = (missed / moved).sqrt()

@@ -46,7 +46,8 @@ class Engine:
     def __init__(
         self, backbone: Backbone, max_rows: int = 32, cache_key_values: bool = True
     ) -> None:
-        """`cache_key_values` off computes cross-attention's keys and values anew at every step.
+        """`cache_key_values` off computes the text's keys and values anew at every step, where they
+        are always the same.
 
         Raises ValueError, by name, for what of the pipeline's scheduler, codec or configuration
         would not be painted as the pipeline itself does.

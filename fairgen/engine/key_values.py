@@ -1,7 +1,8 @@
-"""Cross-attention's keys and values: they depend on the prompt and the gates, not on the step.
+"""The text's keys and values, where they depend on the prompt and the gates, not on the step.
 
-So they are computed once for a picture. While it is being denoised, the layers that would compute
-them answer with what is known.
+So they are computed once for a picture. While it is being denoised, the layers of cross-attention
+that would compute them answer with what is known; of one sequence a pass reads them in place of the
+text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from diffusers.models.modeling_utils import get_parameter_dtype
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 
 KeyValues = dict[str, Tensor]
@@ -78,3 +80,20 @@ class KeyValueCache:
         """Take the cache off the layers."""
         for layer in self._layers.values():
             HookRegistry.check_if_exists_or_initialize(layer).remove_hook(self._name, recurse=False)
+
+
+@torch.inference_mode()
+def read_once(
+    backbone: Backbone, bank: AdapterBank, contexts: Sequence[TensorDict], gates_NK: Tensor
+) -> list[TensorDict]:
+    """Return what all passes read in place of N embedded prompts, each under its gates."""
+    found = list(contexts)
+    shape = backbone.num_latent_channels, backbone.patch_size, backbone.patch_size
+    for at in backbone.parts(contexts):
+        stacked = backbone.stack([contexts[index] for index in at])
+        directions = bank.active_directions(gates_NK[at])
+        with bank.gated(directions, backbone.text_positions(stacked, shape)):
+            read = backbone.read_once(stacked)
+        for row, index in enumerate(at):
+            found[index] = read[row]
+    return found

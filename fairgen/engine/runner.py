@@ -1,4 +1,4 @@
-"""The tensors of pictures on their way: one forward pass and one solver step for all of a shape."""
+"""The tensors of pictures on their way: one pass and one solver step for all of a shape."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fairgen.bank import ActiveDirections, AdapterBank, Positions
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.edits import KeptLatents, check_start, clean_latents, first_state, first_step
 from fairgen.engine.forecast import TaylorSeries, check_forecasts
-from fairgen.engine.key_values import KeyValueCache, KeyValues
+from fairgen.engine.key_values import KeyValueCache, KeyValues, read_once
 from fairgen.engine.requests import ImageJob
 from fairgen.guidance import Guide, GuidedRows
 from fairgen.sampling import WHOLE, guided_steps
@@ -24,7 +24,7 @@ _MAX_BATCHES = 3
 
 @dataclass(eq=False)
 class Row:
-    """One picture on its way. `x` and `pred_x0` are C x h x w, in fp32.
+    """One picture on its way. `x`, `pred_x0` and `older_x0` are C x h x w, in fp32.
 
     Its noise comes from `generator`. `kept` is what stays of a picture that is edited under a mask.
     """
@@ -34,6 +34,7 @@ class Row:
     generator: torch.Generator
     x: Tensor
     pred_x0: Tensor
+    older_x0: Tensor  # what was predicted at the step before the last one
     kept: KeptLatents | None
     weight: float  # of guidance, as `fairgen.guidance` has it
     context: TensorDict
@@ -74,11 +75,22 @@ class Row:
     def move(self, state: Tensor, clean: Tensor) -> None:
         """Go to the next step, with what the solver has made of this one."""
         self.step_index += 1
-        self.x, self.pred_x0 = state, clean
+        self.x, self.pred_x0, self.older_x0 = state, clean, self.pred_x0
         if self.kept is not None:
             self.x = self.kept.put_back(state, self.solver, self.step_index)
         if self.step_index in self.image.job.preview_at:
             self.preview_step = self.step_index
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What the denoiser rows `at` some indices bring to every step: they share a forward."""
+
+    at: list[int]
+    contexts: TensorDict
+    key_values: KeyValues
+    directions: ActiveDirections
+    positions: Positions | None
 
 
 @dataclass(frozen=True)
@@ -88,23 +100,24 @@ class StepBatch:
     rows: tuple[Row, ...]
     guidance: GuidedRows
     scale_N: Tensor
-    contexts: TensorDict
-    key_values: KeyValues
-    directions: ActiveDirections
-    positions: Positions | None
+    parts: tuple[_Part, ...]
 
 
 class Runner:
     """Begins rows and moves them along. The engine's thread calls it."""
 
     def __init__(self, backbone: Backbone, bank: AdapterBank, cache_key_values: bool) -> None:
-        """`cache_key_values` off computes cross-attention's keys and values anew at every step."""
+        """`cache_key_values` off computes the text's keys and values anew at every step, where they
+        are always the same.
+        """
         self.backbone, self.bank = backbone, bank
         self._device = backbone.device
         here = next(backbone.denoiser.parameters()).device == self._device  # not offloaded
         prompt_only = set(backbone.prompt_projections() if cache_key_values and here else ())
         self._cache = KeyValueCache(backbone.denoiser, bank, sorted(prompt_only))
-        self._every_step = [path for path in bank.projections if path not in prompt_only]
+        self._reads_once = cache_key_values and here and backbone.reads_once
+        read = bank.projections if self._reads_once else prompt_only
+        self._every_step = [path for path in bank.projections if path not in read]
         self._prompts = PromptCache(backbone)
         self._solvers: dict[tuple[int, int, tuple[int, int, int]], Solver] = {}
         self._batches: dict[tuple[Row, ...], StepBatch] = {}  # the last ones used, oldest first
@@ -167,13 +180,20 @@ class Runner:
             self.backbone.stack([*contexts, *negatives]),
             torch.cat([gates_NK, torch.zeros_like(gates_NK)]),
         )
+        if self._reads_once:
+            layout = GuidedRows(len(images), tuple(at for at, i in enumerate(images) if i.guided))
+            both = layout.rows(contexts, negatives)
+            read = read_once(self.backbone, self.bank, both, layout.gates(gates_NK))
+            contexts = read[: len(images)]
+            for at, negative in zip(layout.indices, read[len(images) :], strict=True):
+                negatives[at] = negative
         generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
         clean = clean_latents(self.backbone.codec, jobs, generators)
         rows = []
         for at, (image, job, generator) in enumerate(zip(images, jobs, generators, strict=True)):
             solver, kept = self._solver(job), None
             if job.start is None:
-                noise = torch.randn(self.latent_shape(job), generator=generator)
+                noise = self.backbone.noise(self.latent_shape(job), generator)
                 x = solver.start * noise.to(self._device)
             else:
                 codec = self.backbone.codec
@@ -185,6 +205,7 @@ class Runner:
                     generator=generator,
                     x=x,
                     pred_x0=torch.zeros_like(x),
+                    older_x0=torch.zeros_like(x),
                     kept=kept,
                     weight=self.backbone.guidance_weight(job.guidance_scale),
                     context=contexts[at],
@@ -217,15 +238,17 @@ class Runner:
         self._cache.close()
 
     def _predict(self, batch: StepBatch) -> Tensor:
-        """Return the predictions of all denoiser rows, N + G x C x h x w, of one forward."""
+        """Return the predictions of all denoiser rows, N + G x C x h x w, of one forward a part."""
         x = torch.stack([row.x for row in batch.rows])
         t_N = torch.stack([row.solver.timesteps[row.step_index] for row in batch.rows])
-        repeat = batch.guidance.repeat
-        gated = self.bank.gated(batch.directions, batch.positions)
-        with gated, self._cache.answering(batch.key_values):
-            return self.backbone.denoise(
-                repeat(x), repeat(t_N.to(x.device)), batch.contexts, repeat(batch.scale_N)
-            )
+        given = [batch.guidance.repeat(each) for each in (x, t_N.to(x.device), batch.scale_N)]
+        found = torch.empty_like(given[0])
+        for part in batch.parts:
+            x, t_N, scale_N = (each[part.at] for each in given)
+            gated = self.bank.gated(part.directions, part.positions)
+            with gated, self._cache.answering(part.key_values):
+                found[part.at] = self.backbone.denoise(x, t_N, part.contexts, scale_N)
+        return found
 
     def _batch_of(self, rows: Sequence[Row]) -> StepBatch:
         together = tuple(rows)
@@ -239,21 +262,26 @@ class Runner:
     def _new_batch(self, rows: tuple[Row, ...], guided: tuple[int, ...]) -> StepBatch:
         layout = GuidedRows(len(rows), guided)
         scales = torch.tensor([row.weight for row in rows])
-        gates_NK = self._gates([row.image.job for row in rows])
+        gates_MK = layout.gates(self._gates([row.image.job for row in rows]))
         contexts = layout.rows([row.context for row in rows], [row.negative for row in rows])
         key_values = layout.rows(
             [row.key_values for row in rows], [row.negative_key_values for row in rows]
         )
-        stacked = self.backbone.stack(contexts)
-        return StepBatch(
-            rows=rows,
-            guidance=layout,
-            scale_N=scales.to(rows[0].x),
-            contexts=stacked,
-            key_values=self._cache.stack(key_values),
-            directions=self.bank.active_directions(layout.gates(gates_NK), self._every_step),
-            positions=self.backbone.text_positions(stacked, rows[0].x.shape),
-        )
+        parts = []
+        for at in self.backbone.parts(contexts):
+            stacked = self.backbone.stack([contexts[index] for index in at])
+            parts.append(
+                _Part(
+                    at=at,
+                    contexts=stacked,
+                    key_values=self._cache.stack([key_values[index] for index in at]),
+                    directions=self.bank.active_directions(gates_MK[at], self._every_step),
+                    positions=None
+                    if self._reads_once
+                    else self.backbone.text_positions(stacked, rows[0].x.shape),
+                )
+            )
+        return StepBatch(rows, layout, scales.to(rows[0].x), tuple(parts))
 
     def _gates(self, jobs: Sequence[ImageJob]) -> Tensor:
         """Return N x K gates in the order of the bank's adapters; each name must be loaded."""
@@ -294,10 +322,12 @@ def _keep(batch: StepBatch, prediction: Tensor) -> None:
 
 def _move(rows: Sequence[Row], prediction: Tensor) -> None:
     """Take a solver step with rows of one shape and their guided predictions, in place."""
-    table_N6 = torch.stack([row.solver.table[row.step_index] for row in rows])
+    table_N7 = torch.stack([row.solver.table[row.step_index] for row in rows])
     x = torch.stack([row.x for row in rows])
     pred_x0 = torch.stack([row.pred_x0 for row in rows])
-    x, pred_x0 = advance(table_N6, prediction, x, pred_x0, _fresh_noise(rows))
+    looks_back = bool(table_N7[:, 5].any())
+    older_x0 = torch.stack([row.older_x0 for row in rows]) if looks_back else None
+    x, pred_x0 = advance(table_N7, prediction, x, pred_x0, _fresh_noise(rows), older_x0)
     for row, state, clean in zip(rows, x, pred_x0, strict=True):
         row.move(state, clean)
 

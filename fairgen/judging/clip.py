@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from fairgen.attributes import Attribute, render
 from fairgen.judging.judge import Classifier, Perception
+from fairgen.pictures import opaque
 
 _TEMPLATE = "a photo of {subject}"
 
@@ -80,7 +81,8 @@ class ClipJudge:
         return self._text_features[text]
 
     def _embed(self, images: Sequence[Image.Image]) -> Tensor:
-        inputs = self._processor(images=list(images), return_tensors="pt").to(self.model.device)
+        seen = [opaque(image) for image in images]
+        inputs = self._processor(images=seen, return_tensors="pt").to(self.model.device)
         pooled = self.model.vision_model(**inputs).pooler_output
         return normalize(self.model.visual_projection(pooled), dim=-1).cpu()
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fairgen.attributes import Attribute
 from fairgen.judging.judge import Classes, Classified
+from fairgen.pictures import opaque
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -85,7 +86,7 @@ class FairFaceClassifier:
         return Classified(probabilities)
 
     def _logits(self, images: Sequence[Image.Image]) -> Tensor:
-        coloured = [image.convert("RGB") for image in images]
+        coloured = [opaque(image) for image in images]
         inputs = self._processor(images=coloured, return_tensors="pt").to(self.model.device)
         return self.model(**inputs).logits.cpu()
 

@@ -27,6 +27,7 @@ from fairgen.judging.face_classes import (
 )
 from fairgen.judging.judge import Classified
 from fairgen.judging.skin_tone import Pixels, SkinToneReader
+from fairgen.pictures import opaque
 
 _DETECTION_PX = 640  # the longer side; the detector finds faces of 80 pixels and more
 _LEAST_SCORE = 0.2  # of the detector: what is no face had 0.14 at most in a dozen photographs
@@ -149,7 +150,7 @@ class _FaceFinder:
         self, image: Image.Image, sizes_px: Mapping[Reading, int]
     ) -> dict[Reading, Pixels] | None:
         """Return the face in several sizes, None where there is none, or not one alone."""
-        coloured = image.convert("RGB")
+        coloured = opaque(image)
         scale = _DETECTION_PX / max(image.size)
         small = coloured.resize([max(1, round(side * scale)) for side in image.size])
         boxes, _, _ = self._detector.run(np.asarray(small), 0, _LEAST_SCORE)

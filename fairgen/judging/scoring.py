@@ -30,6 +30,7 @@ from fairgen.judging.metrics import (
     sampling_floor,
     similarity,
 )
+from fairgen.pictures import opaque
 
 _MIN_GROUP = 3
 
@@ -234,7 +235,7 @@ def _spread(
 
 def _unit(images: Sequence[Image.Image]) -> torch.Tensor:
     """Return pictures as N x 3 x H x W in [0, 1]."""
-    batch = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    batch = np.stack([np.asarray(opaque(image)) for image in images])
     return torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel
 
+from fairgen.pictures import opaque
 from fairgen.provenance.credentials import Credentials
 from fairgen.provenance.xmp import source_type, xmp_packet
 
@@ -36,6 +37,8 @@ def encode(
     invisible mark. Raises SigningError for a picture that cannot be signed, ValueError and
     MarkingError for one that cannot be marked.
     """
+    if output_format == "jpeg":  # which has no alpha channel
+        image = opaque(image)
     if mark:
         from fairgen.provenance.mark import marked
 
@@ -54,7 +57,7 @@ def encode(
         if record is not None:  # the field is ASCII by the standard: other letters are escaped
             exif[_EXIF_DESCRIPTION] = json.dumps(said)
         quality = 95 if compression is None else compression
-        image.convert("RGB").save(
+        image.save(
             buffer,
             format=output_format.upper(),
             quality=quality,

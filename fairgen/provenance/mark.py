@@ -76,6 +76,8 @@ def marked(image: Image.Image) -> Image.Image:
     made = Image.fromarray(numpy.clip(numpy.rint(pixels), 0, 255).astype(numpy.uint8))
     if _aligned_score(_on_grid(_luma(made), _GRID, _GRID)) < _FOUND:
         raise MarkingError("a picture could not be marked: its grain hides the mark")
+    if image.mode == "RGBA":
+        made.putalpha(image.getchannel("A"))
     return made
 
 

@@ -2,6 +2,7 @@ from .coefficients import ddim, first_order, flow_euler, solver_for
 from .saved_fields import (
     DIFFUSION_SCHEDULERS,
     FLOW_SCHEDULERS,
+    OTHER_FLOW_SCHEDULERS,
     SCHEDULER_FIELDS,
     TRIGFLOW_SCHEDULERS,
     SavedFields,
@@ -12,6 +13,7 @@ from .solver import Solver, advance
 __all__ = [
     "DIFFUSION_SCHEDULERS",
     "FLOW_SCHEDULERS",
+    "OTHER_FLOW_SCHEDULERS",
     "SCHEDULER_FIELDS",
     "TRIGFLOW_SCHEDULERS",
     "SavedFields",

@@ -5,8 +5,8 @@ of a flow; a solver that knows sigma / alpha only is rewritten.
 Sources: DDIM, arXiv 2010.02502, equation 12 with sigma = 0; DDPM, arXiv 2006.11239, algorithm 2;
 DPM-Solver++ (2M) and its SDE, arXiv 2211.01095, algorithm 2; Euler and its ancestral kind, arXiv
 2206.00364, algorithm 2, as k-diffusion takes them; multistep consistency sampling, arXiv
-2310.04378, algorithm 1; Euler on rectified flow, arXiv 2209.03003; TrigFlow, arXiv 2410.11081,
-section 3.1.
+2310.04378, algorithm 1; UniPC, arXiv 2302.04867, algorithms 5 and 6; Euler on rectified flow, arXiv
+2209.03003; TrigFlow, arXiv 2410.11081, section 3.1.
 """
 
 import copy
@@ -22,14 +22,21 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchLCMScheduler,
     LCMScheduler,
     SchedulerMixin,
     SCMScheduler,
+    UniPCMultistepScheduler,
 )
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fairgen.solvers.saved_fields import FLOW_SCHEDULERS, PREDICTIONS, check_scheduler
+from fairgen.solvers.saved_fields import (
+    FLOW_SCHEDULERS,
+    OTHER_FLOW_SCHEDULERS,
+    PREDICTIONS,
+    check_scheduler,
+)
 from fairgen.solvers.solver import Solver
 
 Array = NDArray[np.float64]
@@ -66,11 +73,16 @@ def ddim(scheduler: SchedulerMixin, num_steps: int) -> Solver:
 
 def first_order(scheduler: SchedulerMixin, num_steps: int) -> Solver:
     """Return steps of first order, without noise, at the noise levels that a scheduler of flows
-    paints at: Euler's, whichever of `DPMSolverMultistepScheduler` and `SCMScheduler` it is.
+    paints at: Euler's, whichever of `DPMSolverMultistepScheduler`, `UniPCMultistepScheduler` and
+    the two consistency samplers it is.
     """
     if isinstance(scheduler, SCMScheduler):
         return _trigflow_euler(scheduler, num_steps)
     theirs = copy.deepcopy(scheduler)
+    if isinstance(theirs, OTHER_FLOW_SCHEDULERS):
+        check_scheduler(theirs)
+        theirs.set_timesteps(num_steps)
+        return _flow_euler(theirs)
     if isinstance(theirs, DPMSolverMultistepScheduler):
         theirs.register_to_config(solver_order=1, algorithm_type="dpmsolver++")
     return solver_for(theirs, num_steps)
@@ -185,6 +197,48 @@ def _consistency(theirs: LCMScheduler) -> Solver:
     return _solver(t, (alpha, sigma), skip + out * u, out * w, 0 * b, b, d=d)
 
 
+def _flow_consistency(theirs: FlowMatchLCMScheduler) -> Solver:
+    """Return the same on a flow."""
+    sigma = theirs.sigmas.double().numpy()
+    now, after = sigma[:-1], sigma[1:]
+    ones = np.ones_like(now)
+    return _solver(theirs.timesteps, (1 - now, now), ones, -now, 0 * now, 1 - after, d=after)
+
+
+def _unipc(theirs: UniPCMultistepScheduler) -> Solver:
+    """Return UniPC on a flow, of first or second order: each state but the first is corrected with
+    what is predicted at it, then the next one is predicted.
+
+    Both are sums of the state and of the last three clean pictures, so they are one.
+    """
+    config, sigma = theirs.config, theirs.sigmas.double().numpy()
+    alpha, num_steps = 1 - sigma, len(theirs.timesteps)
+    at = np.arange(num_steps)
+    is_second = np.minimum(np.minimum(at + 1, num_steps - at), config.solver_order) == 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        h = np.diff(np.log(alpha) - np.log(sigma))  # infinite where no noise is left
+        ratio = -np.append(np.nan, h[:-1]) / h
+        decay = np.expm1(-h)
+        first = decay / -h - 1
+        whole, slope = -alpha[1:] * decay, 0.5 * alpha[1:] * decay / ratio
+        b_1, b_2 = first / decay, 2 * (first / -h - 0.5) / decay
+    slope = np.where(is_second, slope, 0)
+    a, b, c = sigma[1:] / sigma[:-1], whole + slope, -slope
+    e = np.zeros_like(a)
+    for i in range(1, num_steps):
+        if i - 1 in config.disable_corrector:
+            continue
+        scale, older, newest = alpha[i] * decay[i - 1], 0.0, 0.5
+        if is_second[i - 1]:
+            rho = (b_1[i - 1] - b_2[i - 1]) / (1 - ratio[i - 1])
+            older, newest = scale * (0.5 - rho) / ratio[i - 1], b_1[i - 1] - rho
+        b[i] -= a[i] * scale * newest
+        c[i] += a[i] * (scale * newest - older)
+        e[i] = a[i] * older
+    levels = alpha[:-1], sigma[:-1]
+    return _solver(theirs.timesteps, levels, np.ones_like(a), -sigma[:-1], a, b, c, e=e)
+
+
 def _trigflow_consistency(scheduler: SCMScheduler, num_steps: int) -> Solver:
     """Return multistep consistency sampling on states x = cos(t) x_0 + sin(t) noise, t in radians:
     the predicted clean picture is noised anew at each step but the last.
@@ -219,6 +273,8 @@ _TABLES: Mapping[type[SchedulerMixin], Callable[..., Solver]] = MappingProxyType
     EulerDiscreteScheduler: _euler,
     EulerAncestralDiscreteScheduler: _euler,
     LCMScheduler: _consistency,
+    FlowMatchLCMScheduler: _flow_consistency,
+    UniPCMultistepScheduler: _unipc,
 })  # fmt: skip
 
 
@@ -236,6 +292,11 @@ def flow_euler(
     check_scheduler(scheduler, FLOW_SCHEDULERS)
     theirs = copy.deepcopy(scheduler)
     theirs.set_timesteps(None if sigmas else num_steps, sigmas=sigmas, mu=shift_mu)
+    return _flow_euler(theirs)
+
+
+def _flow_euler(theirs: SchedulerMixin) -> Solver:
+    """Return Euler steps between the noise levels of a scheduler whose time steps are set."""
     sigma = theirs.sigmas.double().numpy()
     a = sigma[1:] / sigma[:-1]
     levels = 1 - sigma[:-1], sigma[:-1]
@@ -285,10 +346,11 @@ def _solver(
     b: Array,
     c: Array | None = None,
     d: Array | None = None,
+    e: Array | None = None,
     start: float = 1.0,
 ) -> Solver:
     none = np.zeros_like(a)
-    columns = u, w, a, b, none if c is None else c, none if d is None else d
+    columns = u, w, a, b, *(none if one is None else one for one in (c, e, d))
     table = torch.from_numpy(np.stack(columns, axis=1)).float()
     if not bool(table.isfinite().all()):
         raise ValueError(

@@ -13,9 +13,11 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchLCMScheduler,
     LCMScheduler,
     SchedulerMixin,
     SCMScheduler,
+    UniPCMultistepScheduler,
 )
 
 
@@ -116,6 +118,38 @@ SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType(
         unused=frozenset(),
         allowed={"invert_sigmas": (False,), "stochastic_sampling": (False,)},
     ),
+    FlowMatchLCMScheduler: SavedFields(
+        followed=_SIGMAS | {"num_train_timesteps", "shift", "shift_terminal"},
+        unused=frozenset({
+            "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len",
+            "time_shift_type", "upscale_mode",
+        }),
+        allowed={
+            "invert_sigmas": (False,), "use_dynamic_shifting": (False,), "scale_factors": (None,),
+        },
+    ),
+    UniPCMultistepScheduler: SavedFields(
+        followed=frozenset({
+            "num_train_timesteps", "disable_corrector", "flow_shift", "final_sigmas_type",
+            "shift_terminal",
+        }),
+        unused=_THRESHOLD | _SPACING | {
+            "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr",
+            "time_shift_type", "sigma_min", "sigma_max",
+        },
+        allowed={
+            "prediction_type": ("flow_prediction",),
+            "use_flow_sigmas": (True,),
+            "use_dynamic_shifting": (False,),
+            "solver_order": (1, 2),
+            "solver_type": ("bh2",),
+            "lower_order_final": (True,),
+            "predict_x0": (True,),
+            "solver_p": (None,),
+            "thresholding": (False,),
+            **dict.fromkeys(sorted(_SIGMAS), (False,)),
+        },
+    ),
     SCMScheduler: SavedFields(  # `sigma_data` scales states and predictions alike: it cancels out
         followed=frozenset(),
         unused=frozenset({"num_train_timesteps", "sigma_data"}),
@@ -123,9 +157,12 @@ SCHEDULER_FIELDS: Mapping[type[SchedulerMixin], SavedFields] = MappingProxyType(
     ),
 })  # fmt: skip
 FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler,)
+OTHER_FLOW_SCHEDULERS = (FlowMatchLCMScheduler, UniPCMultistepScheduler)
 TRIGFLOW_SCHEDULERS = (SCMScheduler,)
 DIFFUSION_SCHEDULERS = tuple(
-    kind for kind in SCHEDULER_FIELDS if kind not in (*FLOW_SCHEDULERS, *TRIGFLOW_SCHEDULERS)
+    kind
+    for kind in SCHEDULER_FIELDS
+    if kind not in (*FLOW_SCHEDULERS, *OTHER_FLOW_SCHEDULERS, *TRIGFLOW_SCHEDULERS)
 )
 
 

@@ -108,7 +108,8 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
     one.
 
     `base` is the recipe's name of it. Raises ValueError for a model that does not exist, lacks
-    files, or would have to come from the hub while the hub is out of reach.
+    files, wants a package that is not installed, or would have to come from the hub while the hub
+    is out of reach.
     """
     import torch
     from diffusers.utils import logging
@@ -126,7 +127,7 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
     dtype = getattr(torch, loading.stored_dtype)
     try:
         pipe = _loaded(path, variant, dtype, loading)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"base: got {base!r}, which cannot be loaded: {reason}") from error
     if loading.quantization == "fp8-casting":

@@ -59,7 +59,7 @@ def apart(one: Image.Image, other: Image.Image) -> float:
 def test_the_engine_paints_what_the_family_s_own_pipeline_paints(family: str) -> None:
     pipe = tiny(family).to("cuda")
     generator = torch.Generator().manual_seed(7)  # noise of a CPU: the same on every device
-    plain = pipe(PROMPT, generator=generator, **options_of(pipe)).images[0]
+    plain = pipe(PROMPT, generator=generator, **options_of(pipe))[0][0]
     picture = ImageJob(PROMPT, 7, num_steps=4, guidance_scale=4.0)
     (ours,) = paint(Engine(load_backbone(pipe, size_of(pipe))), [picture])
     assert np.asarray(plain).std() > 20

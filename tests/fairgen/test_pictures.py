@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from fairgen.pictures import Block, picture_grid
+from fairgen.pictures import Block, opaque, picture_grid
 
 SIDE_PX = 40
 RED, BLUE = (200, 0, 0), (0, 0, 200)
@@ -35,3 +35,11 @@ def test_wide_pictures_keep_their_shape_and_captions_take_room_below() -> None:
     captioned = picture_grid([[Block([plain(RED)], captions=["woman\nold"])]], side_px=SIDE_PX)
     below = np.asarray(captioned.convert("L"))[bare.height - 8 :]
     assert captioned.height > bare.height and (below < 128).any()
+
+
+def test_what_nobody_sees_of_a_transparent_picture_is_white() -> None:
+    picture = plain(RED)
+    picture.putalpha(Image.fromarray(np.uint8([[255] * 4 + [0] * 4] * 8)))
+    assert np.array_equal(np.asarray(opaque(picture))[0, ::4], [RED, (255, 255, 255)])
+    assert opaque(plain(RED)).tobytes() == plain(RED).tobytes()
+    assert count(picture_grid([[Block([picture])]], side_px=8), RED) == 32

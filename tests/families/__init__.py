@@ -1,8 +1,9 @@
 """Tiny pipelines of every family, of real classes: random weights, but complete.
 
 Latents are 8 x 8, pictures 16 pixels wide, whatever the family; SANA's are 32 pixels wide, since
-its pipelines take multiples of that only, Lumina 2's and HunyuanDiT's 64: the
-sides of their latents are an eighth whatever the codec.
+its pipelines take multiples of that only, Lumina 2's, HunyuanDiT's and Kandinsky 5's 64,
+Qwen-Image 2.1's 128: the sides of their latents are an eighth or a sixteenth whatever the codec.
+HiDream's are 128, as its latents.
 """
 
 from collections.abc import Callable
@@ -23,11 +24,15 @@ from tests.families.chroma import chroma
 from tests.families.codecs import SIZE_PX
 from tests.families.diffusion import NOISE, lcm, pixart, sdxl
 from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3, z_image
+from tests.families.flux2_dev import flux2_dev
+from tests.families.hidream import hidream
 from tests.families.hunyuan_dit import hunyuan_dit
+from tests.families.kandinsky5 import kandinsky5
 from tests.families.kolors import kolors
 from tests.families.krea2 import tiny_krea2
 from tests.families.lumina2 import lumina2
 from tests.families.qwen_image import tiny_qwen_image
+from tests.families.qwen_image_21 import qwen_image_21
 from tests.tiny import tiny_pipeline
 
 __all__ = [
@@ -62,8 +67,12 @@ def ready(pipe: DiffusionPipeline) -> DiffusionPipeline:
 def size_of(pipe: DiffusionPipeline) -> int:
     """Return the side of a tiny pipeline's pictures, in pixels."""
     name = type(pipe).__name__
-    if "Lumina2" in name or "Hunyuan" in name:
+    if "QwenImage21" in name:
+        return 8 * SIZE_PX
+    if "Lumina2" in name or "Hunyuan" in name or "Kandinsky" in name:
         return 4 * SIZE_PX
+    if "HiDream" in name:
+        return 8 * SIZE_PX
     return 2 * SIZE_PX if "Sana" in name else SIZE_PX
 
 
@@ -118,6 +127,10 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "Lumina 2": lumina2,
     "HunyuanDiT": hunyuan_dit,
     "Kolors": kolors,
+    "Qwen-Image 2.1": qwen_image_21,
+    "Kandinsky 5": kandinsky5,
+    "HiDream": hidream,
+    "FLUX.2 dev": flux2_dev,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

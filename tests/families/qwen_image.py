@@ -22,9 +22,9 @@ assistant
 """
 
 
-def qwen_25_vl() -> dict[str, Any]:
-    """Return a tokenizer and a Qwen 2.5 VL."""
-    tokenizer = qwen_tokenizer(BEFORE * 8)
+def qwen_25_vl(before: str = BEFORE) -> dict[str, Any]:
+    """Return a Qwen 2.5 VL, and a tokenizer that knows what stands before a prompt."""
+    tokenizer = qwen_tokenizer(before * 8)
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 32,

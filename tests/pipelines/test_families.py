@@ -26,7 +26,7 @@ from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
-from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, as_the_engine, tiny
+from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, as_the_engine, size_of, tiny
 from tests.families.single_file import save_in_one_file
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of
@@ -44,7 +44,7 @@ def marked(families: Iterable[str]) -> list[Any]:
 
 
 IN_ONE_FILE = {"SDXL in one file": "SDXL", "Z-Image in one file": "Z-Image"}
-GENERATION = {"steps": 3, "guidance_scale": 3.0, "scheduler": "own", "size_px": SIZE_PX}
+GENERATION = {"steps": 3, "guidance_scale": 3.0, "scheduler": "own"}
 
 
 @dataclass
@@ -66,14 +66,16 @@ def trained(
     """Train a tiny pipeline's adapters as a job does, without Ray."""
     folder, base, loading = tmp_path_factory.mktemp("family"), "base", {}
     family = IN_ONE_FILE.get(request.param, request.param)
+    pipe = tiny(family)
     if family == request.param:
-        tiny(family).save_pretrained(folder / base)
+        pipe.save_pretrained(folder / base)
     else:
         base = "model.safetensors"
         _, _, config = save_in_one_file(family, folder)
         loading = {"loading": {"config": str(config)}}
     name = request.param.lower().replace(" ", "-").replace(".", "")
-    path = make_recipe(folder, name, generation=GENERATION, **loading)
+    size_px = max(SIZE_PX, size_of(pipe) // 4)  # the least that it paints
+    path = make_recipe(folder, name, generation=GENERATION | {"size_px": size_px}, **loading)
     recipe = load_recipe(path, base=str(folder / base))
     folders = {}
     for attribute in recipe.attributes:
@@ -144,8 +146,8 @@ def test_a_family_s_registered_version_is_a_model_of_mlflow(
         found(
             prompt="a photo of a doctor", output_type="np",
             generator=torch.Generator().manual_seed(0),
-            **as_the_engine(base, 2) | {"guidance_scale": 1.0},
-        ).images
+            **as_the_engine(base, 2, guidance_scale=1.0),
+        )[0]
         for found in (base, pipe)
     ]  # fmt: skip
     assert np.abs(pictures[0] - pictures[1]).max() > 1e-4

@@ -15,6 +15,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
+    AutoencoderKLQwenImage21,
     AutoencoderTiny,
     ConsistencyDecoderVAE,
     DiffusionPipeline,
@@ -27,6 +28,7 @@ from fairgen.engine import Engine, ImageJob
 from tests.families import KINDS, SIZE_PX, size_of, tiny
 from tests.families.codecs import dc
 from tests.families.qwen_image import film_codec
+from tests.families.qwen_image_21 import rgba_codec
 from tests.painted import PROMPT, assert_same, ours, theirs
 
 Config = Mapping[str, Any]
@@ -136,18 +138,37 @@ VALUES: dict[type[ModelMixin], dict[str, Config]] = {
         "latents_mean": {"latents_mean": MEAN},
         "latents_std": {"latents_std": DEVIATION},
     },
+    AutoencoderKLQwenImage21: {
+        "base_dim": {"base_dim": 8},
+        "decoder_base_dim": {"decoder_base_dim": None, "base_dim": 8},
+        "z_dim": {},
+        "dim_mult": {"dim_mult": [2, 2]},
+        "num_res_blocks": {"num_res_blocks": 2},
+        "attn_scales": {"attn_scales": [1.0]},
+        "temperal_downsample": {"temperal_downsample": [True]},
+        "dropout": {"dropout": 0.5},
+        "latents_mean": {"latents_mean": MEAN},
+        "latents_std": {"latents_std": DEVIATION},
+        "is_residual": {"is_residual": False},
+        "in_channels": {"in_channels": 3},
+        "out_channels": {"out_channels": 3},
+        "patch_size": {"patch_size": 2, "out_channels": 16},
+        "scale_factor_temporal": {"scale_factor_temporal": 4},
+        "scale_factor_spatial": {"scale_factor_spatial": 8},
+    },
 }
 LEAST: dict[type[ModelMixin], Config] = {
     AutoencoderKL: KL, AutoencoderTiny: TINY, AutoencoderDC: dict(dc().config),
     AutoencoderKLFlux2: {name: value for name, value in KL.items() if name != "shift_factor"},
     AutoencoderKLQwenImage: dict(film_codec().config),
+    AutoencoderKLQwenImage21: dict(rgba_codec().config),
 }  # fmt: skip
 OF_KIND = {  # the families that decode with one; all others with the other two
     AutoencoderDC: ("SANA", "SANA-Sprint"), AutoencoderKLFlux2: ("FLUX.2 klein base",),
-    AutoencoderKLQwenImage: ("Qwen-Image",),
+    AutoencoderKLQwenImage: ("Qwen-Image",), AutoencoderKLQwenImage21: ("Qwen-Image 2.1",),
 }  # fmt: skip
 # those that read more of a codec's configuration than others; with --full all
-FIRST = ("SDXL", "FLUX.1 dev", "SANA", "FLUX.2 klein base", "Qwen-Image")
+FIRST = ("SDXL", "FLUX.1 dev", "SANA", "FLUX.2 klein base", "Qwen-Image", "Qwen-Image 2.1")
 CHANGES = [
     pytest.param(
         kind, field, family,
@@ -208,6 +229,7 @@ def test_a_codec_of_deep_compression_decodes_the_same_in_parts(enable: str) -> N
         ("SANA", AutoencoderKL, "is AutoencoderDC"),
         ("FLUX.2 klein", AutoencoderKL, "is AutoencoderKLFlux2"),
         ("Qwen-Image", AutoencoderKL, "is AutoencoderKLQwenImage"),
+        ("Qwen-Image 2.1", AutoencoderKLQwenImage, "is AutoencoderKLQwenImage21"),
     ],
 )
 def test_a_codec_of_another_family_is_refused(
@@ -272,7 +294,7 @@ def test_a_codec_that_says_it_overflows_decodes_in_fp32_where_the_pipeline_does(
 
 
 @pytest.mark.parametrize(
-    "family", ["SD 1.x", "SDXL", "SD 3.5", "SANA", "FLUX.2 klein", "Qwen-Image"]
+    "family", ["SD 1.x", "SDXL", "SD 3.5", "SANA", "FLUX.2 klein", "Qwen-Image", "Qwen-Image 2.1"]
 )
 def test_a_codec_that_overflows_in_half_precision_paints_no_black_picture(
     family: str, caplog: pytest.LogCaptureFixture

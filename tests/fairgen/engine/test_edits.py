@@ -34,7 +34,8 @@ from tests.families.flows import sd3
 from tests.painted import NUM_STEPS, PROMPT, as_numbers, assert_same, ours, theirs
 
 # of these there is no img2img pipeline
-NONE = ("PixArt", "FLUX.2", "AuraFlow", "Krea 2", "Lumina 2", "Hunyuan")
+NONE = ("PixArt", "FLUX.2", "AuraFlow", "Krea 2", "Lumina 2", "Hunyuan", "HiDream",
+        "Qwen-Image 2.1", "Kandinsky")  # fmt: skip
 BEGINNERS = [f for f in FAMILIES if not f.startswith(NONE) and f != "SANA"]
 UNKNOWN = {  # to AutoPipeline
     SanaSprintPipeline: SanaSprintImg2ImgPipeline,

@@ -19,16 +19,19 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchLCMScheduler,
     LCMScheduler,
     SchedulerMixin,
     SCMScheduler,
     StableDiffusionPipeline,
+    UniPCMultistepScheduler,
 )
 
 from fairgen.backbones import load_backbone
 from fairgen.engine import Engine
 from fairgen.solvers import SCHEDULER_FIELDS
 from tests.families import FLOW_DPM, SIZE_PX, size_of, tiny
+from tests.families.hidream import FULL
 from tests.painted import assert_same, ours, theirs
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -47,6 +50,7 @@ OF_NOISE: dict[str, list[Config]] = {
          "timestep_spacing": "trailing"},
     ],
 }  # fmt: skip
+OF_SCHEDULE = {name: configs for name, configs in OF_NOISE.items() if name != "prediction_type"}
 OF_SPACING: dict[str, list[Config]] = {
     "timestep_spacing": [{"timestep_spacing": s} for s in ("leading", "trailing", "linspace")],
     "steps_offset": [{"steps_offset": 1, "timestep_spacing": "leading"}],
@@ -135,6 +139,28 @@ FOLLOWED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
             {"use_dynamic_shifting": True, "time_shift_type": "linear", "base_shift": 2.0},
         ],
     },
+    FlowMatchLCMScheduler: OF_SIGMAS | {
+        "num_train_timesteps": [{"num_train_timesteps": 500}],
+        "shift": [{"shift": 3.0}],
+        "shift_terminal": [{"shift_terminal": 0.1}],
+        "base_shift": [{"base_shift": 1.0}],
+        "max_shift": [{"max_shift": 9.0}],
+        "base_image_seq_len": [{"base_image_seq_len": 8}],
+        "max_image_seq_len": [{"max_image_seq_len": 300}],
+        "time_shift_type": [{"time_shift_type": "linear"}],
+        "upscale_mode": [{"upscale_mode": "area"}],
+    },
+    UniPCMultistepScheduler: OF_SCHEDULE | OF_SPACING | OF_THRESHOLDS | {
+        "rescale_betas_zero_snr": [{"rescale_betas_zero_snr": True}],
+        "solver_order": [{"solver_order": 1}],
+        "flow_shift": [{"flow_shift": 6.0}],
+        "shift_terminal": [{"shift_terminal": 0.1}],
+        "final_sigmas_type": [{"final_sigmas_type": "sigma_min"}],
+        "disable_corrector": [{"disable_corrector": [0]}, {"disable_corrector": [1, 2]}],
+        "time_shift_type": [{"time_shift_type": "linear"}],
+        "sigma_min": [{"sigma_min": 0.1}],
+        "sigma_max": [{"sigma_max": 0.9}],
+    },
     SCMScheduler: {
         "num_train_timesteps": [{"num_train_timesteps": 500}],
         "sigma_data": [{"sigma_data": 1.0}, {"sigma_data": 0.25}],
@@ -173,6 +199,22 @@ REFUSED: dict[type[SchedulerMixin], dict[str, list[Config]]] = {
         "invert_sigmas": [{"invert_sigmas": True}],
         "stochastic_sampling": [{"stochastic_sampling": True}],
     },
+    FlowMatchLCMScheduler: {
+        "invert_sigmas": [{"invert_sigmas": True}],
+        "use_dynamic_shifting": [{"use_dynamic_shifting": True}],
+        "scale_factors": [{"scale_factors": [0.5, 0.5, 0.5]}],
+    },
+    UniPCMultistepScheduler: {name: [{name: True}] for name in OF_SIGMAS} | {
+        "prediction_type": [{"prediction_type": "epsilon"}],
+        "use_flow_sigmas": [{"use_flow_sigmas": False}],
+        "use_dynamic_shifting": [{"use_dynamic_shifting": True}],
+        "solver_order": [{"solver_order": 3}],
+        "solver_type": [{"solver_type": "bh1"}],
+        "lower_order_final": [{"lower_order_final": False}],
+        "predict_x0": [{"predict_x0": False}],
+        "solver_p": [{"solver_p": "other"}],
+        "thresholding": [{"thresholding": True}],
+    },
     SCMScheduler: OTHER,
 }  # fmt: skip
 
@@ -191,11 +233,13 @@ def with_scheduler(
     """
     family = flow or {
         FlowMatchEulerDiscreteScheduler: "FLUX.1 dev",
+        FlowMatchLCMScheduler: "HiDream",
+        UniPCMultistepScheduler: "HiDream",
         SCMScheduler: "SANA-Sprint",
     }.get(kind)
     if family is not None:
-        pipe = shared(family)
-        pipe.scheduler = kind(**config)
+        pipe, saved = shared(family), FULL if kind is UniPCMultistepScheduler else {}
+        pipe.scheduler = kind(**{**saved, **config})
         return pipe
     pipe = shared("SD 1.x")
     unclipped = {"clip_sample": False} if kind in UNCLIPPED else {}

@@ -22,7 +22,7 @@ from tests.families import FAMILIES, KINDS, SIZE_PX, tiny
 from tests.painted import assert_same, ours, theirs
 
 # their guidance, or have none
-TOLD = ["SD LCM", "FLUX.1 dev", "FLUX.1 schnell", "SANA-Sprint", "FLUX.2 klein"]
+TOLD = ["SD LCM", "FLUX.1 dev", "FLUX.1 schnell", "SANA-Sprint", "FLUX.2 klein", "FLUX.2 dev"]
 # the pipeline of the last takes no negative prompt
 GUIDED = [family for family in FAMILIES if family not in (*TOLD, "FLUX.2 klein base")]
 OPTIONS = {  # of every family's pipeline, beside its parts
@@ -52,10 +52,11 @@ def test_every_option_of_a_pipeline_is_known(family: str) -> None:
         parts = {p.name for p in parameters} - flags - {"self"}
         assert flags <= OPTIONS
         assert parts <= {
-            "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2",
-            "tokenizer_3", "unet", "transformer", "scheduler", "safety_checker",
-            "feature_extractor", "image_encoder", "controlnet", "adapter", "pag_applied_layers",
-            "text_encoder_select_layers", "patch_size",  # followed
+            "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "text_encoder_4",
+            "tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4", "unet", "transformer",
+            "scheduler", "safety_checker", "feature_extractor", "image_encoder", "controlnet",
+            "adapter", "pag_applied_layers", "processor",
+            "text_encoder_select_layers", "patch_size", "sample_sigmas",  # followed
         }  # fmt: skip
 
 

@@ -64,3 +64,20 @@ def test_what_a_file_says_changes_no_pixel(output_format: OutputFormat) -> None:
         expected = numpy.asarray(plain)
     with Image.open(io.BytesIO(encode(picture(), output_format, Record(prompt="p")))) as image:
         assert numpy.array_equal(numpy.asarray(image), expected)
+
+
+@pytest.mark.parametrize("mark", [False, True])
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_an_alpha_channel_is_kept_where_the_form_has_one_and_white_elsewhere(
+    output_format: OutputFormat, mark: bool
+) -> None:
+    transparent = picture(256)
+    alpha = Image.new("L", transparent.size, 255)
+    alpha.paste(0, (0, 0, 128, 256))
+    transparent.putalpha(alpha)
+    with Image.open(io.BytesIO(encode(transparent, output_format, mark=mark))) as image:
+        if output_format == "jpeg":
+            left = numpy.asarray(image)[:, :120]
+            assert image.mode == "RGB" and left.mean() > 250
+        else:
+            assert image.mode == "RGBA" and image.getchannel("A").tobytes() == alpha.tobytes()

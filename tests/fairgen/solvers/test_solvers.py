@@ -11,10 +11,12 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchLCMScheduler,
     LCMScheduler,
     PNDMScheduler,
     SchedulerMixin,
     SCMScheduler,
+    UniPCMultistepScheduler,
 )
 from torch import Tensor
 
@@ -73,6 +75,14 @@ SCHEDULERS: dict[str, Callable[[], SchedulerMixin]] = {
     "sde on a flow": lambda: DPMSolverMultistepScheduler(
         **FLOW_DPM, algorithm_type="sde-dpmsolver++"
     ),
+    "lcm on a flow": lambda: FlowMatchLCMScheduler(shift=3.0),
+    "lcm on a flow, beta": lambda: FlowMatchLCMScheduler(shift_terminal=0.1, use_beta_sigmas=True),
+} | {
+    f"unipc {options}": lambda o=options: UniPCMultistepScheduler(**FLOW_DPM, **o)
+    for options in (
+        {}, {"solver_order": 1}, {"disable_corrector": [0, 2]}, {"shift_terminal": 0.1},
+        {"final_sigmas_type": "sigma_min"},
+    )
 }  # fmt: skip
 
 
@@ -94,7 +104,7 @@ def test_a_trajectory_equals_diffusers(name: str, num_steps: int) -> None:
     assert torch.equal(theirs.timesteps, ours.timesteps)
     x = noise(3) * getattr(theirs, "init_noise_sigma", 1.0)
     y = noise(3) * ours.start
-    pred_x0 = torch.zeros_like(y)
+    pred_x0 = older_x0 = torch.zeros_like(y)
     generators = [[torch.Generator().manual_seed(row) for row in range(3)] for _ in range(2)]
     for step_index, t in enumerate(theirs.timesteps):
         told = theirs.scale_model_input(x, t) if hasattr(theirs, "scale_model_input") else x
@@ -102,7 +112,9 @@ def test_a_trajectory_equals_diffusers(name: str, num_steps: int) -> None:
         x = theirs.step(prediction(told, t[None]), t, x, **options).prev_sample
         fresh = [torch.randn(x.shape[1:], generator=g) for g in generators[1]]
         table = ours.table[[step_index] * 3]
-        y, pred_x0 = advance(table, prediction(y, t[None]), y, pred_x0, torch.stack(fresh))
+        predicted = prediction(y, t[None])
+        y, clean = advance(table, predicted, y, pred_x0, torch.stack(fresh), older_x0)
+        pred_x0, older_x0 = clean, pred_x0
     torch.testing.assert_close(y, x, atol=1e-4, rtol=1e-4)
 
 
@@ -133,7 +145,9 @@ FLOWS: dict[str, tuple[Callable[[], SchedulerMixin], bool]] = {  # and whether i
     "sde": (
         lambda: DPMSolverMultistepScheduler(**FLOW_DPM, algorithm_type="sde-dpmsolver++"), False
     ),
+    "unipc": (lambda: UniPCMultistepScheduler(**FLOW_DPM), False),
     "euler": (lambda: FlowMatchEulerDiscreteScheduler(shift=3.0), False),
+    "lcm": (lambda: FlowMatchLCMScheduler(shift=3.0), False),
     "consistency": (SCMScheduler, True),
 }  # fmt: skip
 

@@ -1,8 +1,10 @@
 """Weights as people have them: variants, shards, and pickles, which are never read."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,18 @@ def test_a_gated_model_of_the_hub_is_told_before_anything_is_loaded(hub: dict[st
         )
         with pytest.raises(ValueError, match=message):
             check_models(load_recipe("portraits", base=base))
+
+
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is there")
+def test_a_base_that_wants_a_package_which_is_not_there_is_refused_in_one_sentence(
+    tmp_path: Path,
+) -> None:
+    tiny("Qwen-Image 2.1").save_pretrained(tmp_path)
+    index = tmp_path / "model_index.json"
+    parts = json.loads(index.read_text()) | {"processor": ["transformers", "Qwen3VLProcessor"]}
+    index.write_text(json.dumps(parts))
+    of_films = {"video_processor_type": "Qwen3VLVideoProcessor"}
+    (tmp_path / "processor" / "video_preprocessor_config.json").write_text(json.dumps(of_films))
+    message = r"^base: got 'base', which cannot be loaded: .*requires the Torchvision library but"
+    with pytest.raises(ValueError, match=message):
+        loaded(tmp_path)
