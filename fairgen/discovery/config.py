@@ -1,7 +1,7 @@
 """How adapters are learnt, and what an update says of itself."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,7 +20,9 @@ class DiscoveryConfig(BaseModel):
     `peer_probability` is the share of rows with peers in a joint round. `orth_weight` keeps the
     directions apart from those of the peers. Paths are guided in `guidance_interval` of their
     steps, as pictures will be. With `on_policy` the adapted model's predictions lead
-    from state to state, otherwise the frozen model's.
+    from state to state, otherwise the frozen model's. `match` is what is composed: the model's
+    predictions, or what its cross-attention answers, on the paths of the words; then
+    each state serves `steps_per_state` steps of the optimiser, and no gradient passes the model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +44,10 @@ class DiscoveryConfig(BaseModel):
     counterfactual_probability: float = Field(default=0.5, ge=0, le=1)
     peer_probability: float = Field(default=0.7, ge=0, le=1)
     on_policy: bool = True
+    match: Literal["predictions", "attention"] = Field(
+        default="predictions", exclude_if=lambda v: v == "predictions"
+    )
+    steps_per_state: int = Field(default=4, ge=1, exclude_if=lambda v: v == 4)
     projections: str = Field(default="qkvo", pattern="^[qkvo]+$")
     seed: int = 0
 

@@ -1,15 +1,10 @@
 """Discovery: learn an adapter per category from what the frozen model knows, on its own paths.
 
-Legend: k category, g neutral prompt, d_k the same prompt naming the category, p preservation
-prompt, eta strength.
-
-    target_k(x_t) = eps(x_t, g) + eta * (eps(x_t, d_k) - eps(x_t, g))
-    L_k = || eps_k(x_t, g) - target_k(x_t) ||^2 + lambda_keep || eps_k(x_t, p) - eps(x_t, p) ||^2
-
-eps stands for whatever the denoiser predicts (noise or velocity; the composition is linear in
-both). x_t is self-discovered: the adapted model denoises from noise to t. Source: arXiv 2412.18810,
-method section. Here every state of every trajectory trains: the gradient's own prediction, under
-guidance, takes the row to its next state.
+What an adapter learns is a composition of what the frozen model does with a prompt that names the
+category and without: of its predictions (`fairgen.discovery.predictions`), or of what its
+cross-attention answers (`fairgen.discovery.attention`). The states are self-discovered: a model
+denoises from noise. Source: arXiv 2412.18810, method section. Here every state of every trajectory
+trains: the prediction of an update, under guidance, takes the row to its next state.
 
 Directions that are right alone can be wrong together. So a joint round may follow: the frozen
 adapters of other attributes, the peers, are on in a share of the rows. There g and d_k name the
@@ -18,14 +13,12 @@ peers' categories in words for the frozen model; the adapted model sees neither 
 
 import random
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from fairgen.adapters import Adapter, AdapterMetadata
@@ -33,46 +26,14 @@ from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import Backbone, PromptCache, put_channels_last
 from fairgen.bank import AdapterBank
 from fairgen.base_model import check_trains
+from fairgen.discovery.adapting import Adapting, Batch
+from fairgen.discovery.attention import AdaptedAttention, ComposedAttention
 from fairgen.discovery.config import DiscoveryConfig, DiscoveryStats
+from fairgen.discovery.predictions import AdaptedPrediction, ComposedPredictions
 from fairgen.discovery.rows import TrainingRow, TrainingRowSource
-from fairgen.gradients import clip_gradients, share_of_mean, sound_gradients, warmup_cosine
-from fairgen.guidance import GuidedRows, guided
+from fairgen.gradients import clip_gradients, warmup_cosine
+from fairgen.guidance import GuidedRows
 from fairgen.sampling import guided_steps
-
-
-class Objective(nn.Module):
-    """The part that takes gradients, the adapted prediction: what data parallelism wraps."""
-
-    def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
-        super().__init__()
-        self.bank = bank
-        self._denoise = backbone.denoise
-
-    def forward(self, x: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor) -> Tensor:
-        """Return the prediction for every row, N x C x h x w, under the gates that are set."""
-        return self._denoise(x, t_N, context, guidance_N)
-
-
-@dataclass(frozen=True)
-class _Preservation:
-    """Rows of the batch that also see a preservation prompt: their indices, one prompt each."""
-
-    rows: list[int]
-    prompts: list[str | None]
-
-
-@dataclass(frozen=True)
-class _FrozenPredictions:
-    """What the frozen model predicts: g, no prompt for the rows that are `guided`, preservation
-    prompts; `target` is the noise composition. `num_rows` went through the denoiser.
-    """
-
-    guided: GuidedRows
-    eps_g: Tensor
-    eps_empty: Tensor
-    eps_keep: Tensor
-    target: Tensor
-    num_rows: int
 
 
 class Discovery:
@@ -141,14 +102,18 @@ class Discovery:
             counterfactual_probability=config.counterfactual_probability,
             peer_probability=config.peer_probability,
         )
+        self.adapting = Adapting(
+            backbone, self.bank, self.peers, self._prompts, config, attribute.names
+        )
         optimizer = torch.optim.AdamW(
             self.bank.parameters(), lr=config.learning_rate, weight_decay=0.0
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: warmup_cosine(step, config.warmup, config.num_updates)
         )
-        self._objective, self._optimizer = self._accelerator.prepare(
-            Objective(backbone, self.bank), optimizer
+        kind = AdaptedAttention if config.match == "attention" else AdaptedPrediction
+        self._adapted, self._optimizer = self._accelerator.prepare(
+            kind(backbone, self.bank), optimizer
         )
         self.step = self.gradient_rows = self.denoiser_rows = 0
         self._rows: list[TrainingRow] = []
@@ -162,27 +127,19 @@ class Discovery:
         return tuple(self._rows)
 
     def update(self) -> DiscoveryStats:
-        """Take one optimiser step on every row's present state, then move every row along."""
-        config, workers = self.config, self._accelerator.num_processes
-        step_index_N = torch.tensor([row.step_index for row in self.rows])
-        t_N = self._solver.timesteps[step_index_N].to(self._x.device)
-        preservation = self._draw_preservation()
-        frozen = self._predict_frozen(t_N, preservation)
-        eps_k, losses = self._learn(t_N, preservation, frozen)
+        """Learn from every row's present state, then move every row along."""
+        workers = self._accelerator.num_processes
+        batch = self.batch()
+        composed = self._composed(batch)
+        loss, keep, orth = self._learn(composed)
         self.step += 1
-        N, num_kept = len(self._rows), len(preservation.rows)
-        self.gradient_rows += N * workers
-        self.denoiser_rows += (frozen.num_rows + N + num_kept) * workers
-        leading = eps_k if config.on_policy else frozen.eps_g
-        eps = torch.cat([leading, frozen.eps_empty])
-        eps = frozen.guided.combine(eps, self._scales(N), self.backbone.guided)
-        self._advance(eps, step_index_N)
-        moved = (frozen.target - frozen.eps_g).square().sum().clamp(min=1e-12)
-        error = ((eps_k - frozen.target).square().sum() / moved).sqrt()
-        loss, keep, orth = (value.item() for value in losses)
+        self.gradient_rows += composed.gradient_rows * workers
+        self.denoiser_rows += composed.denoiser_rows * workers
+        self._advance(composed.leading(), torch.tensor([row.step_index for row in batch.rows]))
         return DiscoveryStats(
-            self.step, loss, keep, orth, error.item(), self.gradient_rows, self.denoiser_rows
-        )
+            self.step, loss.item(), keep.item(), orth.item(), composed.relative_error.item(),
+            self.gradient_rows, self.denoiser_rows,
+        )  # fmt: skip
 
     def adapters(self, fingerprint: str, recipe_hash: str) -> list[Adapter]:
         """Return one adapter per category as it stands now, at its scale."""
@@ -234,15 +191,6 @@ class Discovery:
         self._rows = [TrainingRow(**row) for row in state["rows"]]
         self.step, self.gradient_rows, self.denoiser_rows = state["counts"]
 
-    def peer_gates(self, num_kept: int) -> Tensor:
-        """Return the gates of the peers, N rows x their adapters, zero for preservation prompts."""
-        names = self.peers.names
-        gates = torch.zeros(len(self.rows) + num_kept, len(names))
-        for index, row in enumerate(self.rows):
-            for name in row.peers:
-                gates[index, names.index(name)] = 1.0
-        return gates
-
     def orthogonality(self) -> Tensor:
         """Return the sum, over the layers that both adapt, of squared cosines with the directions
         of `orthogonal_to`.
@@ -273,86 +221,48 @@ class Discovery:
             bank.add_trainable(name, config.rank, fresh, known.get(name))
         return bank
 
-    def _draw_preservation(self) -> _Preservation:
-        rows = self._rng.sample(range(len(self._rows)), self.config.num_keep_rows)
+    def batch(self) -> Batch:
+        """Return the rows as they stand, some with a prompt to preserve."""
+        rows = self.rows
+        step_indices = [row.step_index for row in rows]
+        kept = self._rng.sample(range(len(rows)), self.config.num_keep_rows)
         empty = None if self.backbone.classifier_free else ""
-        prompts = [
+        preserved = [
             (self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "") or empty
-            for _ in rows
+            for _ in kept
         ]
-        return _Preservation(rows, prompts)
-
-    @torch.no_grad()
-    def _predict_frozen(self, t_N: Tensor, preservation: _Preservation) -> _FrozenPredictions:
-        """Return the frozen model's predictions, all in one pass.
-
-        No prompt is predicted for the rows that are guided anyway, so that there to preserve it
-        costs no row of its own.
-        """
-        N, kept = len(self._rows), preservation.rows
-        layout = GuidedRows.at([row.step_index for row in self._rows], self._guided)
-        own = [
-            i
-            for i, (row, prompt) in enumerate(zip(kept, preservation.prompts, strict=True))
-            if prompt or row not in layout.indices
-        ]
-        parts: list[tuple[Sequence[int], Sequence[str | None]]] = [
-            (range(N), [row.neutral_prompt for row in self._rows]),
-            (range(N), [row.category_prompt for row in self._rows]),
-            (layout.indices, [None] * len(layout.indices)),
-            ([kept[i] for i in own], [preservation.prompts[i] for i in own]),
-        ]
-        rows = [row for part, _ in parts for row in part]
-        prompts = [prompt for _, part in parts for prompt in part]
-        eps = self.backbone.denoise(
-            self._x[rows], t_N[rows], self._prompts.stack(prompts), self._scales(len(rows))
+        return Batch(
+            rows=rows,
+            x=self._x,
+            t_N=self._solver.timesteps[step_indices].to(self._x.device),
+            guided=GuidedRows.at(step_indices, self._guided),
+            kept=kept,
+            preserved=preserved,
         )
-        eps_g, eps_d, eps_empty, eps_own = eps.split([len(part) for part, _ in parts])
-        eps_keep = eps_g.new_empty(len(kept), *eps_g.shape[1:])
-        for i, row in enumerate(kept):
-            if i not in own:
-                eps_keep[i] = eps_empty[layout.indices.index(row)]
-        eps_keep[own] = eps_own
-        names = self.attribute.names
-        eta_N = torch.tensor([self.config.eta_of(names[row.category]) for row in self._rows])
-        target = guided(eps_g, eps_d, eta_N.to(eps_g).view(-1, *(1,) * (eps_g.ndim - 1)))
-        return _FrozenPredictions(layout, eps_g, eps_empty, eps_keep, target, len(rows))
 
-    def _learn(
-        self, t_N: Tensor, preservation: _Preservation, frozen: _FrozenPredictions
-    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """Take the optimiser's step; return the adapted predictions, and the three losses."""
-        config, N, kept = self.config, len(self._rows), preservation.rows
-        adapted_prompts: list[str | None] = [row.adapted_prompt for row in self._rows]
-        contexts = self._prompts.stack(adapted_prompts + preservation.prompts)
-        rows = [*range(N), *kept]
-        x, t_M, peers_MK = self._x[rows], t_N[rows], self.peer_gates(len(kept))
-        gates_MK = torch.eye(len(self.attribute.names))[[self._rows[row].category for row in rows]]
-        wanted, adapted = torch.cat([frozen.target, frozen.eps_keep]), torch.empty_like(x)
-        loss, keep, orth = torch.zeros(3, device=x.device)
-        for at in (parts := self.backbone.parts(contexts)):
-            positions = self.backbone.text_positions(contexts[at], x.shape)
-            is_last = at is parts[-1]
-            # the gates stay set until the gradient is there: checkpoints are recomputed on its way
-            with (
-                sound_gradients(self.backbone.denoiser, x.shape[-2] * x.shape[-1]),
-                nullcontext() if is_last else self._accelerator.no_sync(self._objective),
-                self.bank.gated(gates_MK[at].to(x), positions),
-                self.peers.gated(peers_MK[at], positions),
-            ):
-                eps = self._objective(x[at], t_M[at], contexts[at], self._scales(len(at)))
-                adapted[at] = eps.detach()
-                own = share_of_mean(eps, at, wanted, range(N))
-                own_keep = share_of_mean(eps, at, wanted, range(N, len(x)))
-                orth = self.orthogonality() if is_last and config.orth_weight else orth
-                total = own + config.keep_weight * own_keep + config.orth_weight * orth
-                self._accelerator.backward(total)
-                loss, keep = loss + own.detach(), keep + own_keep.detach()
-        clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+    def _composed(self, batch: Batch) -> ComposedPredictions | ComposedAttention:
+        if self.config.match == "attention":
+            return ComposedAttention(self.adapting, self._adapted, batch, self._noise)
+        no_sync = partial(self._accelerator.no_sync, self._adapted)
+        return ComposedPredictions(self.adapting, self._adapted, batch, no_sync)
+
+    def _learn(self, composed: ComposedPredictions | ComposedAttention) -> Sequence[Tensor]:
+        """Take the optimiser's steps; return the three losses of the last."""
+        config = self.config
+        loss = keep = orth = torch.zeros((), device=self._x.device)
+        for part in composed.losses():
+            orth = self.orthogonality() if part.ends_step and config.orth_weight else orth
+            total = part.composition + config.keep_weight * part.keep + config.orth_weight * orth
+            self._accelerator.backward(total)
+            loss, keep = loss + part.composition.detach(), keep + part.keep.detach()
+            if part.ends_step:
+                clip_gradients(self.bank.parameters(), self.step + 1, self.backbone.dtype)
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+                learnt = loss, keep, orth.detach()
+                loss = keep = orth = torch.zeros_like(loss)
         self._schedule.step()
-        return adapted[:N], (loss, keep, orth.detach())
+        return learnt
 
     @torch.no_grad()
     def _begin(self) -> None:
@@ -371,8 +281,8 @@ class Discovery:
             step_index_N = torch.full((len(moving),), step_index)
             layout = GuidedRows.at(step_index_N.tolist(), self._guided)
             t = self._solver.timesteps[step_index_N].to(x.device)
-            prompts = [self._rows[index].adapted_prompt for index in moving]
-            scale = self._scales(len(moving))
+            prompts = [self._led_by(self._rows[index]) for index in moving]
+            scale = self.adapting.scales(len(moving))
             eps = self.backbone.denoise(
                 layout.repeat(x),
                 layout.repeat(t),
@@ -385,6 +295,10 @@ class Discovery:
             for index in moving:
                 self._rows[index].step_index = step_index + 1
 
+    def _led_by(self, row: TrainingRow) -> str:
+        """Return the prompt of a row's path before there is anything learnt."""
+        return row.category_prompt if self.config.match == "attention" else row.adapted_prompt
+
     def _advance(self, prediction: Tensor, step_index_N: Tensor) -> None:
         self._x, _ = self._solver.step(prediction, self._x, self._x, step_index_N)
         for index, row in enumerate(self._rows):
@@ -392,8 +306,3 @@ class Discovery:
             if row.step_index == self._solver.num_steps:
                 self._rows[index] = self._source.draw(self._rng, row.category + 1)
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
-
-    def _scales(self, num_rows: int) -> Tensor:
-        """Return a guidance weight a row, or what models are told that embed it."""
-        weight = self.backbone.guidance_weight(self.config.guidance_scale)
-        return torch.full((num_rows,), weight, device=self._x.device)

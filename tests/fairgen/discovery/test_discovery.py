@@ -192,10 +192,12 @@ def test_peers_are_named_to_the_frozen_model_only_and_do_not_change() -> None:
 
 def test_the_peers_of_a_row_act_on_the_adapted_model() -> None:
     found = joint_round(CONFIG.model_copy(update={"peer_probability": 1.0}))
-    gates = found.peer_gates(2)
+    batch = found.batch()
+    gates = found.adapting.peer_gates(batch)
     names = found.peers.names
-    assert gates[-2:].sum() == 0, "preservation prompts have no peers"
-    for row, switched in zip(found.rows, gates[:-2], strict=True):
+    num_kept = len(batch.kept)
+    assert gates[-num_kept:].sum() == 0, "preservation prompts have no peers"
+    for row, switched in zip(batch.rows, gates[:-num_kept], strict=True):
         assert [names[i] for i in switched.nonzero().flatten()] == row.peers
     x, t = torch.randn(2, *found.backbone.latent_shape()), torch.tensor([500, 500])
     context, own = found.backbone.encode(["a doctor"] * 2), torch.eye(2)
