@@ -26,7 +26,7 @@ from pipelines.registry.trained import TrainedAttribute
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import ServeSettings
 from pipelines.training.job import TrainingJob, train_attribute
-from tests.families import FAMILIES, KINDS, SIZE_PX, WITH_LOADER, as_the_engine, size_of, tiny
+from tests.families import FAMILIES, KINDS, WITH_LOADER, as_the_engine, size_of, tiny
 from tests.families.single_file import save_in_one_file
 from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.registered import evaluation_of
@@ -74,8 +74,8 @@ def trained(
         _, _, config = save_in_one_file(family, folder)
         loading = {"loading": {"config": str(config)}}
     name = request.param.lower().replace(" ", "-").replace(".", "")
-    size_px = max(SIZE_PX, size_of(pipe) // 4)  # the least that it paints
-    path = make_recipe(folder, name, generation=GENERATION | {"size_px": size_px}, **loading)
+    generation = GENERATION | {"size_px": size_of(pipe)}
+    path = make_recipe(folder, name, generation=generation, **loading)
     recipe = load_recipe(path, base=str(folder / base))
     folders = {}
     for attribute in recipe.attributes:
