@@ -67,6 +67,7 @@ way.
 | Qwen-Image 2.1 | one causal sequence, the prompt before the picture, as at time 0 at every step | attention at the prompt's positions | the picture's positions, the template's head |
 | Kandinsky 5 | cross-attention, the prompt refined alone before it | its projections | attention inside the prompt and inside the picture, the template's head, which the pipeline cuts off, the pooled prompt |
 | HiDream | joint attention, then one sequence, the prompt behind the picture; T5, and two layers of a language model a block | the text stream, and attention at the prompt's tokens of all three | the picture's positions, padding, the language model's first token, the pooled prompt |
+| Ideogram 4 | one sequence, the prompt before the picture; no text in the transformer that guidance leads away from | attention at the prompt's positions, of the transformer that reads text | the picture's positions, padding, the template's head, the other transformer |
 
 """  # noqa: E501
 _ABOVE = {

@@ -31,10 +31,12 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     ends of the names of the adapted layers, by letter: queries, keys, values, outputs.
     `denoiser_name` is the denoiser's component name in the pipeline. `classifier_free` says that
     guidance is a second, unconditional row; otherwise it is an input of the denoiser, or none.
-    `guidance_origin` is the scale at which the family's pipeline guides no more.
+    `guidance_origin` is the scale at which the family's pipeline guides no more. `guides_apart`
+    says that another model makes the unconditional prediction, and reads no text: adapters act on
+    none of its rows, and there are no negative prompts.
     `schedulers` and `codec_type` are what the family's pipeline paints with, `allowed_options`
-    values of its configuration that are the only ones followed, `allowed_in_denoiser` values of the
-    denoiser's with which alone it paints.
+    values of its configuration that are the only ones followed, `allowed_in_denoiser` and
+    `allowed_in_scheduler` values of the denoiser's and the scheduler's with which alone it paints.
     """
 
     pipelines: ClassVar[tuple[type[DiffusionPipeline], ...]]
@@ -42,10 +44,12 @@ class Backbone(PipelineCall, LatentShapes, ABC):
     projection_suffixes: ClassVar[Mapping[str, str]]
     classifier_free: bool = True
     guidance_origin: ClassVar[float] = 1.0
+    guides_apart: ClassVar[bool] = False
     schedulers: ClassVar[tuple[type[SchedulerMixin], ...]] = DIFFUSION_SCHEDULERS
     codec_type: ClassVar[type[Codec]] = Codec
     allowed_options: ClassVar[Mapping[str, Any]] = {}
     allowed_in_denoiser: ClassVar[Mapping[str, Any]] = {}
+    allowed_in_scheduler: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self, pipe: DiffusionPipeline, size_px: int = 0, instruction: str | None = None
@@ -155,10 +159,13 @@ class Backbone(PipelineCall, LatentShapes, ABC):
                 raise ValueError(f"{name}: got {got}, allowed is none: nothing is there to follow")
         check_scheduler(self.pipe.scheduler, self.schedulers)
         self.codec.check(self.num_latent_channels)
-        for name, allowed in self.allowed_in_denoiser.items():
-            if (got := self.denoiser.config[name]) != allowed:
-                part = f"{self.denoiser_name}.{name}"
-                raise ValueError(f"{part}: got {got!r}, allowed is {allowed!r}")
+        for part, of, options in (
+            (self.denoiser_name, self.denoiser, self.allowed_in_denoiser),
+            ("scheduler", self.pipe.scheduler, self.allowed_in_scheduler),
+        ):
+            for name, allowed in options.items():
+                if (got := of.config[name]) != allowed:
+                    raise ValueError(f"{part}.{name}: got {got!r}, allowed is {allowed!r}")
         for name, allowed in self.allowed_options.items():
             if (got := self.pipe.config.get(name, allowed)) != allowed:
                 raise ValueError(f"{name}: got {got!r}, allowed is {allowed!r}")

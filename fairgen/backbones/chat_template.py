@@ -8,7 +8,8 @@ from diffusers import DiffusionPipeline
 
 
 class ChatTemplate:
-    """Prompts stand in the tokenizer's own template, with `chat_options`.
+    """Prompts stand in the tokenizer's own template, with `chat_options`; `message_has_parts` says
+    that a message is a list of parts, of which the prompt is one.
 
     The template's head comes before a prompt, so a causal encoder embeds it the same for every
     prompt: adapters leave it alone. What follows on a prompt has read it.
@@ -16,6 +17,7 @@ class ChatTemplate:
 
     pipe: DiffusionPipeline
     chat_options: ClassVar[Mapping[str, Any]] = {}
+    message_has_parts: ClassVar[bool] = False
 
     def as_read(self, prompt: str, instruction: str) -> tuple[str, int]:
         """Return the text that is tokenized, and where in it a prompt begins."""
@@ -29,8 +31,9 @@ class ChatTemplate:
 
     def _message(self, prompt: str) -> str:
         """Return a prompt as the only message of a user."""
+        parts = [{"type": "text", "text": prompt}]
         return self.pipe.tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
+            [{"role": "user", "content": parts if self.message_has_parts else prompt}],
             tokenize=False,
             add_generation_prompt=True,
             **self.chat_options,

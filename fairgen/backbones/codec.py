@@ -304,7 +304,18 @@ class PatchingCodec(Codec):
             seen.view(-1, 1, 1).to(latents) for seen in (norm.running_mean, norm.running_var)
         )
         deviation_C11 = (variance_C11 + self.vae.config.batch_norm_eps).sqrt()
-        return functional.pixel_shuffle(latents * deviation_C11 + mean_C11, 2)
+        return self._unpatched(latents * deviation_C11 + mean_C11)
+
+    def _unpatched(self, latents: Tensor) -> Tensor:
+        return functional.pixel_shuffle(latents, 2)
+
+
+class PatchesFirstCodec(PatchingCodec):
+    """Decodes as Ideogram 4 does: as above, but channels count up within a place of the patch."""
+
+    def _unpatched(self, latents: Tensor) -> Tensor:
+        by_place = latents.unflatten(1, (4, -1)).transpose(1, 2).flatten(1, 2)
+        return functional.pixel_shuffle(by_place, 2)
 
 
 class FrameCodec(Codec):

@@ -10,6 +10,7 @@ from fairgen.backbones.flux2 import Flux2Backbone
 from fairgen.backbones.flux2_dev import Flux2DevBackbone
 from fairgen.backbones.hidream import HiDreamBackbone
 from fairgen.backbones.hunyuan_dit import HunyuanDiTBackbone
+from fairgen.backbones.ideogram4 import Ideogram4Backbone
 from fairgen.backbones.kandinsky5 import Kandinsky5Backbone
 from fairgen.backbones.kolors import KolorsBackbone
 from fairgen.backbones.krea2 import Krea2Backbone
@@ -44,6 +45,7 @@ FAMILIES: list[type[Backbone]] = [
     Kandinsky5Backbone,
     HiDreamBackbone,
     Flux2DevBackbone,
+    Ideogram4Backbone,
 ]
 
 

@@ -117,6 +117,19 @@ class PackedFlowBackbone(FlowBackbone):
         return 2
 
 
+class PatchedFlowBackbone(FlowBackbone):
+    """A flow whose latents are its codec's in patches of two by two."""
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels a latent's side stands for: a patch of the codec's."""
+        return self.pipe.vae_scale_factor * 2
+
+    @property
+    def patch_size(self) -> int:
+        return 1
+
+
 def even_sigmas(scheduler: SchedulerMixin, num_steps: int) -> list[float] | None:
     """Return evenly spaced noise levels as FLUX's pipelines name them to a scheduler; None for one
     that was saved by another class, whose own they leave.

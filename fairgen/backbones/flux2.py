@@ -13,14 +13,14 @@ from torch.nn import functional
 
 from fairgen.backbones.chat_template import ChatTemplate
 from fairgen.backbones.codec import PatchingCodec
-from fairgen.backbones.flow import FlowBackbone, even_sigmas
+from fairgen.backbones.flow import PatchedFlowBackbone, even_sigmas
 from fairgen.bank import Positions, TextPositions
 
 _SINGLE, _FUSED = "single_transformer_blocks.", "attn.to_qkv_mlp_proj"
 _PARTS = "qkv"  # in the order in which a fused layer holds them
 
 
-class Flux2Backbone(ChatTemplate, FlowBackbone):
+class Flux2Backbone(ChatTemplate, PatchedFlowBackbone):
     """Directions sit on the text stream of the blocks that keep two, and in those of one stream on
     the queries, keys and values of the text's positions: a slice of the layer that computes them
     with the feed-forward.
@@ -105,14 +105,5 @@ class Flux2Backbone(ChatTemplate, FlowBackbone):
         return compute_empirical_mu(height * width, num_steps)
 
     @property
-    def vae_scale_factor(self) -> int:
-        """Pixels a latent's side stands for: a patch of the codec's."""
-        return self.pipe.vae_scale_factor * 2
-
-    @property
     def sample_size(self) -> int:
         return self.pipe.default_sample_size // 2
-
-    @property
-    def patch_size(self) -> int:
-        return 1

@@ -32,6 +32,7 @@ class Kandinsky5Backbone(EqualLengths, FlowBackbone):
     codec_type = Codec
     takes_pictures = False
     allowed_in_denoiser = MappingProxyType({"visual_cond": False})
+    allowed_in_scheduler = MappingProxyType({"use_dynamic_shifting": False})
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
@@ -73,12 +74,6 @@ class Kandinsky5Backbone(EqualLengths, FlowBackbone):
             most_px, size = most * self.vae_scale_factor, f"{width_px}x{height_px}"
             raise ValueError(f"size: got {size}, allowed are up to {most_px} pixels a side")
         return shape
-
-    def check(self) -> None:
-        """Raise ValueError as others do, and for noise levels with which the pipeline fails."""
-        super().check()
-        if self.pipe.scheduler.config.use_dynamic_shifting:
-            raise ValueError("scheduler.use_dynamic_shifting: got True, allowed is False")
 
     def read_as(self, prompt: str) -> str:
         return prompt_clean(prompt)

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from tensordict import TensorDict
@@ -62,3 +62,39 @@ class EqualLengths(PromptTokens):
     @abstractmethod
     def denoise_equal(self, x_t: Tensor, t_N: Tensor, context: TensorDict) -> Tensor:
         """Return the prediction for rows whose prompts have one length, none of it filled up."""
+
+
+class GuidedApart(PromptTokens):
+    """Besides, guidance leads away from what another model predicts, which reads no text: a context
+    without tokens. There are no negative prompts. `unconditional_name` is the other model's
+    component name in the pipeline.
+    """
+
+    guides_apart: ClassVar[bool] = True
+    unconditional_name: ClassVar[str]
+    denoiser: Any
+
+    def encode_negative(self, prompts: Sequence[str | None]) -> TensorDict:
+        """Return N contexts without tokens."""
+        return self.encode([None for _ in prompts])
+
+    def apart(self, context: TensorDict) -> Hashable:
+        """Return whether there is text: which of the models predicts."""
+        return bool(context["mask"].any())
+
+    def denoise(
+        self, x_t: Tensor, t_N: Tensor, context: TensorDict, guidance_N: Tensor | None = None
+    ) -> Tensor:
+        """Return the models' predictions, as `Backbone.denoise` does: a call of each that has rows,
+        which are in their order.
+        """
+        found, has_text = torch.empty_like(x_t), context["mask"].any(1)
+        other = getattr(self.pipe, self.unconditional_name)
+        for model, at in ((self.denoiser, has_text), (other, ~has_text)):
+            if bool(at.any()):
+                found[at] = self.denoise_by(model, x_t[at], t_N[at], context[at])
+        return found
+
+    @abstractmethod
+    def denoise_by(self, model: Any, x_t: Tensor, t_N: Tensor, context: TensorDict) -> Tensor:
+        """Return one model's prediction for rows that all have text, or that have none."""

@@ -226,7 +226,8 @@ class Discovery:
         rows = self.rows
         step_indices = [row.step_index for row in rows]
         kept = self._rng.sample(range(len(rows)), self.config.num_keep_rows)
-        empty = None if self.backbone.classifier_free else ""
+        has_none = self.backbone.classifier_free and not self.backbone.guides_apart
+        empty = None if has_none else ""  # no prompt, as adapted layers read it
         preserved = [
             (self._rng.choice(self._preserve) if self._rng.random() < 0.5 else "") or empty
             for _ in kept

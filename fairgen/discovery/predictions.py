@@ -113,7 +113,7 @@ class ComposedPredictions:
         own = [
             i
             for i, (row, prompt) in enumerate(zip(kept, batch.preserved, strict=True))
-            if prompt or row not in layout.indices
+            if prompt is not None or row not in layout.indices
         ]
         parts: list[tuple[Sequence[int], Sequence[str | None]]] = [
             (range(N), [row.neutral_prompt for row in batch.rows]),

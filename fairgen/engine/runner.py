@@ -142,7 +142,8 @@ class Runner:
         """Raise ValueError, with what is allowed, for a picture that cannot be painted."""
         if job.num_steps < 1:
             raise ValueError(f"num_steps: got {job.num_steps}, allowed are 1 or more")
-        if job.negative_prompt and not self.backbone.classifier_free:
+        reads_two = self.backbone.classifier_free and not self.backbone.guides_apart
+        if job.negative_prompt and not reads_two:
             raise ValueError(
                 f"negative_prompt: got {job.negative_prompt!r}, allowed is none: this model's "
                 "guidance takes no second prompt"

@@ -27,6 +27,7 @@ from tests.families.flows import aura_flow, flux, klein, sana, sana_sprint, sd3,
 from tests.families.flux2_dev import flux2_dev
 from tests.families.hidream import hidream
 from tests.families.hunyuan_dit import hunyuan_dit
+from tests.families.ideogram4 import ideogram4
 from tests.families.kandinsky5 import kandinsky5
 from tests.families.kolors import kolors
 from tests.families.krea2 import tiny_krea2
@@ -90,6 +91,8 @@ def as_the_engine(
         same |= {"use_resolution_binning": False, "clean_caption": False}
     if "Hunyuan" in type(pipe).__name__:
         same |= {"use_resolution_binning": False}
+    if "Ideogram" in type(pipe).__name__:  # whose scale is a step's, unless it is told otherwise
+        same |= {"guidance_schedule": None, "max_sequence_length": 64}
     if "Sprint" in type(pipe).__name__ and num_steps != 2:
         same |= {"intermediate_timesteps": None}
     return same
@@ -131,6 +134,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "Kandinsky 5": kandinsky5,
     "HiDream": hidream,
     "FLUX.2 dev": flux2_dev,
+    "Ideogram 4": ideogram4,
 }  # fmt: skip
 # one of each kind of denoiser and of prompt, for what hardly depends on the family
 KINDS = ("SD 1.x", "SDXL", "PixArt-sigma", "SD 3.5", "FLUX.1 dev")

@@ -232,7 +232,7 @@ def test_no_family_is_named_but_in_its_file_the_registry_and_the_recipes() -> No
     root = Path(__file__).parents[3]
     names = re.compile(
         r"StableDiffusion|PixArt|Flux|SD3|Sana|ZImage|AuraFlow|QwenImage|Krea2|Chroma|Lumina|Hunyuan"
-        r"|Kolors|Kandinsky|HiDream"
+        r"|Kolors|Kandinsky|HiDream|Ideogram"
     )
     exempt = {root / "fairgen" / "backbones", root / "fairgen" / "portraits"}
     found = [

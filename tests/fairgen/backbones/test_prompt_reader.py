@@ -11,7 +11,7 @@ from tests.families import FAMILIES, tiny
 LONG = "A photo of an accountant who works at a wooden desk, with soft light, " * 40
 
 
-ALL_READ = ("Qwen-Image 2.1",)  # their pipelines cut nothing
+ALL_READ = ("Qwen-Image 2.1", "Ideogram 4")  # their pipelines cut nothing
 
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ALL_READ])

@@ -35,7 +35,7 @@ from tests.painted import NUM_STEPS, PROMPT, as_numbers, assert_same, ours, thei
 
 # of these there is no img2img pipeline
 NONE = ("PixArt", "FLUX.2", "AuraFlow", "Krea 2", "Lumina 2", "Hunyuan", "HiDream",
-        "Qwen-Image 2.1", "Kandinsky")  # fmt: skip
+        "Qwen-Image 2.1", "Kandinsky", "Ideogram")  # fmt: skip
 BEGINNERS = [f for f in FAMILIES if not f.startswith(NONE) and f != "SANA"]
 UNKNOWN = {  # to AutoPipeline
     SanaSprintPipeline: SanaSprintImg2ImgPipeline,

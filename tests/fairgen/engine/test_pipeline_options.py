@@ -23,8 +23,8 @@ from tests.painted import assert_same, ours, theirs
 
 # their guidance, or have none
 TOLD = ["SD LCM", "FLUX.1 dev", "FLUX.1 schnell", "SANA-Sprint", "FLUX.2 klein", "FLUX.2 dev"]
-# the pipeline of the last takes no negative prompt
-GUIDED = [family for family in FAMILIES if family not in (*TOLD, "FLUX.2 klein base")]
+BY_ONE = ["FLUX.2 klein base", "Ideogram 4"]  # their pipelines take no negative prompt
+GUIDED = [family for family in FAMILIES if family not in (*TOLD, *BY_ONE)]
 OPTIONS = {  # of every family's pipeline, beside its parts
     "requires_safety_checker",  # has no influence: `safety_checker` itself is asked
     "force_zeros_for_empty_prompt",  # followed
@@ -56,6 +56,7 @@ def test_every_option_of_a_pipeline_is_known(family: str) -> None:
             "tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4", "unet", "transformer",
             "scheduler", "safety_checker", "feature_extractor", "image_encoder", "controlnet",
             "adapter", "pag_applied_layers", "processor",
+            "unconditional_transformer", "prompt_enhancer_head",
             "text_encoder_select_layers", "patch_size", "sample_sigmas",  # followed
         }  # fmt: skip
 
@@ -70,7 +71,7 @@ def test_an_empty_prompt_is_not_no_prompt(family: str, prompt: str, negative: st
     assert_same(ours(pipe, prompt=prompt, **given), theirs(pipe, prompt=prompt, **given))
 
 
-@pytest.mark.parametrize("family", TOLD)
+@pytest.mark.parametrize("family", [*TOLD, *BY_ONE])
 def test_an_empty_prompt_is_that_of_a_pipeline_without_negative_ones(family: str) -> None:
     pipe = tiny(family)
     assert_same(ours(pipe, prompt=""), theirs(pipe, prompt=""))

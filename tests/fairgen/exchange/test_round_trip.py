@@ -21,7 +21,7 @@ Fit = Callable[[Path, Backbone], Adapter]
 
 NO_KOHYA = (
     "PixArt", "SANA", "Z-Image", "FLUX.2", "AuraFlow", "Qwen-Image", "Krea 2", "Lumina 2",
-    "Hunyuan", "Kandinsky", "HiDream",
+    "Hunyuan", "Kandinsky", "HiDream", "Ideogram",
 )  # fmt: skip
 
 
