@@ -64,7 +64,7 @@ def wait_until_gone(family: list[psutil.Process]) -> None:
     assert alive == []
 
 
-NUM_UPDATES = 16  # age's: it trains longest
+NUM_UPDATES = 100  # age's: it still trains when gender has finished
 
 
 @dataclass(frozen=True)
