@@ -27,6 +27,8 @@ from tests.fairgen.engine.test_edits import picture
 from tests.families import SIZE_PX, tiny
 from tests.painted import as_numbers, assert_same, ours, theirs
 
+pytestmark = pytest.mark.slow
+
 WOMAN = {"gender": {"woman": 1.0}}
 OTHER = "Name the colors of a hat."
 LONG = "A photo of an accountant who works at a wooden desk, with soft light, " * 60
@@ -149,7 +151,6 @@ def test_the_engine_paints_with_the_instruction_that_it_is_given(message: str | 
     assert message is None or (as_numbers(bare) != theirs(told(None))).any()
 
 
-@pytest.mark.slow
 def test_adapters_are_learnt_on_prompts_behind_the_instruction() -> None:
     learnt = {}
     own = tiny("FLUX.2 dev").system_message

@@ -27,6 +27,8 @@ from tests.families import ready, size_of, tiny
 from tests.families.hidream import hidream
 from tests.painted import as_numbers, assert_same, ours, theirs
 
+pytestmark = pytest.mark.slow
+
 WOMAN = {"gender": {"woman": 1.0}}
 LONG = "A photo of an accountant who works at a wooden desk, with soft light, " * 12
 DYNAMIC = {"use_dynamic_shifting": True, "max_shift": 9.0}

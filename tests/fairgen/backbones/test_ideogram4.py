@@ -22,6 +22,8 @@ from tests.fairgen.backbones.test_families import (
 from tests.families import SIZE_PX, tiny
 from tests.painted import assert_same, ours, theirs
 
+pytestmark = pytest.mark.slow
+
 FAMILY = "Ideogram 4"
 HEAD, NUM_PIXELS = 3, 16  # tokens: `<|im_start|>user` and a new line; of the picture
 LAYER = "layers.1.attention."
@@ -203,7 +205,6 @@ def test_a_prompt_that_is_longer_than_the_pipeline_takes_is_refused() -> None:
         backbone.encode(["1" * 2050])
 
 
-@pytest.mark.slow
 def test_how_far_the_pipeline_fills_a_prompt_up_is_not_seen() -> None:
     pipe = tiny(FAMILY)
     assert_same(theirs(pipe, max_sequence_length=2048), ours(pipe))

@@ -22,6 +22,8 @@ from tests.fairgen.backbones.test_prompt_reader import LONG
 from tests.families import size_of, tiny
 from tests.painted import as_numbers, assert_same, ours, theirs
 
+pytestmark = pytest.mark.slow
+
 FAMILY = "Kandinsky 5"
 HEAD = 40  # tokens that the pipeline cuts off
 

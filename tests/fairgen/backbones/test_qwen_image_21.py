@@ -28,6 +28,8 @@ from tests.families import ready, size_of, tiny
 from tests.families.qwen_image_21 import qwen_image_21
 from tests.painted import assert_same, ours, theirs
 
+pytestmark = pytest.mark.slow
+
 FAMILY = "Qwen-Image 2.1"
 HEAD, NUM_PIXELS = 4, 64  # tokens: of the message before the prompt, and of the picture
 SIGMAS = [1.0, 0.7, 0.3]
@@ -323,7 +325,6 @@ def test_adapters_beside_pictures_in_the_prompt_are_refused() -> None:
         backbone.positions_in({"image": [object()]})
 
 
-@pytest.mark.slow
 def test_a_prompt_that_is_longer_than_the_table_of_positions_is_refused() -> None:
     backbone = open_backbone(FAMILY)
     with pytest.raises(ValueError, match=r"^prompt: got \d+ tokens, allowed are under 8192"):
