@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from pipelines.recipe import DEFAULT_RECIPE, load_recipe
 from pipelines.registry import Registry, free_port, tracking_server
-from tests.pipelines.browser import headless_browser, open_registry
+from tests.pipelines.browser import headless_browser
 from tests.pipelines.page import Page
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -67,7 +67,6 @@ def main() -> None:
         with tracking_server(HOME) as uri:
             registry = Registry(uri, load_recipe(DEFAULT_RECIPE))
             champion = registry.champions()["gender"].members["woman"]
-            open_registry(driver, uri)
             driver.get(f"{uri}/#/models/{champion.name}/versions/{champion.version}")
             WebDriverWait(driver, 60).until(
                 lambda _: "Perceived presentation" in driver.find_element(By.TAG_NAME, "body").text

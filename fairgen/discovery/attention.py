@@ -8,8 +8,8 @@ output a(h, prompt),
     L_k = mean over layers of || a_k(h, g) - target_k(h) ||^2 / || target_k(h) - a(h, g) ||^2
 
 and what is preserved likewise. If every layer answered so, the model's prediction would be that for
-the word. No gradient passes the denoiser, a few hundred states of a path say it all, and each state
-serves several steps of the optimiser. The layers' own least squares instead of the prediction's is
+the word. No gradient passes the denoiser, and each state of a path serves several steps of the
+optimiser. The layers' own least squares instead of the prediction's is
 the idea of UCE (arXiv 2308.14761), here of what attention makes of keys and values.
 """
 
@@ -55,11 +55,18 @@ class ComposedAttention:
     """One update's targets and losses, of a batch that stays as it is."""
 
     def __init__(
-        self, adapting: Adapting, adapted: Any, batch: Batch, generator: torch.Generator
+        self,
+        adapting: Adapting,
+        adapted: Any,
+        layers: Mapping[str, Attention],
+        batch: Batch,
+        generator: torch.Generator,
     ) -> None:
-        """`adapted` is an `AdaptedAttention`, as it may be wrapped. Runs the frozen model once."""
+        """`adapted` is an `AdaptedAttention`, as it may be wrapped, `layers` are its own. Runs the
+        frozen model once.
+        """
         self._adapting, self._adapted, self._batch = adapting, adapted, batch
-        self._look(adapting.backbone, generator)
+        self._look(adapting.backbone, layers, generator)
         self.relative_error = torch.zeros(())
         self.gradient_rows = 0
         self.denoiser_rows = batch.guided.num_denoiser_rows
@@ -96,7 +103,9 @@ class ComposedAttention:
         return self._leading
 
     @torch.no_grad()
-    def _look(self, backbone: Backbone, generator: torch.Generator) -> None:
+    def _look(
+        self, backbone: Backbone, layers: Mapping[str, Attention], generator: torch.Generator
+    ) -> None:
         """Keep what the frozen model's layers are given and answer on the words' path."""
         batch, adapting = self._batch, self._adapting
         N, layout, prompts = len(batch.rows), batch.guided, adapting.prompts
@@ -104,7 +113,6 @@ class ComposedAttention:
         read = layout.rows(words, [None] * N)
         scales = adapting.scales(N)
         seen: dict[str, tuple[Tensor, Tensor]] = {}
-        layers = _cross_attention(backbone, adapting.bank)
         with ExitStack() as undo:
             for path, layer in layers.items():
                 hook = _Keep(seen, path, N, generator)
@@ -152,16 +160,14 @@ class _Keep:
 
 def _cross_attention(backbone: Backbone, bank: AdapterBank) -> dict[str, Attention]:
     """Return the attention layers that hold the bank's projections, by their paths."""
-    ends = backbone.projection_suffixes.values()
-    owners = {
-        path.removesuffix(end.split(".", 1)[1]).removesuffix(".")
-        for path in bank.projections
-        for end in ends
-        if path.endswith(end)
-    }
     if not backbone.prompt_projections():
         raise ValueError(
             "discovery.match: got 'attention', allowed is 'predictions': the adapted layers of "
             f"{type(backbone.denoiser).__name__} read more than the prompt's embedding"
         )
-    return {path: backbone.denoiser.get_submodule(path) for path in sorted(owners)}
+    return {
+        path: layer
+        for path, layer in backbone.denoiser.named_modules()
+        if isinstance(layer, Attention)
+        and any(adapted.startswith(f"{path}.") for adapted in bank.projections)
+    }

@@ -243,7 +243,8 @@ class Discovery:
 
     def _composed(self, batch: Batch) -> ComposedPredictions | ComposedAttention:
         if self.config.match == "attention":
-            return ComposedAttention(self.adapting, self._adapted, batch, self._noise)
+            layers = self._accelerator.unwrap_model(self._adapted).layers
+            return ComposedAttention(self.adapting, self._adapted, layers, batch, self._noise)
         no_sync = partial(self._accelerator.no_sync, self._adapted)
         return ComposedPredictions(self.adapting, self._adapted, batch, no_sync)
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ChromaInpaintPipeline
-from torch import Tensor, nn
 
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.engine import StartImage
 from fairgen.pipeline import FairGenPipeline
+from tests.fairgen.backbones.adapted_layers import changes_of
 from tests.fairgen.backbones.test_families import (
     PROMPT,
     adapters_of,
@@ -33,17 +33,12 @@ def test_adapters_act_at_the_prompt_s_tokens_and_the_one_of_padding_that_is_kept
     bank = AdapterBank(backbone.denoiser, list(woman.directions))
     bank.add("woman", woman.directions)
     context = backbone.encode([PROMPT, "a nurse"])
-    path, changed = "transformer_blocks.1.attn.add_v_proj", []
-    layer = backbone.denoiser.get_submodule(path)
-
-    def compare(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        bare = type(layer).forward(layer, inputs[0])
-        changed.append((output - bare).abs().amax(-1) > 0)
-
-    with bank.gated(torch.ones(2, 1), backbone.text_positions(context, (4, 8, 8))):
-        handle = layer.register_forward_hook(compare)
+    positions = backbone.text_positions(context, (4, 8, 8))
+    with (
+        bank.gated(torch.ones(2, 1), positions),
+        changes_of(backbone.denoiser, "transformer_blocks.1.attn.add_v_proj") as changed,
+    ):
         denoised(backbone)
-        handle.remove()
     lengths = torch.tensor([[tokens_of(backbone, text) + 1] for text in (PROMPT, "a nurse")])
     assert torch.equal(changed[0], torch.arange(512) < lengths)
 

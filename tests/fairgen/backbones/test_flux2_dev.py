@@ -1,20 +1,19 @@
 """What FLUX.2 dev does in a way of its own: a message of the system, prompts at the end."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
+from tests.fairgen.backbones.adapted_layers import changes_of
 from tests.fairgen.backbones.test_families import (
     PROMPT,
     adapters_of,
@@ -49,20 +48,6 @@ def at_tokens(*prompts: str, side: str = "left") -> Tensor:
         own = len(tokenizer.tokenize(prompt)) + 1
         rows.append(at >= (LENGTH - own if side == "left" else num_before))
     return torch.stack(rows)
-
-
-@contextmanager
-def changes_of(denoiser: nn.Module, path: str) -> Iterator[list[Tensor]]:
-    """Give where a layer's output is not the bare one's, rows x positions, a pass each."""
-    layer, changed = denoiser.get_submodule(path), []
-
-    def compare(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        bare = type(layer).forward(layer, inputs[0])
-        changed.append((output - bare).abs().amax(-1) > 0)
-
-    handle = layer.register_forward_hook(compare)
-    yield changed
-    handle.remove()
 
 
 @pytest.mark.parametrize("path", [DOUBLE, SINGLE])

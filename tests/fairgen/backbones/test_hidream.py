@@ -1,20 +1,19 @@
 """What HiDream does in a way of its own: three texts in a row, sizes, experts, samplers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from fairgen.backbones import Backbone, PromptReader, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
+from tests.fairgen.backbones.adapted_layers import changes_of
 from tests.fairgen.backbones.test_families import (
     PROMPT,
     adapters_of,
@@ -49,20 +48,6 @@ def at_tokens(*prompts: str) -> Tensor:
     at = torch.arange(LENGTH)
     t5, llama = at < num_words + 1, (at >= 1) & (at < num_words + 1)
     return torch.cat([t5, llama, llama], 1)
-
-
-@contextmanager
-def changes_of(denoiser: nn.Module, path: str) -> Iterator[list[Tensor]]:
-    """Give where a layer's output is not the bare one's, rows x positions, a pass each."""
-    layer, changed = denoiser.get_submodule(path), []
-
-    def compare(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        bare = type(layer).forward(layer, inputs[0])
-        changed.append((output - bare).abs().amax(-1) > 0)
-
-    handle = layer.register_forward_hook(compare)
-    yield changed
-    handle.remove()
 
 
 @pytest.mark.parametrize("path", [DOUBLE + "to_k_t", DOUBLE + "to_out_t", SINGLE + "to_v"])

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairgen.backbones import load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
+from tests.fairgen.backbones.adapted_layers import changes_of
 from tests.fairgen.backbones.test_families import (
     PROMPT,
     adapters_of,
@@ -41,16 +42,12 @@ def test_adapters_act_at_the_prompt_s_tokens_of_both_encoders(letter: str) -> No
     bank = AdapterBank(backbone.denoiser, list(woman.directions))
     bank.add("woman", woman.directions)
     context = backbone.encode(PROMPTS)
-    layer, changed = backbone.denoiser.get_submodule(f"blocks.1.attn2.{letter}"), []
-
-    def compare(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        bare = type(layer).forward(layer, inputs[0])
-        changed.append((output - bare).abs().amax(-1) > 0)
-
-    with bank.gated(torch.ones(2, 1), backbone.text_positions(context, (4, 8, 8))):
-        handle = layer.register_forward_hook(compare)
+    positions = backbone.text_positions(context, (4, 8, 8))
+    with (
+        bank.gated(torch.ones(2, 1), positions),
+        changes_of(backbone.denoiser, f"blocks.1.attn2.{letter}") as changed,
+    ):
         denoised(backbone)
-        handle.remove()
     expected = torch.ones(2, 16, dtype=torch.bool) if letter == "to_q" else at_tokens()
     assert torch.equal(changed[0], expected)
 

@@ -1,7 +1,5 @@
 """What Kolors does in a way of its own: prompts filled up on the left, and read without a mask."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,13 +12,14 @@ from diffusers import (
     KolorsPipeline,
     StableDiffusionXLInpaintPipeline,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.backbones.kolors import KolorsBackbone
 from fairgen.bank import AdapterBank
 from fairgen.engine import Engine, StartImage
 from fairgen.pipeline import FairGenPipeline
+from tests.fairgen.backbones.adapted_layers import changes_of
 from tests.fairgen.backbones.test_families import (
     PROMPT,
     adapters_of,
@@ -47,20 +46,6 @@ def at_tokens(*prompts: str) -> Tensor:
     return torch.stack(rows)
 
 
-@contextmanager
-def changes_of(denoiser: nn.Module, letter: str) -> Iterator[list[Tensor]]:
-    """Give where a layer's output is not the bare one's, rows x positions, a pass each."""
-    layer, changed = denoiser.get_submodule(LAYER + letter), []
-
-    def compare(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        bare = type(layer).forward(layer, inputs[0])
-        changed.append((output - bare).abs().amax(-1) > 0)
-
-    handle = layer.register_forward_hook(compare)
-    yield changed
-    handle.remove()
-
-
 @pytest.mark.parametrize("letter", ["to_k", "to_v", "to_q"])
 def test_adapters_act_at_the_prompt_s_own_tokens(letter: str) -> None:
     backbone = open_backbone("Kolors")
@@ -70,7 +55,7 @@ def test_adapters_act_at_the_prompt_s_own_tokens(letter: str) -> None:
     positions = backbone.text_positions(backbone.encode([PROMPT, "a nurse"]), (4, 8, 8))
     with (
         bank.gated(torch.ones(2, 1), positions),
-        changes_of(backbone.denoiser, letter) as changed,
+        changes_of(backbone.denoiser, LAYER + letter) as changed,
     ):
         denoised(backbone)
     pixels = torch.ones(2, 16, dtype=torch.bool)

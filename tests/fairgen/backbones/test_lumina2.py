@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairgen.backbones import Backbone, PromptReader, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.engine import Engine, ImageJob
 from fairgen.pipeline import FairGenPipeline
+from tests.fairgen.backbones.adapted_layers import changes_of
 from tests.fairgen.backbones.test_families import (
     PROMPT,
     adapters_of,
@@ -55,16 +56,12 @@ def test_adapters_act_at_the_prompt_s_own_tokens(layer: str) -> None:
     bank = AdapterBank(backbone.denoiser, list(woman.directions))
     bank.add("woman", woman.directions)
     context = backbone.encode([PROMPT, "a nurse"])
-    module, changed = backbone.denoiser.get_submodule(layer), []
-
-    def compare(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        bare = type(module).forward(module, inputs[0])
-        changed.append((output - bare).abs().amax(-1) > 0)
-
-    with bank.gated(torch.ones(2, 1), backbone.text_positions(context, (4, 8, 8))):
-        handle = module.register_forward_hook(compare)
+    positions = backbone.text_positions(context, (4, 8, 8))
+    with (
+        bank.gated(torch.ones(2, 1), positions),
+        changes_of(backbone.denoiser, layer) as changed,
+    ):
         denoised(backbone)
-        handle.remove()
     own = backbone.instruction_in({})
     assert own == backbone.pipe.system_prompt and tokens_before(backbone, own) > 10
     lengths = [
