@@ -7,6 +7,7 @@ from diffusers import StableDiffusionPipeline
 from fairgen.adapters import Adapter
 from fairgen.backbones import load_backbone
 from fairgen.discovery import Discovery, DiscoveryConfig
+from fairgen.discovery.attention import NUM_TOKENS
 from tests.families import FAMILIES
 from tests.tiny import AGE, GENDER, SKIN, tiny_pipeline
 
@@ -78,6 +79,36 @@ def test_no_gradient_passes_the_denoiser_and_its_rows_are_counted(
     assert stats.denoiser_rows == sum(rows)
     assert stats.gradient_rows == 0
     assert all(torch.equal(before[name], value) for name, value in pipe.unet.state_dict().items())
+
+
+def test_the_denoiser_reads_the_words_alone_and_the_layers_some_tokens(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    read: list[torch.Tensor] = []
+    learnt_from: set[int] = set()
+    forward = pipe.unet.forward
+
+    def seen(*args: object, encoder_hidden_states: torch.Tensor, **kwargs: object) -> object:
+        read.extend(encoder_hidden_states)
+        return forward(*args, encoder_hidden_states=encoder_hidden_states, **kwargs)
+
+    def counted(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if torch.is_grad_enabled():
+            learnt_from.add(given[0].shape[1])
+
+    pipe.unet.forward = seen
+    for name, layer in pipe.unet.named_modules():
+        if name.endswith("attn2"):
+            layer.register_forward_pre_hook(counted)
+    found = discovery(pipe)
+    prompts = {None, *(row.category_prompt for row in found.rows)}
+    found.update()
+    known = [found.backbone.encode([prompt])["text"][0] for prompt in prompts]
+    assert read
+    for text in read:
+        assert any(torch.equal(text, one) for one in known)
+    assert max(learnt_from) == NUM_TOKENS  # of 64 where there are most
+    assert min(learnt_from) < NUM_TOKENS
 
 
 def test_a_state_serves_several_steps_of_the_optimiser() -> None:
