@@ -115,7 +115,7 @@ def test_rows_that_read_the_prompt_wear_adapters_at_its_tokens(
     bare = pipe(prompt=PROMPT, num_images_per_prompt=2, generator=generators, **options).images
     fair = FairGenPipeline(pipe, adapters_of("Kolors"))
     off = fair(PROMPT, 2, "off", seed=3, **options).images
-    with changes_of(pipe.unet, "to_v") as changed:
+    with changes_of(pipe.unet, LAYER + "to_v") as changed:
         on = fair(PROMPT, 2, WOMAN, seed=3, **options).images
     for one, other, moved in zip(bare, off, on, strict=True):
         assert one.tobytes() == other.tobytes() != moved.tobytes()
