@@ -11,12 +11,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from fastapi import FastAPI
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.exceptions import RayTaskError
+from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from fairgen.calibration import Confusion
@@ -28,6 +29,7 @@ from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage
 from pipelines.serve.indicator import Asked, Assignment, IndicatorService
 from pipelines.serve.kept_answer import KeptAnswer
 from pipelines.serve.metrics import GatewayMetrics
+from pipelines.serve.recovery import LOST, all_painted, retried
 from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
 from pipelines.serve.settings import ServeSettings
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from pipelines.serve.inspector import Inspected
 
 log = logging.getLogger("ray.serve")
-_LOST = (ActorDiedError, ActorUnavailableError, RayActorError, DeploymentUnavailableError)
-_ATTEMPTS = 8
 _ATTRIBUTES_FRESH_S, _ATTRIBUTES_HOLD_S = 1.0, 5.0
 _MAX_PROMPTS = 4096
 _LAST_WORDS_S = 0.5
@@ -144,7 +144,7 @@ class Gateway:
         self._metrics = GatewayMetrics()
         self._cuts: OrderedDict[str, int | None] = OrderedDict()
         self._attributes: KeptAnswer[list[AttributeInfo]] = KeptAnswer(
-            lambda: _retried(lambda: self._generator.attributes.remote()),
+            lambda: retried(lambda: self._generator.attributes.remote()),
             fresh_s=_ATTRIBUTES_FRESH_S,
             hold_s=_ATTRIBUTES_HOLD_S,
         )
@@ -156,13 +156,13 @@ class Gateway:
     async def sizes(self) -> PaintableSizes:
         """Return what the generator's model paints, asked once."""
         if self._sizes is None:
-            self._sizes = await _retried(lambda: self._generator.sizes.remote())
+            self._sizes = await retried(lambda: self._generator.sizes.remote())
         return self._sizes
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
         """Ask the generator."""
         check = self._generator.check_picture
-        return float(await _retried(lambda: check.remote(width_px, height_px, num_steps)))
+        return float(await retried(lambda: check.remote(width_px, height_px, num_steps)))
 
     async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
         """Ask the indicator; an answer that is lost with it was counted, and is asked again by its
@@ -171,20 +171,20 @@ class Gateway:
         served = {info.name: info.confusion for info in await self.attributes()}
         asked = asked_of(request, caller, await self._cut_at(request.prompt))
         name = uuid4().hex
-        return await _retried(lambda: self._indicator.assign.remote(asked, served, retry, name))
+        return await retried(lambda: self._indicator.assign.remote(asked, served, retry, name))
 
     async def _cut_at(self, prompt: str) -> int | None:
         """Return where the encoders stop reading a prompt; each is asked about once."""
         if prompt not in self._cuts:
             ask = self._generator.prompt_cut_at.remote
-            self._cuts[prompt] = await _retried(lambda: ask(prompt))
+            self._cuts[prompt] = await retried(lambda: ask(prompt))
             if len(self._cuts) > _MAX_PROMPTS:
                 self._cuts.popitem(last=False)
         return self._cuts[prompt]
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
         """Tell the indicator what nobody got."""
-        await _retried(lambda: self._indicator.settle.remote(reservation, list(lost)))
+        await retried(lambda: self._indicator.settle.remote(reservation, list(lost)))
 
     async def attributes(self) -> list[AttributeInfo]:
         """Return what the generator serves, asked at most once a second."""
@@ -194,24 +194,14 @@ class Gateway:
         self, orders: Sequence[PlannedImage], model: str, caller: str
     ) -> AsyncIterator[ImageUpdate]:
         """Yield deliveries; pictures lost with their replica are ordered again, same seed."""
-        left = {order.index: order for order in orders}
-        painter = self._generator.options(stream=True)
-        started = time.monotonic()
-        for attempt in range(_ATTEMPTS):
-            try:
-                async for delivery in painter.paint.remote(list(left.values()), model, caller):
-                    if delivery.provenance is not None or delivery.error is not None:
-                        del left[delivery.index]
-                        self._metrics.count(delivery, time.monotonic() - started)
-                        self._offer_for_inspection(delivery)
-                    yield delivery
-                return
-            except (BackPressureError, RayTaskError) as error:
-                raise _refusal(error) from error
-            except _LOST as error:
-                log.warning("%d pictures are lost and ordered again: %s", len(left), type(error))
-                await asyncio.sleep(min(5.0, 0.25 * 2**attempt))
-        raise RequestError(503, "no generator is up", code="unavailable", retry_after_s=5)
+        painter, started = self._generator.options(stream=True), time.monotonic()
+        updates = all_painted(orders, lambda left: painter.paint.remote(left, model, caller))
+        async with aclosing(updates):
+            async for update in updates:
+                if update.provenance is not None or update.error is not None:
+                    self._metrics.count(update, time.monotonic() - started)
+                    self._offer_for_inspection(update)
+                yield update
 
     async def check_generator(self) -> None:
         """Raise RequestError unless a generator answers now."""
@@ -221,7 +211,7 @@ class Gateway:
             raise RequestError(
                 503, "no generator is up", code="unavailable", retry_after_s=5
             ) from error
-        except (*_LOST, BackPressureError, RayTaskError) as error:
+        except (*LOST, BackPressureError, RayTaskError) as error:
             log.warning("no generator answers: %s", type(error))
             raise RequestError(
                 503, "no generator answers", code="unavailable", retry_after_s=5
@@ -266,23 +256,3 @@ def _end_process() -> None:
     core is free for it.
     """
     threading.Timer(_LAST_WORDS_S, os._exit, (1,)).start()
-
-
-def _refusal(error: BackPressureError | RayTaskError) -> Exception:
-    """Return what a caller is told: a full queue, or what the replica itself has raised."""
-    if isinstance(error, RayTaskError):
-        return error.cause  # Ray's own text is a traceback, and holds none of the fields
-    return RequestError(429, "too many requests are waiting", code="overloaded", retry_after_s=2)
-
-
-async def _retried(ask: Any) -> Any:
-    """Return a call's answer, asking again while its replica is lost or replaced."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return await ask()
-        except (BackPressureError, RayTaskError) as error:
-            raise _refusal(error) from error
-        except _LOST as error:
-            log.warning("a replica is lost, asking again: %s", type(error))
-            await asyncio.sleep(min(5.0, 0.25 * 2**attempt))
-    raise RequestError(503, "a part of the service is down", code="unavailable", retry_after_s=5)
