@@ -91,8 +91,8 @@ gate: $(READY)  ## Measure the prompt gate on the labelled prompts and prompt se
 serve: $(READY)  ## Serve the registry's champions behind the OpenAI Images API, with a page at /; here or on CLUSTER
 	$(BIN)/fairgen serve $(RECIPE) $(ON_CLUSTER)
 
-bench: $(READY)  ## Measure what gating costs, as ratios in one run; AGAINST=REV races an older commit; writes report/bench.json
-	$(BIN)/fairgen bench $(RECIPE) $(if $(AGAINST),--against $(AGAINST))
+bench: $(READY)  ## Measure what gating costs, as ratios in one run; AGAINST=REV races an older commit, with WHOLE=1 a whole train-all, too; writes report/bench.json
+	$(BIN)/fairgen bench $(RECIPE) $(if $(AGAINST),--against $(AGAINST) $(if $(WHOLE),--whole))
 
 traffic: $(READY)  ## Play shapes of traffic through indicator, library and endpoint; writes report/traffic.json
 	$(BIN)/fairgen traffic $(RECIPE)

@@ -2,6 +2,7 @@ from .backbone import Backbone
 from .channels_last import put_back, put_channels_last
 from .codec import Codec
 from .families import load_backbone, register_backbone
+from .packed_weights import pack_weights
 from .pass_seconds import seconds_of_pass
 from .precision import compute_in_bfloat16_where_faster, has_bfloat16_units, round_to_bfloat16
 from .prompt_cache import PromptCache
@@ -15,6 +16,7 @@ __all__ = [
     "compute_in_bfloat16_where_faster",
     "has_bfloat16_units",
     "load_backbone",
+    "pack_weights",
     "put_back",
     "put_channels_last",
     "register_backbone",

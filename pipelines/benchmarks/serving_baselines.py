@@ -11,6 +11,7 @@ from ray import serve
 from starlette.requests import Request
 
 from fairgen.attributes import adapter_name
+from fairgen.backbones import pack_weights
 from fairgen.pictures import png
 from fairgen.pipeline import FairGenPipeline
 from pipelines.recipe import Recipe, load_painter, load_pipe
@@ -49,6 +50,7 @@ class RequestBatches:
     def __init__(self, recipe: Recipe, folders: Sequence[Path]) -> None:
         torch.set_num_threads(1)
         pipe = load_pipe(recipe).to(load_painter(recipe).dtype)
+        pack_weights((pipe.unet, pipe.vae), pipe.device)
         self._recipe, self._fair = recipe, FairGenPipeline(pipe, folders)
 
     @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=_WAIT_S)

@@ -296,21 +296,22 @@ def bench(
         str | None,
         typer.Option(help="Race an older commit of this clone instead; needs no champions."),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option(help="With --against: race a whole train-all, too, half an hour.")
+    ] = False,
 ) -> None:
     """Measure what gating and serving cost, as ratios in one run; needs champions."""
     from rich.console import Console
 
-    if against is not None:
-        from pipelines import benchmarks
+    from pipelines import benchmarks
 
-        raced = benchmarks.race(against)
+    if against is not None:
+        raced = benchmarks.race(against, benchmarks.RaceSize(whole=whole))
         benchmarks.write_race(raced, out)
         Console().print(benchmarks.race_table(raced))
         typer.echo(f"Every figure: {out}, under `against`")
         return
     loaded = load_here(recipe, base)
-    from pipelines import benchmarks
-
     size = benchmarks.BenchmarkSize(full_size=full_size)
     figures = benchmarks.bench(loaded, settings_of(recipe, base), HOME, out, size)
     Console().print(benchmarks.benchmark_table(figures))

@@ -64,7 +64,11 @@ def load_painter(recipe: Recipe) -> "Backbone":
 
     Raises ValueError for a LoRA that is none of this model.
     """
-    return _in_its_precision(recipe, load_pipe(recipe), recipe.generation.loras)
+    from fairgen.backbones import pack_weights
+
+    backbone = _in_its_precision(recipe, load_pipe(recipe), recipe.generation.loras)
+    pack_weights((backbone.denoiser, backbone.codec.vae), backbone.device)
+    return backbone
 
 
 def load_learner(recipe: Recipe) -> "Backbone":
