@@ -5,6 +5,7 @@ that would compute them answer with what is known; of one sequence a pass reads 
 text.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -20,6 +21,7 @@ from fairgen.bank import AdapterBank
 
 KeyValues = dict[str, Tensor]
 _NUMBERS = count()
+_MOST_BARE = 8  # of Stable Diffusion XL each takes 51 MB in half precision
 
 
 class _Answer(ModelHook):
@@ -46,6 +48,7 @@ class KeyValueCache:
         self._layers = {path: denoiser.get_submodule(path) for path in paths}
         self._answers = {path: _Answer() for path in paths}
         self._bank = bank
+        self._bare: OrderedDict[str | None, KeyValues] = OrderedDict()
         self._name = f"fairgen_key_values_{next(_NUMBERS)}"  # other engines may share the denoiser
         for path, layer in self._layers.items():
             registry = HookRegistry.check_if_exists_or_initialize(layer)
@@ -60,6 +63,18 @@ class KeyValueCache:
         with self._bank.gated(self._bank.active_directions(gates_NK, self.paths)):
             outputs = {path: layer(text) for path, layer in self._layers.items()}
         return [{path: out[row] for path, out in outputs.items()} for row in range(len(context))]
+
+    def bare(self, prompt: str | None, context: TensorDict) -> KeyValues:
+        """Return the outputs for one embedded prompt with every adapter off. Those of the last few
+        prompts are kept: unconditional rows mostly share one.
+        """
+        if prompt not in self._bare:
+            none_on = torch.zeros(1, len(self._bank.names))
+            (self._bare[prompt],) = self.compute(context.unsqueeze(0), none_on)
+            if len(self._bare) > _MOST_BARE:
+                self._bare.popitem(last=False)
+        self._bare.move_to_end(prompt)
+        return self._bare[prompt]
 
     def stack(self, rows: Sequence[KeyValues]) -> KeyValues:
         """Return the outputs for a batch of rows, layer -> N x L x out."""

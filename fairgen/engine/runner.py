@@ -177,10 +177,11 @@ class Runner:
         contexts = [self._prompts.embed(job.prompt) for job in jobs]
         negatives = [self._prompts.embed(job.negative_prompt, negative=True) for job in jobs]
         gates_NK = self._gates(jobs)
-        known = self._cache.compute(
-            self.backbone.stack([*contexts, *negatives]),
-            torch.cat([gates_NK, torch.zeros_like(gates_NK)]),
-        )
+        known = self._cache.compute(self.backbone.stack(contexts), gates_NK)
+        bare = [
+            self._cache.bare(job.negative_prompt, negative)
+            for job, negative in zip(jobs, negatives, strict=True)
+        ]
         if self._reads_once:
             layout = GuidedRows(len(images), tuple(at for at, i in enumerate(images) if i.guided))
             both = layout.rows(contexts, negatives)
@@ -212,7 +213,7 @@ class Runner:
                     context=contexts[at],
                     negative=negatives[at],
                     key_values=known[at],
-                    negative_key_values=known[len(images) + at],
+                    negative_key_values=bare[at],
                     series=_series(image),
                     negative_series=_series(image),
                 )
