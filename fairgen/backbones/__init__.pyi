@@ -1,3 +1,4 @@
+from .attention_signatures import know_signatures
 from .backbone import Backbone
 from .channels_last import put_back, put_channels_last
 from .codec import Codec
@@ -15,6 +16,7 @@ __all__ = [
     "PromptReader",
     "compute_in_bfloat16_where_faster",
     "has_bfloat16_units",
+    "know_signatures",
     "load_backbone",
     "pack_weights",
     "put_back",

@@ -57,26 +57,27 @@ class _Packed:
 
     def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
         self._plain: Callable[[Tensor], Tensor] = layer.forward
-        self._weight, self._bias = layer.weight.detach(), layer.bias
+        self._weight, self._dtype = layer.weight.detach(), layer.weight.dtype
         self._by_shape: dict[torch.Size, Tensor | None] = {}
         self._by_format: dict[bytes, Tensor] = {}
         self._convolution: tuple[Any, ...] = ()
         if isinstance(layer, nn.Conv2d):
             spread = list(layer.padding), list(layer.stride), list(layer.dilation)
             self._convolution = (*spread, layer.groups)
+        self._compute: Callable[..., Tensor] = (
+            _OPERATIONS._convolution_pointwise.default
+            if self._convolution
+            else _OPERATIONS._linear_pointwise.default
+        )
+        self._rest = layer.bias, *self._convolution, *_NO_FUSED_ACTIVATION
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.dtype is not self._weight.dtype or torch.is_grad_enabled():
+        if x.dtype is not self._dtype or torch.is_grad_enabled():
             return self._plain(x)
         if x.shape not in self._by_shape:
             self._prepare(x.shape)
         weight = self._by_shape[x.shape]
-        if weight is None:
-            return self._plain(x)
-        rest = self._bias, *self._convolution, *_NO_FUSED_ACTIVATION
-        if self._convolution:
-            return _OPERATIONS._convolution_pointwise(x, weight, *rest)
-        return _OPERATIONS._linear_pointwise(x, weight, *rest)
+        return self._plain(x) if weight is None else self._compute(x, weight, *self._rest)
 
     def _prepare(self, shape: torch.Size) -> None:
         if len(self._by_shape) >= _MOST_SHAPES:

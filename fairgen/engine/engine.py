@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from fairgen.adapters import Adapter
-from fairgen.backbones import Backbone, put_back, put_channels_last
+from fairgen.backbones import Backbone, know_signatures, put_back, put_channels_last
 from fairgen.bank import AdapterBank
 from fairgen.engine.backlog import ScheduledImage
 from fairgen.engine.decoder import DecodedImage, Decoder
@@ -61,6 +61,7 @@ class Engine:
         )
         self._device = backbone.device
         self._laid_out = put_channels_last((backbone.denoiser, backbone.codec.vae), self._device)
+        know_signatures(backbone.denoiser)
         self._scheduler = Scheduler(max_rows)
         self._runner = Runner(backbone, self.bank, cache_key_values)
         self._decoder = Decoder(backbone)

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ray.serve")
 _ATTRIBUTES_FRESH_S, _ATTRIBUTES_HOLD_S = 1.0, 5.0
-_MAX_PROMPTS = 4096
+_MAX_KNOWN = 4096
 _LAST_WORDS_S = 0.5
 _HEALTH_S = 1.0
 
@@ -142,27 +142,25 @@ class Gateway:
         self._inspections: set[asyncio.Task[None]] = set()
         self._chosen = random.Random()
         self._metrics = GatewayMetrics()
-        self._cuts: OrderedDict[str, int | None] = OrderedDict()
+        self._known: OrderedDict[tuple[Hashable, ...], Any] = OrderedDict()
         self._attributes: KeptAnswer[list[AttributeInfo]] = KeptAnswer(
             lambda: retried(lambda: self._generator.attributes.remote()),
             fresh_s=_ATTRIBUTES_FRESH_S,
             hold_s=_ATTRIBUTES_HOLD_S,
         )
-        self._sizes: PaintableSizes | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self, self._settings, self._recipe)
 
     async def sizes(self) -> PaintableSizes:
         """Return what the generator's model paints, asked once."""
-        if self._sizes is None:
-            self._sizes = await retried(lambda: self._generator.sizes.remote())
-        return self._sizes
+        found: PaintableSizes = await self._once("sizes", self._generator.sizes)
+        return found
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float:
-        """Ask the generator."""
+        """Ask the generator, of each kind of picture once."""
         check = self._generator.check_picture
-        return float(await retried(lambda: check.remote(width_px, height_px, num_steps)))
+        return float(await self._once("weight", check, width_px, height_px, num_steps))
 
     async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
         """Ask the indicator; an answer that is lost with it was counted, and is asked again by its
@@ -175,12 +173,21 @@ class Gateway:
 
     async def _cut_at(self, prompt: str) -> int | None:
         """Return where the encoders stop reading a prompt; each is asked about once."""
-        if prompt not in self._cuts:
-            ask = self._generator.prompt_cut_at.remote
-            self._cuts[prompt] = await retried(lambda: ask(prompt))
-            if len(self._cuts) > _MAX_PROMPTS:
-                self._cuts.popitem(last=False)
-        return self._cuts[prompt]
+        found: int | None = await self._once("cut", self._generator.prompt_cut_at, prompt)
+        return found
+
+    async def _once(self, what: str, ask: DeploymentHandle, *about: Hashable) -> Any:
+        """Return an answer that stays the same as long as the model does; the last few thousand are
+        kept. Raises what asking raises, and asks again the next time.
+        """
+        key = what, *about
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        found = self._known[key] = await retried(lambda: ask.remote(*about))
+        if len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+        return found
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
         """Tell the indicator what nobody got."""

@@ -122,7 +122,9 @@ def test_requests_share_every_forward_pass() -> None:
     assert batches == [7, 7, 7, 6, 6, 2, 2]
 
 
-def test_keys_and_values_are_computed_once_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_and_values_are_computed_once_a_picture_those_without_adapters_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pipe, calls = tiny_pipeline(), Counter()
     names = {
         layer: path.rsplit(".", 1)[-1]
@@ -139,8 +141,10 @@ def test_keys_and_values_are_computed_once_a_picture(monkeypatch: pytest.MonkeyP
     engine = open_engine(pipe)
     paint(engine, [replace(MIXED[0], num_steps=6)])
     blocks = len(engine.bank.projections) // 4
-    assert calls["to_k"] == calls["to_v"] == blocks
+    assert calls["to_k"] == calls["to_v"] == 2 * blocks
     assert calls["to_q"] == 6 * blocks
+    paint(engine, [replace(MIXED[0], num_steps=6, seed=9)])
+    assert calls["to_k"] == calls["to_v"] == 3 * blocks
 
 
 def test_large_and_small_requests_advance_together() -> None:
