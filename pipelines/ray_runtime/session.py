@@ -25,6 +25,9 @@ RAY_SETTINGS = {
     # a request's hops share one event loop a process: the parts of the endpoint block none
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # Ray's own calls cost a lone picture twice as much
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),  # by default 4 MiB: a large PNG
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": (
         "pipelines.serve.access.connections:bound_connections"
     ),

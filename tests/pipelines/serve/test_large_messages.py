@@ -1,0 +1,60 @@
+"""Parts of the endpoint send each other pictures of any size."""
+
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from pipelines.registry.local_server import free_port
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+NUM_BYTES = 24 * 2**20  # eight pictures of 1024 pixels
+
+
+class Painter:
+    """Answers with as many bytes as it was sent."""
+
+    async def paint(self, order: bytes) -> Iterator[bytes]:
+        yield b""
+        yield order
+
+
+class Door:
+    """An application in front of it, as the gateway is."""
+
+    def __init__(self, painter) -> None:  # type: ignore[no-untyped-def]
+        self._painter = painter.options(stream=True)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.post("/")
+        async def paint(request: Request) -> Response:
+            parts = [part async for part in self._painter.paint.remote(await request.body())]
+            return Response(b"".join(parts))
+
+        return app
+
+
+@pytest.fixture
+def address(cluster: None) -> Iterator[str]:
+    from ray import serve
+
+    port = free_port()
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    small = {"ray_actor_options": {"num_cpus": 0.1}}
+    painter = serve.deployment(Painter, name="Painter", **small).bind()
+    serve.run(
+        serve.deployment(serve.ingress()(Door), name="Door", **small).bind(painter),
+        name="large",
+        route_prefix="/large",
+    )
+    yield f"http://127.0.0.1:{port}/large/"
+    serve.shutdown()
+
+
+def test_pictures_of_several_megabytes_arrive(address: str) -> None:
+    sent = bytes(range(256)) * (NUM_BYTES // 256)
+    with urllib.request.urlopen(address, sent, timeout=60) as answer:
+        assert answer.read() == sent
