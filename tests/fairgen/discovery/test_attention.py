@@ -42,7 +42,7 @@ def errors(found: Discovery, count: int) -> list[float]:
     return [found.update().relative_error for _ in range(count)]
 
 
-@pytest.mark.parametrize("projections", ["kv", "qkvo"])
+@pytest.mark.parametrize("projections", ["kv", pytest.param("qkvo", marks=pytest.mark.slow)])
 def test_what_the_layers_answer_is_learnt_and_the_prediction_follows(
     pipe: StableDiffusionPipeline, projections: str
 ) -> None:
@@ -119,6 +119,7 @@ def test_a_state_serves_several_steps_of_the_optimiser() -> None:
     assert sum(errors(often, 10)[-3:]) < sum(errors(once, 10)[-3:]) - 0.1
 
 
+@pytest.mark.slow
 def test_what_is_preserved_is_held(pipe: StableDiffusionPipeline) -> None:
     def kept(weight: float) -> float:
         found = discovery(tiny_pipeline(), CONFIG.model_copy(update={"keep_weight": weight}))
@@ -127,6 +128,7 @@ def test_what_is_preserved_is_held(pipe: StableDiffusionPipeline) -> None:
     assert kept(1.0) < 0.7 * kept(0.0)
 
 
+@pytest.mark.slow
 def test_a_category_learns_at_its_own_strength() -> None:
     def size(config: DiscoveryConfig) -> dict[str, float]:
         found = discovery(tiny_pipeline(), config)
@@ -141,7 +143,7 @@ def test_a_category_learns_at_its_own_strength() -> None:
     assert odd["man"] / odd["woman"] > 1.3 * even["man"] / even["woman"]
 
 
-@pytest.mark.parametrize("cut", [1, 7])
+@pytest.mark.parametrize("cut", [1, pytest.param(7, marks=pytest.mark.slow)])
 def test_resumed_training_ends_in_the_same_weights_beside_peers_too(cut: int) -> None:
     config = CONFIG.model_copy(update={"num_updates": 10, "peer_probability": 0.5})
     peers = Discovery(
@@ -179,7 +181,7 @@ def test_peers_share_in_what_is_answered() -> None:
     assert bare != beside
 
 
-@pytest.mark.parametrize("family", ["SDXL", "SD 2.x"])
+@pytest.mark.parametrize("family", [pytest.param("SDXL", marks=pytest.mark.slow), "SD 2.x"])
 def test_other_families_whose_layers_read_the_prompt_alone_learn_so(family: str) -> None:
     found = Discovery(
         load_backbone(FAMILIES[family]()),
