@@ -31,9 +31,13 @@ def put_back(layers: Iterable[nn.Conv2d]) -> None:
         _lay_out(layer, torch.contiguous_format)
 
 
+def is_plain(weight: torch.Tensor) -> bool:
+    """Return whether a weight is kept as numbers, and not in a form of its own, as quantised."""
+    return type(weight) in _PLAIN and type(weight.data) is torch.Tensor
+
+
 def _can_change(weight: torch.Tensor) -> bool:
-    is_plain = type(weight) in _PLAIN and type(weight.data) is torch.Tensor
-    return is_plain and weight.device.type == "cpu" and weight.is_contiguous()
+    return is_plain(weight) and weight.device.type == "cpu" and weight.is_contiguous()
 
 
 def _lay_out(layer: nn.Conv2d, layout: torch.memory_format) -> None:

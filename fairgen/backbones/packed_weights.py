@@ -9,12 +9,12 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from fairgen.backbones.channels_last import is_plain
 from fairgen.backbones.precision import has_bfloat16_units
 
 _MACHINES = ("x86_64", "AMD64")
 _MOST_BYTES = 64 * 2**20
 _MOST_FORMATS, _MOST_SHAPES = 2, 256
-_PLAIN = (Tensor, nn.Parameter)
 _OPERATIONS = torch.ops.mkldnn  # those that torch's own compiler packs weights with
 _NO_FUSED_ACTIVATION: tuple[object, ...] = ("none", [], "")
 
@@ -40,14 +40,15 @@ def pack_weights(modules: Iterable[nn.Module], device: torch.device) -> int:
 
 
 def _can_be_packed(layer: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
-    if "forward" in vars(layer) or type(layer) not in (nn.Conv2d, nn.Linear):
+    if "forward" in vars(layer) or not isinstance(layer, nn.Conv2d | nn.Linear):
+        return False
+    if type(layer) not in (nn.Conv2d, nn.Linear):  # of a subclass nobody knows what it does
         return False
     if isinstance(layer, nn.Conv2d) and (
         isinstance(layer.padding, str) or layer.padding_mode != "zeros"
     ):
         return False
-    weight = layer.weight
-    return type(weight) in _PLAIN and type(weight.data) is Tensor and weight.dtype is torch.bfloat16
+    return is_plain(layer.weight) and layer.weight.dtype is torch.bfloat16
 
 
 class _Packed:
@@ -56,8 +57,7 @@ class _Packed:
     """
 
     def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
-        self._plain: Callable[[Tensor], Tensor] = layer.forward
-        self._weight, self._dtype = layer.weight.detach(), layer.weight.dtype
+        self._layer, self._plain = layer, layer.forward
         self._by_shape: dict[torch.Size, Tensor | None] = {}
         self._by_format: dict[bytes, Tensor] = {}
         self._convolution: tuple[Any, ...] = ()
@@ -72,7 +72,7 @@ class _Packed:
         self._rest = layer.bias, *self._convolution, *_NO_FUSED_ACTIVATION
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.dtype is not self._dtype or torch.is_grad_enabled():
+        if x.dtype is not torch.bfloat16 or torch.is_grad_enabled():
             return self._plain(x)
         if x.shape not in self._by_shape:
             self._prepare(x.shape)
@@ -82,12 +82,11 @@ class _Packed:
     def _prepare(self, shape: torch.Size) -> None:
         if len(self._by_shape) >= _MOST_SHAPES:
             del self._by_shape[next(iter(self._by_shape))]
+        given = self._layer.weight.detach()
         if self._convolution:
-            weight = _OPERATIONS._reorder_convolution_weight(
-                self._weight, *self._convolution, list(shape)
-            )
+            weight = _OPERATIONS._reorder_convolution_weight(given, *self._convolution, list(shape))
         else:
-            weight = _OPERATIONS._reorder_linear_weight(self._weight, shape[:-1].numel())
+            weight = _OPERATIONS._reorder_linear_weight(given, shape[:-1].numel())
         form = bytes(_OPERATIONS._get_mkldnn_serialized_md(weight).tolist())
         if form not in self._by_format and len(self._by_format) < _MOST_FORMATS:
             self._by_format[form] = weight

@@ -1,8 +1,8 @@
 """The text's keys and values, where they depend on the prompt and the gates, not on the step.
 
-So they are computed once for a picture. While it is being denoised, the layers of cross-attention
-that would compute them answer with what is known; of one sequence a pass reads them in place of the
-text.
+So they are computed once for a picture, and once a prompt for unconditional rows. While it is being
+denoised, the layers of cross-attention that would compute them answer with what is known; of one
+sequence a pass reads them in place of the text.
 """
 
 from collections import OrderedDict

@@ -25,7 +25,7 @@ RAY_SETTINGS = {
     # a request's hops share one event loop a process: the parts of the endpoint block none
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-    # Ray's own calls cost a lone picture twice as much
+    # by Ray's own calls the parts of the endpoint hear of each other later
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),  # by default 4 MiB: a large PNG
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": (

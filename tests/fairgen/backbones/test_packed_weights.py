@@ -59,6 +59,8 @@ def test_gradients_and_other_precisions_pass_as_before() -> None:
     torch.testing.assert_close(given.grad, layer.weight.sum(0).expand(2, 16))
     exact = nn.Linear(16, 24)
     exact.load_state_dict(layer.state_dict())
+    with torch.inference_mode():
+        layer(x.bfloat16())  # an input of that shape is known
     layer.float()  # as a codec is that overflows
     with torch.inference_mode():
         torch.testing.assert_close(layer(x), exact(x))
@@ -104,9 +106,12 @@ def test_what_is_hooked_padded_otherwise_or_in_float32_is_left_alone() -> None:
 
 @needs_units
 def test_of_a_large_model_nothing_is_held_twice() -> None:
-    large = nn.Sequential(*(nn.Linear(4096, 1024, bias=False).to(torch.bfloat16) for _ in range(8)))
-    assert pack_weights([large], CPU) == 8
-    assert pack_weights([nn.Sequential(*large, nn.Linear(1, 1))], CPU) == 0
+    def model(num_layers: int) -> nn.Module:  # of 8 MiB a layer
+        wide = [nn.Linear(4096, 1024, bias=False) for _ in range(num_layers)]
+        return nn.Sequential(*wide).to(torch.bfloat16)
+
+    assert pack_weights([model(8)], CPU) == 8
+    assert pack_weights([model(9)], CPU) == pack_weights([model(5), model(4)], CPU) == 0
 
 
 def test_where_there_are_no_units_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,15 +12,15 @@ def test_those_of_one_prompt_are_shared_and_those_of_many_do_not_pile_up() -> No
     backbone = load_backbone(tiny("SD 1.x"))
     paths = backbone.prompt_projections()
     bank = AdapterBank(backbone.denoiser, paths)
-    wide, deep = (backbone.denoiser.get_submodule(path) for path in paths[:2])
-    for name in ("woman", "man"):
-        bank.add(
-            name,
-            {
-                path: (torch.ones(2, layer.in_features), torch.ones(layer.out_features, 2))
-                for path, layer in zip(paths, (wide, deep), strict=False)
-            },
+    generator = torch.Generator().manual_seed(0)
+    directions = {
+        path: (
+            torch.randn(2, layer.in_features, generator=generator),
+            torch.randn(layer.out_features, 2, generator=generator),
         )
+        for path, layer in bank.layers.items()
+    }
+    bank.add("woman", directions)
     cache = KeyValueCache(backbone.denoiser, bank, paths)
     contexts = backbone.encode_negative([None, *(f"not {n} hats" for n in range(20))])
 

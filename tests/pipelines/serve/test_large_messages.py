@@ -1,7 +1,7 @@
 """Parts of the endpoint send each other pictures of any size."""
 
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from fastapi import FastAPI, Request, Response
@@ -15,7 +15,7 @@ NUM_BYTES = 24 * 2**20  # eight pictures of 1024 pixels
 class Painter:
     """Answers with as many bytes as it was sent."""
 
-    async def paint(self, order: bytes) -> Iterator[bytes]:
+    async def paint(self, order: bytes) -> AsyncIterator[bytes]:
         yield b""
         yield order
 
