@@ -20,6 +20,9 @@ from fairgen.bank import COMPUTE_DTYPES, FUSED_LAYERS
 
 _DIGESTED_VALUES = 16  # of each parameter
 _NUM_SAMPLED = 16  # norms, and as many biases
+# what diffusers puts into a denoiser for an IP-Adapter, besides weights in attention processors
+_OF_IP_ADAPTERS = ("MultiIPAdapterImageProjection", "IPAdapterTimeImageProjection")
+_MOVED_FOR_THEM = "text_encoder_hid_proj"  # a model's own `encoder_hid_proj`, meanwhile
 _EXACT, _ROUNDED, _IN_FP8 = "e", "r", "8"
 # how far one number may be off, relative to it and in all, once it was rounded
 _OFF_IN_BF16 = 2.0**-7, 2.0**-14
@@ -40,7 +43,8 @@ class _Stored:
 
 def fingerprint(denoiser: nn.Module) -> str:
     """Return what a base model is, to be compared by `is_same_base`: equal for the same model
-    whether loaded in fp32 or fp16, offloaded, with fused projections or a LoRA on it.
+    whether loaded in fp32 or fp16, offloaded, with fused projections, a LoRA or an IP-Adapter on
+    it.
 
     A fine-tuned sibling shares the first part only.
     """
@@ -94,6 +98,12 @@ def storage_of(denoiser: nn.Module) -> str:
     return ", ".join([*kinds, *sorted(str(dtype).removeprefix("torch.") for dtype in plain)])
 
 
+def ip_adapter_parts(denoiser: nn.Module) -> list[str]:
+    """Return the paths of what an IP-Adapter has put into a denoiser beside its projections."""
+    modules = denoiser.named_modules()
+    return [path for path, module in modules if type(module).__name__ in _OF_IP_ADAPTERS]
+
+
 def check_trains(denoiser: nn.Module) -> None:
     """Raise ValueError where no gradient flows through a denoiser as it is stored."""
     for module in denoiser.modules():
@@ -114,12 +124,16 @@ def _parts(base_fingerprint: str) -> tuple[str, str, str]:
 def _stored(denoiser: nn.Module) -> Iterator[_Stored]:
     """Yield the model's own parameters, offloaded ones as well, one module after the other."""
     seen: set[int] = set()
+    of_others = tuple(f"{path}." for path in ip_adapter_parts(denoiser))
     for path, module in denoiser.named_modules():
         own = {name: p for name, p in module.named_parameters(recurse=False) if id(p) not in seen}
         seen |= {id(parameter) for parameter in own.values()}
         parts = path.split(".")
-        if not own or any(part.startswith("lora_") or part in FUSED_LAYERS for part in parts):
+        is_beside = "processor" in parts or f"{path}.".startswith(of_others)
+        if not own or is_beside or any(_is_no_own(part) for part in parts):
             continue
+        if parts[0] == _MOVED_FOR_THEM:
+            parts[0] = "encoder_hid_proj"
         above = "".join(f"{part}." for part in parts if part and part != "base_layer")
         for name, parameter in own.items():
             kind = _kind(parameter)
@@ -132,6 +146,11 @@ def _stored(denoiser: nn.Module) -> Iterator[_Stored]:
                 dtype=parameter.dtype,
                 is_norm=not isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding),
             )
+
+
+def _is_no_own(part: str) -> bool:
+    """Return whether a part of a path is of a LoRA, or of projections that diffusers has fused."""
+    return part.startswith("lora_") or part in FUSED_LAYERS
 
 
 def _first_values(module: nn.Module, name: str, parameter: Tensor) -> Tensor:

@@ -45,14 +45,14 @@ class PassGates:
         self._gates_NK, self._prompts, self._known, self._num_gated = gates_NK, [], [], 0
         self._encoded_with = {}
         denoiser = self._backbone.denoiser
-        signature = inspect.signature(denoiser.forward)
+        signature = inspect.signature(type(denoiser).forward)  # a helper's own names no argument
         with ExitStack() as undo:
             undo.enter_context(torch.compiler.set_stance("force_eager"))
             undo.enter_context(self._keeping_prompts())
             present = undo.enter_context(ExitStack())  # the gates of the pass that runs now
 
             def begin(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-                given = signature.bind(*args, **options).arguments
+                given = signature.bind(denoiser, *args, **options).arguments
                 given |= given.pop("kwargs", {})
                 directions = self._directions(given)
                 known = {**self._encoded_with, **given}

@@ -55,6 +55,7 @@ class Case:
     passes: list[str]
     lora: Adapter | None = None  # of the user, on the pipeline beside ours
     load_later: Callable[[], None] = lambda: None  # once our adapters are on it
+    alike: DiffusionPipeline | None = None  # has what is on the pipeline, if it is more than a LoRA
 
 
 def adapters_for(pipe: DiffusionPipeline, rank: int = 2, size: float = 0.5) -> list[Adapter]:
@@ -264,6 +265,53 @@ def lora_before(family: str) -> Case:
     return case
 
 
+def load_ip_adapter(pipe: Any) -> None:
+    """Load a random IP-Adapter, whose pictures are embedded in eight numbers."""
+    denoiser, draw = load_backbone(pipe).denoiser, torch.Generator().manual_seed(1)
+    is_unet, layers = hasattr(pipe, "unet"), {}
+    names = [n for n in denoiser.attn_processors if "attn2" in n or n.startswith("transformer_")]
+    for index, name in enumerate(names):
+        attention = denoiser.get_submodule(name.rpartition(".")[0])
+        reads_text = attention.to_k if is_unet else attention.add_k_proj
+        key = 2 * index + 1 if is_unet else index
+        for part in ("to_k_ip", "to_v_ip"):
+            weight = torch.randn(reads_text.weight.shape, generator=draw) * 0.1
+            layers[f"{key}.{part}.weight"] = weight
+            if not is_unet:
+                layers[f"{key}.{part}.bias"] = torch.zeros(len(weight))
+    width = reads_text.in_features
+    projection = {
+        "proj.weight": torch.randn(4 * width, 8, generator=draw),
+        "proj.bias": torch.zeros(4 * width),
+        "norm.weight": torch.ones(width),
+        "norm.bias": torch.zeros(width),
+    }
+    weights = {"image_proj": projection, "ip_adapter": layers}
+    encoder = "image_encoder_folder" if is_unet else "image_encoder_pretrained_model_name_or_path"
+    pipe.load_ip_adapter(weights, subfolder="", weight_name="", **{encoder: None})
+
+
+def ip_adapter_after(family: str) -> Case:
+    """A picture as a prompt beside the words, by an IP-Adapter that is loaded after ours."""
+    case, alike = as_usual(family), tiny(family)
+    load_ip_adapter(alike)
+    case.alike, case.load_later = alike, lambda: load_ip_adapter(case.pipe)
+    shown, none = torch.ones(1, 1, 8), torch.zeros(1, 1, 8)
+    case.options |= (
+        {"ip_adapter_image_embeds": [torch.cat([none, shown])]}
+        if family in UNETS
+        else {"ip_adapter_image_embeds": [shown], "negative_ip_adapter_image_embeds": [none]}
+    )
+    return case
+
+
+def ip_adapter_before(family: str) -> Case:
+    case = ip_adapter_after(family)
+    case.load_later()
+    case.load_later = lambda: None
+    return case
+
+
 def compiled_in_place(family: str) -> Case:
     case = as_usual(family)
     denoiser = load_backbone(case.pipe).denoiser
@@ -339,6 +387,8 @@ OPTIONS: dict[str, tuple[Callable[[str], Case], tuple[str, ...]]] = {
     ),
     "another LoRA, before": (lora_before, WITH_LORA),
     "another LoRA, after": (lora_after, WITH_LORA),
+    "an IP-Adapter, before": (ip_adapter_before, (*UNETS, "FLUX.1 dev")),
+    "an IP-Adapter, after": (ip_adapter_after, (*UNETS, "FLUX.1 dev")),
     "model offload": (model_offload, ALL),
     "group offload": (group_offload, ALL),
     "sequential offload": (sequential_offload, ALL),

@@ -17,7 +17,7 @@ from fairgen.backbones.codec import Codec
 from fairgen.backbones.latent_shapes import LatentShapes
 from fairgen.backbones.pipeline_call import PipelineCall
 from fairgen.bank import Positions
-from fairgen.base_model import fingerprint
+from fairgen.base_model import fingerprint, ip_adapter_parts
 from fairgen.guidance import guided
 from fairgen.solvers import DIFFUSION_SCHEDULERS, Solver, check_scheduler, ddim, solver_for
 
@@ -157,6 +157,8 @@ class Backbone(PipelineCall, LatentShapes, ABC):
             if (got := getattr(self.pipe, name, None)) is not None:
                 got = type(got).__name__
                 raise ValueError(f"{name}: got {got}, allowed is none: nothing is there to follow")
+        if ip_adapter_parts(self.denoiser):
+            raise ValueError("ip_adapter: got one, allowed is none: there is no picture to follow")
         check_scheduler(self.pipe.scheduler, self.schedulers)
         self.codec.check(self.num_latent_channels)
         for part, of, options in (

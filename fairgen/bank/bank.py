@@ -337,16 +337,22 @@ def _check_reached(denoiser: nn.Module, seen: Mapping[str, int], num_rows: int) 
     if not missed:
         return
     path = missed[0].replace("/", ".")
+    above = missed[0].rpartition("/")[0]
+    is_skipped = not any(seen[key] for key in seen if key.rpartition("/")[0] == above)
     raise LayerNotReached(
         f"adapters: {len(missed)} of {len(seen)} adapted layers, such as {path}, have not seen "
-        f"every row: {_reason(denoiser, path)}"
+        f"every row: {_reason(denoiser, path, is_skipped)}"
     )
 
 
-def _reason(denoiser: nn.Module, path: str) -> str:
-    """Return why a pass has gone past a layer, and what to do."""
+def _reason(denoiser: nn.Module, path: str, is_skipped: bool) -> str:
+    """Return why a pass has gone past a layer, and what to do; `is_skipped` says that none of its
+    attention's layers was called.
+    """
     if getattr(denoiser, "is_cache_enabled", False):
         return "a cache passes over blocks; call `disable_cache()` on the denoiser"
+    if is_skipped:
+        return "its whole block is passed over, as by a helper that caches; switch that off"
     attention = denoiser.get_submodule(path.rpartition(".")[0])
     processor = type(getattr(attention, "processor", None)).__name__
     return f"its attention goes past it ({processor}); allowed is what calls every projection"

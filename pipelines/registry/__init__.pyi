@@ -1,6 +1,12 @@
 from .champions import ChampionPoller
 from .exchange import export_registered, import_set
-from .local_server import check_answers, free_port, serve_in_foreground, tracking_server
+from .local_server import (
+    check_answers,
+    free_port,
+    serve_in_foreground,
+    starting_server,
+    tracking_server,
+)
 from .migration import push
 from .promotion import promote
 from .run_view import local_view_pages
@@ -32,5 +38,6 @@ __all__ = [
     "promote",
     "push",
     "serve_in_foreground",
+    "starting_server",
     "tracking_server",
 ]

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,8 +29,17 @@ def tracking_server(store: Path) -> Iterator[str]:
     """Yield the tracking URI: the environment's, or a server's over `store` that is stopped at the
     end.
     """
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        yield uri
+    with starting_server(store) as address:
+        yield address()
+
+
+@contextmanager
+def starting_server(store: Path) -> Iterator[Callable[[], str]]:
+    """Start what `tracking_server` yields; yield a function that waits until it answers and returns
+    its URI: whoever has other things to start does so meanwhile.
+    """
+    if given := os.environ.get("MLFLOW_TRACKING_URI"):
+        yield lambda: given
         return
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
@@ -46,8 +55,7 @@ def tracking_server(store: Path) -> Iterator[str]:
             preexec_fn=_end_with_parent,
         )
         try:
-            _wait_until_up(server, uri, log)
-            yield uri
+            yield lambda: _when_up(server, uri, log)
         finally:
             _stop(server)
 
@@ -127,7 +135,8 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], uri: str, log: Path) -> None:
+def _when_up(server: subprocess.Popen[bytes], uri: str, log: Path) -> str:
+    """Return the server's URI once it answers."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -136,7 +145,7 @@ def _wait_until_up(server: subprocess.Popen[bytes], uri: str, log: Path) -> None
             )
         try:
             with urllib.request.urlopen(f"{uri}/health", timeout=2):
-                return
+                return uri
         except OSError:
             time.sleep(0.2)
     raise RuntimeError(

@@ -15,7 +15,7 @@ from typing import Self
 from rich.console import Console
 
 from pipelines.ray_runtime import cluster_session
-from pipelines.registry import tracking_server
+from pipelines.registry import starting_server
 from pipelines.serve.access.keys import is_loopback
 from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
@@ -66,9 +66,9 @@ def served(
         settings = settings.model_copy(update={"access": access})
 
     files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
-    with tracking_server(home) as tracking_uri, cluster_session():
+    with starting_server(home) as registry, cluster_session():
         serve.start(http_options={"host": host, "port": port, **files})
-        here = {"tracking_uri": tracking_uri, "home": home.resolve()}
+        here = {"tracking_uri": registry(), "home": home.resolve()}
         named = settings.model_copy(update=here)
         serve.run(build(named), name=APP)
         try:

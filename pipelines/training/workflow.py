@@ -35,7 +35,7 @@ from pipelines.registry import (
     TrainedAttribute,
     TrainingRuns,
     check_answers,
-    tracking_server,
+    starting_server,
 )
 from pipelines.training.checkpoints import damaged, newest_whole
 from pipelines.training.job import TrainingJob
@@ -138,8 +138,8 @@ def _at_work(
 @contextmanager
 def _cluster(home: Path) -> Iterator[str]:
     """Yield the tracking URI while a cluster is open, whose nodes reach registry and storage."""
-    with tracking_server(home) as tracking_uri, cluster_session():
-        check_answers(tracking_uri)
+    with starting_server(home) as address, cluster_session():
+        check_answers(tracking_uri := address())
         check_shared(home)
         yield tracking_uri
 

@@ -6,6 +6,7 @@ merged into its weights: a row equals the one or the other.
 """
 
 import copy
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,13 +78,15 @@ def test_adapters_reach_what_reads_the_prompt_and_nothing_else(option: str, fami
     make, _ = OPTIONS[option]
     case = make(family)
     beside = [case.lora] if case.lora else []
-    bare, merged = merged_copy(plain, beside), merged_copy(plain, [*beside, adapters[0]])
+    source = case.alike or plain
+    bare, merged = merged_copy(source, beside), merged_copy(source, [*beside, adapters[0]])
     options = dict(case.options)
     prompt = options.pop("prompt", PROMPT)
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     own = {"prompt": prompt} if prompt else {}
     call = load_backbone(case.pipe).call_options(2, own | options)
-    expected = case.pipe(generator=generators, **call).images if not beside else None
+    is_whole = not beside and case.alike is None
+    expected = case.pipe(generator=generators, **call).images if is_whole else None
     with FairGenPipeline(case.pipe, adapters) as fair:
         case.load_later()
         off = fair(prompt, 2, "off", seed=0, **options)
@@ -139,6 +142,36 @@ def test_an_attention_that_goes_past_a_projection_is_refused() -> None:
         pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2.set_processor(OwnValues())
         with pytest.raises(LayerNotReached, match=r"1 of \d+ .*goes past it \(OwnValues\)"):
             fair(PROMPT, 1, WOMAN, **call_options("SD 1.x"))
+
+
+def test_a_helper_that_passes_over_a_block_is_refused() -> None:
+    """As DeepCache does at every other step."""
+    pipe = tiny("SD 1.x")
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+        block = pipe.unet.mid_block.attentions[0]
+        block.forward = lambda states, *_, **__: (states,)
+        with pytest.raises(LayerNotReached, match="whole block is passed over, as by a helper"):
+            fair(PROMPT, 1, WOMAN, **call_options("SD 1.x"))
+        del block.forward
+        fair(PROMPT, 1, WOMAN, **call_options("SD 1.x"))
+
+
+@pytest.mark.parametrize("family", ["SD 1.x", "FLUX.1 dev"])
+def test_a_helper_that_wraps_the_denoiser_changes_nothing(family: str) -> None:
+    """As cache-dit does, whose function names none of the arguments."""
+    pipe = tiny(family)
+    denoiser = load_backbone(pipe).denoiser
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+        before = fair(PROMPT, 2, WOMAN, seed=0, **call_options(family))
+        own = denoiser.forward
+
+        def wrapped(self: nn.Module, *args: Any, **options: Any) -> Any:
+            return own(*args, **options)
+
+        denoiser.forward = functools.update_wrapper(functools.partial(wrapped, denoiser), wrapped)
+        after = fair(PROMPT, 2, WOMAN, seed=0, **call_options(family))
+    for one, other in zip(before.images, after.images, strict=True):
+        assert one.tobytes() == other.tobytes()
 
 
 def test_a_denoiser_that_was_exchanged_is_refused() -> None:

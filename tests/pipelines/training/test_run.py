@@ -1,7 +1,9 @@
 """Jobs on a real Ray cluster: in-process, two workers, as many as there are cores."""
 
 import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from pipelines.registry import TrainingRuns
 from pipelines.training.checkpoints import seal
 from pipelines.training.job import TrainingJob, ray_loop
 from pipelines.training.run import ReportProgress, find_trained, fit, num_workers_of, run_name
+from tests.pipelines.processes import children
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.ray
@@ -55,8 +58,14 @@ def test_two_workers_train_one_set_of_adapters(
     cluster: None, open_job: Callable, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
     recipe = load_recipe(write_recipe("ddp", jobs={"num_workers": 2}))
-    board = open_progress_actor()
-    trained = fit(open_job(recipe), tmp_path, [ReportProgress(board, "gender")])
+    board, job, seen = open_progress_actor(), open_job(recipe), set[str]()
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(fit, job, tmp_path, [ReportProgress(board, "gender")])
+        while not training.done():
+            seen |= {name for name in ("TrainWorker", "DatasetManager") if children(name)}
+            time.sleep(0.1)
+    trained = training.result()
+    assert seen == {"TrainWorker"}, "a job without datasets takes a process for them"
     assert ray.get(board.latest.remote())["gender"]["step"] == recipe.discovery.num_updates
     assert find_trained(recipe, "gender", tmp_path) == trained
     assert [folder.name for folder in trained.folders] == ["gender-woman", "gender-man"]
