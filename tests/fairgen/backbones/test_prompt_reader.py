@@ -46,6 +46,28 @@ def test_an_option_of_the_pipeline_says_how_far_t5_reads() -> None:
     assert cuts == sorted(cuts) and len(set(cuts)) == 3
 
 
+def test_a_textual_inversion_counts_as_many_tokens_as_it_has() -> None:
+    """Also one that is loaded later: what stands behind the cut must not speak to the gate."""
+    pipe = tiny("SD 1.x")
+    backbone = load_backbone(pipe)
+    reader = PromptReader(backbone)
+    prompt = "a photo of a doctor in <style> style, with soft light, a woman"
+    assert reader.cut_at(prompt) is None
+    before = reader.num_tokens(prompt)
+    width = pipe.text_encoder.get_input_embeddings().weight.shape[1]
+    vectors = torch.randn(70, width, generator=torch.Generator().manual_seed(0))
+    pipe.load_textual_inversion({"<style>": vectors}, token="<style>")
+    cut_at = reader.cut_at(prompt)
+    assert cut_at is not None and prompt[:cut_at].endswith("<style>")
+    assert reader.num_tokens(prompt) > before + 60
+
+    def encoded(text: str) -> torch.Tensor:
+        return backbone.encode([text])["text"]
+
+    assert torch.equal(encoded(prompt), encoded(prompt[:cut_at] + " and nothing that is read"))
+    assert not torch.equal(encoded(prompt), encoded("a nurse, " + prompt))
+
+
 def test_threads_that_read_at_once_do_not_cut_each_other_s_prompts() -> None:
     reader = PromptReader(load_backbone(tiny("FLUX.1 dev")))
     asked = [(f"{index}, {LONG}", 64 if index % 3 else None) for index in range(240)]
