@@ -18,6 +18,8 @@ from pathlib import Path
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 15
 _ASKED, _ANSWER_S = 3, 30
+_VERSION_S, _VERSION_CHARS = 5, 32
+_OLDEST_MAJOR = 3  # older ones keep no models as a run logs them now: they answer 404
 _SERVER_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -36,9 +38,11 @@ def tracking_server(store: Path) -> Iterator[str]:
 @contextmanager
 def starting_server(store: Path) -> Iterator[Callable[[], str]]:
     """Start what `tracking_server` yields; yield a function that waits until it answers and returns
-    its URI: whoever has other things to start does so meanwhile.
+    its URI: whoever has other things to start does so meanwhile. Raises ValueError where the
+    environment's is of a server that is too old.
     """
     if given := os.environ.get("MLFLOW_TRACKING_URI"):
+        check_version(given)
         yield lambda: given
         return
     port = free_port()
@@ -79,6 +83,25 @@ def check_answers(uri: str) -> None:
                     "is the address of a running MLflow server"
                 ) from error
             time.sleep(1)
+
+
+def check_version(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
+    """Raise ValueError, with the name of the field, where a server says that it is too old; one
+    that says nothing is let pass.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/version", timeout=_VERSION_S) as answer:
+            version = answer.read(_VERSION_CHARS).decode().strip()
+    except (OSError, UnicodeDecodeError):
+        return
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) < _OLDEST_MAJOR:
+        raise ValueError(
+            f"{field}: got {uri!r}, a server of MLflow {version}; allowed is one of MLflow "
+            f"{_OLDEST_MAJOR}.0 or later"
+        )
 
 
 def serve_in_foreground(store: Path, port: int) -> int:

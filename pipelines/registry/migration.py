@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from fairgen.adapters import load_adapter
 from pipelines.registry.description import describe
+from pipelines.registry.local_server import check_version
 from pipelines.registry.server import every
 from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredVersion, Registry
 
@@ -26,8 +27,9 @@ def push(source: Registry, target: Registry, show: Callable[[str, int, int], Non
     What an earlier push has brought is left alone, what it had begun is brought anew. Versions keep
     their order and tags, not their numbers, where the target has others already; its aliases become
     those of the source. `show(stage, done, total)` is called after every run and version. Raises
-    ValueError where the target does not answer, or lets nobody in.
+    ValueError where the target does not answer, lets nobody in, or is too old.
     """
+    check_version(target.tracking_uri, "to")
     try:
         _ = target.experiment_id
     except MlflowException as error:

@@ -7,14 +7,22 @@ import sys
 import textwrap
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
+from rich.console import Console
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from pipelines.recipe.recipe import load_recipe
+from pipelines.registry import Registry, push
 from pipelines.registry.local_server import check_answers, free_port, tracking_server
+from pipelines.training.workflow import train_all
 from tests.pipelines.browser import headless_browser
 
 
@@ -42,6 +50,51 @@ def test_an_address_where_nobody_answers_is_told_before_anything_is_trained() ->
     with pytest.raises(ValueError, match=f"MLFLOW_TRACKING_URI: got '{nowhere}', which does not"):
         check_answers(nowhere)
     check_answers("databricks://profile")  # that asks another way
+
+
+@contextmanager
+def answering(version: str) -> Iterator[str]:
+    """Listen as a server of another version does; yield its address."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/version" else 404)
+            self.end_headers()
+            self.wfile.write(version.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("version", ["2.22.2", "1.30.1"])
+def test_a_server_that_is_too_old_is_told_before_anything_is_trained(
+    version: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_recipe: Callable[..., Path]
+) -> None:
+    recipe = load_recipe(make_recipe(tmp_path, "old"))
+    with answering(version) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        told = f"got '{uri}', a server of MLflow {version}; allowed is one of MLflow 3.0 or later"
+        with pytest.raises(ValueError, match=f"^MLFLOW_TRACKING_URI: {told}"):
+            train_all(recipe, None, tmp_path / "home", tmp_path / "report", Console())
+        with pytest.raises(ValueError, match=f"^to: {told}"):
+            push(Registry(uri, recipe), Registry(uri, recipe), print)
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("version", ["3.0.1", "12.0.0", "<html>a login page</html>", ""])
+def test_a_server_is_used_that_is_new_or_says_nothing(
+    version: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with answering(version) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with tracking_server(tmp_path) as found:
+            assert found == uri
 
 
 @pytest.mark.slow
