@@ -5,10 +5,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.entities import PagedList
 
 GRID, SMALL_GRID = "grid.png", "grid-small.png"
@@ -39,6 +43,34 @@ def every(search: Callable[..., PagedList], *arguments: Any, **options: Any) -> 
         page = search(*arguments, **options, page_token=page.token)
         found += page
     return found
+
+
+def check_artifacts(tracking_uri: str, location: str) -> None:
+    """Raise ValueError where a server keeps its files at a location that this process cannot use: a
+    store without its package, or a folder of another machine.
+    """
+    where, served = urlsplit(location), "or a server that serves its files itself"
+    got = f"artifacts: {tracking_uri} keeps them at {location}"
+    if where.scheme in ("", "file"):
+        server = urlsplit(tracking_uri)
+        is_elsewhere = server.scheme in ("http", "https") and not _is_here(server.hostname or "")
+        if is_elsewhere and not Path(where.path).parent.exists():
+            raise ValueError(f"{got}, which is not on this machine; allowed is a shared folder, "
+                             f"{served}")  # fmt: skip
+        return
+    try:
+        get_artifact_repository(location, tracking_uri)
+    except ImportError as error:
+        raise ValueError(f"{got}, for which a package is missing here ({error}); allowed is it "
+                         f"with the package, {served}") from error  # fmt: skip
+
+
+def _is_here(host: str) -> bool:
+    """Return whether a host is this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @contextmanager

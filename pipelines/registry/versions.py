@@ -11,7 +11,8 @@ from pathlib import Path
 import mlflow
 import mlflow.artifacts
 import mlflow.diffusers
-from mlflow.entities import LifecycleStage
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
@@ -19,7 +20,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from fairgen.adapters import Adapter
 from pipelines.recipe import Recipe
-from pipelines.registry.server import GRID, connect, current, every
+from pipelines.registry.server import GRID, check_artifacts, connect, current, every
 from pipelines.registry.version_tags import measured_confusion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -78,19 +79,15 @@ class Registry:
 
     @cached_property
     def experiment_id(self) -> str:
-        """The recipe's experiment: made where there is none, restored where somebody deleted it."""
-        name = self.recipe.registry.experiment
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                return self.client.create_experiment(name)
-            except MlflowException:  # another process created it in between
-                experiment = self.client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise
+        """The recipe's experiment: made where there is none, restored where somebody deleted it.
+
+        Raises ValueError where its files cannot be kept from here.
+        """
+        experiment = _experiment(self.client, self.recipe.registry.experiment)
         if experiment.lifecycle_stage == LifecycleStage.DELETED:
-            log.warning("experiment %s was deleted, and is restored", name)
+            log.warning("experiment %s was deleted, and is restored", experiment.name)
             self.client.restore_experiment(experiment.experiment_id)
+        check_artifacts(self.tracking_uri, experiment.artifact_location)
         return experiment.experiment_id
 
     def champions(self) -> dict[str, ChampionSet]:
@@ -246,6 +243,19 @@ class Registry:
         if oldest != own:
             self.client.delete_model_version(name, own)
         return oldest
+
+
+def _experiment(client: MlflowClient, name: str) -> Experiment:
+    """Return the experiment of a name, made where there is none."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return client.get_experiment(client.create_experiment(name))
+        except MlflowException:  # another process created it in between
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    return experiment
 
 
 def _twice(write: Callable[[str, str, str], object], *arguments: str) -> None:
