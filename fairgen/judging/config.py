@@ -1,5 +1,6 @@
 """Which judge measures: its kind, where its weights lie, and where it runs."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fairgen.attributes import Attribute
 from fairgen.judging.face_classes import FaceClasses, check_face_classes, check_installed
-from fairgen.judging.judge import Classes, Classifier, Judge
+from fairgen.judging.judge import CLIP_TYPES, Classes, Classifier, Judge
 
 if TYPE_CHECKING:
     from fairgen.judging.clip import ClipJudge
@@ -98,7 +99,7 @@ class _JudgeConfig(BaseModel, ABC):
             )
 
         if not _of_hub(root, path):
-            return load(_folder(field, root, path, "config.json"))
+            return load(_clip_folder(field, root, path))
         try:
             return load(path.as_posix())
         except (OSError, ValueError) as error:
@@ -129,7 +130,7 @@ class PortraitJudgeConfig(_JudgeConfig):
 
 
 class ClipJudgeConfig(_JudgeConfig):
-    """Zero-shot CLIP; `path` is a folder, or a model of the hub as owner/name."""
+    """Zero-shot CLIP or SigLIP; `path` is a folder, or a model of the hub as owner/name."""
 
     kind: Literal["clip"]
 
@@ -138,7 +139,7 @@ class ClipJudgeConfig(_JudgeConfig):
 
     def _check_files(self, root: Path) -> None:
         if not _of_hub(root, self.path):
-            _folder("path", root, self.path, "config.json")
+            _clip_folder("path", root, self.path)
 
 
 class FairFaceJudgeConfig(_JudgeConfig):
@@ -162,7 +163,7 @@ class FairFaceJudgeConfig(_JudgeConfig):
         if not (root / self.path).exists():
             raise ValueError(f"judge.path: got {str(self.path)!r}, which is no file and no folder")
         if not _of_hub(root, self.clip):
-            _folder("clip", root, self.clip, "config.json")
+            _clip_folder("clip", root, self.clip)
 
 
 class OnnxFacesJudgeConfig(_JudgeConfig):
@@ -189,7 +190,7 @@ class OnnxFacesJudgeConfig(_JudgeConfig):
 
     def _check_files(self, root: Path) -> None:
         if not _of_hub(root, self.path):
-            _folder("path", root, self.path, "config.json")
+            _clip_folder("path", root, self.path)
 
 
 JudgeConfig = Annotated[
@@ -208,3 +209,16 @@ def _folder(field: str, root: Path, path: Path, needed: str) -> Path:
     if not (root / path / needed).exists():
         raise ValueError(f"judge.{field}: got {str(path)!r}, which holds no {needed}")
     return root / path
+
+
+def _clip_folder(field: str, root: Path, path: Path) -> Path:
+    """Return the folder of a CLIP or a SigLIP, read from `root`."""
+    folder = _folder(field, root, path, "config.json")
+    try:
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"judge.{field}: {str(path)!r} holds no usable config.json") from error
+    if kind not in CLIP_TYPES:
+        allowed = " and ".join(CLIP_TYPES)
+        raise ValueError(f"judge.{field}: got a model of type {kind!r}, allowed are {allowed}")
+    return folder

@@ -2,6 +2,7 @@
 picture, and missing weights and fields of another kind are named.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,24 @@ import torch
 import yaml
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cosine_similarity, normalize
-from transformers import AutoTokenizer, ResNetConfig, ResNetForImageClassification
+from transformers import (
+    AutoTokenizer,
+    ResNetConfig,
+    ResNetForImageClassification,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+)
 
 from fairgen import portraits
 from fairgen.attributes import Attribute
 from fairgen.judging import Judge, JudgeConfig, score_pictures
 from fairgen.judging.clip import ClipJudge
 from fairgen.judging.portraits import PortraitJudge
-from tests.tiny import AGE, GENDER, SKIN, save_tiny_clip
+from tests.tiny import AGE, GENDER, SKIN, build_tokenizer, save_tiny_clip
 
 PORTRAITS = Path(portraits.__file__).parent / "model"
 CONFIGS: TypeAdapter[JudgeConfig] = TypeAdapter(JudgeConfig)
@@ -154,6 +163,61 @@ def test_features_of_clip_are_unit_vectors_of_its_projected_towers(clip_folder: 
     with torch.inference_mode():
         text = judge.model.get_text_features(**tokens).pooler_output
     torch.testing.assert_close(judge.text_feature("a doctor"), normalize(text, dim=-1)[0])
+
+
+def save_tiny_siglip(folder: Path) -> SiglipModel:
+    """Save a random SigLIP that reads pictures of 64 pixels; return it."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    side = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2}  # fmt: skip
+    text = side | {"vocab_size": len(tokenizer), "projection_size": 16}
+    config = SiglipConfig(
+        text_config=text | {"max_position_embeddings": 20},
+        vision_config=side | {"image_size": 64, "patch_size": 16},
+    )
+    model = SiglipModel(config).eval()
+    torch.nn.init.constant_(model.logit_scale, 3.0)
+    for saved in (model, tokenizer, SiglipImageProcessor(size={"height": 64, "width": 64})):
+        saved.save_pretrained(folder)
+    return model
+
+
+def test_siglip_names_what_its_own_model_finds_likeliest(tmp_path: Path) -> None:
+    model = save_tiny_siglip(tmp_path)
+    config = CONFIGS.validate_python({"kind": "clip", "path": "."})
+    config.check(tmp_path, (GENDER,))
+    judge = config.load(tmp_path, (GENDER,), ("doctor",))
+    seen = SiglipImageProcessor.from_pretrained(tmp_path)(images=pictures(3), return_tensors="pt")
+    texts = ["a photo of a female person", "a photo of a male person"]
+    read = AutoTokenizer.from_pretrained(tmp_path)(
+        texts, padding="max_length", max_length=20, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        logits = model(**seen, **read).logits_per_image
+    found = judge.read(pictures(3)).probabilities["gender"]
+    torch.testing.assert_close(found, logits.softmax(-1), atol=1e-4, rtol=1e-4)
+    assert (found - 0.5).abs().max() > 0.01
+    check_features(judge)
+
+
+def test_weights_that_are_not_whole_are_no_judge(clip_folder: Path) -> None:
+    """transformers would fill the gap with random numbers, and say so in a log."""
+    weights = clip_folder / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["visual_projection.weight"]
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"whose weights lack \['visual_projection.weight'\]"):
+        ClipJudge(clip_folder, (GENDER,), ("doctor",))
+
+
+def test_a_model_of_another_type_is_refused_before_it_is_loaded(clip_folder: Path) -> None:
+    path = clip_folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "blip"}))
+    with pytest.raises(ValueError, match="got a model of type 'blip', allowed are clip and siglip"):
+        CONFIGS.validate_python({"kind": "clip", "path": "."}).check(clip_folder, (GENDER,))
+    with pytest.raises(ValueError, match="got a model of type 'blip', allowed are"):
+        ClipJudge(clip_folder, (GENDER,), ("doctor",))
 
 
 def test_features_of_the_portrait_judge_are_those_of_its_tiny_clip() -> None:
