@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fairgen.adapters import WEIGHTS, read_adapter
+from fairgen.base_model import QUANTISED_NAMES
 from fairgen.exchange.lora_config import LoraScales, scales_beside, scales_of_header
 
 _PAIR = re.compile(
@@ -37,7 +38,7 @@ _VARIANTS = {
     "a trained bias": r"\.diff_b$|\.bias$|lora_bias",
     "full weights": r"\.diff$|\.set_weight$|\.reshape_weight$",
     "embeddings": r"emb_params|string_to_param|lora_embedding_",
-    "quantised weights": r"scale_weight|scale_input|weight_scale|absmax|quant_",
+    "quantised weights": QUANTISED_NAMES,
 }
 _UNREADABLE = (SafetensorError, OSError, LookupError, AttributeError, ValueError, TypeError)
 _ADVICE = "merge it into the base model and train on that, or extract a plain LoRA from it"

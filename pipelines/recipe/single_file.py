@@ -5,6 +5,7 @@ of the hub, has it, and the parts that the file lacks.
 """
 
 import importlib
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,11 +54,20 @@ def check_single_file(base: str, file: Path, config: str | None) -> None:
         raise ValueError(f"base: got {base!r}, which is no file")
     if file.suffix != _SUFFIX:
         raise ValueError(f"base: got {base!r}, a file; allowed of those are {_SUFFIX} files")
+    from fairgen.base_model import QUANTISED_NAMES
+
     names = _tensor_names(file)
     if any(".lora_" in name or ".lora." in name for name in names):
         raise ValueError(
             f"base: got {base!r}, which holds a LoRA and no model; allowed is the model that it is "
             "worn on, with the LoRA in generation.loras"
+        )
+    scaled = [name for name in names if re.search(QUANTISED_NAMES, name)]
+    if scaled:
+        raise ValueError(
+            f"base: got {base!r}, whose weights are quantised, with scales beside them such as "
+            f"{scaled[0]!r}; allowed are plain weights, fp8 without scales, and GGUF "
+            "(loading.gguf_file)"
         )
     if config is None:
         raise ValueError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from fairgen.backbones import load_backbone
 from pipelines.recipe import check_models, load_recipe
@@ -83,6 +83,35 @@ def test_what_no_file_of_a_model_is_is_refused_before_anything_is_loaded(tmp_pat
     refused(lora, config, r"^base: got .*, which holds a LoRA and no model; allowed is the model ")
     refused(file, tmp_path, r"^loading.config: got .*, a folder without model_index.json; allowed")
     refused(file, tmp_path / "none", r"^loading.config: got .*, which is no folder; allowed are ")
+
+
+@pytest.mark.parametrize(
+    "beside", ["scale_weight", "scale_input", "weight_scale", "comfy_quant", "weight.absmax"]
+)
+def test_weights_with_scales_beside_them_are_refused(beside: str, tmp_path: Path) -> None:
+    """diffusers leaves the scales out, with a line in a log: all weights would be wrong."""
+    _, file, config = save_in_one_file("SDXL", tmp_path)
+    tensors = load_file(file)
+    name = next(n for n in tensors if n.endswith("attn2.to_k.weight"))
+    scale = tensors[name].abs().max() / 448
+    tensors[name] = (tensors[name] / scale).to(torch.float8_e4m3fn)
+    tensors[f"{name.removesuffix('weight')}{beside}"] = scale.reshape(1)
+    save_file(tensors, file)
+    refused(file, config, rf"^base: got .*, whose weights are quantised, with .*{beside}'; allowed")
+
+
+def test_fp8_without_scales_is_read_as_it_is(tmp_path: Path) -> None:
+    pipe, file, config = save_in_one_file("Z-Image", tmp_path)
+    tensors = {
+        name: tensor.to(torch.float8_e4m3fn) if tensor.ndim == 2 else tensor
+        for name, tensor in load_file(file).items()
+    }
+    save_file(tensors, file)
+    loaded = load_pipeline("base", str(file), LoadingConfig(config=str(config)))
+    for one, other in zip(
+        loaded.transformer.parameters(), pipe.transformer.parameters(), strict=True
+    ):
+        assert (one - other).abs().max() <= other.abs().max() / 16
 
 
 @pytest.mark.parametrize(
