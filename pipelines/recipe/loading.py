@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from pipelines.recipe.folders import check_saved, located, resolve_path
+from pipelines.recipe.parts import whole_encoders
 from pipelines.recipe.quantization import (
     Quantization,
     cast_by_layer,
@@ -17,7 +18,7 @@ from pipelines.recipe.quantization import (
 )
 from pipelines.recipe.sections import Section
 from pipelines.recipe.single_file import check_single_file, is_single_file, load_single_file
-from pipelines.recipe.weights import variant_of
+from pipelines.recipe.weights import check_unscaled, missing_in, variant_of
 
 if TYPE_CHECKING:
     import torch
@@ -124,9 +125,12 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
             f"loading.config: got {loading.config!r}" if loading.config else f"base: got {base!r}"
         )
         variant = variant_of(named, Path(saved), variant)
+        check_unscaled(named, Path(saved))
     dtype = getattr(torch, loading.stored_dtype)
     try:
         pipe = _loaded(path, variant, dtype, loading)
+        if missing := missing_in(pipe):
+            raise ValueError(missing)
     except (ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"base: got {base!r}, which cannot be loaded: {reason}") from error
@@ -156,11 +160,11 @@ def _loaded(
         quantized = quantization_config(loading.quantization, dtype, saved, source)
     if loading.config_path is not None:
         return load_single_file(Path(path), loading.config_path, variant, dtype, source, quantized)
-    parts = {}
+    parts = whole_encoders(Path(path), variant, {"dtype": dtype, **source})
     if loading.gguf_file:
-        parts = denoiser_of_gguf(path, resolve_path(loading.gguf_file), dtype, source)
+        parts |= denoiser_of_gguf(path, resolve_path(loading.gguf_file), dtype, source)
     elif quantized:
-        parts = quantized_as_loaded(path, quantized, source)
+        parts |= quantized_as_loaded(path, quantized, source)
     pipe: DiffusionPipeline = DiffusionPipeline.from_pretrained(
         path, dtype=dtype, variant=variant, use_safetensors=True, **source, **parts
     )

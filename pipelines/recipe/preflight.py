@@ -7,7 +7,7 @@ from pipelines.recipe.loading import LoadingConfig, check_form, check_loading
 from pipelines.recipe.loras import check_loras
 from pipelines.recipe.models import judge_root
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.weights import parts_of, variant_of
+from pipelines.recipe.weights import check_unscaled, parts_of, variant_of
 
 _INDEX = "model_index.json"
 _ANSWER_S = 4
@@ -40,6 +40,7 @@ def _check_base(recipe: Recipe, ask_hub: bool) -> None:
     named = f"{field}: got {base!r}"
     parts = parts_of(named, folder)
     variant_of(named, folder, loading.variant)
+    check_unscaled(named, folder)
     if recipe.generation.scheduler == "own" and "scheduler" in parts:
         _check_scheduler(field, folder / "scheduler" / "scheduler_config.json")
 

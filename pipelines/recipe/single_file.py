@@ -4,15 +4,14 @@ Such a file holds no configuration: a saved pipeline of the same architecture, a
 of the hub, has it, and the parts that the file lacks.
 """
 
-import importlib
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.recipe.folders import check_saved
-from pipelines.recipe.weights import has_weights, parts_of
+from pipelines.recipe.parts import class_of, load_part
+from pipelines.recipe.weights import has_weights, missing_in, parts_of, scale_in, tensor_names
 
 if TYPE_CHECKING:
     import torch
@@ -54,19 +53,16 @@ def check_single_file(base: str, file: Path, config: str | None) -> None:
         raise ValueError(f"base: got {base!r}, which is no file")
     if file.suffix != _SUFFIX:
         raise ValueError(f"base: got {base!r}, a file; allowed of those are {_SUFFIX} files")
-    from fairgen.base_model import QUANTISED_NAMES
-
-    names = _tensor_names(file)
+    names = tensor_names("base", file)
     if any(".lora_" in name or ".lora." in name for name in names):
         raise ValueError(
             f"base: got {base!r}, which holds a LoRA and no model; allowed is the model that it is "
             "worn on, with the LoRA in generation.loras"
         )
-    scaled = [name for name in names if re.search(QUANTISED_NAMES, name)]
-    if scaled:
+    if scale := scale_in(names):
         raise ValueError(
             f"base: got {base!r}, whose weights are quantised, with scales beside them such as "
-            f"{scaled[0]!r}; allowed are plain weights, fp8 without scales, and GGUF "
+            f"{scale!r}; allowed are plain weights, fp8 without scales, and GGUF "
             "(loading.gguf_file)"
         )
     if config is None:
@@ -111,21 +107,19 @@ def load_single_file(
     index = dict(diffusers.DiffusionPipeline.load_config(config, **source))
     found = {name: part for name, part in index.items() if isinstance(part, list) and part[0]}
     denoiser = next(name for name in _DENOISERS if name in found)
-    beside = _parts_beside(found, _tensor_names(file))
+    beside = _parts_beside(found, tensor_names("base", file))
     kind: Any = getattr(diffusers, index["_class_name"])
     options = {"dtype": dtype, **source}
     parts: dict[str, Any] = {}
     try:
         for name in {denoiser, "vae"} - set(beside):
-            parts[name] = _class_of(*found[name]).from_single_file(
+            parts[name] = class_of(*found[name]).from_single_file(
                 str(file), config=config, subfolder=name, **options
             )
         if hasattr(kind, "from_single_file"):
             for name in beside:
                 if not _is_left_out(name, config):
-                    parts[name] = _class_of(*found[name]).from_pretrained(
-                        config, subfolder=name, variant=variant, use_safetensors=True, **options
-                    )
+                    parts[name] = load_part(config, name, found[name], variant, options)
             pipe = kind.from_single_file(str(file), config=config, **options, **parts)
         else:
             pipe = kind.from_pretrained(
@@ -135,11 +129,8 @@ def load_single_file(
         raise _not_of(config, str(error).partition("\n")[0]) from error
     except (LookupError, RuntimeError) as error:  # of what is renamed, parted or lacks numbers
         raise _not_of(config, f"it lacks {error}" if isinstance(error, KeyError) else "") from error
-    for part, module in pipe.components.items():
-        tensors = module.named_parameters() if hasattr(module, "named_parameters") else ()
-        if missing := [path for path, tensor in tensors if tensor.is_meta]:
-            more = f" and {len(missing) - 1} more" if missing[1:] else ""
-            raise _not_of(config, f"its {part} lacks {missing[0]}{more}")
+    if missing := missing_in(pipe):
+        raise _not_of(config, missing)
     if quantization is not None:
         quantized = _quantized(getattr(pipe, denoiser), quantization, dtype)
         pipe.register_modules(**{denoiser: quantized})
@@ -175,22 +166,3 @@ def _parts_beside(index: Mapping[str, list[str]], names: list[str]) -> list[str]
         and part not in _DENOISERS
         and not any(name.startswith(_NAMED.get(kind, ())) for name in names)
     ]
-
-
-def _class_of(library: str, name: str) -> Any:
-    """Return the class of a saved pipeline's part, which may be one of diffusers' pipelines'."""
-    from diffusers import pipelines
-
-    there = getattr(pipelines, library, None) or importlib.import_module(library)
-    return getattr(there, name)
-
-
-def _tensor_names(file: Path) -> list[str]:
-    """Return the names of a file's tensors, of which the header alone is read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="np") as stored:
-            return list(stored.keys())
-    except SafetensorError as error:
-        raise ValueError(f"base: got {str(file)!r}, which is no {_SUFFIX} file: {error}") from error

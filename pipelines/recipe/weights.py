@@ -1,9 +1,15 @@
-"""The files that hold a saved pipeline's weights: in which variant, and that none is a pickle."""
+"""The files that hold a saved pipeline's weights: in which variant, that none is a pickle, and that
+nothing is left out of what they hold.
+"""
 
 import json
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 _SHARD = r"(?:-\d{5}-of-\d{5})?"
 _FILE = re.compile(
@@ -41,6 +47,14 @@ def has_weights(folder: Path) -> bool:
     return any(_FILE.fullmatch(file.name) for file in folder.glob("*"))
 
 
+def variant_in(folder: Path, variant: str | None) -> str | None:
+    """Return the variant that a part of a pipeline is loaded in: the pipeline's, or None where the
+    part is there without.
+    """
+    matches = [_FILE.fullmatch(file.name) for file in folder.glob("*.safetensors")]
+    return variant if any(match and match[1] == variant for match in matches) else None
+
+
 def variant_of(named: str, folder: Path, variant: str | None) -> str | None:
     """Return the variant that a saved pipeline's weights are loaded in: the one that is asked for,
     else None for those without, else the only one that is there.
@@ -75,3 +89,56 @@ def variant_of(named: str, folder: Path, variant: str | None) -> str | None:
             f"{sorted(set.union(*without_plain))}; allowed is one of them as loading.variant"
         )
     return common.pop()
+
+
+def check_unscaled(named: str, folder: Path) -> None:
+    """Raise ValueError, which begins with how the folder was `named`, for a part with scales beside
+    its weights that does not say how it is quantised: the scales would be left out.
+    """
+    for file in sorted(folder.glob("*/*.safetensors")):
+        config = file.parent / "config.json"
+        if config.is_file() and "quantization_config" in config.read_text():
+            continue
+        if found := scale_in(tensor_names(named.partition(":")[0], file)):
+            raise ValueError(
+                f"{named}, whose {file.parent.name} has scales beside its weights, such as "
+                f"{found!r}; allowed are plain weights, and those whose config.json says how they "
+                "are quantised"
+            )
+
+
+def scale_in(names: list[str]) -> str | None:
+    """Return the first name of what stands beside weights that are stored scaled."""
+    from fairgen.base_model import QUANTISED_NAMES
+
+    return next((name for name in names if re.search(QUANTISED_NAMES, name)), None)
+
+
+def tensor_names(field: str, file: Path) -> list[str]:
+    """Return the names of a file's tensors, of which the header alone is read. Raises ValueError
+    for what is no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as stored:
+            return list(stored.keys())
+    except SafetensorError as error:
+        raise ValueError(
+            f"{field}: got {str(file)!r}, which is no .safetensors file: {error}"
+        ) from error
+
+
+def missing_in(pipe: "DiffusionPipeline") -> str:
+    """Return which weights a loaded pipeline lacks, "" where it is whole."""
+    for part, module in pipe.components.items():
+        tensors = module.named_parameters() if hasattr(module, "named_parameters") else ()
+        if missing := [path for path, tensor in tensors if tensor.is_meta]:
+            return lacking(part, missing)
+    return ""
+
+
+def lacking(part: str, missing: list[str]) -> str:
+    """Return a sentence's end: what a part lacks."""
+    more = f" and {len(missing) - 1} more" if missing[1:] else ""
+    return f"its {part} lacks {missing[0]}{more}"
