@@ -30,7 +30,7 @@ class PromptReader:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._lock = Lock()  # a call that cuts makes those of other threads cut, too
-        self._read_lock = Lock()
+        self._renewal = Lock()  # by one thread at a time
         self._has_limit = backbone.max_tokens is not None
         self._read_tokenizers()
 
@@ -73,7 +73,7 @@ class PromptReader:
         A prompt that an encoder reads whole is read whole, since what one of several reads can be
         seen in the picture.
         """
-        with self._read_lock:
+        with self._renewal:
             if self._sizes != self._sizes_now():
                 self._read_tokenizers()
             cut_at = self._cached_cut_at
@@ -116,9 +116,8 @@ class PromptReader:
         whole = self._whole(prompt, tokenizer)
         if limit is None or len(tokenizer(whole)["input_ids"]) <= limit:
             return len(prompt)
-        if (
-            whole != prompt or not tokenizer.is_fast
-        ):  # where tokens stand is of another text, or unsaid
+        # where tokens stand is said of another text, or not at all
+        if whole != prompt or not tokenizer.is_fast:
 
             def tokens(text: str) -> list[int]:
                 cut = tokenizer(self._whole(text, tokenizer), truncation=True, max_length=limit)

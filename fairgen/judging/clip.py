@@ -46,9 +46,10 @@ class ClipJudge:
         kind, processor = _kind_of(source)
         model, found = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
         if missing := sorted(found["missing_keys"]):
+            more = f" and {len(missing) - 1} more" if missing[1:] else ""
             raise ValueError(
-                f"judge: got {str(source)!r}, whose weights lack {missing}; allowed is a whole "
-                f"{kind.__name__}"
+                f"judge: got {str(source)!r}, whose weights lack {missing[0]}{more}; allowed is a "
+                f"whole {kind.__name__}"
             )
         self.model = model.eval().to(device)
         self._tokenizer = AutoTokenizer.from_pretrained(source)
