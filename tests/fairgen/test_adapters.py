@@ -89,11 +89,13 @@ def test_another_base_is_refused_with_both_fingerprints(
 ) -> None:
     save_adapter(make_adapter(pipe), tmp_path)
     other, ours = short(fingerprint(tiny_pipeline(seed=1).unet)), short(fingerprint(pipe.unet))
-    with pytest.raises(ValueError, match=f"trained on base {ours}.*{other}"):
+    with pytest.raises(
+        ValueError, match=f"trained on base {ours}.*{other}.* same structure; .*sib"
+    ):
         load_adapter(tmp_path, other)
     assert load_adapter(tmp_path, other, siblings=True).name == "gender-woman"
     wider = short(fingerprint(tiny("SDXL").unet))
-    with pytest.raises(ValueError, match=f"trained on base {ours}.*{wider}"):
+    with pytest.raises(ValueError, match=f"trained on base {ours}.*{wider}$"):
         load_adapter(tmp_path, wider, siblings=True)
 
 
