@@ -87,16 +87,16 @@ class Adapter:
         """
         trained_on = self.metadata.base_fingerprint
         if not is_same_base(trained_on, base_fingerprint, siblings):
-            told = (
+            message = (
                 f"{self.name}: trained on base {short(trained_on)}, "
                 f"this base is {short(base_fingerprint)}"
             )
             if is_same_base(trained_on, base_fingerprint, siblings=True):
-                told += (
+                message += (
                     " of the same structure; a fine-tune of the one, or the one with a LoRA fused "
                     "into it, wears the adapter where `siblings` is set"
                 )
-            raise ValueError(told)
+            raise ValueError(message)
 
 
 def lora_state_dict(

@@ -78,10 +78,10 @@ _ABOVE = {
 what it should be, row by row (those that read the prompt as with the adapter merged into the
 weights, those that read the negative prompt bare), and with fairness off pictures are the plain
 pipeline's, byte for byte. A dash: diffusers has no such pipeline for the family, or its own call
-fails. IP-Adapters were tried on the families of the yeses only. What is compiled runs uncompiled
-while adapters are on. Also refused, with the reason: an attention processor that goes past a
-projection, a helper that passes over blocks (DeepCache, cache-dit), a callback that exchanges the
-prompt's embedding, a denoiser that was exchanged after the adapters were loaded.
+fails. IP-Adapters and `PeftModel` were tried on the families of the yeses only. What is compiled
+runs uncompiled while adapters are on. Also refused, with the reason: an attention processor that
+goes past a projection, a helper that passes over blocks (DeepCache, cache-dit), a callback that
+exchanges the prompt's embedding, a denoiser that was exchanged after the adapters were loaded.
 
 """,
     "storage": """## How the base model may be stored

@@ -26,6 +26,7 @@ from diffusers import (
     StableDiffusionXLControlNetPipeline,
 )
 from diffusers.hooks import apply_group_offloading
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from torch import Tensor, nn
 
@@ -265,6 +266,22 @@ def lora_before(family: str) -> Case:
     return case
 
 
+def peft_model(family: str) -> Case:
+    """A denoiser in PEFT's own wrapper, with a LoRA of the user."""
+    case = as_usual(family)
+    case.lora = adapters_for(case.pipe, size=0.2)[1]
+    backbone, directions = load_backbone(case.pipe), case.lora.directions
+    rank = case.lora.metadata.rank
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(directions))
+    wrapped = get_peft_model(backbone.denoiser, config).eval()
+    for path, (down, up) in directions.items():
+        layer = backbone.denoiser.get_submodule(path)
+        layer.lora_A["default"].weight.data.copy_(down)
+        layer.lora_B["default"].weight.data.copy_(up)
+    setattr(case.pipe, backbone.denoiser_name, wrapped)
+    return case
+
+
 def load_ip_adapter(pipe: Any) -> None:
     """Load a random IP-Adapter, whose pictures are embedded in eight numbers."""
     denoiser, draw = load_backbone(pipe).denoiser, torch.Generator().manual_seed(1)
@@ -387,6 +404,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Case], tuple[str, ...]]] = {
     ),
     "another LoRA, before": (lora_before, WITH_LORA),
     "another LoRA, after": (lora_after, WITH_LORA),
+    "a `PeftModel`": (peft_model, (*UNETS, "SD 3.5", "FLUX.1 dev")),
     "an IP-Adapter, before": (ip_adapter_before, (*UNETS, "FLUX.1 dev")),
     "an IP-Adapter, after": (ip_adapter_after, (*UNETS, "FLUX.1 dev")),
     "model offload": (model_offload, ALL),

@@ -65,7 +65,7 @@ class Backbone(PipelineCall, LatentShapes, ABC):
                 "nothing before a prompt"
             )
         self.pipe, self._instruction = pipe, instruction
-        self.denoiser: Any = unwrap_module(getattr(pipe, self.denoiser_name))  # not compiled
+        self.denoiser: Any = _bare(getattr(pipe, self.denoiser_name), self.denoiser_name)
         self.codec = self.codec_type(pipe)
         self._computes_in: dict[torch.dtype, torch.dtype] = {}
         self._native = size_px // self.vae_scale_factor or self.sample_size
@@ -171,3 +171,18 @@ class Backbone(PipelineCall, LatentShapes, ABC):
         for name, allowed in self.allowed_options.items():
             if (got := self.pipe.config.get(name, allowed)) != allowed:
                 raise ValueError(f"{name}: got {got!r}, allowed is {allowed!r}")
+
+
+def _bare(denoiser: Any, name: str) -> Any:
+    """Return a denoiser without what compiles it, and without PEFT's wrapper. Raises ValueError
+    inside another one.
+    """
+    denoiser = unwrap_module(denoiser)
+    if hasattr(denoiser, "get_base_model"):  # a PeftModel
+        denoiser = denoiser.get_base_model()
+    if not hasattr(denoiser, "config"):
+        raise ValueError(
+            f"{name}: got a {type(denoiser).__name__}, allowed is a model of diffusers: as it is, "
+            "compiled, or as a PeftModel"
+        )
+    return denoiser

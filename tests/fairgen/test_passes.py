@@ -174,6 +174,13 @@ def test_a_helper_that_wraps_the_denoiser_changes_nothing(family: str) -> None:
         assert one.tobytes() == other.tobytes()
 
 
+def test_a_denoiser_in_a_wrapper_of_others_is_refused_by_name() -> None:
+    pipe = tiny("SD 1.x")
+    pipe.unet = nn.DataParallel(pipe.unet)
+    with pytest.raises(ValueError, match=r"^unet: got a DataParallel, allowed is a model of diff"):
+        FairGenPipeline(pipe, [])
+
+
 def test_a_denoiser_that_was_exchanged_is_refused() -> None:
     pipe = tiny("SD 1.x")
     with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
