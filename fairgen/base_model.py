@@ -18,11 +18,6 @@ from torch import Tensor, nn
 
 from fairgen.bank import COMPUTE_DTYPES, FUSED_LAYERS
 
-# in the names of what stands beside weights that are stored scaled: ComfyUI's fp8, bitsandbytes
-QUANTISED_NAMES = (
-    r"scale_weight|scale_input|weight_scale|input_scale|scaled_fp8|comfy_quant|absmax|"
-    r"quant_(?:map|state)"
-)
 _DIGESTED_VALUES = 16  # of each parameter
 _NUM_SAMPLED = 16  # norms, and as many biases
 # what diffusers puts into a denoiser for an IP-Adapter, besides weights in attention processors

@@ -1,9 +1,15 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and names in files of weights."""
 
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# in the names of what stands beside weights that are stored scaled: ComfyUI's fp8, bitsandbytes
+QUANTISED_NAMES = (
+    r"scale_weight|scale_input|weight_scale|input_scale|scaled_fp8|comfy_quant|absmax|"
+    r"quant_(?:map|state)"
+)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fairgen.adapters import WEIGHTS, read_adapter
-from fairgen.base_model import QUANTISED_NAMES
 from fairgen.exchange.lora_config import LoraScales, scales_beside, scales_of_header
+from fairgen.files import QUANTISED_NAMES
 
 _PAIR = re.compile(
     r"(?P<layer>.+?)"

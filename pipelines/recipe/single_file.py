@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.recipe.folders import check_saved
 from pipelines.recipe.parts import class_of, load_part
-from pipelines.recipe.weights import has_weights, missing_in, parts_of, scale_in, tensor_names
+from pipelines.recipe.weights import (
+    has_weights,
+    is_part,
+    missing_in,
+    parts_of,
+    scale_in,
+    tensor_names,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +112,7 @@ def load_single_file(
     from diffusers.loaders.single_file_utils import SingleFileComponentError
 
     index = dict(diffusers.DiffusionPipeline.load_config(config, **source))
-    found = {name: part for name, part in index.items() if isinstance(part, list) and part[0]}
+    found = {name: part for name, part in index.items() if is_part(part)}
     denoiser = next(name for name in _DENOISERS if name in found)
     beside = _parts_beside(found, tensor_names("base", file))
     kind: Any = getattr(diffusers, index["_class_name"])

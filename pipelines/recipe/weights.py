@@ -8,6 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairgen.files import QUANTISED_NAMES
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
@@ -34,12 +36,19 @@ def parts_of(named: str, folder: Path) -> dict[str, list[str]]:
         )
     try:
         saved = json.loads(index.read_text())
-        parts = {name: kind for name, kind in saved.items() if isinstance(kind, list) and kind[0]}
+        parts = {name: kind for name, kind in saved.items() if is_part(kind)}
     except (ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"{named}: {index} cannot be read: {error}") from error
     if missing := sorted(name for name in parts if not (folder / name).is_dir()):
         raise ValueError(f"{named}, which lacks the folders {missing}")
     return parts
+
+
+def is_part(value: object) -> bool:
+    """Return whether a value of a saved pipeline's index names a part's library and class; others
+    are options, such as a list of layers.
+    """
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
 
 
 def has_weights(folder: Path) -> bool:
@@ -109,8 +118,6 @@ def check_unscaled(named: str, folder: Path) -> None:
 
 def scale_in(names: list[str]) -> str | None:
     """Return the first name of what stands beside weights that are stored scaled."""
-    from fairgen.base_model import QUANTISED_NAMES
-
     return next((name for name in names if re.search(QUANTISED_NAMES, name)), None)
 
 

@@ -11,7 +11,18 @@ from torch import Tensor
 from fairgen.backbones import load_backbone
 from pipelines.recipe import check_models, load_recipe
 from pipelines.recipe.loading import LoadingConfig, load_pipeline
-from tests.families import tiny
+from tests.families import FAMILIES, tiny
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_pipeline_of_every_family_is_whole(family: str, tmp_path: Path) -> None:
+    """Whatever else than parts its index holds, such as a list of layers."""
+    pipe = tiny(family)
+    pipe.save_pretrained(tmp_path)
+    check_models(load_recipe("portraits", base=str(tmp_path)))
+    loaded = load_pipeline("base", str(tmp_path), LoadingConfig())
+    assert load_backbone(loaded).fingerprint == load_backbone(pipe).fingerprint
+    assert set(loaded.components) == set(pipe.components)
 
 
 def changed(folder: Path, part: str, change: Callable[[dict[str, Tensor], str], None]) -> str:
