@@ -301,6 +301,7 @@ def test_preservation_holds_the_empty_prompt(pipe: StableDiffusionPipeline) -> N
     assert drift(10.0) < 0.5 * drift(0.0)
 
 
+@pytest.mark.slow
 def test_orthogonality_turns_directions_away_from_another_attribute() -> None:
     pipe = tiny_pipeline()
     age = Discovery(load_backbone(pipe), AGE, CONCEPTS, TEMPLATES, CONFIG)

@@ -154,6 +154,7 @@ def test_any_text_can_be_read(prompt: str) -> None:
     assert found.removed or len(found.prompt) <= len(prompt)
 
 
+@pytest.mark.slow
 def test_a_long_rewriting_takes_no_time() -> None:
     unit = "An old doctor, a man in his fifties, smiles. He holds a chart and she sits. "
     assert grows_linearly(

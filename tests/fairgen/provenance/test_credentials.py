@@ -124,6 +124,7 @@ def test_many_threads_sign_at_once(tmp_path: Path) -> None:
         assert (state, said["org.fairgen.provenance"]["prompt"]) == ("Valid", record.prompt)
 
 
+@pytest.mark.slow
 def test_no_picture_is_made_once_the_certificate_has_ended(tmp_path: Path) -> None:
     signing = credentials(tmp_path, datetime.timedelta(seconds=2))
     (tmp_path / "a.png").write_bytes(encode(picture(), "png", RECORD, credentials=signing))

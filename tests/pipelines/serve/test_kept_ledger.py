@@ -116,6 +116,7 @@ def test_who_comes_last_keeps_the_ledger_and_nobody_is_refused(
     assert asked(again, prompt) == asked(new, prompt)
 
 
+@pytest.mark.slow
 def test_a_database_that_fails_costs_no_picture_and_no_count(
     recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
