@@ -30,14 +30,12 @@ class PromptReader:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._lock = Lock()  # a call that cuts makes those of other threads cut, too
-        self._renewal = Lock()  # by one thread at a time
         self._has_limit = backbone.max_tokens is not None
         self._read_tokenizers()
 
     def _read_tokenizers(self) -> None:
         """Take copies of the tokenizers: others may use the pipeline's own meanwhile."""
-        self._sizes = self._sizes_now()
-        self._readings = []
+        self._readings: list[_Reading] = []
         for tokenizer, encoder in self._found():
             is_clip = not self._has_limit or "CLIP" in type(encoder).__name__
             most = self._backbone.most_clip_tokens if is_clip else None
@@ -59,9 +57,12 @@ class PromptReader:
                 found.append((tokenizer, encoder))
         return found
 
-    def _sizes_now(self) -> list[int]:
-        """Return how many tokens each tokenizer knows: textual inversions add some."""
-        return [len(tokenizer) for tokenizer, _ in self._found()]
+    def _renew(self) -> None:
+        """Read the tokenizers again where one has other tokens: textual inversions add some."""
+        with self._lock:
+            known = [len(reading.tokenizer) for reading in self._readings]
+            if known != [len(tokenizer) for tokenizer, _ in self._found()]:
+                self._read_tokenizers()
 
     def cut_at(
         self, prompt: str, max_sequence_length: int | None = None, instruction: str | None = None
@@ -73,14 +74,12 @@ class PromptReader:
         A prompt that an encoder reads whole is read whole, since what one of several reads can be
         seen in the picture.
         """
-        with self._renewal:
-            if self._sizes != self._sizes_now():
-                self._read_tokenizers()
-            cut_at = self._cached_cut_at
-        return cut_at(prompt, max_sequence_length, instruction)
+        self._renew()
+        return self._cached_cut_at(prompt, max_sequence_length, instruction)
 
     def num_tokens(self, prompt: str) -> int:
         """Return how many tokens the first tokenizer makes of a prompt."""
+        self._renew()
         if not self._readings:
             return 0
         tokenizer = self._readings[0].tokenizer

@@ -9,7 +9,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLIP_TYPES = ("clip", "siglip")  # of models that name by zero-shot; SigLIP 2 at a fixed size is one
+CLIP_TYPES = ("clip", "siglip")  # of models that name by zero-shot, as their configs say it
 # attribute -> category -> the labels of a classifier that stand for it
 Classes = dict[str, dict[str, tuple[str, ...]]]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipelines.recipe.weights import has_weights, lacking, parts_of, variant_in
 
-_OF_DIFFUSERS = "diffusers"
 _MISFIT = "ignore_mismatched_sizes"  # transformers' word for shapes that are not the config's
 
 
@@ -22,23 +21,24 @@ def whole_encoders(folder: Path, variant: str | None, options: Mapping[str, Any]
     """
     if not folder.is_dir():
         return {}
-    found = {}
-    for name, kind in parts_of("base", folder).items():
-        if kind[0] == _OF_DIFFUSERS or not has_weights(folder / name) or not _is_encoder(kind):
-            continue
-        own = variant_in(folder / name, variant)
-        found[name] = load_part(str(folder), name, kind, own, options)
-    return found
+    return {
+        name: load_part(str(folder), name, kind, variant, options)
+        for name, kind in parts_of("base", folder).items()
+        if has_weights(folder / name) and _is_encoder(kind)
+    }
 
 
 def load_part(
     source: str, name: str, kind: Sequence[str], variant: str | None, options: Mapping[str, Any]
 ) -> Any:
-    """Return a part of a saved pipeline, a folder or a model of the hub, by its library and class.
+    """Return a part of a saved pipeline, a folder or a model of the hub, by its library and class;
+    one that a folder has without the variant is loaded as it is.
 
     Raises ValueError where it is transformers', and lacks weights or has others.
     """
-    given = {"subfolder": name, "variant": variant, "use_safetensors": True, **options}
+    folder = Path(source, name)
+    own = variant_in(folder, variant) if folder.is_dir() else variant
+    given = {"subfolder": name, "variant": own, "use_safetensors": True, **options}
     if not _is_encoder(kind):
         return class_of(*kind).from_pretrained(source, **given)
     try:
@@ -64,5 +64,4 @@ def _is_encoder(kind: Sequence[str]) -> bool:
     """Return whether a part is a model of transformers, or made as one."""
     from transformers import PreTrainedModel
 
-    found = class_of(*kind)
-    return isinstance(found, type) and issubclass(found, PreTrainedModel)
+    return issubclass(class_of(*kind), PreTrainedModel)

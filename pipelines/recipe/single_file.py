@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.recipe.folders import check_saved
-from pipelines.recipe.parts import class_of, load_part
+from pipelines.recipe.parts import class_of, load_part, whole_encoders
 from pipelines.recipe.weights import (
     has_weights,
     is_part,
@@ -129,6 +129,7 @@ def load_single_file(
                     parts[name] = load_part(config, name, found[name], variant, options)
             pipe = kind.from_single_file(str(file), config=config, **options, **parts)
         else:
+            parts |= whole_encoders(Path(config), variant, options)
             pipe = kind.from_pretrained(
                 config, variant=variant, use_safetensors=True, **options, **parts
             )

@@ -37,7 +37,7 @@ def parts_of(named: str, folder: Path) -> dict[str, list[str]]:
     try:
         saved = json.loads(index.read_text())
         parts = {name: kind for name, kind in saved.items() if is_part(kind)}
-    except (ValueError, AttributeError, IndexError) as error:
+    except (ValueError, AttributeError) as error:
         raise ValueError(f"{named}: {index} cannot be read: {error}") from error
     if missing := sorted(name for name in parts if not (folder / name).is_dir()):
         raise ValueError(f"{named}, which lacks the folders {missing}")

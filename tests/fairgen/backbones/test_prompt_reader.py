@@ -57,9 +57,9 @@ def test_a_textual_inversion_counts_as_many_tokens_as_it_has() -> None:
     width = pipe.text_encoder.get_input_embeddings().weight.shape[1]
     vectors = torch.randn(70, width, generator=torch.Generator().manual_seed(0))
     pipe.load_textual_inversion({"<style>": vectors}, token="<style>")
+    assert reader.num_tokens(prompt) > before + 60
     cut_at = reader.cut_at(prompt)
     assert cut_at is not None and prompt[:cut_at].endswith("<style>")
-    assert reader.num_tokens(prompt) > before + 60
 
     def encoded(text: str) -> torch.Tensor:
         return backbone.encode([text])["text"]

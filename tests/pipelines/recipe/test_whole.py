@@ -12,6 +12,7 @@ from fairgen.backbones import load_backbone
 from pipelines.recipe import check_models, load_recipe
 from pipelines.recipe.loading import LoadingConfig, load_pipeline
 from tests.families import FAMILIES, tiny
+from tests.families.single_file import save_in_one_file
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -54,6 +55,16 @@ def test_a_part_that_lacks_weights_is_refused_by_name(
     changed(tmp_path, part, lambda tensors, name: tensors.pop(name))
     with pytest.raises(ValueError, match=rf"^base: .* cannot be loaded: its {part} lacks \S+"):
         load_pipeline("base", str(tmp_path), LoadingConfig())
+
+
+@pytest.mark.parametrize(
+    ("family", "part"), [("FLUX.1 dev", "text_encoder_2"), ("Z-Image", "text_encoder")]
+)
+def test_so_is_one_beside_a_base_in_one_file(family: str, part: str, tmp_path: Path) -> None:
+    _, file, config = save_in_one_file(family, tmp_path)
+    changed(config, part, lambda tensors, name: tensors.pop(name))
+    with pytest.raises(ValueError, match=rf"^base: .* cannot be loaded: its {part} lacks \S+"):
+        load_pipeline("base", str(file), LoadingConfig(config=str(config)))
 
 
 @pytest.mark.parametrize(("family", "part"), PARTS)

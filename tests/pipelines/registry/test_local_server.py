@@ -21,7 +21,12 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry, push
-from pipelines.registry.local_server import check_answers, free_port, tracking_server
+from pipelines.registry.local_server import (
+    check_answers,
+    free_port,
+    starting_server,
+    tracking_server,
+)
 from pipelines.training.workflow import train_all
 from tests.pipelines.browser import headless_browser
 
@@ -95,6 +100,16 @@ def test_a_server_is_used_that_is_new_or_says_nothing(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with tracking_server(tmp_path) as found:
             assert found == uri
+
+
+@pytest.mark.slow
+def test_a_server_starts_while_others_do(tmp_path: Path) -> None:
+    with starting_server(tmp_path) as address:
+        assert servers_over(tmp_path)
+        log = (tmp_path / "mlflow-server.log").read_text()
+        assert "startup complete" not in log, "it was waited for"
+        assert urllib.request.urlopen(f"{address()}/health", timeout=5).read() == b"OK"
+    assert servers_over(tmp_path) == []
 
 
 @pytest.mark.slow
