@@ -58,7 +58,12 @@ def test_a_part_that_lacks_weights_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("family", "part"), [("FLUX.1 dev", "text_encoder_2"), ("Z-Image", "text_encoder")]
+    ("family", "part"),
+    [
+        ("FLUX.1 dev", "text_encoder_2"),
+        ("Z-Image", "text_encoder"),
+        ("FLUX.2 klein", "text_encoder"),  # whose pipeline reads no one file by itself
+    ],
 )
 def test_so_is_one_beside_a_base_in_one_file(family: str, part: str, tmp_path: Path) -> None:
     _, file, config = save_in_one_file(family, tmp_path)
