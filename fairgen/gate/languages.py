@@ -26,9 +26,12 @@ _TOKEN = re.compile(
     r"|[^\W\d_\u3041-\u30fe\u3400-\u9fff]+|\d+|[#\n\u26a5]|[^\w\s'()\[\]{}\"“”«»„*\-]"
 )
 _ELISIONS = ((re.compile("[\u2018\u2019\u02bc`´]"), "'"), (re.compile(r"\bun'"), "una "))
-_INCLUSIVE = re.compile(r"(?<![^\W_])([^\W_]{2,}+)(?:[:*_·•⋅.]|/-?|\()([a-zäöüèé]{1,6})\b\)?")
+_INCLUSIVE = re.compile(  # an ending in capitals belongs to a word in capitals
+    r"(?<![^\W_])([^\W_]{2,}+)(?:[:*_·•⋅.]|/-?|\()"
+    r"([a-zäöüèé]{1,6}|(?<=[A-ZÄÖÜÈÉ][:*_·•⋅./(])[A-ZÄÖÜÈÉ]{1,6}|(?<=[A-ZÄÖÜÈÉ]/-)[A-ZÄÖÜÈÉ]{1,6})\b\)?"
+)
 _CAPITAL_IN = re.compile(r"(?<=[a-zäöüß])In(?=(?:nen)?\b)")
-_LETTER_FOR_ALL = re.compile(r"\b(\w{3,})[x@e](s?)(?!\w)")
+_LETTER_FOR_ALL = re.compile(r"\b(\w{3,})[x@e](s?)(?!\w)", re.IGNORECASE)
 _LONGEST_ENDING = 6  # letters
 _OF_ANY_GENDER = frozenset(
     (
@@ -313,9 +316,11 @@ def spelt_for_one(prompt: str, words_of: Language) -> str:
 
     def with_o(match: re.Match[str]) -> str:
         word, plural = match.groups()
-        if is_person(match[0]) or not is_person(f"{word}o{plural}"):
-            return match[0]
-        return f"{word}o{plural} {ANY_GENDER} "
+        if not is_person(match[0]):
+            for one in (f"{word}o{plural}", word + ("es" if plural else "")):
+                if is_person(one):
+                    return f"{one} {ANY_GENDER} "
+        return match[0]
 
     prompt = _INCLUSIVE.sub(joined, _CAPITAL_IN.sub(":in", prompt))
     return _LETTER_FOR_ALL.sub(with_o, prompt) if words_of.code in ("es", "pt") else prompt

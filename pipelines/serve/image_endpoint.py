@@ -259,8 +259,8 @@ class ImageEndpoint:
             raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
         finally:
             orders.admitted.leave()
+            self._settle(orders.reservation, sorted(left_over))  # before anything can fail here
             await painting.aclose()  # type: ignore[attr-defined]
-            self._settle(orders.reservation, sorted(left_over))
             if self._decisions is not None:
                 self._decisions.write(orders.caller, request, orders.images, delivered)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -354,6 +354,9 @@ def test_any_text_has_a_decision(prompt: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(prompt=st.one_of(st.text(st.characters(max_codepoint=127)), phrases))
+@example(prompt="AS/B")
+@example(prompt="retrato de um médico/a")
+@example(prompt="un enfermerx")
 def test_upper_case_is_read_like_lower_case(prompt: str) -> None:
     assert decide(prompt.upper(), ATTRIBUTES) == decide(prompt.lower(), ATTRIBUTES)
 

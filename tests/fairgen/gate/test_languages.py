@@ -155,6 +155,8 @@ def test_a_masculine_form_leaves_gender_free_unless_the_recipe_mentions_it() -> 
     "prompt",
     [
         "un/a doctor/a", "doctor(a)", "enfermer@", "enfermerx", "enfermere", "um(a) doutor(a)",
+        "unx doctorx", "une doctore", "profesor@", "ENFERMER@", "UN DOCTOR/A", "ARZT/ÄRZTIN",
+        "LEHRER/-IN", "LEHRER*IN", "Lehrer/Arzt:in",
         "un·e infirmier·ère", "infirmier/infirmière", "médecin (tous genres)", "ein:e Ärzt:in",
         "Arzt/Ärztin", "ÄrztIn", "Lehrer*in", "Lehrer_in", "Krankenpfleger (m/w/d)",
         "Polizist(in)", "una persona", "une star", "eine Fachkraft", "uma vítima",
