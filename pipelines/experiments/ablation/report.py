@@ -7,10 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.table import Table
 
 from pipelines.experiments.ablation.results import OWN, Ablation, Variant
+from pipelines.experiments.labels import part_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def ablation_figure(ablation: Ablation) -> "Figure":
     ssim.legend(fontsize=8, frameon=False)
     figure.draw_without_rendering()  # labels are placed once the axes have their places
     for axes, texts in labels.items():
-        _part(axes, texts)
+        part_labels(axes, texts)
     return figure
 
 
@@ -110,21 +110,6 @@ def _against(
     axes.set_ylim(-0.15 * highest, 1.15 * highest + 0.001)
     axes.margins(x=0.15)
     return labels
-
-
-def _part(axes: "Axes", labels: "list[Text]") -> None:
-    """Move labels off each other and off the points, each with a line to its point."""
-    from adjustText import adjust_text
-
-    points = np.concatenate([np.asarray(found.get_offsets()) for found in axes.collections])
-    adjust_text(
-        labels,
-        *points.T,
-        ax=axes,
-        expand=(1.15, 1.7),
-        iter_lim=1000,  # steps, not its default of half a second: a busy machine draws the same
-        arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.6},
-    )
 
 
 def _learning(axes: "Axes", ablation: Ablation) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.experiments.comparison.comparison import Comparison, ConditionResult
 from pipelines.experiments.comparison.conditions import EvalCondition
+from pipelines.experiments.labels import part_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,28 +19,26 @@ _COLOURS = {"base": "#8a8a8a", "words_quota": _RIVAL, "fairgen": _OWN}
 
 def scatter(comparison: Comparison) -> str:
     """Return mean FD over the attributes against same-seed SSIM, one point a system."""
+    return _png(scatter_figure(comparison))
+
+
+def scatter_figure(comparison: Comparison) -> "Figure":
+    """Return the plot of `scatter`, each point with its system's name."""
     figure = _figure(8.5, 4.6)
     axes = figure.add_subplot()
-    labelled: list[tuple[float, float]] = []
+    labels = []
     for name, summary in comparison.systems.items():
         fd = mean_fd({target: systems[name].fd for target, systems in comparison.fairness.items()})
         ssim = comparison.preservation[name].ssim
         own = name in ("iid", "fairgen")
         axes.scatter(ssim, fd, s=60 if own else 36, color=_OWN if own else _RIVAL)
-        near = sum(abs(x - ssim) < 0.05 and abs(y - fd) < 0.03 for x, y in labelled)
-        labelled.append((ssim, fd))
-        axes.annotate(
-            summary.title,
-            (ssim, fd),
-            fontsize=8,
-            textcoords="offset points",
-            xytext=(7, 3 + 10 * near),
-        )
+        labels.append(axes.text(ssim, fd, summary.title, fontsize=8))
     axes.set_xlabel("SSIM with the base model's picture of the same seed (right is better)")
     axes.set_ylabel("FD, mean over attributes (down is better)")
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0.14)
-    return _png(figure)
+    axes.margins(x=0.14, y=0.12)
+    figure.draw_without_rendering()
+    part_labels(axes, labels)
+    return figure
 
 
 def robustness(comparison: Comparison, conditions: Sequence[EvalCondition]) -> str:

@@ -4,6 +4,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from pipelines.experiments.ablation.report import ablation_figure
@@ -11,6 +12,7 @@ from pipelines.experiments.ablation.results import Ablation
 from pipelines.experiments.comparison.comparison import Comparison
 from pipelines.experiments.comparison.conditions import PLAIN, eval_conditions
 from pipelines.experiments.comparison.files import save_pictures, score_path
+from pipelines.experiments.comparison.plots import scatter_figure
 from pipelines.experiments.comparison.report import write_comparison
 from pipelines.experiments.comparison.systems import COMPARED_SYSTEMS
 from pipelines.recipe.recipe import load_recipe
@@ -53,11 +55,19 @@ def test_words_of_a_recipe_cannot_become_markup(comparison: Comparison, tmp_path
     assert "&lt;b&gt;tiny&lt;/b&gt;" in page and "<b>tiny" not in page
 
 
+def lie_apart(axes: Axes, num_labels: int) -> bool:
+    labels = [text for text in axes.texts if text.get_text()]
+    assert len(labels) == num_labels
+    places = [label.get_window_extent() for label in labels]
+    return not any(one.overlaps(other) for one, other in combinations(places, 2))
+
+
 def test_labels_of_an_ablation_do_not_lie_on_each_other() -> None:
     ablation = Ablation.model_validate_json(FIGURES.with_name("ablation.json").read_text())
     figure = ablation_figure(ablation)
-    for axes in figure.axes[:2]:
-        labels = [text for text in axes.texts if text.get_text()]
-        assert len(labels) == len(ablation.variants) - 1
-        places = [label.get_window_extent() for label in labels]
-        assert not any(one.overlaps(other) for one, other in combinations(places, 2))
+    assert all(lie_apart(axes, len(ablation.variants) - 1) for axes in figure.axes[:2])
+
+
+def test_labels_of_a_comparison_do_not_lie_on_each_other(comparison: Comparison) -> None:
+    (axes,) = scatter_figure(comparison).axes
+    assert lie_apart(axes, len(comparison.systems))
