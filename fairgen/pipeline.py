@@ -1,6 +1,8 @@
 """The library's front door: any diffusers pipeline, its pictures in the prescribed distribution."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,14 +18,22 @@ from fairgen.attributes import Attribute, Category, adapter_name
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.base_model import short, storage_of
-from fairgen.gate import GateDecision, decide, foreign_signs, without_additions
+from fairgen.gate import (
+    Gate,
+    GateDecision,
+    decide,
+    decide_together,
+    foreign_signs,
+    without_additions,
+)
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import AssignmentMethod, Ledger, assign, stream_keys
 from fairgen.passes import PassGates
 
 Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
-Gate = Callable[[str, Sequence[Attribute], str | None], GateDecision]
 _OURS = {"num_images_per_prompt": "num_images", "generator": "seed"}
+_BESIDE = re.compile(r"prompt_\d")  # texts of a pipeline's further encoders
+_UNDESIRED = re.compile(r"negative_prompt(_\d)?")
 _SEEDS = 2**31
 
 
@@ -71,7 +81,8 @@ class FairGenPipeline:
     one prompt, those of one person ("doctor", whatever else the prompts say), and all.
 
     The pipeline stays as it is: nothing of it is frozen, cast or moved, and `close` (or the end of
-    a `with`) takes the bank's hooks off again. One thread may call it.
+    a `with`) takes the bank's hooks off again. Calls of several threads wait for each other; the
+    pipeline itself they may not call meanwhile.
     """
 
     def __init__(
@@ -91,6 +102,7 @@ class FairGenPipeline:
         model, or a file that cannot be trusted.
         """
         self.pipe = pipe
+        self._one_at_a_time = threading.RLock()
         self._gate, self._ledger = gate, ledger if ledger is not None else Ledger()
         self._backbone = load_backbone(pipe)
         base = self._backbone.fingerprint
@@ -120,7 +132,8 @@ class FairGenPipeline:
 
     def close(self) -> None:
         """Take the adapters off the pipeline."""
-        self.bank.close()
+        with self._one_at_a_time:
+            self.bank.close()
 
     def to(self, *args: torch.device | torch.dtype | str) -> Self:
         """Move the pipeline as its own `to` does; the adapters follow wherever it runs."""
@@ -170,7 +183,8 @@ class FairGenPipeline:
         the user wrote where the one prompt is a rewriting of it: the gate reads that, and what only
         the rewriting names of the person is taken out.
 
-        `pipe_options` go to the wrapped pipeline as they are, prompt by prompt; an embedded prompt
+        `pipe_options` go to the wrapped pipeline as they are, prompt by prompt, and the gate reads
+        the texts among them, such as `prompt_2`; an embedded prompt
         is given as its `prompt_embeds` (and what else the family takes), with `prompt` left out,
         and no gate can read it. Raises ValueError for a request that the adapters cannot meet, and
         for options that would return no pictures, or another number of them; LayerNotReached where
@@ -190,29 +204,30 @@ class FairGenPipeline:
             for text in prompts
         ]
         whole = FairGenOutput([], [])
-        for one in asked:
-            text, target = one.words, one.target
-            first_seed = int(torch.randint(_SEEDS, ())) if seed is None else seed
-            streams: tuple[bytes, ...] = ()
-            cells: list[int | None] = [None] * num_images
-            if target is not None and seed is None and assignment == "quota":
-                streams = _streams(text, target, one.gate)
-                cells = [*self._ledger.assign_to(streams, target, num_images)]
-            elif target is not None:
-                cells = [*assign(target, num_images, _digest(first_seed, text), assignment)]
-            records = [
-                self._record(one, first_seed + index, cell) for index, cell in enumerate(cells)
-            ]
-            painted = 0
-            try:
-                for start in range(0, num_images, batch_size):
-                    batch = self._paint(records[start : start + batch_size], pipe_options)
-                    painted += len(batch.images)
-                    whole.images.extend(batch.images)
-                    whole.records.extend(batch.records)
-            finally:
-                for record in records[painted:]:
-                    self._ledger.give_back(streams, tuple(record.categories.values()))
+        with self._one_at_a_time:
+            for one in asked:
+                text, target = one.words, one.target
+                first_seed = int(torch.randint(_SEEDS, ())) if seed is None else seed
+                streams: tuple[bytes, ...] = ()
+                cells: list[int | None] = [None] * num_images
+                if target is not None and seed is None and assignment == "quota":
+                    streams = _streams(text, target, one.gate)
+                    cells = [*self._ledger.assign_to(streams, target, num_images)]
+                elif target is not None:
+                    cells = [*assign(target, num_images, _digest(first_seed, text), assignment)]
+                records = [
+                    self._record(one, first_seed + index, cell) for index, cell in enumerate(cells)
+                ]
+                painted = 0
+                try:
+                    for start in range(0, num_images, batch_size):
+                        batch = self._paint(records[start : start + batch_size], pipe_options)
+                        painted += len(batch.images)
+                        whole.images.extend(batch.images)
+                        whole.records.extend(batch.records)
+                finally:
+                    for record in records[painted:]:
+                        self._ledger.give_back(streams, tuple(record.categories.values()))
         return whole
 
     def _asked(
@@ -224,9 +239,7 @@ class FairGenPipeline:
         pipe_options: Mapping[str, Any],
     ) -> "_Asked":
         """Return what is asked of a prompt's pictures, and what the gate said of it."""
-        negative, max_tokens = (
-            pipe_options.get(name) for name in ("negative_prompt", "max_sequence_length")
-        )
+        max_tokens = pipe_options.get("max_sequence_length")
         words = prompt if original_prompt is None else original_prompt
         before = self._backbone.instruction_in(pipe_options)
         cut_at = None if prompt is None else self._reader.cut_at(prompt, max_tokens, before)
@@ -251,7 +264,10 @@ class FairGenPipeline:
             cut_at = self._reader.cut_at(prompt, max_tokens, before)
         else:
             words = prompt[:cut_at]
-        gate = self._gate(words, attributes, negative if isinstance(negative, str) else None)
+        beside, undesired = (_texts(pipe_options, name) for name in (_BESIDE, _UNDESIRED))
+        gate = decide_together(
+            self._gate, (words, *beside), attributes, ", ".join(undesired) or None
+        )
         free = [name for name in target.attributes if name in gate.free]
         left = target.marginalised(free) if free else None
         return _Asked(prompt, words, cut_at, left, gate, removed)
@@ -357,6 +373,16 @@ def _checked_prompts(prompt: Any, prompt_embeds: torch.Tensor | None) -> list[st
             "list of them, or one embedded prompt"
         )
     return list(texts)
+
+
+def _texts(pipe_options: Mapping[str, Any], name: re.Pattern[str]) -> list[str]:
+    """Return the texts of the options that have such a name."""
+    found: list[str] = []
+    for option, value in pipe_options.items():
+        if name.fullmatch(option):
+            texts = [value] if isinstance(value, str) else value or ()
+            found += [text for text in texts if isinstance(text, str)]
+    return found
 
 
 def _streams(

@@ -1,11 +1,13 @@
-from .decision import GateDecision, decide
+from .decision import Gate, GateDecision, decide, decide_together
 from .rewriting import Rewriting, without_additions
 from .syntax import foreign_signs
 
 __all__ = [
+    "Gate",
     "GateDecision",
     "Rewriting",
     "decide",
+    "decide_together",
     "foreign_signs",
     "without_additions",
 ]

@@ -12,7 +12,7 @@ The rules read words and their neighbours: `fairgen.gate.presence` says whom a p
 not English `fairgen.gate.multilingual` reads, or says that it cannot ("language").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -83,6 +83,9 @@ class GateDecision(BaseModel):
         return _WHY[decision.reason].format(named=named, language=language_name(self.language))
 
 
+Gate = Callable[[str, Sequence[Attribute], str | None], GateDecision]
+
+
 def decide(
     prompt: str, attributes: Sequence[Attribute], negative_prompt: str | None = None
 ) -> GateDecision:
@@ -107,6 +110,38 @@ def decide(
         for a in attributes
     }
     return GateDecision(person=person, attributes=decisions)
+
+
+def decide_together(
+    gate: Gate, texts: Sequence[str], attributes: Sequence[Attribute], negative_prompt: str | None
+) -> GateDecision:
+    """Return a gate's word on one or more texts that are read for one picture, each by an encoder
+    of its own: one decision per attribute.
+
+    A text that shows nobody says more of the people of the others. An attribute is acted on where
+    a text leaves it open and none says otherwise.
+    """
+    alone = {text: gate(text, attributes, negative_prompt) for text in texts}
+    things = [text for text, word in alone.items() if _shows_nobody(word)]
+    if len(alone) == 1 or len(things) == len(alone):
+        return alone[texts[0]]
+    words = [
+        gate(", ".join((text, *things)), attributes, negative_prompt) if things else word
+        for text, word in alone.items()
+        if text not in things
+    ]
+    return words[0].model_copy(
+        update={
+            "attributes": {
+                a.name: min((w.attributes[a.name] for w in words), key=lambda found: found.act)
+                for a in attributes
+            }
+        }
+    )
+
+
+def _shows_nobody(word: GateDecision) -> bool:
+    return all(found.reason == "no people" for found in word.attributes.values())
 
 
 def _name(reading: Reading, span: Span) -> str:

@@ -1,7 +1,10 @@
 """Fairness off is plain diffusers; on is the prescribed distribution, with its provenance."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from fairgen.adapters import save_adapter
 from fairgen.ledger import Ledger
 from fairgen.pipeline import FairGenPipeline, ImageRecord
 from tests.fairgen.test_adapters import make_adapter
+from tests.families import tiny
+from tests.pipeline_options import adapters_for, call_options
 from tests.tiny import AGE, GENDER, add_safety_checker, tiny_pipeline
 
 OPTIONS = {"num_inference_steps": 3, "guidance_scale": 3.0}
@@ -334,3 +339,34 @@ def test_the_gate_reads_what_the_picture_sees(pipe: StableDiffusionPipeline) -> 
     assert record.foreign_signs == ("(doctor:1.3)",)
     with pytest.raises(ValueError, match="original_prompt: allowed is one beside one prompt"):
         fair(["a doctor", "a nurse"], original_prompt="a doctor", **OPTIONS)
+
+
+def test_the_gate_reads_the_texts_of_further_encoders_and_lists() -> None:
+    pipe = tiny("SDXL")
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+
+        def acts(prompt: str, **texts: Any) -> bool:
+            (record,) = fair(prompt, **call_options("SDXL"), **texts).records
+            return record.categories.keys() == {"gender"}
+
+        assert acts("a photo of a doctor", prompt_2="oil on canvas, best quality")
+        assert acts("oil on canvas", prompt_2="a photo of a doctor")
+        assert not acts("a photo of a doctor", prompt_2="a photo of a female doctor")
+        assert not acts("a photo of a doctor", prompt_2="female")
+        assert not acts("a photo of a doctor", negative_prompt_2="woman")
+        assert not acts("a photo of a doctor", negative_prompt=["woman"])
+
+
+def test_calls_of_several_threads_wait_for_each_other(pipe: StableDiffusionPipeline) -> None:
+    fair = fair_pipeline(pipe)
+
+    def painted(category: str) -> list[np.ndarray]:
+        pinned = {"gender": category}
+        paint = partial(fair, "a doctor", seed=3, categories=pinned, **OPTIONS)
+        return [np.asarray(paint().images[0]) for _ in range(3)]
+
+    expected = [painted(category)[0] for category in ("woman", "man")]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(painted, ("woman", "man")))
+    for alone, pictures in zip(expected, found, strict=True):
+        assert all(np.array_equal(alone, picture) for picture in pictures)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from fairgen.discovery import DiscoveryConfig
 from pipelines.experiments.ablation.report import write_ablation
 from pipelines.experiments.ablation.results import (
     OWN,
@@ -19,7 +20,7 @@ from pipelines.experiments.ablation.results import (
     curve_path,
     variant_path,
 )
-from pipelines.experiments.ablation.worker import AblationWorker
+from pipelines.experiments.ablation.worker import AblationWorker, changed
 from pipelines.ray_runtime import (
     ProgressView,
     Step,
@@ -47,14 +48,13 @@ def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablati
         if name != config.attribute
         for folder in trained.folders
     ]
+    changes = _changes(config, recipe.discovery_of(config.attribute))
     folder = home.resolve() / "ablation" / _run_name(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     with cluster_session(), ProgressView(console).open() as view:
         workers = actor_pool(AblationWorker, recipe, others, folder)
         steps = [Step(curve_path(folder, "official"), "learn")]  # the longest first
-        steps += [
-            Step(variant_path(folder, *change), "vary", change) for change in _changes(config)
-        ]
+        steps += [Step(variant_path(folder, *change), "vary", change) for change in changes]
         run_steps(workers, "ablation", view, steps)
     ablation = Ablation(
         recipe=recipe.name,
@@ -64,7 +64,7 @@ def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablati
         concepts=list(config.sample.concepts),
         variants=[
             Variant.model_validate_json(variant_path(folder, *change).read_text())
-            for change in _changes(config)
+            for change in changes
         ],
         learning=config.learning,
         hit_rate=config.hit_rate,
@@ -77,12 +77,12 @@ def ablate(recipe: Recipe, home: Path, report: Path, console: Console) -> Ablati
     return ablation
 
 
-def _changes(config: AblationConfig) -> Sequence[tuple[str, Any]]:
-    """Return the recipe's own settings first, then one change a variant."""
-    return [
-        (OWN, ""),
-        *((group, value) for group, values in config.settings.items() for value in values),
-    ]
+def _changes(config: AblationConfig, own: DiscoveryConfig) -> Sequence[tuple[str, Any]]:
+    """Return the recipe's own settings first, then one change a variant; a value that the recipe
+    has itself is none.
+    """
+    tried = ((group, value) for group, values in config.settings.items() for value in values)
+    return [(OWN, ""), *(change for change in tried if changed(own, *change) != own)]
 
 
 def _run_name(recipe: Recipe) -> str:

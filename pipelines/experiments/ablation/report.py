@@ -113,12 +113,16 @@ def _against(
 
 
 def _learning(axes: "Axes", ablation: Ablation) -> None:
+    from matplotlib.ticker import LogLocator
+
     for name, curve in ablation.curves.items():
         rows = [point.denoiser_rows for point in curve.points]
         rates = [point.hit_rate for point in curve.points]
         axes.plot(rows, rates, marker="o", markersize=4, label=_CURVES[name])
     axes.axhline(ablation.hit_rate, color="black", linestyle="--", linewidth=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("denoiser rows spent on training")
     axes.set_ylabel(f"hit rate of {ablation.learning}")

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fairgen.gate import GateDecision, decide
+from fairgen.gate import GateDecision, decide, decide_together
 from fairgen.gate.lexicon import WORDS, read_words
 from pipelines.recipe.recipe import load_recipe
 from tests.growth import grows_linearly
@@ -396,3 +396,25 @@ def test_an_attribute_of_bare_words_knows_what_says_the_same(
     ]
     decision = decide(prompt, bare).attributes[attribute]
     assert (decision.reason, decision.named) == ("named", (category,))
+
+
+@pytest.mark.parametrize(
+    ("texts", "person", "free"),
+    [
+        (("a photo of a doctor", "oil on canvas"), "doctor", ALL),
+        (("oil on canvas", "a photo of a doctor"), "doctor", ALL),
+        (("a photo of a doctor", "a portrait of a doctor"), "doctor", ALL),
+        (("a photo of a doctor", "a photo of a doctor"), "doctor", ALL),
+        (("a photo of a doctor", "female"), "doctor", ("skin", "age")),
+        (("a young doctor", "a female doctor"), "doctor", ("skin",)),
+        (("a photo of a doctor", "two doctors"), "doctor", ()),
+        (("a photo of a doctor", "ένας γιατρός"), "doctor", ()),
+        (("oil on canvas", "a red car"), None, ()),
+    ],
+)
+def test_texts_that_are_read_together_have_one_decision(
+    texts: tuple[str, ...], person: str | None, free: tuple[str, ...]
+) -> None:
+    decision = decide_together(decide, texts, ATTRIBUTES, None)
+    assert (decision.person, set(decision.free)) == (person, set(free))
+    assert tuple(decision.attributes) == ALL

@@ -30,7 +30,10 @@ def small(path: Path, home: Path) -> Recipe:
 def test_every_change_is_measured_once_beside_the_recipes_own(
     cluster: None, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
-    sections = {"ablation": {"rival_rows": 4}, "discovery": {"num_updates": 3}}
+    settings = {"eta": [2.0], "on_policy": [True, False], "orth_weight": [0.1]}  # True is its own
+    sections = {
+        "ablation": {"rival_rows": 4, "settings": settings}, "discovery": {"num_updates": 3},
+    }  # fmt: skip
     recipe = small(write_recipe(**sections), tmp_path)
     report = tmp_path / "report"
     found = ablate(recipe, tmp_path, report, Console(record=True, width=160))
