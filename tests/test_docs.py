@@ -12,6 +12,8 @@ from fairgen.judging import gate_report
 from fairgen.judging.gate_suite import SUITES, Count, Rate
 from fairgen.solvers import SCHEDULER_FIELDS
 from pipelines.benchmarks import ProvenanceFigures, provenance_tables
+from pipelines.experiments.ablation.report import mean_drift
+from pipelines.experiments.ablation.results import Ablation
 from pipelines.experiments.edits.report import HEADINGS, row_of
 from pipelines.experiments.edits.results import CODEC, DRAWN, GLASSES, OFF, SKIN_KEPT, Edits
 from pipelines.experiments.groups.report import shown
@@ -99,8 +101,14 @@ def test_the_table_of_fairness_is_that_of_its_run(page: Path, file: str, correct
         assert expected in text, expected
 
 
-def test_no_interval_of_the_run_has_no_width() -> None:
-    for name, systems in read("evaluation.json")["fairness"].items():
+def test_the_pages_of_fairness_are_of_one_recipe() -> None:
+    names = ("evaluation", "compare", "ablation")
+    assert len({read(f"{name}.json")["recipe_hash"] for name in names}) == 1
+
+
+@pytest.mark.parametrize("run", ["evaluation.json", "compare.json"])
+def test_no_interval_of_the_run_has_no_width(run: str) -> None:
+    for name, systems in read(run)["fairness"].items():
         for system, found in systems.items():
             assert found["interval"][0] < found["interval"][1], (name, system)
 
@@ -194,6 +202,15 @@ def test_a_fine_tune_s_table_is_that_of_its_run() -> None:
         systems = found[name]
         start = row(name, interval(systems["base"]), interval(systems["fairgen"]))[:-2]
         assert start in text, start
+
+
+def test_the_table_of_settings_is_that_of_its_run() -> None:
+    found = Ablation.model_validate_json((DOCS / "ablation.json").read_text())
+    text = (DOCS / "ablation.md").read_text()
+    for variant in found.variants:
+        figures = variant.hit_rate, variant.ssim, mean_drift(variant)
+        fd = interval({"fd": variant.fd, "interval": variant.interval})
+        assert row(fd, *(f"{value:.3f}" for value in figures)) in text, variant.group
 
 
 def test_the_figures_of_the_gate_are_those_that_it_counts() -> None:
