@@ -82,8 +82,8 @@ groups: $(READY)  ## Find out whether two people in one picture can differ in ca
 edits: $(READY)  ## Measure what edits of pictures change that nobody asked; writes report/
 	$(BIN)/fairgen edits $(RECIPE)
 
-transfer: $(READY)  ## Measure the champions on a fine-tune of their base model; writes report/
-	$(BIN)/fairgen portraits-sibling .fairgen/sibling && $(BIN)/fairgen evaluate $(RECIPE) --champions --base .fairgen/sibling
+transfer: $(READY)  ## Fit the champions to a fine-tune of their base model, and measure them there; writes report/
+	$(BIN)/fairgen portraits-sibling .fairgen/sibling && $(BIN)/fairgen fit $(RECIPE) --base .fairgen/sibling
 
 gate: $(READY)  ## Measure the prompt gate on the labelled prompts and prompt sets that ship
 	$(BIN)/fairgen gate $(RECIPE)

@@ -81,6 +81,14 @@ class Adapter:
             {path: (down, up / scale) for path, (down, up) in self.directions.items()},
         )
 
+    def fitted_to(self, base_fingerprint: str, strength: float) -> "Adapter":
+        """Return the adapter as one of another base model, that many times as strong."""
+        scale = self.metadata.scale * strength
+        return Adapter(
+            self.metadata.model_copy(update={"scale": scale, "base_fingerprint": base_fingerprint}),
+            {path: (down, strength * up) for path, (down, up) in self.directions.items()},
+        )
+
     def check_base(self, base_fingerprint: str, siblings: bool = False) -> None:
         """Raise ValueError unless the adapter was trained on the base of this fingerprint, or, with
         `siblings`, on one of the same structure: a fine-tune of the one may wear the other's.

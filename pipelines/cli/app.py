@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.experiments import experiments_app
 from pipelines.cli.jobs import jobs_app, run_on_cluster
 from pipelines.cli.options import (
     CALIBRATE,
@@ -50,6 +51,7 @@ recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(credentials_app, name="credentials")
+app.add_typer(experiments_app)
 app.add_typer(inspect_app)
 app.add_typer(portraits_app)
 app.add_typer(registry_app)
@@ -157,76 +159,28 @@ def evaluate(
 
 
 @app.command()
-def compare(
+def fit(
     recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
-    full: Annotated[
-        bool, typer.Option(help="The full size of the recipe, not the quick one.")
-    ] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="The recipe whose champions are fitted; without it the recipe's own are, and "
+            "nothing is registered.",
+        ),
+    ] = None,
 ) -> None:
-    """Compare the trained adapters with rivals on the same base model; writes report/."""
+    """Fit champions in strength to a fine-tune of their base model, by its own predictions, and
+    measure them there; registers them where RECIPE has a registry prefix of its own.
+    """
     from rich.console import Console
 
     loaded, console = load_here(recipe, base), Console()
-    from pipelines import experiments
+    from pipelines import training
 
-    found = experiments.compare(loaded, full, HOME, REPORT, console)
-    conditions = experiments.eval_conditions(loaded)
-    robustness = experiments.robustness_table(found, conditions)
-    console.print(*experiments.comparison_tables(found), robustness)
-    typer.echo(f"Tables, plots and pictures: {REPORT / 'compare.html'}")
-
-
-@app.command()
-def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
-    """Measure what each setting of discovery is worth, and a hit rate's cost; writes report/."""
-    from rich.console import Console
-
-    loaded, console = load_here(recipe, base), Console()
-    from pipelines import experiments
-
-    found = experiments.ablate(loaded, HOME, REPORT, console)
-    console.print(*experiments.ablation_tables(found))
-    typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
-
-
-@app.command()
-def groups(
-    recipe: RecipePath = DEFAULT_RECIPE,
-    num_updates: Annotated[int, typer.Option(min=1, help="Updates of the base of pairs.")] = 2400,
-    num_images: Annotated[int, typer.Option(min=1, help="Pictures a prompt and choice.")] = 8,
-) -> None:
-    """Find out whether two people in one picture can differ in category; writes report/."""
-    import logging
-
-    from rich.console import Console
-
-    from pipelines import experiments
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    loaded, console = load(recipe), Console()
-    size = experiments.GroupsSize(num_updates, num_images)
-    found = experiments.groups(loaded, HOME, REPORT, console, size)
-    console.print(experiments.groups_table(found))
-    typer.echo(f"Pictures: {REPORT / 'groups.png'}; every figure: {REPORT / 'groups.json'}")
-
-
-@app.command()
-def edits(
-    recipe: RecipePath = DEFAULT_RECIPE,
-    num_images: Annotated[int, typer.Option(min=1, help="Pictures a concept and start.")] = 16,
-) -> None:
-    """Measure what edits of pictures change that nobody asked; writes report/."""
-    from rich.console import Console
-
-    from pipelines import experiments
-    from pipelines.recipe import EvaluationSize
-
-    loaded, console = load(recipe), Console()
-    size = EvaluationSize(num_images=num_images, concepts=loaded.concepts.held_out)
-    found = experiments.edits(loaded, HOME, REPORT, console, size)
-    console.print(experiments.edits_table(found))
-    typer.echo(f"Pictures: {REPORT / 'edits.png'}; every figure: {REPORT / 'edits.json'}")
+    champions_of = load(source) if source is not None else load(recipe)
+    _show(training.fit_champions(loaded, champions_of, HOME, REPORT, console), console)
 
 
 @app.command()

@@ -26,6 +26,7 @@ from .report import (
     judges_table,
     write_report,
 )
+from .strengths import fit_strengths, strength_table
 from .worker import EvaluationWorker, evaluate, shown_cells
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "evaluate",
     "evaluation_table",
     "evaluation_targets",
+    "fit_strengths",
     "gate_table",
     "hit_rate_table",
     "judge_table",
@@ -52,6 +54,7 @@ __all__ = [
     "picture_seeds",
     "plan_prompt",
     "shown_cells",
+    "strength_table",
     "summarise",
     "write_report",
 ]

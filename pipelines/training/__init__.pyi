@@ -4,6 +4,7 @@ from .workflow import (
     evaluate_champions,
     evaluate_trained,
     finished_training,
+    fit_champions,
     train_all,
 )
 
@@ -13,5 +14,6 @@ __all__ = [
     "evaluate_champions",
     "evaluate_trained",
     "finished_training",
+    "fit_champions",
     "train_all",
 ]

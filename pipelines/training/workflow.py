@@ -15,7 +15,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
-from pipelines.evaluation import Evaluation, evaluate
+from pipelines.evaluation import Evaluation, evaluate, fit_strengths, strength_table
 from pipelines.ray_runtime import (
     ProgressView,
     check_jobs,
@@ -122,6 +122,43 @@ def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Consol
         return Outcome(trained, evaluation, [])
 
 
+def fit_champions(
+    recipe: Recipe, source: Recipe, home: Path, report: Path, console: Console
+) -> Outcome:
+    """Fit the champions of `source` in strength to the base model of `recipe`, one that was
+    fine-tuned from theirs, and measure them there over the recipe's full prompt set. They are
+    registered, and promoted by its thresholds, where the recipe has a name of its own in the
+    registry; else it is the source's base that its name stands for, and nothing is.
+
+    Raises ValueError when the source has no complete set of champions for an attribute of the
+    recipe, or the base model is of another structure than theirs.
+    """
+    with (
+        _cluster(home) as tracking_uri,
+        ProgressView(console).open() as view,
+        _scratch(home) as scratch,
+    ):
+        registry = Registry(tracking_uri, source)
+        found = _fetched(recipe, registry, registry.champions(), "champions", scratch / "learnt")
+        into = {
+            folder: scratch / "fitted" / folder.relative_to(scratch / "learnt")
+            for attribute in found.values()
+            for folder in attribute.folders
+        }
+        console.print(strength_table(fit_strengths(recipe, into, view.show)))
+        fitted = {
+            name: attribute.model_copy(
+                update={"folders": tuple(into[f] for f in attribute.folders)}
+            )
+            for name, attribute in found.items()
+        }
+        size = recipe.evaluation.full
+        if recipe.registry.prefix == source.registry.prefix:
+            return Outcome(fitted, evaluate(recipe, [*into.values()], size, report, view.show), [])
+        with TrainingRuns(tracking_uri, recipe) as runs:
+            return _measure_and_register(recipe, fitted, size, runs, report, view)
+
+
 @contextmanager
 def _at_work(
     recipe: Recipe, home: Path, console: Console
@@ -194,8 +231,14 @@ def _fetched(
     if missing := sorted({a.name for a in recipe.attributes} - set(sets)):
         raise ValueError(f"attributes: got no complete set of {kind} of {missing}")
     trained = {}
-    for name, found in sets.items():
-        members = [found.members[category] for category in recipe.attribute(name).names]
+    for attribute in recipe.attributes:
+        name, found = attribute.name, sets[attribute.name]
+        if sorted(found.members) != sorted(attribute.names):
+            raise ValueError(
+                f"{name}: got {kind} of {sorted(found.members)}, allowed are those of "
+                f"{sorted(attribute.names)}"
+            )
+        members = [found.members[category] for category in attribute.names]
         tags = registry.version_tags(members[0])
         trained[name] = TrainedAttribute(
             folders=tuple(registry.download(member, into) for member in members),
