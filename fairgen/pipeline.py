@@ -184,11 +184,11 @@ class FairGenPipeline:
         the rewriting names of the person is taken out.
 
         `pipe_options` go to the wrapped pipeline as they are, prompt by prompt, and the gate reads
-        the texts among them, such as `prompt_2`; an embedded prompt
-        is given as its `prompt_embeds` (and what else the family takes), with `prompt` left out,
-        and no gate can read it. Raises ValueError for a request that the adapters cannot meet, and
-        for options that would return no pictures, or another number of them; LayerNotReached where
-        the adapters did not act, so that no record names one that the picture did not feel.
+        the texts among them, such as `prompt_2`; an embedded prompt is given as its `prompt_embeds`
+        (and what else the family takes), with `prompt` left out, and no gate can read it. Raises
+        ValueError for a request that the adapters cannot meet, and for options that would return no
+        pictures, or another number of them; LayerNotReached where the adapters did not act, so that
+        no record names one that the picture did not feel.
         """
         if refused := sorted({"output_type", "return_dict"} & pipe_options.keys()):
             raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")

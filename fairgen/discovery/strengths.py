@@ -21,9 +21,9 @@ from fairgen.guidance import GuidedRows
 from fairgen.sampling import Sampling
 
 STRENGTHS = (1.0, 1.25, 1.5, 1.75, 2.0)
-_LEVELS = tuple(
-    0.25 + 0.05 * index for index in range(9)
-)  # in shares of the steps: who it is shows
+# noise at which it shows who somebody is, in shares of the steps
+_LEVELS = tuple(0.25 + 0.05 * index for index in range(9))
+_LEAST_STEPS = 4  # of which some lie between noise and picture
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class StrengthSearch:
             for index in range(num_images)
         ]
         self._solver = backbone.training_solver(sampling.num_steps)
+        self._reader = backbone.training_solver(max(sampling.num_steps, _LEAST_STEPS))
         self._prompts = PromptCache(backbone)
         draw = torch.Generator().manual_seed(seed)
         shape = backbone.latent_shape()
@@ -112,7 +113,7 @@ class StrengthSearch:
                     gates = torch.full((len(rows), 1), strength, device=x.device)
                     eps = self._predicted(
                         layout.repeat(x),
-                        step,
+                        self._solver.timesteps[step],
                         layout.rows(prompts, [None] * len(rows)),
                         bank,
                         layout.gates(gates),
@@ -127,14 +128,14 @@ class StrengthSearch:
     def _predicted(
         self,
         x: Tensor,
-        step: int,
+        t: Tensor,
         prompts: Sequence[str | None],
         bank: AdapterBank | None = None,
         gates: Tensor | None = None,
     ) -> Tensor:
         """Return the predictions for rows, in parts where they cannot share a pass."""
         backbone, contexts = self._backbone, self._prompts.stack(prompts)
-        t_N = self._solver.timesteps[[step] * len(x)].to(x.device)
+        t_N = t.to(x.device).expand(len(x))
         scales = self._scales(len(x))
         found = torch.empty_like(x)
         for at in backbone.parts(contexts):
@@ -151,14 +152,15 @@ class StrengthSearch:
         """Return the share of pictures that show a category, by the model's own predictions."""
         errors = torch.zeros(len(latents), len(attribute.names))
         for noise, level in zip(self._noise, _LEVELS, strict=True):
-            step = round(level * (self._solver.num_steps - 1))
-            u, w, *_ = self._solver.table[step].tolist()
+            step = round(level * (self._reader.num_steps - 1))
+            u, w, *_ = self._reader.table[step].tolist()
+            t = self._reader.timesteps[step]
             for rows in self._batches():
                 clean = latents[rows]
-                x = self._solver.noised(clean, noise[rows].to(clean), step)
+                x = self._reader.noised(clean, noise[rows].to(clean), step)
                 for other, category in enumerate(attribute.categories):
                     prompts = [render(*self._subjects[row], [category.word]) for row in rows]
-                    missed = u * x + w * self._predicted(x, step, prompts) - clean
+                    missed = u * x + w * self._predicted(x, t, prompts) - clean
                     errors[rows, other] += missed.square().flatten(1).mean(1).float().cpu()
         return float((errors.argmin(1) == index).float().mean())
 
