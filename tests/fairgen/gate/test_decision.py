@@ -406,6 +406,8 @@ def test_an_attribute_of_bare_words_knows_what_says_the_same(
         (("a photo of a doctor", "a portrait of a doctor"), "doctor", ALL),
         (("a photo of a doctor", "a photo of a doctor"), "doctor", ALL),
         (("a photo of a doctor", "female"), "doctor", ("skin", "age")),
+        (("a photo of a doctor", "dark skin"), "doctor", ("gender", "age")),
+        (("dark skin, old", "a photo of a doctor"), "doctor", ("gender",)),
         (("a young doctor", "a female doctor"), "doctor", ("skin",)),
         (("a photo of a doctor", "two doctors"), "doctor", ()),
         (("a photo of a doctor", "ένας γιατρός"), "doctor", ()),
