@@ -151,17 +151,17 @@ class StrengthSearch:
     def _share(self, latents: Tensor, attribute: Attribute, index: int) -> float:
         """Return the share of pictures that show a category, by the model's own predictions."""
         errors = torch.zeros(len(latents), len(attribute.names))
-        for noise, level in zip(self._noise, _LEVELS, strict=True):
-            step = round(level * (self._reader.num_steps - 1))
-            u, w, *_ = self._reader.table[step].tolist()
-            t = self._reader.timesteps[step]
-            for rows in self._batches():
-                clean = latents[rows]
-                x = self._reader.noised(clean, noise[rows].to(clean), step)
-                for other, category in enumerate(attribute.categories):
-                    prompts = [render(*self._subjects[row], [category.word]) for row in rows]
-                    missed = u * x + w * self._predicted(x, t, prompts) - clean
-                    errors[rows, other] += missed.square().flatten(1).mean(1).float().cpu()
+        for rows in self._batches():
+            clean = latents[rows]
+            for other, category in enumerate(attribute.categories):  # its prompts are read once
+                prompts = [render(*self._subjects[row], [category.word]) for row in rows]
+                for noise, level in zip(self._noise, _LEVELS, strict=True):
+                    step = round(level * (self._reader.num_steps - 1))
+                    u, w, *_ = self._reader.table[step].tolist()
+                    x = self._reader.noised(clean, noise[rows].to(clean), step)
+                    found = self._predicted(x, self._reader.timesteps[step], prompts)
+                    missed = (u * x + w * found - clean).square()
+                    errors[rows, other] += missed.flatten(1).mean(1).float().cpu()
         return float((errors.argmin(1) == index).float().mean())
 
     def _batches(self) -> Iterator[list[int]]:
