@@ -1,21 +1,26 @@
 """Fit registered adapters to another base model, an adapter a task: each at its own strength."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from fairgen.adapters import load_adapter, save_adapter
-from fairgen.discovery import STRENGTHS, StrengthFit, StrengthSearch
 from pipelines.ray_runtime import actor_pool
 from pipelines.recipe import Recipe, load_painter
+
+if TYPE_CHECKING:
+    from fairgen.discovery import StrengthFit
 
 
 class StrengthWorker:
     """One Ray actor a core or GPU, which loads the base model once."""
 
     def __init__(self, recipe: Recipe) -> None:
+        from fairgen.discovery import StrengthSearch
+
         generation = recipe.generation
         self._recipe = recipe
         self._search = StrengthSearch(
@@ -26,7 +31,7 @@ class StrengthWorker:
             batch_size=generation.batch_size,
         )
 
-    def fit(self, folder: Path, into: Path) -> tuple[str, StrengthFit]:
+    def fit(self, folder: Path, into: Path) -> "tuple[str, StrengthFit]":
         """Write the adapter in a folder as one of this base into another; return its name and
         strength.
         """
@@ -41,7 +46,7 @@ def fit_strengths(
     recipe: Recipe,
     adapter_folders: Mapping[Path, Path],
     progress: Callable[[str, int, int], None],
-) -> dict[str, StrengthFit]:
+) -> "dict[str, StrengthFit]":
     """Return the strength of every adapter on the recipe's base by its name; each folder's fitted
     adapter is written to the folder that it is mapped to. Needs a running Ray.
 
@@ -59,15 +64,15 @@ def fit_strengths(
     return dict(sorted(fits.items()))
 
 
-def strength_table(fits: Mapping[str, StrengthFit]) -> Table:
+def strength_table(fits: "Mapping[str, StrengthFit]") -> Table:
     """Return the terminal's table: strengths, and what share of pictures shows the category by the
     model's own predictions.
     """
     table = Table(title="Pictures that show their category, by the model's own predictions")
-    headings: Sequence[str] = ("adapter", "strength", *(f"x {tried:g}" for tried in STRENGTHS))
-    for heading in headings:
+    tried = sorted({strength for fit in fits.values() for strength in fit.shown})
+    for heading in ("adapter", "strength", *(f"x {strength:g}" for strength in tried)):
         table.add_column(heading)
     for name, fit in fits.items():
-        shares = (f"{fit.shown[t]:.2f}" if t in fit.shown else "" for t in STRENGTHS)
+        shares = (f"{fit.shown[s]:.2f}" if s in fit.shown else "" for s in tried)
         table.add_row(name, f"{fit.strength:g}", *shares)
     return table
