@@ -8,6 +8,7 @@ one standard error (the rule of Breiman et al., Classification and Regression Tr
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from fairgen.attributes import Attribute, render
 from fairgen.backbones import Backbone, PromptCache
 from fairgen.bank import AdapterBank
 from fairgen.guidance import GuidedRows
-from fairgen.sampling import Sampling
+from fairgen.sampling import Sampling, guided_steps
 
 STRENGTHS = (1.0, 1.25, 1.5, 1.75, 2.0)
 # noise at which it shows who somebody is, in shares of the steps
@@ -101,22 +102,22 @@ class StrengthSearch:
             backbone.denoiser, list(adapter.directions), backbone.device, backbone.columns()
         )
         bank.add(adapter.name, adapter.directions)
-        is_guided = backbone.is_guided(sampling.guidance_scale)
+        guided = guided_steps(sampling.num_steps, sampling.guidance_interval)
+        if not backbone.is_guided(sampling.guidance_scale):
+            guided = range(0)
         found = []
         try:
             for rows in self._batches():
                 x = self._first[rows].to(backbone.device)
                 prompts = [render(*self._subjects[row]) for row in rows]
                 for step in range(self._solver.num_steps):
-                    guided = is_guided and sampling.is_guided(step)
-                    layout = GuidedRows(len(rows), tuple(range(len(rows))) if guided else ())
+                    layout = GuidedRows.at([step] * len(rows), guided)
                     gates = torch.full((len(rows), 1), strength, device=x.device)
                     eps = self._predicted(
                         layout.repeat(x),
                         self._solver.timesteps[step],
                         layout.rows(prompts, [None] * len(rows)),
-                        bank,
-                        layout.gates(gates),
+                        (bank, layout.gates(gates)),
                     )
                     eps = layout.combine(eps, self._scales(len(rows)), backbone.guided)
                     x, _ = self._solver.step(eps, x, x, torch.full((len(rows),), step))
@@ -130,20 +131,18 @@ class StrengthSearch:
         x: Tensor,
         t: Tensor,
         prompts: Sequence[str | None],
-        bank: AdapterBank | None = None,
-        gates: Tensor | None = None,
+        on: tuple[AdapterBank, Tensor] | None = None,
     ) -> Tensor:
-        """Return the predictions for rows, in parts where they cannot share a pass."""
+        """Return the predictions for rows, in parts where they cannot share a pass, with a bank
+        under its gates or without one.
+        """
         backbone, contexts = self._backbone, self._prompts.stack(prompts)
         t_N = t.to(x.device).expand(len(x))
         scales = self._scales(len(x))
         found = torch.empty_like(x)
         for at in backbone.parts(contexts):
-            if bank is None or gates is None:
-                found[at] = backbone.denoise(x[at], t_N[at], contexts[at], scales[at])
-                continue
             positions = backbone.text_positions(contexts[at], x.shape)
-            with bank.gated(gates[at], positions):
+            with nullcontext() if on is None else on[0].gated(on[1][at], positions):
                 found[at] = backbone.denoise(x[at], t_N[at], contexts[at], scales[at])
         return found
 

@@ -179,7 +179,7 @@ def fit(
     loaded, console = load_here(recipe, base), Console()
     from pipelines import training
 
-    champions_of = load(source) if source is not None else load(recipe)
+    champions_of = load(source or recipe)
     _show(training.fit_champions(loaded, champions_of, HOME, REPORT, console), console)
 
 

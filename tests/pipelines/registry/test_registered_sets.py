@@ -4,6 +4,7 @@ fine-tune of their base to be told about only.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,19 +22,24 @@ from tests.tiny import save_tiny_clip, tiny_pipeline
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
+@pytest.fixture
+def quick(tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return the sections of a recipe that is measured in seconds, in the shared registry."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    clip = {"kind": "clip", "path": str(save_tiny_clip(tmp_path / "clip"))}
+    few = {size: {"num_images": 2, "concepts": ["doctor"]} for size in ("quick", "full")}
+    return {"judge": clip, "second_judge": clip, "evaluation": few, "generation": {"steps": 2}}
+
+
 def test_candidates_are_judged_and_champions_are_only_measured_also_on_a_sibling(
     cluster: None,
     tracking_uri: str,
     make_recipe: Callable[..., Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    quick: dict[str, Any],
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-    clip = {"kind": "clip", "path": str(save_tiny_clip(tmp_path / "clip"))}
-    few = {size: {"num_images": 2, "concepts": ["doctor"]} for size in ("quick", "full")}
     impossible = {name: {"max_fd": 1.5, "min_hit_rate": 1.0} for name in ("gender", "age")}
-    path = make_recipe(tmp_path, "sets", judge=clip, second_judge=clip, evaluation=few,
-                       thresholds=impossible, generation={"steps": 2})  # fmt: skip
+    path = make_recipe(tmp_path, "sets", thresholds=impossible, **quick)
     recipe = load_recipe(path)
     with pytest.raises(ValueError, match=r"no complete set of champions of \['age', 'gender'\]"):
         evaluate_champions(recipe, tmp_path, tmp_path / "report", Console())
@@ -74,17 +80,12 @@ def test_champions_are_fitted_to_a_fine_tune_and_registered_under_its_own_name(
     tracking_uri: str,
     make_recipe: Callable[..., Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    quick: dict[str, Any],
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-    clip = {"kind": "clip", "path": str(save_tiny_clip(tmp_path / "clip"))}
-    few = {size: {"num_images": 2, "concepts": ["doctor"]} for size in ("quick", "full")}
-    sections = {"judge": clip, "second_judge": clip, "evaluation": few,
-                "generation": {"steps": 2}, "only": ["gender"]}  # fmt: skip
-    source = load_recipe(make_recipe(tmp_path, "learnt-on", **sections))
+    source = load_recipe(make_recipe(tmp_path, "learnt-on", ["gender"], **quick))
     register_champions(tracking_uri, source, tmp_path, seed=1)
     tiny_pipeline(seed=1).save_pretrained(tmp_path / "fine-tune")
-    path = make_recipe(tmp_path, "fine-tuned", **sections)
+    path = make_recipe(tmp_path, "fine-tuned", ["gender"], **quick)
     recipe = load_recipe(path, base=str(tmp_path / "fine-tune"))
     console = Console(record=True, width=120)
     more = recipe.attribute("gender").categories[0].model_copy(update={"name": "anybody"})
