@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from fairgen.adapters import load_adapter
 from pipelines.registry.description import describe
 from pipelines.registry.local_server import check_version
-from pipelines.registry.server import every
+from pipelines.registry.server import create_run, every
 from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredVersion, Registry
 
 _FROM, _WHOLE = "fairgen.pushed_from", "fairgen.pushed"
@@ -75,12 +75,13 @@ def _push_run(source: Registry, target: Registry, run_id: str, copies: dict[str,
     tags |= {_FROM: run_id}
     if (parent := run.data.tags.get(_PARENT)) in copies:
         tags[_PARENT] = copies[parent]
-    copy = target.client.create_run(
+    copy = create_run(
+        target.client,
         target.experiment_id,
-        start_time=run.info.start_time,
-        tags=tags,
-        run_name=run.data.tags.get(_NAME),
-    ).info.run_id
+        run.data.tags.get(_NAME),
+        tags,
+        run.info.start_time,
+    )
     params = [Param(name, value) for name, value in run.data.params.items()]
     target.client.log_batch(copy, params=params)
     for name in run.data.metrics:
@@ -90,7 +91,7 @@ def _push_run(source: Registry, target: Registry, run_id: str, copies: dict[str,
     copy_artifacts(source.client, run_id, target.client, copy)
     target.client.log_batch(copy, tags=[RunTag(_WHOLE, "whole")])
     target.client.set_terminated(copy, run.info.status, run.info.end_time)
-    return str(copy)
+    return copy
 
 
 def copy_artifacts(source: MlflowClient, run_id: str, target: MlflowClient, copy: str) -> None:
@@ -124,6 +125,6 @@ def _stand_in(target: Registry, found: RegisteredVersion, run_id: str) -> str:
     note = "Its original was deleted before this registry was filled."
     tags = {_FROM: run_id, _WHOLE: "whole", "mlflow.note.content": note}
     name = f"deleted run of {found.name}"
-    made = target.client.create_run(target.experiment_id, tags=tags, run_name=name)
-    target.client.set_terminated(made.info.run_id)
-    return str(made.info.run_id)
+    made = create_run(target.client, target.experiment_id, name, tags)
+    target.client.set_terminated(made)
+    return made

@@ -16,7 +16,7 @@ from fairgen.attributes import Attribute
 from pipelines.recipe import Recipe
 from pipelines.registry.promotion import register_adapter_set
 from pipelines.registry.run_view import share_view
-from pipelines.registry.server import GRID, SMALL_GRID, current, retry_for_minutes
+from pipelines.registry.server import GRID, SMALL_GRID, create_run, current, retry_for_minutes
 from pipelines.registry.trained import TrainedAttribute
 from pipelines.registry.versions import RegisteredAdapter, Registry
 
@@ -187,12 +187,9 @@ class TrainingRuns:
         }
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         found = self.client.search_runs([self.registry.experiment_id], query, max_results=1)
-        run = (
-            found[0]
-            if found
-            else self.client.create_run(self.registry.experiment_id, run_name=name, tags=tags)
-        )
-        return str(run.info.run_id)
+        if found:
+            return str(found[0].info.run_id)
+        return create_run(self.client, self.registry.experiment_id, name, tags)
 
 
 def _own_figures(evaluation: "Evaluation", attribute: Attribute) -> dict[str, float]:

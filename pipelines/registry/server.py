@@ -3,7 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +15,8 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.entities import PagedList
+
+from pipelines.registry.answers import read_whole_answers
 
 GRID, SMALL_GRID = "grid.png", "grid-small.png"
 _IMPATIENCE = threading.Lock()
@@ -29,10 +32,11 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 def retry_for_minutes() -> None:
-    """Let mlflow ask again for eight minutes where its server is away, unless the environment says
-    otherwise.
+    """Let mlflow ask again for eight minutes where its server is away or its answer breaks off,
+    unless the environment says otherwise.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
+    read_whole_answers()
 
 
 def every(search: Callable[..., PagedList], *arguments: Any, **options: Any) -> list[Any]:
@@ -43,6 +47,25 @@ def every(search: Callable[..., PagedList], *arguments: Any, **options: Any) -> 
         page = search(*arguments, **options, page_token=page.token)
         found += page
     return found
+
+
+def create_run(
+    client: MlflowClient,
+    experiment_id: str,
+    name: str | None,
+    tags: Mapping[str, str],
+    start_time_ms: int | None = None,
+) -> str:
+    """Create a run and return its id. mlflow asks again where it hears no answer, so that one
+    request may create two: the run says which request made it, and what is doubled is deleted.
+    """
+    tags = {**tags, "fairgen.creation": uuid.uuid4().hex}
+    client.create_run(experiment_id, start_time_ms, tags, name)
+    query = f"tags.`fairgen.creation` = '{tags['fairgen.creation']}'"
+    created, *doubled = client.search_runs([experiment_id], query)
+    for run in doubled:
+        client.delete_run(run.info.run_id)
+    return str(created.info.run_id)
 
 
 def check_artifacts(tracking_uri: str, location: str) -> None:

@@ -215,9 +215,7 @@ class Registry:
 
     def find_version(self, name: str, adapter_set: str) -> str | None:
         """Return the version of a set; the same weights in another set are another version."""
-        versions = every(self.client.search_model_versions, f"name = '{name}'")
-        found = [int(v.version) for v in versions if v.tags.get("adapter_set") == adapter_set]
-        return str(min(found)) if found else None
+        return next(iter(_versions_of_set(self.client, name, adapter_set)), None)
 
     def log_version(
         self, name: str, adapter: Adapter, folder: Path, tags: dict[str, str], run_id: str
@@ -225,24 +223,55 @@ class Registry:
         """Register an adapter under a run and return its version: the oldest of its set, where
         somebody else has registered the same meanwhile.
         """
-        # by itself log_model puts the model into the active experiment, not into the run's
-        model = self.client.create_logged_model(self.experiment_id, adapter.name, run_id)
-        with current(self.tracking_uri):
-            logged = mlflow.diffusers.log_model(
-                str(folder),
-                self.recipe.base_path,
-                name=adapter.name,
-                run_id=run_id,
-                model_id=model.model_id,
-                pip_requirements=[
-                    f"{package}=={version(package)}" for package in ("torch", "diffusers", "peft")
-                ],
-            )
-            own = str(mlflow.register_model(logged.model_uri, name, tags=tags).version)
-        oldest = self.find_version(name, tags["adapter_set"]) or own
-        if oldest != own:
-            self.client.delete_model_version(name, own)
+        try:
+            own = _log_model(self, name, adapter, folder, tags, run_id)
+        except MlflowException as error:
+            # mlflow asks again where it hears no answer, and is then told that the run has this
+            # model already: a model of its own does not meet what the first try left
+            log.warning("%s is registered once more: %s", name, error)
+            own = _log_model(self, name, adapter, folder, tags, run_id)
+        oldest, *younger = _versions_of_set(self.client, name, tags["adapter_set"]) or [own]
+        for number in younger:
+            _delete_version(self.client, name, number)
         return oldest
+
+
+def _log_model(
+    registry: Registry, name: str, adapter: Adapter, folder: Path, tags: dict[str, str], run_id: str
+) -> str:
+    """Log an adapter as a model of a run's, register it, and return its version."""
+    # by itself log_model puts the model into the active experiment, not into the run's
+    model = registry.client.create_logged_model(registry.experiment_id, adapter.name, run_id)
+    with current(registry.tracking_uri):
+        logged = mlflow.diffusers.log_model(
+            str(folder),
+            registry.recipe.base_path,
+            name=adapter.name,
+            run_id=run_id,
+            model_id=model.model_id,
+            pip_requirements=[
+                f"{package}=={version(package)}" for package in ("torch", "diffusers", "peft")
+            ],
+        )
+        return str(mlflow.register_model(logged.model_uri, name, tags=tags).version)
+
+
+def _versions_of_set(client: MlflowClient, name: str, adapter_set: str) -> list[str]:
+    """Return a model's versions of a set, the oldest first."""
+    versions = every(client.search_model_versions, f"name = '{name}'")
+    found = [int(v.version) for v in versions if v.tags.get("adapter_set") == adapter_set]
+    return [str(number) for number in sorted(found)]
+
+
+def _delete_version(client: MlflowClient, name: str, number: str) -> None:
+    """Delete a version, unless it is gone: somebody else, or a first try whose answer broke off,
+    has deleted it.
+    """
+    try:
+        client.delete_model_version(name, number)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:

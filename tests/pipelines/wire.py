@@ -1,10 +1,13 @@
-"""A wire to a server that can be slow, or cut."""
+"""A wire to a server that can be slow, or cut, or break off answers."""
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+_HEAD = re.compile(rb"[A-Z]+ /")
 
 
 class Wire:
@@ -12,6 +15,9 @@ class Wire:
 
     def __init__(self, server_port: int) -> None:
         self.delay_s = 0.0
+        self.breaks_answers = False
+        """Whether the first answer of HTTP to each method and path ends after its head."""
+        self.broken: set[bytes] = set()
         self._server_port = server_port
         self._open: set[socket.socket] = set()
         self._listener = _listen(0)
@@ -42,16 +48,31 @@ class Wire:
             _end(near)
             return
         self._open |= {near, far}
-        threading.Thread(target=self._hand_on, args=[near, far, True], daemon=True).start()
-        self._hand_on(far, near, False)
+        asked: list[bytes] = []
+        threading.Thread(target=self._ask, args=[near, far, asked], daemon=True).start()
+        self._answer(far, near, asked)
 
-    def _hand_on(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
+    def _ask(self, near: socket.socket, far: socket.socket, asked: list[bytes]) -> None:
         with suppress(OSError):
-            while content := source.recv(65536):
-                if is_request:
-                    time.sleep(self.delay_s)
-                target.sendall(content)
-        for end in (source, target):
+            while content := near.recv(65536):
+                if _HEAD.match(content):
+                    asked.append(content.partition(b"?")[0].partition(b" HTTP/")[0])
+                time.sleep(self.delay_s)
+                far.sendall(content)
+        self._end_both(near, far)
+
+    def _answer(self, far: socket.socket, near: socket.socket, asked: list[bytes]) -> None:
+        with suppress(OSError):
+            while content := far.recv(65536):
+                if self.breaks_answers and asked and asked[-1] not in self.broken:
+                    self.broken.add(asked[-1])
+                    near.sendall(content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+                    break
+                near.sendall(content)
+        self._end_both(near, far)
+
+    def _end_both(self, *ends: socket.socket) -> None:
+        for end in ends:
             _end(end)
             self._open.discard(end)
 

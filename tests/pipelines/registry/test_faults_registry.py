@@ -14,8 +14,9 @@ from subprocess import Popen
 
 import pytest
 
+from fairgen.adapters import load_adapter
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.registry import Registry, TrainingRuns, promote
+from pipelines.registry import Registry, TrainingRuns, promote, push
 from pipelines.registry.local_server import free_port
 from pipelines.registry.trained import TrainedAttribute
 from tests.faults import Fault
@@ -30,6 +31,7 @@ from tests.pipelines.shared_registry import (
     start_registry,
     stop,
 )
+from tests.pipelines.wire import wire
 
 pytestmark = [pytest.mark.chaos, pytest.mark.postgres, pytest.mark.slow]
 
@@ -108,6 +110,12 @@ def num_versions(registry: Registry) -> int:
     return sum("gender" in version.name for version in registry.versions())
 
 
+def num_runs(uri: str, recipe: Recipe) -> int:
+    registry = Registry(uri, recipe)
+    query = f"tags.`fairgen.recipe` = '{recipe.name}'"
+    return len(registry.client.search_runs([registry.experiment_id], query))
+
+
 def assert_one_champion_set(uri: str, recipe: Recipe) -> None:
     """Assert that there is one version a category, together a set, and that it is champion."""
     registry = Registry(uri, recipe)
@@ -157,6 +165,54 @@ def test_a_server_killed_while_adapters_are_registered_costs_a_pause(
     assert errors == []
     fault.over()
     assert_one_champion_set(shared.uri, recipe)
+
+
+def test_answers_that_break_off_cost_nothing(
+    shared: Shared, make_recipe: Callable[..., Path], tmp_path: Path, fault: Fault
+) -> None:
+    path = make_recipe(tmp_path, "broken-off")
+    recipe = load_recipe(path)
+    fault.strikes(
+        "of every kind of request the registry's first answer breaks off after its head",
+        "everything is asked for again, and nothing is there twice",
+    )
+    with wire(shared.port) as broken:
+        broken.breaks_answers = True
+        uri = f"http://127.0.0.1:{broken.port}"
+        register(uri, path, tmp_path)
+        promote(Registry(uri, recipe), "gender", None, force=True)
+        (champions,) = Registry(uri, recipe).champions().values()
+        folders = [
+            Registry(uri, recipe).download(champion, tmp_path / "downloaded")
+            for champion in champions.members.values()
+        ]
+    fault.over()
+    assert len(broken.broken) > 20
+    assert_one_champion_set(shared.uri, recipe)
+    assert [load_adapter(folder).sha256 for folder in folders] == [
+        champion.sha256 for champion in champions.members.values()
+    ]
+    assert num_runs(shared.uri, recipe) == 2
+
+
+def test_answers_that_break_off_while_a_registry_is_pushed_cost_nothing(
+    shared: Shared, tracking_uri: str, make_recipe: Callable[..., Path], tmp_path: Path,
+    fault: Fault,
+) -> None:  # fmt: skip
+    path = make_recipe(tmp_path, "pushed-over-a-broken-wire")
+    recipe = load_recipe(path)
+    register(tracking_uri, path, tmp_path)
+    fault.strikes(
+        "of every kind of request the first answer breaks off while a registry is pushed",
+        "it is all there, once",
+    )
+    with wire(shared.port) as broken:
+        broken.breaks_answers = True
+        there = Registry(f"http://127.0.0.1:{broken.port}", recipe)
+        push(Registry(tracking_uri, recipe), there, lambda *_: None)
+    fault.over()
+    assert_one_champion_set(shared.uri, recipe)
+    assert num_runs(shared.uri, recipe) == num_runs(tracking_uri, recipe) == 2
 
 
 def test_a_run_killed_while_it_registers_is_ended_by_the_same_command(
