@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 from ray.exceptions import RayTaskError
+from ray.serve import get_deployment_handle
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
@@ -138,7 +139,8 @@ class Gateway:
         inspector: DeploymentHandle | None,
     ) -> None:
         self._settings, self._recipe = settings, load_recipe(settings.recipe, settings.base)
-        self._indicator, self._generator, self._inspector = indicator, generator, inspector
+        self._indicator, self._generator = on_this_side(indicator), on_this_side(generator)
+        self._inspector = None if inspector is None else on_this_side(inspector)
         self._inspections: set[asyncio.Task[None]] = set()
         self._chosen = random.Random()
         self._metrics = GatewayMetrics()
@@ -256,6 +258,13 @@ class Gateway:
             log.warning("a picture is not inspected: %s", error)
             return
         self._metrics.show_inspected(found)
+
+
+def on_this_side(bound: DeploymentHandle) -> DeploymentHandle:
+    """Return a handle with the settings of the replica that calls: a bound one has those of the
+    process that built the application, and whether calls go by gRPC is one of them.
+    """
+    return get_deployment_handle(bound.deployment_name, bound.app_name)
 
 
 def _end_process() -> None:

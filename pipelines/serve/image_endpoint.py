@@ -6,9 +6,9 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -110,7 +110,7 @@ class ImageEndpoint:
         self._backend, self._settings, self._recipe = backend, settings, recipe
         self._admission = Admission(settings.limits.queued_images)
         self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
-        self._settling: set[asyncio.Future[None]] = set()
+        self._running: set[asyncio.Future[None]] = set()
         self._decisions = DecisionLog(settings.decisions) if settings.decisions else None
         self._answers = RecentAnswers()
         self.started = int(time.time())
@@ -238,29 +238,32 @@ class ImageEndpoint:
         """
         delivered: list[Provenance] = []
         left_over = {image.index for image in orders.images}
+        on_their_way = set(left_over)
         painting = self._backend.paint(orders.images, request.model or "", orders.caller)
         limit = self._settings.limits.timeout_s
         deadline = time.monotonic() + limit
         try:
-            while True:
+            while on_their_way:
                 left = deadline - time.monotonic()
                 delivery = await asyncio.wait_for(anext(painting), left)
                 if delivery.error is not None:
                     raise RequestError(500, "a picture could not be painted", code="failed")
                 if delivery.provenance is not None:
                     delivered.append(delivery.provenance)
+                    on_their_way.remove(delivery.index)
                 yield delivery
                 if delivery.provenance is not None and request.stream:
                     left_over.remove(delivery.index)
-        except StopAsyncIteration:
             left_over.clear()
-            return
         except TimeoutError as error:
             raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
         finally:
             orders.admitted.leave()
             self._settle(orders.reservation, sorted(left_over))  # before anything can fail here
-            await painting.aclose()  # type: ignore[attr-defined]
+            if on_their_way:
+                await painting.aclose()  # type: ignore[attr-defined]
+            else:  # nobody waits for the end of a stream of which all is there
+                self._in_background(_drained(painting), "a stream of pictures has no end")
             if self._decisions is not None:
                 self._decisions.write(orders.caller, request, orders.images, delivered)
 
@@ -268,14 +271,20 @@ class ImageEndpoint:
         """Tell the indicator, in a task of its own: whoever asked may have left."""
         if not reservation:
             return
-        task = asyncio.ensure_future(self._backend.settle(reservation, lost))
-        self._settling.add(task)
-        task.add_done_callback(self._settled)
+        settling = self._backend.settle(reservation, lost)
+        self._in_background(settling, "the ledger was not told what nobody got")
 
-    def _settled(self, task: "asyncio.Future[None]") -> None:
-        self._settling.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("the ledger was not told what nobody got: %s", error)
+    def _in_background(self, work: Coroutine[Any, Any, None], failed: str) -> None:
+        """Do some work in a task of its own; where it fails the log says so."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+
+        def done(_: object) -> None:
+            self._running.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("%s: %s", failed, error)
+
+        task.add_done_callback(done)
 
     async def answer(self, request: ImageRequest, orders: Orders) -> str:
         """Return the whole response as JSON when every picture is there; a next try of a request
@@ -344,6 +353,12 @@ class ImageEndpoint:
                 log.exception("a stream failed")
                 error = RequestError(500, "internal error")
             yield f"event: error\ndata: {json.dumps(error.body())}\n\n"
+
+
+async def _drained(painting: AsyncIterator[ImageUpdate]) -> None:
+    """Read a stream to its end."""
+    async for _ in painting:
+        pass
 
 
 def _image_data(request: ImageRequest, delivery: ImageUpdate, provenance: Provenance) -> ImageData:

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.serve.gateway import create_app
 from pipelines.serve.settings import Limits, ServeSettings
 from tests.pipelines.in_process import InProcess, listening
+from tests.pipelines.processes import wait_for
 
 LIMITS = Limits(num_images=16, side_px=64, num_steps=20, prompt_chars=80, body_bytes=2048)
 OPTIONS: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 2.0}
@@ -49,10 +49,9 @@ class Endpoint:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error), dict(error.headers)
 
-    def leave(
-        self, body: bytes, after_s: float = 0.3, headers: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        """Ask for pictures, and close the connection before they are there."""
+    def leave(self, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Ask for pictures, and close the connection once they are assigned."""
+        num_assigned = len(self.backend.assigned)
         host, _, port = self.address.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(
@@ -62,7 +61,7 @@ class Endpoint:
                 + f"Content-Length: {len(body)}\r\n\r\n".encode()
                 + body
             )
-            time.sleep(after_s)
+            wait_for(lambda: len(self.backend.assigned) > num_assigned)
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.address + path, timeout=60) as answer:

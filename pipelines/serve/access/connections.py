@@ -9,8 +9,11 @@ import os
 from collections import Counter
 from typing import Any
 
+from starlette.middleware import Middleware
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pipelines.serve.access.inlined import InlinedBodies
 
 HEADER_BYTES = 65_536
 HEADER_S = 10.0
@@ -90,6 +93,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bound_connections() -> list[Any]:
-    """Let this process' HTTP server bound its connections from now on; it needs no middleware."""
+    """Let this process' HTTP server bound its connections from now on, and return what small bodies
+    pass.
+    """
     auto.AutoHTTPProtocol = BoundedProtocol
-    return []
+    return [Middleware(InlinedBodies)]

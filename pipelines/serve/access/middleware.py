@@ -5,7 +5,7 @@ and bodies of an allowed size that come in time, and a tally of what was answere
 import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serve.access.errors import RequestError
+from pipelines.serve.access.inlined import INLINED
 from pipelines.serve.access.keys import ApiKeys
 from pipelines.serve.access.rate_limiter import RateLimiter
 from pipelines.serve.access.uploads import HeldBytes, UploadMemory
@@ -154,21 +155,26 @@ class AccessMiddleware:
 
 
 async def _read_body(request: Request, allowed: int, hold: Callable[[int], None]) -> bytes:
-    """Return the body; `hold(size)` is called before each piece of it is kept. Raises 413 for one
-    that is too large, however it is announced.
+    """Return the body; `hold(size)` is called before each piece of it is kept. One that came with
+    its head is not waited for. Raises 413 for one that is too large, however it is announced.
     """
     size = 0
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > allowed:
         raise RequestError(413, f"body: got {announced} bytes, allowed are {allowed}")
     chunks = []
-    async for chunk in request.stream():
+    inlined: bytes | None = request.scope.get(INLINED)
+    async for chunk in request.stream() if inlined is None else _once(inlined):
         size += len(chunk)
         if size > allowed:
             raise RequestError(413, f"body: got over {allowed} bytes, allowed are {allowed}")
         hold(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _address(request: Request) -> str:

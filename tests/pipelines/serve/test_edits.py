@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from pipelines.serve.settings import AccessConfig
 from tests.families import tiny
 from tests.painted import grey_levels
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, open_endpoint
+from tests.pipelines.processes import wait_for
 from tests.pipelines.records import read_provenance
 
 pytestmark = pytest.mark.slow
@@ -338,11 +338,8 @@ def test_a_client_that_leaves_frees_its_edit(endpoint: Endpoint) -> None:
     host, _, port = endpoint.address.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"POST {EDITS} HTTP/1.1\r\n{head}\r\n".encode() + request.read())
-        time.sleep(0.3)
-    deadline = time.monotonic() + 20
-    while endpoint.backend.generator.engine_state.pending:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        wait_for(lambda: endpoint.backend.generator.engine_state.pending)
+    wait_for(lambda: not endpoint.backend.generator.engine_state.pending, timeout_s=20)
 
 
 def test_an_edit_weighs_by_the_steps_that_it_takes(recipe: Recipe) -> None:

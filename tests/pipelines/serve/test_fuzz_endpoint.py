@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fairgen.gate import decide
 from fairgen.indicator import TargetDistribution
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.serve.gateway import create_app
@@ -100,6 +101,7 @@ def seen() -> JudgedLabels:
 @pytest.fixture(scope="module")
 def endpoint(tracking_uri: str, fuzzed_recipe: Recipe, seen: JudgedLabels) -> Iterator[Endpoint]:
     chosen = ServeSettings(poll_s=None, limits=LIMITS, tracking_uri=tracking_uri)
+    decide("una foto", fuzzed_recipe.attributes)  # the words of other languages stay once read
     backend = InProcess(chosen, fuzzed_recipe)
     app = create_app(backend, chosen, fuzzed_recipe)
     app.add_middleware(Witness, seen=seen)

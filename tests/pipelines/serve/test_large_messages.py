@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from pipelines.registry.local_server import free_port
+from pipelines.serve.deployments import on_this_side
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 NUM_BYTES = 24 * 2**20  # eight pictures of 1024 pixels
@@ -24,7 +25,7 @@ class Door:
     """An application in front of it, as the gateway is."""
 
     def __init__(self, painter) -> None:  # type: ignore[no-untyped-def]
-        self._painter = painter.options(stream=True)
+        self._painter = on_this_side(painter).options(stream=True)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = FastAPI()

@@ -20,6 +20,7 @@ from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, LosesAnswers, op
 from tests.pipelines.processes import wait_for
 
 pytestmark = pytest.mark.slow
+LONG = 200  # steps: whoever leaves has left before they are done
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,9 @@ def test_what_nobody_got_is_assigned_again(
 ) -> None:
     """Of fifteen pictures one category gets eight: the same one, as long as all are lost."""
     ask = json.dumps({"prompt": "a photo of a pilot", "fairness": {"gender": "uniform"}, "n": 15,
-                      "num_inference_steps": 20}).encode()  # fmt: skip
-    limits = LIMITS.model_copy(update={"timeout_s": 0.02 if how == "times out" else 60.0})
+                      "num_inference_steps": LONG}).encode()  # fmt: skip
+    timeout_s = 0.02 if how == "times out" else 60.0
+    limits = LIMITS.model_copy(update={"timeout_s": timeout_s, "num_steps": LONG})
     for endpoint in open_endpoint(served_recipe, limits=limits, tracking_uri=tracking_uri):
         backend = endpoint.backend
         for lost in range(1, 4):
@@ -161,21 +163,24 @@ def test_the_official_client_that_lost_its_answer_gets_it_again_and_it_counts_on
     assert Counter(seen) == {"woman": 3, "man": 3}
 
 
-def test_a_marked_try_takes_the_cells_of_the_one_that_was_lost(endpoint: Endpoint) -> None:
+def test_a_marked_try_takes_the_cells_of_the_one_that_was_lost(
+    served_recipe: Recipe, tracking_uri: str
+) -> None:
     """Its client left; whoever comes between does not get them."""
-    prompt, backend = "a photo of a sailor", endpoint.backend
-    assigned, given_back = len(backend.assigned), backend.num_given_back
-    body = json.dumps({"prompt": prompt, "n": 15, "num_inference_steps": 20} | {
+    prompt, limits = "a photo of a sailor", LIMITS.model_copy(update={"num_steps": LONG})
+    body = json.dumps({"prompt": prompt, "n": 15, "num_inference_steps": LONG} | {
         "fairness": EVEN["fairness"]}).encode()  # fmt: skip
-    endpoint.leave(body, headers={"x-stainless-retry-count": "0"})
-    wait_for(lambda: backend.num_given_back == given_back + 15)
-    lost = [categories["gender"] for categories in backend.assigned[assigned:]]
-    between = genders(post(endpoint, prompt, n=15))
-    url = f"{endpoint.address}/v1/images/generations"
-    again = httpx2.post(url, content=body, timeout=60, headers={
-        "content-type": "application/json", "x-stainless-retry-count": "1"})  # fmt: skip
-    assert genders(again) == lost
-    assert Counter(lost + between) == {"woman": 15, "man": 15}
+    for endpoint in open_endpoint(served_recipe, limits=limits, tracking_uri=tracking_uri):
+        backend = endpoint.backend
+        endpoint.leave(body, headers={"x-stainless-retry-count": "0"})
+        wait_for(partial(backend.has_given_back, 15))
+        lost = [categories["gender"] for categories in backend.assigned]
+        between = genders(post(endpoint, prompt, n=15))
+        url = f"{endpoint.address}/v1/images/generations"
+        again = httpx2.post(url, content=body, timeout=60, headers={
+            "content-type": "application/json", "x-stainless-retry-count": "1"})  # fmt: skip
+        assert genders(again) == lost
+        assert Counter(lost + between) == {"woman": 15, "man": 15}
 
 
 def test_two_requests_that_are_alike_are_two(endpoint: Endpoint) -> None:

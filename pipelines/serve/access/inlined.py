@@ -1,0 +1,43 @@
+"""Small bodies that go from Serve's HTTP proxy to a replica with the heads of their requests."""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+INLINED = "fairgen.body"
+"""The key of a scope that holds the body of its request."""
+_MAX_BYTES = 65_536
+_WITHIN_S = 0.05
+
+
+class InlinedBodies:
+    """Plain ASGI: a small body that is there with its head goes on in the request's scope. Else a
+    replica asks the proxy for it, by a call of its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") != "POST" or not _is_small(scope):
+            await self._app(scope, receive, send)
+            return
+        read: list[Message] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WITHIN_S):
+                while not read or read[-1].get("more_body"):
+                    read.append(await receive())
+        if read and not read[-1].get("more_body") and read[-1]["type"] == "http.request":
+            scope = {**scope, INLINED: b"".join(message.get("body", b"") for message in read)}
+
+        async def again() -> Message:
+            return read.pop(0) if read else await receive()
+
+        await self._app(scope, again, send)
+
+
+def _is_small(scope: Scope) -> bool:
+    """Return whether a request says that its body is small."""
+    announced = dict(scope["headers"]).get(b"content-length", b"")
+    return announced.isdigit() and int(announced) <= _MAX_BYTES

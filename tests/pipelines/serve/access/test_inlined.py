@@ -1,0 +1,114 @@
+"""Small bodies go on with the heads of their requests, and arrive whole whichever way they go."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from pipelines.serve.access.inlined import INLINED, InlinedBodies
+from pipelines.serve.access.middleware import PICTURES, AccessMiddleware
+from pipelines.serve.settings import ServeSettings
+from tests.pipelines.in_process import listening
+
+LEFT: list[str] = []
+
+
+async def echo(request: Request) -> PlainTextResponse:
+    """Answer with the length of the body in the scope, and of the one that is read."""
+    inlined = request.scope.get(INLINED)
+    body = await request.body()
+    if body == b"waits":
+        LEFT.append((await request.receive())["type"])
+    found = [None if inlined is None else len(inlined), len(body), inlined in (None, body)]
+    return PlainTextResponse(json.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
+    app.add_middleware(InlinedBodies)
+    with listening(app) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        yield host, int(port)
+
+
+def answer(address: tuple[str, int], *parts: bytes, after_s: float = 0.0) -> list[object]:
+    with socket.create_connection(address, timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(after_s)
+        content = b""
+        while part := connection.recv(65_536):
+            content += part
+    found: list[object] = json.loads(content.partition(b"\r\n\r\n")[2])
+    return found
+
+
+def head(size: int | None, method: str = "POST") -> bytes:
+    length = b"Transfer-Encoding: chunked" if size is None else b"Content-Length: %d" % size
+    return (
+        method.encode() + b" / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + length + b"\r\n\r\n"
+    )
+
+
+def test_a_small_body_goes_on_with_its_head(address: tuple[str, int]) -> None:
+    assert answer(address, head(5) + b"hello") == [5, 5, True]
+    assert answer(address, head(0)) == [0, 0, True]
+    assert answer(address, head(5), b"hel", b"lo", after_s=0.002) == [5, 5, True]
+
+
+def test_one_that_is_large_slow_or_of_no_said_length_arrives_whole(
+    address: tuple[str, int],
+) -> None:
+    assert answer(address, head(100_000) + b"x" * 100_000) == [None, 100_000, True]
+    assert answer(address, head(5), b"hel", b"lo", after_s=0.1) == [None, 5, True]
+    assert answer(address, head(None) + b"5\r\nhello\r\n0\r\n\r\n") == [None, 5, True]
+
+
+def test_the_application_hears_that_its_client_has_left(address: tuple[str, int]) -> None:
+    LEFT.clear()
+    with socket.create_connection(address) as connection:
+        connection.sendall(head(5) + b"waits")
+        time.sleep(0.2)
+        assert LEFT == []
+    deadline = time.monotonic() + 10
+    while not LEFT and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert LEFT == ["http.disconnect"]
+
+
+def test_the_guard_waits_for_no_body_that_is_there() -> None:
+    """And the application hears nothing of the message that brings it a second time."""
+    seen: list[object] = []
+    late: list[Message] = [
+        {"type": "http.request", "body": b"{}", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        seen.append(await request.body())
+        seen.append(len(late))
+        while (message := await receive())["type"] != "http.disconnect":
+            assert message["type"] == "http.request"
+        seen.append(len(late))
+
+    async def receive() -> Message:
+        return late.pop(0)
+
+    async def send(_: Message) -> None: ...
+
+    scope = {
+        "type": "http", "method": "POST", "path": PICTURES, "headers": [], "query_string": b"",
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "scheme": "http", INLINED: b"{}",
+    }  # fmt: skip
+    asyncio.run(AccessMiddleware(inner, ServeSettings())(scope, receive, send))
+    assert seen == [b"{}", 2, 0]
