@@ -4,6 +4,9 @@ load.
 
 import hashlib
 import io
+import json
+import socket
+import sqlite3
 import ssl
 import time
 import urllib.error
@@ -11,6 +14,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +126,30 @@ def test_requests_of_many_callers_follow_one_ledger(client: OpenAI) -> None:
         records = list(pool.map(lambda i: paint(client, "a pilot", seed=i), range(24)))
     cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
     assert set(cells.values()) == {6}
+
+
+def test_clients_that_leave_at_any_moment_leave_nothing_reserved(
+    client: OpenAI, tls: Tls, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Before they are answered, and before anything is assigned to them, too."""
+    (ledger,) = tmp_path_factory.getbasetemp().glob("graph-adapters[0-9]*/home/ledger/ledger.sqlite")
+
+    def num_reserved() -> int:
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+            query = "SELECT count(*) FROM fairgen_reservations WHERE state = 'open'"
+            return int(connection.execute(query).fetchone()[0])
+
+    body = json.dumps({"prompt": "a photo of a baker", "n": 4, "num_inference_steps": 20}).encode()
+    head = b"POST /v1/images/generations HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    for moment in range(60):
+        with (
+            socket.create_connection(("127.0.0.1", PORT)) as plain,
+            trusted(tls).wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            time.sleep(moment * 0.0005)
+    paint(client, "a photo of a baker")
+    wait_for(lambda: num_reserved() == 0, timeout_s=30)
 
 
 def test_an_answer_that_was_lost_comes_again_and_counts_once(client: OpenAI, tls: Tls) -> None:
