@@ -29,7 +29,7 @@ class InProcess:
         self.indicator = IndicatorService(settings, recipe)
         self._metrics = GatewayMetrics()
         self.assigned: list[dict[str, str]] = []
-        self.num_given_back = 0
+        self.num_settled = self.num_given_back = 0
 
     async def sizes(self) -> PaintableSizes:
         return self.generator.sizes
@@ -54,6 +54,7 @@ class InProcess:
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
         await self.indicator.settle(reservation, lost)
         self.num_given_back += len(lost)
+        self.num_settled += 1
 
     async def paint(
         self, orders: Sequence[PlannedImage], model: str, caller: str

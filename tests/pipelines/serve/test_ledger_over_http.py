@@ -34,6 +34,9 @@ def endpoint(tracking_uri: str, served_recipe: Recipe) -> Iterator[Endpoint]:
 
 
 def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
+    """And what was delivered stays counted."""
+    backend = endpoint.backend
+    settled, given_back = backend.num_settled, backend.num_given_back
     seen = Counter(
         endpoint.generate("a photo of a pilot", fairness={"gender": "uniform"})[0].provenance[
             "categories"
@@ -41,6 +44,8 @@ def test_single_requests_share_one_ledger(endpoint: Endpoint) -> None:
         for _ in range(6)
     )
     assert seen == {"woman": 3, "man": 3}
+    wait_for(lambda: backend.num_settled == settled + 6)
+    assert backend.num_given_back == given_back
 
 
 def test_prompts_that_differ_are_balanced_for_the_person_and_the_caller(

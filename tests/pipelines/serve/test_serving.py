@@ -132,7 +132,9 @@ def test_clients_that_leave_at_any_moment_leave_nothing_reserved(
     client: OpenAI, tls: Tls, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Before they are answered, and before anything is assigned to them, too."""
-    (ledger,) = tmp_path_factory.getbasetemp().glob("graph-adapters[0-9]*/home/ledger/ledger.sqlite")
+    (ledger,) = tmp_path_factory.getbasetemp().glob(
+        "graph-adapters[0-9]*/home/ledger/ledger.sqlite"
+    )
 
     def num_reserved() -> int:
         with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
