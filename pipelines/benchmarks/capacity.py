@@ -23,7 +23,7 @@ SPARE = 1.2
 PER_REQUEST = 4
 RATES = (10, 1000)
 _FEWEST_REQUESTS = 1000
-INDICATOR_REQUESTS_PER_S = 580  # docs/operations.md, `indicator_requests_per_s`
+INDICATOR_REQUESTS_PER_S = 490  # docs/operations.md, `indicator_requests_per_s`
 
 
 class Scaling(BaseModel):
