@@ -60,12 +60,12 @@ def create_run(
     request may create two: the run says which request made it, and what is doubled is deleted.
     """
     tags = {**tags, "fairgen.creation": uuid.uuid4().hex}
-    client.create_run(experiment_id, start_time_ms, tags, name)
+    created = str(client.create_run(experiment_id, start_time_ms, tags, name).info.run_id)
     query = f"tags.`fairgen.creation` = '{tags['fairgen.creation']}'"
-    created, *doubled = client.search_runs([experiment_id], query)
-    for run in doubled:
-        client.delete_run(run.info.run_id)
-    return str(created.info.run_id)
+    for run in client.search_runs([experiment_id], query):
+        if run.info.run_id != created:
+            client.delete_run(run.info.run_id)
+    return created
 
 
 def check_artifacts(tracking_uri: str, location: str) -> None:
