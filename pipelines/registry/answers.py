@@ -33,18 +33,14 @@ class WholeAnswers(_MLFLOW_ADAPTER):  # type: ignore[valid-type, misc]
                 return answer
             except (ChunkedEncodingError, ConnectionError) as error:
                 try:
-                    retries = retries.increment(request.method, request.url, error=_cause(error))
+                    retries = retries.increment(
+                        request.method, request.url, error=ProtocolError(error)
+                    )
                 except MaxRetryError:
                     raise error from None
             retries.sleep()
             if hasattr(request.body, "read"):
                 rewind_body(request)
-
-
-def _cause(error: ChunkedEncodingError | ConnectionError) -> Exception:
-    """Return urllib3's error for one of requests'."""
-    cause = error.args[0] if error.args else None
-    return cause if isinstance(cause, Exception) else ProtocolError(str(error))
 
 
 def read_whole_answers() -> None:

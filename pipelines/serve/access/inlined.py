@@ -3,12 +3,13 @@
 import asyncio
 from contextlib import suppress
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 INLINED = "fairgen.body"
 """The key of a scope that holds the body of its request."""
+WITHIN_S = 0.05
 _MAX_BYTES = 65_536
-_WITHIN_S = 0.05
 
 
 class InlinedBodies:
@@ -25,7 +26,7 @@ class InlinedBodies:
             return
         read: list[Message] = []
         with suppress(TimeoutError):
-            async with asyncio.timeout(_WITHIN_S):
+            async with asyncio.timeout(WITHIN_S):
                 while not read or read[-1].get("more_body"):
                     read.append(await receive())
         if read and not read[-1].get("more_body") and read[-1]["type"] == "http.request":
@@ -39,5 +40,5 @@ class InlinedBodies:
 
 def _is_small(scope: Scope) -> bool:
     """Return whether a request says that its body is small."""
-    announced = dict(scope["headers"]).get(b"content-length", b"")
+    announced = Headers(scope=scope).get("content-length", "")
     return announced.isdigit() and int(announced) <= _MAX_BYTES

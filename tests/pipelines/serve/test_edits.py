@@ -8,6 +8,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -329,17 +330,21 @@ def test_the_docs_show_the_form(endpoint: Endpoint) -> None:
     assert fields["strength"]["maximum"] == 1
 
 
-def test_a_client_that_leaves_frees_its_edit(endpoint: Endpoint) -> None:
-    request = httpx2.Request(
-        "POST", endpoint.address + EDITS, files=[A_PNG],
-        data={"prompt": "a sailor", "n": "16", "num_inference_steps": "20"},
-    )  # fmt: skip
-    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-    host, _, port = endpoint.address.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"POST {EDITS} HTTP/1.1\r\n{head}\r\n".encode() + request.read())
-        wait_for(lambda: endpoint.backend.generator.engine_state.pending)
-    wait_for(lambda: not endpoint.backend.generator.engine_state.pending, timeout_s=20)
+def test_a_client_that_leaves_frees_its_edit(recipe: Recipe, tracking_uri: str) -> None:
+    limits = UPLOADS.model_copy(update={"num_steps": 200})  # it has left before they are done
+    for endpoint in open_endpoint(recipe, tracking_uri=tracking_uri, limits=limits):
+        engine = endpoint.backend.generator
+        request = httpx2.Request(
+            "POST", endpoint.address + EDITS, files=[A_PNG],
+            data={"prompt": "a sailor", "n": "16", "num_inference_steps": "200", "strength": "1"},
+        )  # fmt: skip
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        host, _, port = endpoint.address.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(f"POST {EDITS} HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            wait_for(lambda engine=engine: engine.engine_state.pending)
+        wait_for(partial(endpoint.backend.has_given_back, 16), timeout_s=20)
+        wait_for(lambda engine=engine: not engine.engine_state.pending, timeout_s=20)
 
 
 def test_an_edit_weighs_by_the_steps_that_it_takes(recipe: Recipe) -> None:
