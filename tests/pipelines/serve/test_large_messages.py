@@ -1,4 +1,4 @@
-"""Parts of the endpoint send each other pictures of any size."""
+"""Parts of the endpoint send each other pictures of any size, by gRPC."""
 
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +15,9 @@ NUM_BYTES = 24 * 2**20  # eight pictures of 1024 pixels
 
 class Painter:
     """Answers with as many bytes as it was sent."""
+
+    async def name(self) -> str:
+        return "painter"
 
     async def paint(self, order: bytes) -> AsyncIterator[bytes]:
         yield b""
@@ -35,10 +38,20 @@ class Door:
             parts = [part async for part in self._painter.paint.remote(await request.body())]
             return Response(b"".join(parts))
 
+        @app.get("/")
+        async def passes_by_reference() -> bool:
+            answer = self._painter.options(stream=False).name.remote()
+            try:
+                await answer._to_object_ref()  # Ray's own, for developers
+            except RuntimeError as error:
+                assert "by-value" in str(error), error
+                return False
+            return True
+
         return app
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def address(cluster: None) -> Iterator[str]:
     from ray import serve
 
@@ -59,3 +72,9 @@ def test_pictures_of_several_megabytes_arrive(address: str) -> None:
     sent = bytes(range(256)) * (NUM_BYTES // 256)
     with urllib.request.urlopen(address, sent, timeout=60) as answer:
         assert answer.read() == sent
+
+
+def test_they_call_each_other_by_grpc(address: str) -> None:
+    """Whose answers are no references to Ray's objects; those of Ray's own calls are."""
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        assert answer.read() == b"false"
