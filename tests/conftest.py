@@ -14,11 +14,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from pipelines.benchmarks import markdown_table
+from pipelines.ray_runtime import collect_rarely
 from tests.families import FAMILIES, KIN
 from tests.faults import Fault, FaultTable
 from tests.tiny import tiny_pipeline
 
 torch.set_num_threads(1)
+collect_rarely()
 
 # a busy machine is no bug, and the same commit shall not pass today and fail tomorrow
 hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)

@@ -33,6 +33,7 @@ from pipelines.cli.provenance import credentials_app, inspect_app
 from pipelines.cli.registry import registry_app
 from pipelines.cli.serve import serve_app
 from pipelines.cli.speed import speed_app
+from pipelines.ray_runtime import collect_rarely
 from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def fairgen(
     """Text-to-image diffusion in the distribution you prescribe."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what is not needed
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    collect_rarely()
 
 
 @app.command("train-all")

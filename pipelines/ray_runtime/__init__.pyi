@@ -1,3 +1,4 @@
+from .collector import collect_rarely
 from .failures import is_loss, reason_of
 from .jobs import Verb, check_known, connect, describe_jobs, follow, submit
 from .progress import ProgressView, open_progress_actor, watch
@@ -9,6 +10,7 @@ from .session import (
     check_shared,
     cluster_nodes,
     cluster_session,
+    is_local,
     parallel_jobs,
 )
 
@@ -23,10 +25,12 @@ __all__ = [
     "check_shared",
     "cluster_nodes",
     "cluster_session",
+    "collect_rarely",
     "connect",
     "describe_jobs",
     "follow",
     "free_reservation",
+    "is_local",
     "is_loss",
     "note_reservation",
     "open_progress_actor",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.recipe import JobsConfig
 
 Resources = Mapping[str, float]
+_LOCAL = "local"
 
 RAY_SETTINGS = {
     "RAY_worker_niceness": "0",  # the default of 15 starves workers on a busy machine
@@ -31,6 +32,7 @@ RAY_SETTINGS = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": (
         "pipelines.serve.access.connections:bound_connections"
     ),
+    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "pipelines.ray_runtime.collector.collect_rarely",
 }
 
 
@@ -46,16 +48,22 @@ def cluster_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS", "local")
-    if address == "local":
+    local = {}
+    if is_local():
         _provide_token()
-    local = {"include_dashboard": False} if address == "local" else {}
-    with _on_loopback() if address == "local" else nullcontext():
+        local = {"include_dashboard": False}
+    with _on_loopback() if local else nullcontext():
+        address = os.environ.get("RAY_ADDRESS", _LOCAL)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def is_local() -> bool:
+    """Return whether a session's cluster is one that starts with it, without a dashboard."""
+    return os.environ.get("RAY_ADDRESS", _LOCAL) == _LOCAL
 
 
 def check_shared(home: Path) -> None:
@@ -152,7 +160,7 @@ def check_jobs(jobs: "JobsConfig", nodes: Sequence[Resources], gpus: float) -> N
 
 def check_jobs_here(jobs: "JobsConfig") -> None:
     """Do the same for the local cluster that a run would start, before it takes its time."""
-    if os.environ.get("RAY_ADDRESS", "local") == "local":
+    if is_local():
         check_jobs(jobs, [{"CPU": os.cpu_count() or 1}], gpus=0)
 
 

@@ -20,9 +20,10 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from pipelines.files import write
-from pipelines.ray_runtime import free_reservation, is_loss, parallel_jobs, reason_of
+from pipelines.ray_runtime import free_reservation, is_local, is_loss, parallel_jobs, reason_of
 from pipelines.recipe import Recipe
 from pipelines.registry import TrainedAttribute
 from pipelines.training.checkpoints import newest_whole
@@ -46,14 +47,16 @@ class ReportProgress(UserCallback):
 
 
 class _Trainer(TorchTrainer):
-    """Ray's, without the process that shares out a job's datasets: there are none, and it takes
-    200 MB of every job.
+    """Ray's, without processes of 200 MB that have nothing to do: one shares out a job's datasets,
+    of which there are none; one frees what a lost controller has reserved, once the cluster's
+    dashboard says that it is lost, and a local cluster has no dashboard.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
         """Return what watches over the workers."""
         callbacks = super()._create_default_callbacks()
-        return [found for found in callbacks if not isinstance(found, DatasetsCallback)]
+        idle = DatasetsCallback | PlacementGroupCleanerCallback if is_local() else DatasetsCallback
+        return [found for found in callbacks if not isinstance(found, idle)]
 
 
 def fit(

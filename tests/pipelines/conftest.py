@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 import yaml
@@ -14,7 +15,8 @@ from tests.tiny import tiny_pipeline
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["RAY_AUTH_MODE"] = "disabled"
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"  # for processes that are started
+huggingface_hub.constants.HF_HUB_OFFLINE = True  # for this one, which has read it
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 torch.set_num_threads(1)
 

@@ -59,13 +59,14 @@ def test_two_workers_train_one_set_of_adapters(
 ) -> None:
     recipe = load_recipe(write_recipe("ddp", jobs={"num_workers": 2}))
     board, job, seen = open_progress_actor(), open_job(recipe), set[str]()
+    idle = "DatasetManager", "PlacementGroupCleaner"
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(fit, job, tmp_path, [ReportProgress(board, "gender")])
         while not training.done():
-            seen |= {name for name in ("TrainWorker", "DatasetManager") if children(name)}
+            seen |= {name for name in ("TrainWorker", *idle) if children(name)}
             time.sleep(0.1)
     trained = training.result()
-    assert seen == {"TrainWorker"}, "a job without datasets takes a process for them"
+    assert seen == {"TrainWorker"}, "a job takes a process that has nothing to do"
     assert ray.get(board.latest.remote())["gender"]["step"] == recipe.discovery.num_updates
     assert find_trained(recipe, "gender", tmp_path) == trained
     assert [folder.name for folder in trained.folders] == ["gender-woman", "gender-man"]
