@@ -215,7 +215,8 @@ class Gateway:
     async def check_generator(self) -> None:
         """Raise RequestError unless a generator answers now."""
         try:
-            await asyncio.wait_for(self._generator.check_health.remote(), _HEALTH_S)
+            async with asyncio.timeout(_HEALTH_S):
+                await self._generator.check_health.remote()
         except TimeoutError as error:
             raise RequestError(
                 503, "no generator is up", code="unavailable", retry_after_s=5

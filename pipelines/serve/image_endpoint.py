@@ -244,8 +244,8 @@ class ImageEndpoint:
         deadline = time.monotonic() + limit
         try:
             while on_their_way:
-                left = deadline - time.monotonic()
-                delivery = await asyncio.wait_for(anext(painting), left)
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    delivery = await anext(painting)
                 if delivery.error is not None:
                     raise RequestError(500, "a picture could not be painted", code="failed")
                 if delivery.provenance is not None:

@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,9 +15,13 @@ from openai import OpenAI
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve import deployments
+from pipelines.serve.image_endpoint import ImageEndpoint
+from pipelines.serve.image_plan import ImageUpdate
 from pipelines.serve.indicator import Asked
+from pipelines.serve.schemas import ImageRequest
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, LosesAnswers, open_endpoint
+from tests.pipelines.in_process import InProcess
 from tests.pipelines.processes import wait_for
 
 pytestmark = pytest.mark.slow
@@ -82,6 +87,37 @@ def test_what_nobody_got_is_assigned_again(
         women = [categories["gender"] == "woman" for categories in backend.assigned]
         assert sum(women[:15]) in (7, 8)
         assert sum(women[:15]) == sum(women[15:30]) == sum(women[30:])
+
+
+class LeftAsItCame(InProcess):
+    """A backend whose caller is gone in the moment in which something comes."""
+
+    caller: asyncio.Task
+
+    async def paint(self, *asked: Any) -> AsyncIterator[ImageUpdate]:
+        async for update in super().paint(*asked):
+            self.caller.cancel()
+            yield update
+
+
+def test_who_leaves_as_something_comes_has_left(served_recipe: Recipe, tracking_uri: str) -> None:
+    """`asyncio.wait_for` of Python 3.11 takes the picture and forgets that nobody wants it."""
+    settings = ServeSettings(poll_s=None, limits=LIMITS, tracking_uri=tracking_uri)
+    backend = LeftAsItCame(settings, served_recipe)
+    desk = ImageEndpoint(backend, settings, served_recipe)
+    asked = {"prompt": "a photo of a pilot", "fairness": {"gender": "uniform"}, "n": 3}
+    request = desk.completed(ImageRequest.model_validate(asked))
+
+    async def leave() -> None:
+        orders = await desk.orders(request, "", None)
+        backend.caller = asyncio.create_task(desk.answer(request, orders))
+        with pytest.raises(asyncio.CancelledError):
+            await backend.caller
+        while not backend.has_given_back(3):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(leave(), 60))
+    backend.generator.close()
 
 
 def test_calibration_makes_up_for_measured_misses(tracking_uri: str, served_recipe: Recipe) -> None:
