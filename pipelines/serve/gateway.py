@@ -35,7 +35,7 @@ from pipelines.serve.access.middleware import (
     AnswerCounter,
 )
 from pipelines.serve.image_endpoint import Asked, Backend, Edit, ImageEndpoint
-from pipelines.serve.retries import Retry, RunningKeys, retry_of
+from pipelines.serve.retries import FAIRNESS_HEADER, Refusals, Retry, RunningKeys, retry_of
 from pipelines.serve.schemas import AttributeInfo, EditRequest, ImageRequest, ImageResponse
 from pipelines.serve.settings import ServeSettings
 from pipelines.serve.uploads.form import CONTENT_TYPE, FILES, form_schema, read_form
@@ -46,14 +46,14 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request is refused."},
     "5XX": {"model": ErrorBody, "description": "The server fails, or is not ready."},
 }
-_FAIRNESS_HEADER, _JSON = "x-fairness", "application/json"
+_JSON = "application/json"
 _CLIENT_CLOSED = 499  # nobody reads it; as nginx counts it
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
 def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
     """Return the HTTP application."""
-    desk, running = ImageEndpoint(backend, settings, recipe), RunningKeys()
+    desk, running, refusals = ImageEndpoint(backend, settings, recipe), RunningKeys(), Refusals()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -68,14 +68,14 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         description="Text-to-image in the distribution you prescribe.",
         responses=_ERRORS,
     )
-    app.add_middleware(AccessMiddleware, settings=settings)
+    app.add_middleware(AccessMiddleware, settings=settings, refusals=refusals)
     app.add_middleware(AnswerCounter, count=backend.count_answer)
     if settings.access.cors_origins:  # outermost: a browser asks first, without a key
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.access.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Fairness"],
+            allow_headers=["*"],  # clients in browsers say what they are in headers of their own
         )
 
     @app.exception_handler(RequestError)
@@ -104,7 +104,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.post(PICTURES, response_model=ImageResponse, responses=_EVENTS)
     async def generate(request: ImageRequest, http: Request) -> Response:
-        request = desk.completed(_with_fairness(request, http.headers.get(_FAIRNESS_HEADER)))
+        request = desk.completed(_with_fairness(request, http.headers.get(FAIRNESS_HEADER)))
         retry = retry_of(http.headers, http.state.caller, await http.body())
         return await answered(http, request, retry)
 
@@ -125,7 +125,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         except ValidationError as error:
             found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
             raise _first_finding(found, (*FILES, *EditRequest.model_fields)) from error
-        request = _with_fairness(request, http.headers.get(_FAIRNESS_HEADER))
+        request = _with_fairness(request, http.headers.get(FAIRNESS_HEADER))
         names_size = any(request.sides_px)
         request = desk.completed(request)
         uploads = await desk.opened(form.files)
@@ -141,8 +141,13 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
     async def answered(
         http: Request, request: ImageRequest, retry: Retry | None, edit: Edit | None = None
     ) -> Response:
+        retry = refusals.followed_by(retry)
         with running.alone(retry):
-            orders = await desk.orders(request, http.state.caller, retry, edit)
+            try:
+                orders = await desk.orders(request, http.state.caller, retry, edit)
+            except RequestError as error:
+                refusals.note(retry, error.status)
+                raise
             del edit  # what is left of it is in the orders
             if request.stream:
                 events = await _begun(desk.stream(request, orders))
@@ -259,7 +264,7 @@ def _first_finding(findings: Sequence[Any], fields: Iterable[str]) -> RequestErr
     if found["type"] == "json_invalid":
         return RequestError(400, "body: got no valid JSON", code="invalid_json")
     if location[:1] == ["fairness"]:
-        allowed = "'off', 'uniform' or a table per attribute, or {'joint': table}"
+        allowed = "'off', {attribute: 'uniform'}, {attribute: table} or {'joint': table}"
         message = f"fairness: got {got}, allowed are {allowed}"
         return RequestError(400, message, param="fairness", code="invalid_value")
     if location[:1] == ["categories"]:

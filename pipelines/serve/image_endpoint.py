@@ -78,14 +78,14 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Orders:
-    """The pictures of a request, the ledger's reservation for them, who asked, and what they hold
-    of the queue.
+    """The pictures of a request, the ledger's reservation for them, who asked, what their answer is
+    known by to a client that asks again, "" for one that does not, and what they hold of the queue.
     """
 
     images: Sequence[PlannedImage]
     reservation: str
     caller: str
-    may_be_repeated: bool
+    known_by: str
     admitted: Admitted
 
 
@@ -190,7 +190,8 @@ class ImageEndpoint:
             if isinstance(error, ValueError):
                 raise refused_field(error) from error
             raise
-        return Orders(images, assignment.reservation, caller, retry is not None, admitted)
+        known_by = (assignment.reservation or (retry.named and retry.key)) if retry else ""
+        return Orders(images, assignment.reservation, caller, known_by, admitted)
 
     def _of_all(self, request: ImageRequest, num_starts: int) -> ImageRequest:
         """Return a request for as many pictures as there are of all that it begins from."""
@@ -290,7 +291,7 @@ class ImageEndpoint:
         """Return the whole response as JSON when every picture is there; a next try of a request
         that was answered gets its answer again.
         """
-        if (before := self._answers.get(orders.reservation)) is not None:
+        if (before := self._answers.get(orders.known_by)) is not None:
             orders.admitted.leave()
             self._settle(orders.reservation, ())
             return before
@@ -309,8 +310,7 @@ class ImageEndpoint:
             usage=Usage.of(num_tokens),
         )
         content = response.model_dump_json()
-        if orders.may_be_repeated:
-            self._answers.put(orders.reservation, content)
+        self._answers.put(orders.known_by, content)
         return content
 
     async def stream(self, request: ImageRequest, orders: Orders) -> AsyncIterator[str]:

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from pipelines.serve.access.inlined import INLINED
 from pipelines.serve.access.keys import ApiKeys
 from pipelines.serve.access.rate_limiter import RateLimiter
 from pipelines.serve.access.uploads import HeldBytes, UploadMemory
+from pipelines.serve.retries import Refusals, retry_of
 from pipelines.serve.settings import ServeSettings
 
 PICTURES = "/v1/images/generations"
@@ -67,8 +68,9 @@ class AccessMiddleware:
     request's state).
     """
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, refusals: Refusals) -> None:
         self._app, self._limits, self._hosts = app, settings.limits, settings.access.hosts
+        self._refusals = refusals
         self._keys, self._turnstile = ApiKeys(settings.access), RateLimiter(settings.access)
         self._sending: Counter[str] = Counter()
         self._uploads = UploadMemory(settings.limits.uploads_bytes)
@@ -106,7 +108,17 @@ class AccessMiddleware:
 
                     await self._app(scope, again, guarded)
         except RequestError as error:  # of the guard: the application answers its own
+            self._note(request, error)
             await error.response()(scope, receive, guarded)
+
+    def _note(self, request: Request, refused: RequestError) -> None:
+        """Take note of a try that is refused; of one whose body is not here nothing is known."""
+        caller, body = request.scope.get("state", {}).get("caller"), request.scope.get(INLINED)
+        if caller is None or body is None:
+            return
+        with suppress(RequestError):  # a key that is too long is none
+            retry = self._refusals.followed_by(retry_of(request.headers, caller, body))
+            self._refusals.note(retry, refused.status)
 
     def _caller(self, request: Request) -> str:
         """Return the name of the request's key, its address where no key is wanted. Raises 401."""

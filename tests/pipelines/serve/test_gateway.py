@@ -318,15 +318,20 @@ def test_a_decision_that_cannot_be_kept_costs_no_picture(
 def test_pages_of_other_hosts_read_answers_only_where_they_are_named(
     served_recipe: Recipe, open_to: tuple[str, ...]
 ) -> None:
+    """Clients of OpenAI's say in headers of their own what they are, and count their tries."""
+    sent = "authorization, content-type, idempotency-key, x-fairness, x-stainless-retry-count"
     asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
+    asked["Access-Control-Request-Headers"] = sent
     for endpoint in open_endpoint(served_recipe, access=AccessConfig(cors_origins=open_to)):
         url = f"{endpoint.address}/v1/images/generations"
         request = urllib.request.Request(url, headers=asked, method="OPTIONS")
         try:
-            allowed = urllib.request.urlopen(request).headers["Access-Control-Allow-Origin"]
+            answer = urllib.request.urlopen(request)
         except urllib.error.HTTPError as error:
-            allowed = error.headers["Access-Control-Allow-Origin"]
-        assert allowed == (open_to[0] if open_to else None)
+            assert not open_to and error.headers["Access-Control-Allow-Origin"] is None
+        else:
+            assert answer.headers["Access-Control-Allow-Origin"] == open_to[0]
+            assert answer.headers["Access-Control-Allow-Headers"] == sent
 
 
 @pytest.mark.parametrize(

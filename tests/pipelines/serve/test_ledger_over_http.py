@@ -15,13 +15,15 @@ from openai import OpenAI
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve import deployments
+from pipelines.serve.access.inlined import InlinedBodies
+from pipelines.serve.gateway import create_app
 from pipelines.serve.image_endpoint import ImageEndpoint
 from pipelines.serve.image_plan import ImageUpdate
 from pipelines.serve.indicator import Asked
 from pipelines.serve.schemas import ImageRequest
-from pipelines.serve.settings import ServeSettings
+from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, LosesAnswers, open_endpoint
-from tests.pipelines.in_process import InProcess
+from tests.pipelines.in_process import InProcess, listening
 from tests.pipelines.processes import wait_for
 
 pytestmark = pytest.mark.slow
@@ -229,6 +231,77 @@ def test_two_requests_that_are_alike_are_two(endpoint: Endpoint) -> None:
     for _ in range(4):
         seen += genders(post(endpoint, "a photo of a judge", x_stainless_retry_count="0"))
     assert Counter(seen) == {"woman": 2, "man": 2}
+
+
+@pytest.mark.parametrize("refused_by", ["the door", "the queue"])
+def test_a_try_after_a_refused_one_is_a_request_of_its_own(
+    served_recipe: Recipe, tracking_uri: str, refused_by: str
+) -> None:
+    """It repeats nothing, though another request is like it, and so does the try after it."""
+    at_once = 1 if refused_by == "the door" else None
+    chosen = ServeSettings(
+        poll_s=None,
+        tracking_uri=tracking_uri,
+        limits=LIMITS.model_copy(update={"num_steps": LONG, "queued_images": 15}),
+        access=AccessConfig(concurrent_requests=at_once),
+    )
+    backend = InProcess(chosen, served_recipe)
+    ask = {"prompt": "a photo of a farmer", "n": 15, "num_inference_steps": LONG} | {
+        "fairness": EVEN["fairness"]}  # fmt: skip
+
+    def send(count: int) -> httpx2.Response:
+        headers = {"x-stainless-retry-count": str(count)}
+        return httpx2.post(url, json=ask, headers=headers, timeout=60)
+
+    app = InlinedBodies(create_app(backend, chosen, served_recipe))  # as Serve's proxy has it
+    with listening(app) as address, ThreadPoolExecutor(1) as other:
+        url = f"{address}/v1/images/generations"
+        running = other.submit(send, 0)
+        wait_for(lambda: backend.assigned)
+        assert [send(count).status_code for count in (0, 1)] == [429, 429]
+        first, second = running.result(), send(2)
+        assert Counter(genders(first) + genders(second)) == {"woman": 15, "man": 15}
+        assert send(3).content == second.content  # as to a client that has lost the answer
+    backend.generator.close()
+
+
+NOTHING_COUNTED = [
+    {"prompt": "a photo of a car"},
+    {"fairness": "off"},
+    {"prompt": "a female doctor"},
+    {"fairness": None, "categories": {"gender": "woman"}},
+]
+
+
+@pytest.mark.parametrize("asked", NOTHING_COUNTED)
+def test_a_key_gets_its_answer_again_where_nothing_is_counted(
+    endpoint: Endpoint, asked: dict[str, Any]
+) -> None:
+    body = {"prompt": "a doctor"} | EVEN | asked
+    url, key = f"{endpoint.address}/v1/images/generations", {"idempotency-key": json.dumps(asked)}
+    first, again = (httpx2.post(url, json=body, headers=key, timeout=60) for _ in range(2))
+    assert first.status_code == 200 and first.content == again.content
+    assert httpx2.post(url, json=body, timeout=60).content != first.content
+
+
+def test_another_fairness_in_the_headers_is_another_request(endpoint: Endpoint) -> None:
+    url = f"{endpoint.address}/v1/images/generations"
+
+    def paint(category: str, **headers: str) -> httpx2.Response:
+        headers |= {"x-fairness": json.dumps({"gender": {category: 1}})}
+        body = {"prompt": "a photo of a tailor"} | OPTIONS
+        return httpx2.post(url, json=body, headers=headers, timeout=60)
+
+    assert genders(paint("woman", **{"x-stainless-retry-count": "0"})) == ["woman"]
+    assert genders(paint("man", **{"x-stainless-retry-count": "1"})) == ["man"]
+    assert genders(paint("woman", **{"idempotency-key": "key-4"})) == ["woman"]
+    other = paint("man", **{"idempotency-key": "key-4"})
+    assert other.json()["error"]["code"] == "idempotency_key_reused"
+
+
+def test_a_refused_request_leaves_its_key_free(endpoint: Endpoint) -> None:
+    assert post(endpoint, "a baker", 1000, idempotency_key="key-5").status_code == 400
+    assert genders(post(endpoint, "a baker", idempotency_key="key-5"))
 
 
 def test_an_idempotency_key_is_of_one_request(endpoint: Endpoint) -> None:

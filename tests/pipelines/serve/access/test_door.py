@@ -27,6 +27,7 @@ from pipelines.serve.access.uploads import UploadMemory
 from pipelines.serve.app import build
 from pipelines.serve.image_plan import plan_images
 from pipelines.serve.indicator import Asked, IndicatorService
+from pipelines.serve.retries import Refusals
 from pipelines.serve.schemas import ImageRequest
 from pipelines.serve.settings import AccessConfig, Limits, ServeSettings
 
@@ -45,9 +46,8 @@ def behind_the_guard(access: AccessConfig, **limits: Any) -> Iterator[TestClient
                               Route(PICTURES, read, methods=["POST"]),
                               Route(EDITS, read, methods=["POST"]),
                               Route("/health", who)])  # fmt: skip
-    inner.add_middleware(
-        AccessMiddleware, settings=ServeSettings(access=access, limits=Limits(**limits))
-    )
+    settings = ServeSettings(access=access, limits=Limits(**limits))
+    inner.add_middleware(AccessMiddleware, settings=settings, refusals=Refusals())
     with TestClient(inner) as client:
         yield client
 
@@ -255,7 +255,7 @@ def test_a_body_that_arrives_too_slowly_is_a_408(path: str, limit: str) -> None:
             sent.append(message)
 
         limits = Limits(**{limit: 0.1})
-        guard = AccessMiddleware(Starlette(), ServeSettings(limits=limits))
+        guard = AccessMiddleware(Starlette(), ServeSettings(limits=limits), Refusals())
         await asyncio.wait_for(guard(scope, receive, send), 10)
 
     sent: list[Any] = []

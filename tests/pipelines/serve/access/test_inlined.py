@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pipelines.serve.access import inlined
 from pipelines.serve.access.inlined import INLINED, InlinedBodies
 from pipelines.serve.access.middleware import PICTURES, AccessMiddleware
+from pipelines.serve.retries import Refusals
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.in_process import listening
 from tests.pipelines.processes import wait_for
@@ -118,5 +119,5 @@ def test_the_guard_waits_for_no_body_that_is_there() -> None:
         "type": "http", "method": "POST", "path": PICTURES, "headers": [], "query_string": b"",
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "scheme": "http", INLINED: b"{}",
     }  # fmt: skip
-    asyncio.run(AccessMiddleware(inner, ServeSettings())(scope, receive, send))
+    asyncio.run(AccessMiddleware(inner, ServeSettings(), Refusals())(scope, receive, send))
     assert seen == [b"{}", 2, 0]
