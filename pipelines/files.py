@@ -1,5 +1,6 @@
 """Text and bytes on disk, whole or not at all."""
 
+import os
 from pathlib import Path
 
 from fairgen.files import written_whole
@@ -14,3 +15,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file that is either whole or not there."""
     with written_whole(path) as partial:
         partial.write_bytes(content)
+
+
+def check_out(out: Path, empty: str = "") -> None:
+    """Raise ValueError for a folder that cannot be written, before what it is for takes its time;
+    with `empty`, the reason, for one that holds files, too.
+    """
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "cannot be written to" if there.is_dir() else "is a file"
+        raise ValueError(f"out: got {str(out)!r}, allowed is a folder: {there} {what}")
+    if empty and out.exists() and any(out.iterdir()):
+        raise ValueError(f"out: got {str(out)!r}, which holds files; allowed is an empty folder, "
+                         f"{empty}")  # fmt: skip

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fairgen.pictures import Block, picture_grid
 from fairgen.provenance import CredentialFiles, encode
+from pipelines.files import check_out
 from pipelines.recipe import Recipe
 from pipelines.registry import tracking_server
 from pipelines.serve import (
@@ -54,6 +55,7 @@ def generate(
     are signed, with `mark` they bear an invisible mark. Raises ValueError for a target that the
     champions cannot meet, for credentials that cannot sign, and for pictures too small for a mark.
     """
+    check_out(out)
     with tracking_server(home) as tracking_uri:
         settings = ServeSettings(
             tracking_uri=tracking_uri,

@@ -15,6 +15,7 @@ from fairgen.provenance.xmp import source_type, xmp_packet
 CHUNK = "fairgen"
 XMP_CHUNK = "XML:com.adobe.xmp"
 _EXIF_DESCRIPTION = 0x010E
+_MOST_OF_JPEG = 65_000  # what else is in a segment of 64 KiB takes some bytes
 OutputFormat = Literal["png", "webp", "jpeg"]
 
 
@@ -32,7 +33,8 @@ def encode(
     picture, or, with `is_edit`, edited one; with its record, and signed with credentials, where
     these are given.
 
-    The record is in a text chunk of PNG, and in the EXIF description of WebP and JPEG.
+    The record is in a text chunk of PNG, and in the EXIF description of WebP and JPEG: in that of
+    JPEG, which takes 64 KiB, the longest texts of a record that is larger are cut.
     `compression` is the quality of these two, from 0 to 100. With `mark` the pixels bear an
     invisible mark. Raises SigningError for a picture that cannot be signed, ValueError and
     MarkingError for one that cannot be marked.
@@ -55,7 +57,7 @@ def encode(
     else:
         exif = Image.Exif()
         if record is not None:  # the field is ASCII by the standard: other letters are escaped
-            exif[_EXIF_DESCRIPTION] = json.dumps(said)
+            exif[_EXIF_DESCRIPTION] = _within(said, _MOST_OF_JPEG if output_format == "jpeg" else 0)
         quality = 95 if compression is None else compression
         image.save(
             buffer,
@@ -67,6 +69,21 @@ def encode(
     if credentials is None:
         return buffer.getvalue()
     return credentials.sign(buffer.getvalue(), f"image/{output_format}", said, mark, is_edit)
+
+
+def _within(said: Any, most: int) -> str:
+    """Return a record as JSON in ASCII, its longest entries halved until it is as short as `most`
+    where that is given.
+    """
+    text = json.dumps(said)
+    while most and len(text) > most:
+        longest = max(
+            (name for name, value in said.items() if isinstance(value, str | list)),
+            key=lambda name: len(json.dumps(said[name])),
+        )
+        said = {**said, longest: said[longest][: len(said[longest]) // 2]}
+        text = json.dumps(said)
+    return text
 
 
 def read_record(content: bytes) -> dict[str, Any] | None:

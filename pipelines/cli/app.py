@@ -143,6 +143,9 @@ def evaluate(
         chosen = [flag for flag, on in flags.items() if on]
         run_on_cluster(load(recipe, base), "evaluate", cluster, chosen)
         return
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        raise ValueError(f"endpoint: got {endpoint!r}, allowed is an address with http:// or "
+                         "https://")  # fmt: skip
     loaded, console = load_here(recipe, base), Console()
     if endpoint is None:
         from pipelines import training

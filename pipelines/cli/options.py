@@ -68,7 +68,13 @@ def _status(error: Exception) -> int | None:
 
 
 def _sentence(error: Exception) -> str:
-    if type(error).__module__.partition(".")[0] != "ray":
+    library = type(error).__module__.partition(".")[0]
+    if library == "pydantic_core":
+        found = error.errors()[0]  # type: ignore[attr-defined]
+        field = ".".join(str(part) for part in found["loc"])
+        message = found["msg"].removeprefix("Value error, ")
+        return f"{field}: got {str(found['input'])[:80]!r}: {message}" if field else message
+    if library != "ray":
         return str(error)
     from pipelines.ray_runtime import reason_of
 
@@ -124,9 +130,14 @@ def parse_fairness(given: list[str]) -> "Fairness | None":
         return None
     if given == ["off"]:
         return "off"
+    if "off" in given:
+        raise ValueError(f"fairness: got 'off' beside {len(given) - 1} more, allowed is it alone")
     fairness: dict[str, object] = {}
     for item in given:
         attribute, equals, value = item.partition("=")
+        if attribute in fairness:
+            raise ValueError(f"fairness: got {attribute!r} twice, allowed is it once, with all of "
+                             "its categories")  # fmt: skip
         if not equals or not attribute or not value:
             raise ValueError(
                 f"fairness: got {item!r}, allowed are 'off', ATTRIBUTE=uniform and "
@@ -140,6 +151,8 @@ def _table(item: str, value: str) -> dict[str, float]:
     shares = {}
     for part in value.split(","):
         category, colon, share = part.partition(":")
+        if category in shares:
+            raise ValueError(f"fairness: got {category!r} twice in {item!r}, allowed is it once")
         try:
             shares[category] = float(share)
         except ValueError:

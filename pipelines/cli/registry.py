@@ -78,7 +78,9 @@ def export_adapters(
         str | None, typer.Option(help="What a --set paints; a person when left out.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The first picture's seed of a --set.", min=0)] = 0,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder to write, a new or an empty one.")
+    ] = Path("exported"),
     candidate: Annotated[
         bool, typer.Option("--candidate", help="The candidate, not the champion.")
     ] = False,
@@ -153,9 +155,10 @@ def push_registry(
     from rich.console import Console
 
     from pipelines.ray_runtime import ProgressView
-    from pipelines.registry import Registry, push, tracking_server
+    from pipelines.registry import Registry, check_answers, push, tracking_server
 
     loaded, console = load(recipe, base), Console()
+    check_answers(to, "to")
     with tracking_server(HOME) as uri, ProgressView(console).open() as view:
         if uri.rstrip("/") == to.rstrip("/"):
             raise ValueError(f"to: got {to!r}, which is where it would come from: "
@@ -166,7 +169,9 @@ def push_registry(
 
 @registry_app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Where the page listens, on this machine only.")] = 5000,
+    port: Annotated[
+        int, typer.Option(help="Where the page listens, on this machine only.", min=1, max=65535)
+    ] = 5000,
 ) -> None:
     """Browse runs and registered adapters in MLflow until interrupted."""
     from pipelines.registry import local_view_pages, serve_in_foreground

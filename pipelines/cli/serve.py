@@ -33,7 +33,7 @@ def serve(
     recipe: RecipePath = DEFAULT_RECIPE,
     base: Base = None,
     host: Annotated[str, typer.Option(help=_LISTEN)] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help=_LISTEN)] = 8000,
+    port: Annotated[int, typer.Option(help=_LISTEN, min=1, max=65535)] = 8000,
     replicas: Annotated[int, typer.Option(help="Most generator replicas.", min=1)] = 1,
     max_rows: Annotated[
         int | None, typer.Option(help="Denoiser rows a pass; none is measured on a CPU.", min=2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairgen.adapters import Adapter, load_adapter
 from fairgen.attributes import adapter_name
+from pipelines.files import check_out
 from pipelines.recipe import Recipe, load_base
 from pipelines.registry.local_server import tracking_server
 from pipelines.registry.runs import TrainingRuns
@@ -35,6 +36,7 @@ def export_registered(
         raise ValueError(f"format: got {form!r}, allowed are {list(FORMS)}")
     if tool and tool not in TOOLS:
         raise ValueError(f"for: got {tool!r}, allowed are {list(TOOLS)}")
+    check_out(out, empty="since what is there might be lost")
     with tracking_server(home) as uri, tempfile.TemporaryDirectory() as scratch:
         registry = Registry(uri, recipe)
         known = registered_members(registry, candidate)

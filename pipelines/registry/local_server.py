@@ -64,9 +64,9 @@ def starting_server(store: Path) -> Iterator[Callable[[], str]]:
             _stop(server)
 
 
-def check_answers(uri: str) -> None:
-    """Raise ValueError where an address is that of a server which does not answer: before hours of
-    training, not after them.
+def check_answers(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
+    """Raise ValueError, with the name of the field, where an address is that of a server which does
+    not answer: before hours of training, not after them.
     """
     if not uri.startswith(("http://", "https://")):
         return
@@ -79,7 +79,7 @@ def check_answers(uri: str) -> None:
         except OSError as error:
             if not left:
                 raise ValueError(
-                    f"MLFLOW_TRACKING_URI: got {uri!r}, which does not answer ({error}); allowed "
+                    f"{field}: got {uri!r}, which does not answer ({error}); allowed "
                     "is the address of a running MLflow server"
                 ) from error
             time.sleep(1)

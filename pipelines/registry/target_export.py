@@ -11,6 +11,7 @@ from fairgen.adapters import load_adapter
 from fairgen.attributes import adapter_name
 from fairgen.gate import decide
 from fairgen.indicator import TargetDistribution
+from pipelines.files import check_out
 from pipelines.recipe import Recipe
 from pipelines.registry.exchange import base_config, base_family, registered_members
 from pipelines.registry.local_server import tracking_server
@@ -52,9 +53,7 @@ def export_target(recipe: Recipe, request: TargetRequest, out: Path, home: Path)
     the exact quota; for ComfyUI a prompt a picture, in the form of its API. Raises ValueError for
     what cannot be drawn as asked; nothing is written then.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"out: got {str(out)!r}, which holds files; allowed is an empty folder, "
-                         "since prompts of before would count, too")  # fmt: skip
+    check_out(out, empty="since prompts of before would count, too")
     target = _target(recipe, request)
     names = [
         adapter_name(attribute, category)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import threading
 import urllib.request
@@ -14,7 +15,7 @@ from typing import Self
 
 from rich.console import Console
 
-from pipelines.ray_runtime import cluster_session
+from pipelines.ray_runtime import cluster_session, is_local
 from pipelines.registry import starting_server
 from pipelines.serve.access.keys import is_loopback
 from pipelines.serve.app import build
@@ -65,6 +66,8 @@ def served(
         access = settings.access.model_copy(update={"hosts": tuple(dict.fromkeys((*_HERE, host)))})
         settings = settings.model_copy(update={"access": access})
 
+    if is_local():
+        _check_free(host, port)
     files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
     with starting_server(home) as registry, cluster_session():
         serve.start(http_options={"host": host, "port": port, **files})
@@ -75,6 +78,18 @@ def served(
             yield f"{'https' if tls else 'http'}://{host}:{port}"
         finally:
             serve.shutdown()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise ValueError where somebody listens: Ray's proxy shares a port with one of another
+    cluster without a word, and requests would go to either.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise ValueError(f"port: got {port} of {host}, where nobody can listen ({error}); allowed "
+                         "is a free one") from error  # fmt: skip
 
 
 def serve_until_interrupted(

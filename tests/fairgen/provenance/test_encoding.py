@@ -29,6 +29,19 @@ def test_what_was_written_is_read_back_from_every_form(
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
+def test_a_record_of_any_length_leaves_a_picture(output_format: OutputFormat) -> None:
+    """In JPEG a segment holds 64 KiB, and of ASCII letters only: others take up to twelve."""
+    prompt = "\N{PERSON WITH BALL}" * 20_000
+    content = encode(picture(), output_format, Record(seed=7, categories={}, prompt=prompt))
+    found = read_record(content)
+    assert found is not None and found["seed"] == 7
+    kept = found["prompt"]
+    assert prompt.startswith(kept) and (
+        len(kept) > 2000 if output_format == "jpeg" else kept == prompt
+    )
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
 def test_a_picture_without_a_record_has_none(output_format: OutputFormat) -> None:
     assert read_record(encode(picture(8), output_format)) is None
 

@@ -1,5 +1,6 @@
 """What the verbs share: fairness on the command line, and errors in a sentence."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,58 @@ def test_fairness_is_read_from_the_command_line() -> None:
 def test_another_form_is_refused_with_the_allowed(given: str) -> None:
     with pytest.raises(ValueError, match=r"fairness: got .*allowed (is|are) "):
         parse_fairness([given])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["gender=woman:1", "gender=man:1"], "got 'gender' twice, allowed is it once"),
+        (["gender=woman:0.5,woman:0.5"], "got 'woman' twice in 'gender=woman:0.5,woman:0.5'"),
+        (["off", "gender=uniform"], "got 'off' beside 1 more, allowed is it alone"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(given: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"fairness: {message}"):
+        parse_fairness(given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", ""], "prompt: got '': String should have at least 1 character"),
+        (["generate", "x", "--seed", str(2**63)], "seed: got '9223372036854775808'"),
+        (["serve", "--port", "99999"], "less than or equal to 65535"),
+        (["registry", "push", "--to", "http://127.0.0.1:1"], "to: got 'http://127.0.0.1:1', which"),
+        (["evaluate", "--endpoint", "nonsense"], "endpoint: got 'nonsense', allowed is"),
+    ],
+)
+def test_what_is_wrong_is_named_at_once(arguments: list[str], message: str) -> None:
+    refused = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert refused.exit_code == 2
+    assert message in " ".join(refused.stderr.replace("│", "").split())
+    assert "Traceback" not in refused.stderr and "pydantic" not in refused.stderr
+
+
+@pytest.mark.parametrize("command", [["generate", "a doctor"], ["export", "gender-woman"]])
+def test_a_file_in_the_place_of_a_folder_is_named_before_anything_is_done(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        refused = CliRunner().invoke(app, [*command, "-o", str(out)])
+        assert refused.exit_code == 2 and "out: got" in refused.stderr
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_port_that_another_endpoint_listens_on_is_named() -> None:
+    """Ray's proxy lets others of its kind listen there, too."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused = CliRunner().invoke(app, ["serve", "--port", str(port)])
+    assert refused.exit_code == 2 and f"port: got {port} of 127.0.0.1" in refused.stderr
 
 
 def failing(error: BaseException) -> typer.Typer:

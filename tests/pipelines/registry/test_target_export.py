@@ -177,6 +177,16 @@ def test_a_folder_with_prompts_of_before_is_refused(export: Export, tmp_path: Pa
     assert len(list((tmp_path / "out" / "prompts").iterdir())) == 4
 
 
+def test_an_adapter_takes_the_place_of_no_other(export: Export, tmp_path: Path) -> None:
+    assert export("gender-woman").exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    refused = export("gender-man")
+    assert refused.exit_code == 2 and "allowed is an empty folder" in " ".join(
+        refused.stderr.split()
+    )
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_text_of_a_user_reaches_no_path(export: Export, tmp_path: Path) -> None:
     text = "a photo of a doctor ../../evil 'x' \"y\""
     asked = ["--set", "gender", "--set", "age", "-n", "2", "--for", "comfyui", "--prompt", text]
