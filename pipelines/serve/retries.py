@@ -14,6 +14,7 @@ FAIRNESS_HEADER = "x-fairness"
 _ASKED_AGAIN = {408, 409, 429}  # and all from 500: after others no client tries again
 _MAX_KEY_CHARS = 255
 _KEPT_S = 600.0
+_REFUSED_S = 90.0  # clients take a minute's wait at most
 _KEPT_CHARS = 64 * 2**20
 _MAX_KEYS = 10_000
 _MAX_TRIES = 1000
@@ -82,7 +83,7 @@ class Refusals:
             since, again = tries.pop(0)
             if not tries:
                 del self._refused[retry.key]
-            if time.monotonic() - since < _KEPT_S:
+            if time.monotonic() - since < _REFUSED_S:
                 return replace(retry, again=again)
         return retry
 
