@@ -59,7 +59,7 @@ def test_what_typed_clients_send_is_taken(endpoint: Endpoint, given: dict[str, A
         ({"complexity": "most"}, "complexity", "got 'most': Input should be 'low', 'medium'"),
         ({"frame_count": 9}, "frame_count", "got 9, allowed is null: pictures are no GIF"),
         ({"svg": {"model": "a"}}, "svg", "svg: got {'model': 'a'}, allowed is null"),
-        ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', 'uniform' or a table"),
+        ({"fairness": "on"}, "fairness", "got 'on', allowed are 'off', {attribute: 'uniform'}"),
         ({"fairness": {"height": "uniform"}}, "fairness", "got ['height'], allowed are ['age', 'g"),
         ({"fairness": {"gender": {"woman": 0.7}}}, "fairness.gender", "sum to 0.7, allowed is"),
         ({"fairness": {"gender": {"child": 1}}}, "fairness.gender", "got ['child'], allowed are"),
