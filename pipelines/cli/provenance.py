@@ -76,7 +76,8 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, by file.")] = False,
 ) -> None:
     """Say what a file says of its picture, whether its signature holds, and by whom; ends with
-    status 1 where one does not hold, is not of an issuer given by --trust, or a file is unreadable.
+    status 1 where one does not hold or a file is unreadable, and, with --trust, where no issuer of
+    it vouches for a picture.
     """
     from fairgen.provenance import inspect_file
 
@@ -108,7 +109,7 @@ def _is_fine(found: "Inspection | str", is_trust_asked: bool) -> bool:
     if isinstance(found, str) or not found.is_consistent:
         return False
     signature = found.signature
-    return not (is_trust_asked and signature is not None and signature.state == "valid")
+    return not is_trust_asked or (signature is not None and signature.state == "trusted")
 
 
 def _mark(found: "Inspection") -> str:

@@ -65,6 +65,8 @@ def test_the_status_tells_what_does_not_hold(signed: Path, tmp_path: Path) -> No
     picture().save(tmp_path / "plain.png")
     plain = run("inspect", tmp_path / "plain.png")
     assert plain.exit_code == 0 and "signature: none\n  record: none" in plain.stdout
+    vouched = run("inspect", "--trust", signed.parent / "root.pem", signed, tmp_path / "plain.png")
+    assert vouched.exit_code == 1, "nobody vouches for a picture that was signed and is no more"
 
 
 def test_json_holds_everything_by_file(signed: Path, tmp_path: Path) -> None:
