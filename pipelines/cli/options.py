@@ -63,18 +63,20 @@ def _status(error: Exception) -> int | None:
     """Return 2 for what a user has asked wrongly, 1 for what failed, None for what is our fault."""
     if isinstance(error, ValueError | OSError):
         return 2
-    library = type(error).__module__.partition(".")[0]
-    return 1 if isinstance(error, RuntimeError) or library in ("ray", "mlflow") else None
+    return 1 if isinstance(error, RuntimeError) or _library(error) in ("ray", "mlflow") else None
+
+
+def _library(error: Exception) -> str:
+    return type(error).__module__.partition(".")[0]
 
 
 def _sentence(error: Exception) -> str:
-    library = type(error).__module__.partition(".")[0]
-    if library == "pydantic_core":
+    if _library(error) == "pydantic_core":
         found = error.errors()[0]  # type: ignore[attr-defined]
         field = ".".join(str(part) for part in found["loc"])
         message = found["msg"].removeprefix("Value error, ")
         return f"{field}: got {str(found['input'])[:80]!r}: {message}" if field else message
-    if library != "ray":
+    if _library(error) != "ray":
         return str(error)
     from pipelines.ray_runtime import reason_of
 
