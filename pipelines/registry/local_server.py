@@ -17,6 +17,7 @@ from pathlib import Path
 
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 15
+_MOST_LOG_BYTES = 2**20
 _ASKED, _ANSWER_S = 3, 30
 _VERSION_S, _VERSION_CHARS = 5, 32
 _OLDEST_MAJOR = 3  # older ones keep no models as a run logs them now: they answer 404
@@ -48,7 +49,9 @@ def starting_server(store: Path) -> Iterator[Callable[[], str]]:
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     log = _prepared(store) / "mlflow-server.log"
-    with log.open("w") as stream:
+    if log.exists() and log.stat().st_size > _MOST_LOG_BYTES:
+        log.unlink()
+    with log.open("a") as stream:  # another command's server may write to it, too
         server = subprocess.Popen(
             server_command(store, port),
             env={**os.environ, **_SERVER_ENVIRONMENT},
@@ -117,28 +120,9 @@ def serve_in_foreground(store: Path, port: int) -> int:
 
 
 def server_command(store: Path, port: int) -> list[str]:
-    """Return the command line of a one-worker server that keeps runs in sqlite and artifacts beside
-    it.
-    """
-    store = store.resolve()
-    return [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--app-name",
-        "fairgen",  # local_app.py
-        "--backend-store-uri",
-        f"sqlite:///{store / 'mlflow.db'}",
-        "--artifacts-destination",
-        str(store / "artifacts"),
-    ]
+    """Return the command line of a server that keeps runs in sqlite and artifacts beside it."""
+    module = "pipelines.registry.local_app"
+    return [sys.executable, "-m", module, str(store.resolve()), str(port)]
 
 
 def _prepared(store: Path) -> Path:

@@ -24,19 +24,23 @@ from pipelines.registry import Registry, push
 from pipelines.registry.local_server import (
     check_answers,
     free_port,
+    server_command,
     starting_server,
     tracking_server,
 )
+from pipelines.registry.server import connect
 from pipelines.training.workflow import train_all
 from tests.pipelines.browser import headless_browser
+from tests.pipelines.processes import wait_for
 
 
 def servers_over(store: Path) -> list[psutil.Process]:
-    """Return the processes whose command line names the store, their workers included."""
+    """Return the processes whose command line names the store, with what they have started."""
     parents = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if any(str(store / "mlflow.db") in part for part in process.info["cmdline"] or [])
+        if "pipelines.registry.local_app" in (process.info["cmdline"] or [])
+        and str(store) in process.info["cmdline"]
     ]
     return [process for parent in parents for process in (parent, *parent.children(recursive=True))]
 
@@ -117,8 +121,28 @@ def test_a_server_is_stopped_with_its_run(tmp_path: Path) -> None:
     with tracking_server(tmp_path) as uri:
         check_answers(uri)
         assert urllib.request.urlopen(f"{uri}/health", timeout=5).read() == b"OK"
-        assert len(servers_over(tmp_path)) >= 2
+        assert len(servers_over(tmp_path)) == 1
     assert servers_over(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_two_first_commands_at_once_and_one_that_was_killed_leave_a_whole_registry(
+    tmp_path: Path,
+) -> None:
+    killed = subprocess.Popen(
+        server_command(tmp_path, free_port()), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    part = tmp_path / "mlflow.db.part"
+    wait_for(lambda: part.exists() and part.stat().st_size > 0)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "mlflow.db").exists(), "it was killed too late"
+    with starting_server(tmp_path) as one, starting_server(tmp_path) as other:
+        clients = [connect(address()) for address in (one, other)]
+        clients[0].create_experiment("of the first")
+        assert clients[1].get_experiment_by_name("of the first") is not None
+    log = (tmp_path / "mlflow-server.log").read_text()
+    assert log.count("Uvicorn running on") == 2 and "\0" not in log
 
 
 @pytest.mark.slow
