@@ -1,5 +1,7 @@
 """One attribute's training as a Ray Train run that resumes by its name, and what it leaves."""
 
+import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
+from fairgen.adapters import WEIGHTS
 from pipelines.files import write
 from pipelines.ray_runtime import free_reservation, is_local, is_loss, parallel_jobs, reason_of
 from pipelines.recipe import Recipe
@@ -32,6 +35,7 @@ from pipelines.training.job import TrainingJob, ray_loop
 _CHECKPOINTS_KEPT = 2
 _MARKER = "finished.json"
 _RAYS_OWN = "checkpoint_manager_snapshot.json"
+log = logging.getLogger(__name__)
 
 
 class ReportProgress(UserCallback):
@@ -95,12 +99,17 @@ def fit(
         raise RuntimeError(f"{folder}: training has ended and left no whole checkpoint of its end")
     shutil.copytree(last.folder / "adapters", folder / "adapters", dirs_exist_ok=True)
     trained = TrainedAttribute(
-        folders=tuple(folder / "adapters" / name for name in recipe.adapter_names(job.attribute)),
+        folders=_adapters(recipe, job.attribute, folder),
         training_seconds=round(time.monotonic() - started, 1),
         denoiser_rows=int(last.metrics["denoiser_rows"]),
     )
-    write(folder / _MARKER, trained.model_dump_json(indent=2))
+    write(folder / _MARKER, trained.model_dump_json(indent=2, exclude={"folders"}))
     return trained
+
+
+def _adapters(recipe: Recipe, attribute: str, folder: Path) -> tuple[Path, ...]:
+    """Return the folders of a finished run's adapters below its own, wherever that lies today."""
+    return tuple(folder / "adapters" / name for name in recipe.adapter_names(attribute))
 
 
 def _run_once(job: TrainingJob, folder: Path, callbacks: Sequence[ReportProgress]) -> None:
@@ -130,9 +139,23 @@ def _run_once(job: TrainingJob, folder: Path, callbacks: Sequence[ReportProgress
 def find_trained(
     recipe: Recipe, attribute: str, storage: Path, joint_round: bool = False
 ) -> TrainedAttribute | None:
-    """Return what a finished run of the same recipe hash and round left, or None."""
-    marker = storage / run_name(recipe, attribute, joint_round) / _MARKER
-    return TrainedAttribute.model_validate_json(marker.read_text()) if marker.exists() else None
+    """Return what a finished run of the same recipe hash and round left; None where there is none,
+    or not all of it any more, which is then trained again from its newest checkpoint.
+    """
+    folder = storage / run_name(recipe, attribute, joint_round)
+    marker, adapters = folder / _MARKER, _adapters(recipe, attribute, folder)
+    if not marker.exists():
+        return None
+    try:
+        content = json.loads(marker.read_text())
+        found = TrainedAttribute.model_validate({**content, "folders": adapters})
+    except (ValueError, TypeError) as error:
+        log.warning("%s is damaged, and made again: %s", marker, error)
+        return None
+    if lost := [path for path in adapters if not (path / WEIGHTS).is_file()]:
+        log.warning("%s is gone, and trained again", lost[0])
+        return None
+    return found
 
 
 def find_finished(recipe: Recipe, attribute: str, storage: Path) -> TrainedAttribute | None:

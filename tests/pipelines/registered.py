@@ -79,7 +79,7 @@ def finish_training(recipe: Recipe, home: Path, denoiser_rows: int = 100) -> Non
     """
     for attribute in recipe.attributes:
         folder = home / "runs" / run_name(recipe, attribute.name)
-        folders = random_adapters(recipe, attribute.name, folder, seed=1)
+        folders = random_adapters(recipe, attribute.name, folder / "adapters", seed=1)
         trained = TrainedAttribute(
             folders=folders, training_seconds=1.0, denoiser_rows=denoiser_rows
         )

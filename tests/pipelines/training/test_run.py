@@ -15,6 +15,7 @@ from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 from typer.testing import CliRunner
 
+from fairgen.adapters import WEIGHTS, load_adapter
 from pipelines.cli.app import app
 from pipelines.ray_runtime.progress import open_progress_actor
 from pipelines.recipe.recipe import Recipe, load_recipe
@@ -23,6 +24,7 @@ from pipelines.training.checkpoints import seal
 from pipelines.training.job import TrainingJob, ray_loop
 from pipelines.training.run import ReportProgress, find_trained, fit, num_workers_of, run_name
 from tests.pipelines.processes import children
+from tests.pipelines.registered import finish_training
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.ray
@@ -74,6 +76,30 @@ def test_two_workers_train_one_set_of_adapters(
     first, second = (torch.load(last / f"state-{rank}.pt", weights_only=True) for rank in (0, 1))
     assert_equal_parameters(first, second)
     assert trained.denoiser_rows == first["counts"][2]
+
+
+@pytest.mark.parametrize("damage", ["marker", "weights", None])
+def test_what_was_trained_is_found_where_its_folder_lies_now_if_all_of_it_is_there(
+    damage: str | None, write_recipe: Callable[..., Path], tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    recipe = load_recipe(write_recipe("moved"))
+    finish_training(recipe, tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    storage = tmp_path / "after" / "runs"
+    run = storage / run_name(recipe, "gender")
+    if damage == "marker":
+        (run / "finished.json").write_text('{"folders": [')
+    elif damage == "weights":
+        (run / "adapters" / "gender-man" / WEIGHTS).unlink()
+    found = find_trained(recipe, "gender", storage)
+    if damage is None:
+        assert found is not None
+        assert [load_adapter(folder).name for folder in found.folders] == [
+            "gender-woman", "gender-man",
+        ]  # fmt: skip
+    else:
+        assert found is None and str(run) in caplog.text
 
 
 def test_who_is_given_no_gpu_sees_none(cluster: None) -> None:
