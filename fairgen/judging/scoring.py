@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from fairgen.attributes import Attribute
+from fairgen.attributes import Attribute, adapter_name
 from fairgen.indicator import TargetDistribution
 from fairgen.judging.judge import Judge, Perception
 from fairgen.judging.metrics import (
@@ -63,9 +63,10 @@ class PromptScore(BaseModel):
     included (`asked` is empty where nothing was asked), `soft` the mean class probabilities,
     `recognised` whether the judge names the prompt's concept, `clip_t` the cosine with the prompt.
     `ssim`, `psnr` (dB) and `clip_i` compare with the base model's picture of the same seed.
-    `spread` is the mean pairwise distance of the pictures of each category, and of each joint cell
-    of the attributes, as "woman,light,young", that was seen at least three times. `second` is what
-    a second judge saw. `abstained` is that of the first judge alone: `counted` tells what counts.
+    `spread` is the mean pairwise distance of the pictures of each category, as "gender-woman", and
+    of each joint cell of the attributes, as "woman,light,young", that was seen at least three
+    times. `second` is what a second judge saw. `abstained` is that of the first judge alone:
+    `counted` tells what counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -222,9 +223,9 @@ def _spread(
     left_out = _left_out(labels.seen, labels.abstained, second)
     for index in range(len(features)):
         counted = [a for a in attributes if a.name not in left_out or not left_out[a.name][index]]
-        cell = [a.names[labels.seen[a.name][index]] for a in counted]
-        joint = [",".join(cell)] if len(cell) == len(attributes) else []
-        for key in dict.fromkeys([*cell, *joint]):
+        cell = {a.name: a.names[labels.seen[a.name][index]] for a in counted}
+        joint = [",".join(cell.values())] if len(cell) == len(attributes) else []
+        for key in [*(adapter_name(*pair) for pair in cell.items()), *joint]:
             groups.setdefault(key, []).append(index)
     return {
         key: mean_pairwise_distance(features[members])
@@ -374,11 +375,10 @@ def hit_counts(scores: Sequence[PromptScore], attribute: Attribute) -> Array:
 
 def hit_rates(scores: Sequence[PromptScore], attribute: Attribute) -> dict[str, dict[str, float]]:
     """Return the confusion of an attribute pooled over prompts: asked category -> seen category ->
-    share. The row of a category that was never asked, or in none that counts, is 0.
+    share. A category that was never asked, or in no picture that counts, has no row.
     """
-    counts = hit_counts(scores, attribute)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     return {
-        name: dict(zip(attribute.names, row.tolist(), strict=True))
-        for name, row in zip(attribute.names, shares, strict=True)
+        name: dict(zip(attribute.names, (row / row.sum()).tolist(), strict=True))
+        for name, row in zip(attribute.names, hit_counts(scores, attribute), strict=True)
+        if row.sum()
     }

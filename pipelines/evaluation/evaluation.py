@@ -137,11 +137,12 @@ class Evaluation(BaseModel):
     second_fairness: dict[str, dict[str, SystemFairness]] = {}
     agreement: dict[str, dict[str, Agreement]] = {}
 
-    def hit_rate(self, attribute: str, category: str, group: str) -> float:
-        """Return the share of pictures asked for a category in which the judge saw it; group:
-        trained, held_out, all.
+    def hit_rate(self, attribute: str, category: str, group: str) -> float | None:
+        """Return the share of pictures asked for a category in which the judge saw it, None where
+        none that counts was asked for it; group: trained, held_out, all.
         """
-        return self.hit_rates[group][attribute][category][category]
+        row = self.hit_rates[group][attribute].get(category)
+        return None if row is None else row[category]
 
 
 def evaluation_targets(
@@ -349,7 +350,7 @@ def _preservation(
         psnr=_mean(value for score in scores for value in score.psnr),
         clip_i=_mean(value for score in scores for value in score.clip_i),
         diversity=_mean_known(
-            diversity(score, before[score.concept], attribute.names)
+            diversity(score, before[score.concept], recipe.adapter_names(attribute.name))
             for score in scores
             for attribute in recipe.attributes
         ),

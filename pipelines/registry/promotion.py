@@ -1,17 +1,32 @@
 """Which versions become candidate and champion: by an evaluation, or by an operator."""
 
 import hashlib
+import logging
 from typing import TYPE_CHECKING
 
 from fairgen.adapters import load_adapter
 from fairgen.attributes import Attribute
 from pipelines.registry.description import describe
 from pipelines.registry.trained import TrainedAttribute
-from pipelines.registry.version_tags import measured_tags, meets_thresholds, version_tags
-from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredAdapter, Registry
+from pipelines.registry.version_tags import (
+    UNMEASURED,
+    measured_tags,
+    meets_thresholds,
+    version_tags,
+)
+from pipelines.registry.versions import (
+    CANDIDATE,
+    CHAMPION,
+    RegisteredAdapter,
+    Registry,
+    delete_version,
+    has_files,
+)
 
 if TYPE_CHECKING:
     from pipelines.evaluation import Evaluation
+
+log = logging.getLogger(__name__)
 
 
 def register_adapter_set(
@@ -41,6 +56,10 @@ def register_adapter_set(
         tags = {"adapter_set": adapter_set, **version_tags(adapter), **cost}
         tags |= measured_tags(adapter, evaluation)
         found = registry.find_version(name, adapter_set)
+        if found is not None and not has_files(registry, name, found):
+            log.warning("%s version %s has lost its files: it is registered anew", name, found)
+            delete_version(registry.client, name, found)
+            found = None
         if found is None:
             found = registry.log_version(name, adapter, folder, tags, run_id)
         stored_tags = registry.client.get_model_version(name, found).tags
@@ -88,8 +107,8 @@ def promote(
         )
     threshold = registry.recipe.thresholds[attribute]
     for found in chosen.values():
-        fd, hit_rate = (found.tags.get(key, "unmeasured") for key in ("fd", "hit_rate"))
-        good = fd != "unmeasured" and threshold.met(float(fd), [float(hit_rate)])
+        fd, hit_rate = (found.tags.get(key, UNMEASURED) for key in ("fd", "hit_rate"))
+        good = UNMEASURED not in (fd, hit_rate) and threshold.met(float(fd), [float(hit_rate)])
         if not (good or force):
             raise ValueError(
                 f"{found.name} version {found.version}: got fd {fd} and hit rate "

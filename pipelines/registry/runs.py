@@ -147,12 +147,14 @@ class TrainingRuns:
         own = {
             attribute.name: _own_figures(evaluation, attribute)
             for attribute in self._recipe.attributes
+            if attribute.name in evaluation.fairness
         }
         values |= {
             "fd": max(figures["fd"] for figures in own.values()),
             "base_fd": max(figures["base_fd"] for figures in own.values()),
-            "hit_rate": min(figures["hit_rate"] for figures in own.values()),
         }
+        if all("hit_rate" in figures for figures in own.values()):
+            values["hit_rate"] = min(figures["hit_rate"] for figures in own.values())
         self._log_metrics(self._run_id, values)
         self.client.log_artifacts(self._run_id, str(report), "report")
         for name, figures in own.items():
@@ -193,15 +195,16 @@ class TrainingRuns:
 
 
 def _own_figures(evaluation: "Evaluation", attribute: Attribute) -> dict[str, float]:
-    """Return what an attribute's run shows as columns: FD before and after, the lowest hit rate,
-    and where the judge may abstain how often it did.
+    """Return what an attribute's run shows as columns: FD before and after, the lowest hit rate
+    where every category has one, and where the judge may abstain how often it did.
     """
     fairness = evaluation.fairness[attribute.name]
     rates = [evaluation.hit_rate(attribute.name, name, "all") for name in attribute.names]
+    measured = [rate for rate in rates if rate is not None]
     abstained = fairness["fairgen"].abstained
     return {
         "fd": fairness["fairgen"].fd,
         "base_fd": fairness["base"].fd,
-        "hit_rate": min(rates),
+        **({"hit_rate": min(measured)} if measured == rates else {}),
         **({"abstained": abstained.share.value} if abstained else {}),
     }

@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Confusion = TypeAdapter(dict[str, _Share])
+UNMEASURED = "unmeasured"
 log = logging.getLogger(__name__)
 
 
 def meets_thresholds(recipe: Recipe, attribute: Attribute, evaluation: "Evaluation") -> bool:
     """Return whether an attribute's measured FD and every category's hit rate reach the recipe's
-    thresholds.
+    thresholds; what was asked in no picture that counts has none.
     """
-    return recipe.thresholds[attribute.name].met(
-        evaluation.fairness[attribute.name]["fairgen"].fd,
-        [evaluation.hit_rate(attribute.name, category, "all") for category in attribute.names],
-    )
+    if attribute.name not in evaluation.fairness:
+        return False
+    rates = [evaluation.hit_rate(attribute.name, name, "all") for name in attribute.names]
+    measured = [rate for rate in rates if rate is not None]
+    fd = evaluation.fairness[attribute.name]["fairgen"].fd
+    return measured == rates and recipe.thresholds[attribute.name].met(fd, measured)
 
 
 def version_tags(adapter: Adapter) -> dict[str, str]:
@@ -47,19 +50,22 @@ def version_tags(adapter: Adapter) -> dict[str, str]:
 
 
 def measured_tags(adapter: Adapter, evaluation: "Evaluation | None") -> dict[str, str]:
-    """Return what an evaluation says of a version, nothing without one."""
-    if evaluation is None:
+    """Return what an evaluation says of a version, nothing without one, and nothing of an attribute
+    that it does not ask. The hit rate of a category that was asked in no picture that counts is
+    "unmeasured", and hides an earlier one.
+    """
+    if evaluation is None or adapter.metadata.attribute not in evaluation.fairness:
         return {}
     attribute, category = adapter.metadata.attribute, adapter.metadata.category
-    row = evaluation.hit_rates["all"][attribute][category]
+    row = evaluation.hit_rates["all"][attribute].get(category)
     abstained = evaluation.fairness[attribute]["fairgen"].abstained
     return {
         "fd": _written(evaluation.fairness[attribute]["fairgen"].fd),
         "base_fd": _written(evaluation.fairness[attribute]["base"].fd),
-        "hit_rate": _written(row[category]),
-        "confusion": json.dumps(
-            {seen: round(share, MEASURED_DIGITS) for seen, share in row.items()}
-        ),
+        "hit_rate": UNMEASURED if row is None else _written(row[category]),
+        "confusion": UNMEASURED
+        if row is None
+        else json.dumps({seen: round(share, MEASURED_DIGITS) for seen, share in row.items()}),
         "recognised": _written(evaluation.preservation["fairgen"].recognised),
         "same_seed_ssim": _written(evaluation.preservation["fairgen"].ssim),
         **({"abstained": _written(abstained.share.value)} if abstained else {}),
@@ -70,7 +76,7 @@ def measured_confusion(tags: Mapping[str, str]) -> dict[str, float] | None:
     """Return what was seen where a version's category was asked, category -> share; None where it
     was not measured, or the tag is no such table.
     """
-    if "confusion" not in tags:
+    if tags.get("confusion", UNMEASURED) == UNMEASURED:
         return None
     try:
         return _Confusion.validate_json(tags["confusion"])

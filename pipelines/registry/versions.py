@@ -232,7 +232,7 @@ class Registry:
             own = _log_model(self, name, adapter, folder, tags, run_id)
         oldest, *younger = _versions_of_set(self.client, name, tags["adapter_set"]) or [own]
         for number in younger:
-            _delete_version(self.client, name, number)
+            delete_version(self.client, name, number)
         return oldest
 
 
@@ -263,7 +263,18 @@ def _versions_of_set(client: MlflowClient, name: str, adapter_set: str) -> list[
     return [str(number) for number in sorted(found)]
 
 
-def _delete_version(client: MlflowClient, name: str, number: str) -> None:
+def has_files(registry: Registry, name: str, number: str) -> bool:
+    """Return whether the store still has what a version is made of."""
+    stored = registry.client.get_model_version_download_uri(name, number)
+    try:
+        return bool(mlflow.artifacts.list_artifacts(stored, tracking_uri=registry.tracking_uri))
+    except MlflowException as error:
+        if ErrorCode.Name(RESOURCE_DOES_NOT_EXIST) in str(error):
+            return False
+        raise
+
+
+def delete_version(client: MlflowClient, name: str, number: str) -> None:
     """Delete a version, unless it is gone: somebody else, or a first try whose answer broke off,
     has deleted it.
     """

@@ -72,7 +72,7 @@ class AblationWorker:
             value=value,
             fd=fd.value,
             interval=fd.interval,
-            hit_rate=min(row[category] for category, row in rates.items()),
+            hit_rate=min((row[category] for category, row in rates.items()), default=0.0),
             recognised=_mean([float(is_seen) for s in scores for is_seen in s.recognised]),
             ssim=_mean([value for s in scores for value in s.ssim]),
             drift={

@@ -104,13 +104,16 @@ def load_cost(folder: Path, method: Method) -> MethodCost:
 
 def measured_confusions(recipe: Recipe, folder: Path) -> dict[str, Confusion]:
     """Return how often each category was seen where FairGen asked for each, by attribute, on the
-    concepts of calibration.
+    concepts of calibration; an attribute is left out if one of its categories was not asked.
     """
     scores = [
         PromptScore.model_validate_json(path.read_text())
         for path in calibration_paths(recipe, folder)
     ]
-    return {attribute.name: hit_rates(scores, attribute) for attribute in recipe.attributes}
+    tables = {attribute.name: hit_rates(scores, attribute) for attribute in recipe.attributes}
+    return {
+        name: rows for name, rows in tables.items() if set(rows) == {*recipe.attribute(name).names}
+    }
 
 
 def save_score(path: Path, score: PromptScore, embedded: EmbeddedImages) -> None:

@@ -111,11 +111,12 @@ def _interference(comparison: Comparison, conditions: Sequence[EvalCondition]) -
         if condition.group == "alone":
             attribute, alone = condition.label, comparison.conditions[condition.slug]
             for category in alone[systems[0]].hit_rates[attribute]:
-                rates = [
-                    f"{results[name].hit_rates[attribute][category]:.3f}"
+                found = [
+                    results[name].hit_rates[attribute].get(category)
                     for name in systems
                     for results in (alone, together)
                 ]
+                rates = ["-" if rate is None else f"{rate:.3f}" for rate in found]
                 rows.append([f"{attribute} {category}", *rates])
     head = [
         f"{comparison.systems[name].title}, {how}"

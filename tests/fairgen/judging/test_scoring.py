@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fairgen.attributes import Attribute, Category
 from fairgen.indicator import TargetDistribution
 from fairgen.judging.judge import Perception
 from fairgen.judging.scoring import (
@@ -137,8 +138,8 @@ def test_one_attribute_has_a_soft_discrepancy_and_kl_may_be_infinite() -> None:
 def test_diversity_is_the_spread_within_a_group_against_the_base_models() -> None:
     """Women: red twice and violet by the base. Old women and men are fewer than three."""
     base = score("r r rb rg -")
-    assert set(base.spread) == {"woman", "young", "woman,young"}
-    women, cell = ["woman", "man"], ["woman,young", "man,young"]
+    assert set(base.spread) == {"gender-woman", "age-young", "woman,young"}
+    women, cell = ["gender-woman", "gender-man"], ["woman,young", "man,young"]
     assert diversity(score("r rb r g g"), base, cell) == pytest.approx(1)
     assert diversity(score("r r r - -"), base, cell) == pytest.approx(0, abs=1e-6)
     assert diversity(score("g - rg r gb"), base, cell) is None
@@ -149,6 +150,35 @@ def test_hit_rates_are_rows_of_what_was_asked() -> None:
     pooled = hit_rates([score("r -", asked="ww"), score("- -", asked="mw"), score("r r")], GENDER)
     assert pooled["woman"] == pytest.approx({"woman": 1 / 3, "man": 2 / 3})
     assert pooled["man"] == {"woman": 0, "man": 1}
+
+
+def test_a_category_that_was_never_asked_has_no_hit_rate() -> None:
+    """Of it 0 would say that its adapter fails."""
+    assert set(hit_rates([score("r -", asked="ww")], GENDER)) == {"woman"}
+    assert hit_rates([score("r r")], GENDER) == {}
+
+
+def test_attributes_whose_categories_have_the_same_names_are_apart() -> None:
+    class Judge(ColourJudge):
+        heads: ClassVar = {"hat": ("no", "yes"), "beard": ("no", "yes"), "concept": ("doctor",)}
+
+        def read(self, images: Sequence[Image.Image]) -> Perception:
+            seen = super().read(images)
+            tables = {"hat": seen.probabilities["gender"], "beard": seen.probabilities["age"]}
+            return replace(seen, probabilities=tables | {"concept": torch.ones(len(images), 1)})
+
+    def yes_no(name: str) -> Attribute:
+        categories = tuple(Category(name=n, word=f"{name} {n}") for n in ("yes", "no"))
+        return Attribute(name=name, categories=categories)
+
+    def spread(*attributes: Attribute) -> dict[str, float]:
+        colours = ("blue", "black", "blue", "red", "magenta", "red")  # no beard in any
+        images = [Image.new("RGB", (16, 16), colour) for colour in colours]
+        return score_images(images, [{}] * 6, Judge(), attributes=attributes)[0].spread
+
+    both = spread(yes_no("hat"), yes_no("beard"))
+    assert both["hat-no"] == pytest.approx(spread(yes_no("hat"))["hat-no"])
+    assert both["beard-no"] > both["hat-no"] + 0.1
 
 
 def test_pictures_are_counted_by_prompt_asked_cell_and_seen_cell() -> None:

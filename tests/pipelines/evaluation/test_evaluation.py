@@ -38,8 +38,8 @@ def score(system: str, concept: str, women: int, asked: bool, glasses: int = 0) 
         soft={"gender": [women / N, 1 - women / N], "age": [0.5, 0.5], "glasses": [1.0, 0.0]},
         recognised=[True, True, True, concept == "nurse"], clip_t=[0.25] * N, ssim=[0.5] * N,
         psnr=[20.0] * N, clip_i=[0.75] * N,
-        spread={"woman": 0.6, "man": 0.3, "old": 0.4, "woman,young": 0.2}
-        if asked else {"woman": 0.2, "old": 0.8, "woman,young": 0.4},
+        spread={"gender-woman": 0.6, "gender-man": 0.3, "age-old": 0.4, "woman,young": 0.2}
+        if asked else {"gender-woman": 0.2, "age-old": 0.8, "woman,young": 0.4},
     )  # fmt: skip
 
 

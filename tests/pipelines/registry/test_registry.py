@@ -128,6 +128,34 @@ def paint(pipe) -> np.ndarray:
     ).images  # fmt: skip
 
 
+def test_what_an_evaluation_did_not_ask_is_unmeasured_and_no_champion(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path, report: Path
+) -> None:
+    """Neither a category that had no share, nor an attribute that the target leaves out."""
+    recipe = load_recipe(write_recipe("unasked"))
+    whole = evaluation_of(recipe, fd=0.0, hit_rate=1.0)
+    rates = {"gender": {"woman": whole.hit_rates["all"]["gender"]["woman"]}, "age": {}}
+    partial = whole.model_copy(
+        update={"hit_rates": {"all": rates}, "fairness": {"gender": whole.fairness["gender"]}}
+    )
+    with TrainingRuns(tracking_uri, recipe) as runs:
+        for attribute in recipe.attributes:
+            runs.open_job(attribute.name)
+        for evaluation, expected in ((whole, "1.0000"), (partial, "unmeasured")):
+            runs.log_evaluation(evaluation, report)
+            for attribute in recipe.attributes:
+                adapters = trained(recipe, attribute.name, tmp_path / attribute.name, seed=5)
+                found = runs.register_adapter_set(attribute, adapters, evaluation)
+                assert all(one.champion == (evaluation is whole) for one in found)
+            tags = runs.client.get_model_version("unasked-gender-man", "1").tags
+            assert tags["hit_rate"] == expected
+        with pytest.raises(ValueError, match=r"got fd 0\.0000 and hit rate unmeasured"):
+            promote(runs.registry, "gender", None, force=False)
+        promote(runs.registry, "gender", None, force=True)
+        members = runs.registry.champions()["gender"].members
+        assert members["woman"].confusion is not None and members["man"].confusion is None
+
+
 def test_only_thresholds_make_a_champion_and_take_it_back(
     tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -130,7 +130,9 @@ def test_models_stand_in_the_recipe_s_experiment_whatever_became_of_mlflow_s_own
         }
 
 
-def test_what_was_collected_is_said_to_be_gone(recipe: Recipe, tmp_path: Path) -> None:
+def test_what_was_collected_is_said_to_be_gone_and_registered_anew(
+    recipe: Recipe, tmp_path: Path
+) -> None:
     """As `mlflow gc` leaves it: the entries are there, their files are not."""
     store = tmp_path / "home"
     with tracking_server(store) as uri:
@@ -142,6 +144,10 @@ def test_what_was_collected_is_said_to_be_gone(recipe: Recipe, tmp_path: Path) -
         with pytest.raises(ValueError, match=rf"{champion.name} version 1: its files are gone"):
             registry.download(champion, tmp_path / "b")
         assert registry.download_grid(champion, tmp_path / "b") is None
+        register(uri, recipe, tmp_path)
+        anew = Registry(uri, recipe).champions()["gender"].members["woman"]
+        assert (anew.version, anew.sha256) == ("2", champion.sha256)
+        assert load_adapter(registry.download(anew, tmp_path / "c")).sha256 == champion.sha256
 
 
 @pytest.mark.parametrize(
