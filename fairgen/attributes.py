@@ -19,7 +19,7 @@ class Category(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=_SLUG)
-    word: str = Field(min_length=1)
+    word: str = Field(pattern=r"\S")
     mentions: Mentions = ()
 
 

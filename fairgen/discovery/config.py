@@ -25,7 +25,7 @@ class DiscoveryConfig(BaseModel):
     each state serves `steps_per_state` steps of the optimiser, and no gradient passes the model.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     eta: float = Field(default=2.0, gt=0)
     category_eta: dict[str, Annotated[float, Field(gt=0)]] = {}

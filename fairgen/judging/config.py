@@ -36,8 +36,12 @@ class _JudgeConfig(BaseModel, ABC):
         are missing.
         """
 
-    def check(self, root: Path, attributes: Sequence[Attribute]) -> None:
-        """Raise ValueError where a file is missing, or cannot be used; no weights are read."""
+    def check(
+        self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str] = ()
+    ) -> None:
+        """Raise ValueError where a file is missing, or cannot be used, or where the judge does not
+        name what is asked of it; no weights are read.
+        """
         self._check_files(root)
         self.load_confusion(root, attributes)
 
@@ -49,11 +53,14 @@ class _JudgeConfig(BaseModel, ABC):
         self, root: Path, attributes: Sequence[Attribute]
     ) -> "JudgeConfusion | None":
         """Return how the judge errs, None where it was not measured; a relative path is read from
-        `root`. Raises ValueError for a file that is none, or of other categories.
+        where the process runs, or else from `root`. Raises ValueError for a file that is none, or
+        of other categories.
         """
         from fairgen.judging.judge_confusion import JudgeConfusion
 
-        path = root / self.confusion if self.confusion else self._own_confusion(root)
+        path = self._own_confusion(root)
+        if self.confusion is not None:
+            path = self.confusion if self.confusion.exists() else root / self.confusion
         if path is None:
             return None
         try:
@@ -121,6 +128,25 @@ class PortraitJudgeConfig(_JudgeConfig):
 
         return PortraitJudge(root / self.path, self._device(), self.batch_size)
 
+    def check(
+        self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str] = ()
+    ) -> None:
+        from fairgen.portraits import ATTRIBUTES, CONCEPTS
+
+        for attribute in attributes:
+            allowed = ATTRIBUTES.get(attribute.name, ())
+            if unknown := sorted(set(attribute.names) - set(allowed)):
+                raise ValueError(
+                    f"judge: got {unknown} of {attribute.name!r}, which the judge of the drawn "
+                    f"world does not name; allowed are {ATTRIBUTES}"
+                )
+        if unknown := sorted(set(concepts) - set(CONCEPTS)):
+            raise ValueError(
+                f"judge: got {unknown} of concepts, which the judge of the drawn world does not "
+                f"name; allowed are {list(CONCEPTS)}"
+            )
+        super().check(root, attributes, concepts)
+
     def _check_files(self, root: Path) -> None:
         _folder("path", root, self.path, "judge.safetensors")
 
@@ -183,10 +209,12 @@ class OnnxFacesJudgeConfig(_JudgeConfig):
         classifier = OnnxFaces(self.classes, attributes, self.min_probability, self.batch_size)
         return self._load_clip("path", root, self.path, (), concepts, classifier)
 
-    def check(self, root: Path, attributes: Sequence[Attribute]) -> None:
+    def check(
+        self, root: Path, attributes: Sequence[Attribute], concepts: Sequence[str] = ()
+    ) -> None:
         check_installed()
         check_face_classes(self.classes, attributes)
-        super().check(root, attributes)
+        super().check(root, attributes, concepts)
 
     def _check_files(self, root: Path) -> None:
         if not _of_hub(root, self.path):

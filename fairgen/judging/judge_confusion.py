@@ -130,5 +130,5 @@ def _read(file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
             return image.convert("RGB")
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"labelled: {file} is no picture: {error}") from error

@@ -6,9 +6,12 @@ from .pairs import train_pair_base
 from .pretrain import rebuild_base
 from .report import ReportSize, measure_base
 from .sibling import write_sibling
+from .world import ATTRIBUTES, CONCEPTS
 
 __all__ = [
     "ADAPTERS",
+    "ATTRIBUTES",
+    "CONCEPTS",
     "MODEL",
     "PortraitClassifier",
     "PortraitClip",

@@ -1,14 +1,29 @@
 """Pydantic's findings as one sentence a field: its path, the value got, and what is allowed."""
 
+from collections.abc import Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Return every finding, joined by "; "."""
-    return "; ".join(_describe_one(dict(finding), model) for finding in error.errors())
+    findings = error.errors()
+    return "; ".join(
+        _describe_one(dict(finding), model)
+        for finding in findings
+        if finding["type"] != "too_short" or not _follows(finding["loc"], findings)
+    )
+
+
+def _follows(location: tuple[int | str, ...], findings: Sequence[ErrorDetails]) -> bool:
+    """Return whether there is a finding inside of what is at a location: pydantic leaves such an
+    element out, and says then that there are too few.
+    """
+    inside = (finding["loc"] for finding in findings if len(finding["loc"]) > len(location))
+    return any(other[: len(location)] == location for other in inside)
 
 
 def _describe_one(finding: dict[str, Any], model: type[BaseModel]) -> str:

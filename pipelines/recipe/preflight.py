@@ -21,9 +21,10 @@ def check_models(recipe: Recipe, ask_hub: bool = True) -> None:
     _check_base(recipe, ask_hub)
     check_loading(recipe.loading)
     check_loras(recipe.generation.loras)
-    for config in (recipe.judge, recipe.second_judge):
-        if config is not None:
-            config.check(judge_root(config), recipe.attributes)
+    concepts = (*recipe.concepts.train, *recipe.concepts.held_out)
+    recipe.judge.check(judge_root(recipe.judge), recipe.attributes, concepts)
+    if (second := recipe.second_judge) is not None:  # it names attributes alone
+        second.check(judge_root(second), recipe.attributes)
 
 
 def _check_base(recipe: Recipe, ask_hub: bool) -> None:

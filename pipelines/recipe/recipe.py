@@ -63,6 +63,13 @@ class Recipe(Section):
         names = [attribute.name for attribute in attributes]
         if len(set(names)) != len(names):
             raise ValueError(f"got {names}, allowed are distinct names")
+        for attribute in attributes:
+            words = [" ".join(one.word.split()).casefold() for one in attribute.categories]
+            if len(set(words)) != len(words):
+                raise ValueError(
+                    f"got the words {words} in {attribute.name!r}, allowed are distinct ones: "
+                    "adapters of the same word would do the same"
+                )
         return attributes
 
     @field_validator("templates")

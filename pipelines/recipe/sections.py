@@ -17,6 +17,7 @@ from fairgen.sampling import WHOLE, Sampling, TaylorSeer
 
 _SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 _Share = Annotated[float, Field(ge=0, le=1)]
+_Words = Annotated[str, Field(pattern=r"\S")]
 _NOISY_SCHEDULERS = ("euler-ancestral", "lcm")
 MEASURED_DIGITS = 4  # with which the registry keeps a measured figure
 
@@ -24,15 +25,15 @@ MEASURED_DIGITS = 4  # with which the registry keeps a measured figure
 class Section(BaseModel):
     """A part of a recipe: it never changes, and what it does not know is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Concepts(Section):
     """The concepts of prompts: those that train adapters, those that never do, and mere things."""
 
-    train: tuple[str, ...] = Field(min_length=1)
-    held_out: tuple[str, ...] = ()
-    no_people: tuple[str, ...] = ()
+    train: tuple[_Words, ...] = Field(min_length=1)
+    held_out: tuple[_Words, ...] = ()
+    no_people: tuple[_Words, ...] = ()
 
     @model_validator(mode="after")
     def _apart(self) -> "Concepts":

@@ -38,7 +38,9 @@ def read_yaml(path: Path) -> Any:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Raise ValueError for more values than a recipe can need, deeper ones, or longer ones."""
+    """Raise ValueError for more values than a recipe can need, deeper ones, or longer ones, and for
+    a key that is given twice.
+    """
     num_values, remaining = 0, [(root, 1)]
     while remaining:
         node, depth = remaining.pop()
@@ -48,8 +50,19 @@ def _check_size(root: yaml.Node) -> None:
         if depth > _DEEPEST:
             raise ValueError(f"got values nested deeper than {_DEEPEST}")
         if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
             remaining += [(part, depth + 1) for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
             remaining += [(part, depth + 1) for part in node.value]
         elif len(node.value) > _LONGEST_CHARS:
             raise ValueError(f"got a value of {len(node.value)} characters, {node.value[:20]!r}...")
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Raise ValueError for a key that stands twice: the last one would count, in silence."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            line = key.start_mark.line + 1
+            raise ValueError(f"got {key.value!r} twice, again in line {line}; allowed is once")
+        seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")

@@ -49,7 +49,7 @@ def test_a_judge_s_mistakes_are_counted_by_category(tmp_path: Path) -> None:
 
 
 def test_folders_that_name_no_category_and_files_that_are_no_pictures_are_refused(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(message: str) -> None:
         with pytest.raises(ValueError, match=message):
@@ -66,6 +66,11 @@ def test_folders_that_name_no_category_and_files_that_are_no_pictures_are_refuse
     (tmp_path / "gender" / "boy").rmdir()
     refused("no-picture.png is no picture")
     (tmp_path / "gender" / "man" / "no-picture.png").unlink()
+    large = tmp_path / "gender" / "man" / "large.png"
+    Image.new("1", (64, 64)).save(large)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    refused(r"large\.png is no picture: Image size \(4096 pixels\) exceeds limit")
+    large.unlink()
     (tmp_path / "height").mkdir()
     refused(r"labelled: got \['height'\], allowed are folders named")
 

@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from fairgen.portraits import draw_all
@@ -11,7 +12,9 @@ from pipelines.cli.app import app
 from pipelines.recipe import load_judge_confusion, load_recipe
 
 
-def test_a_judge_is_measured_and_a_recipe_that_names_the_file_is_corrected(tmp_path: Path) -> None:
+def test_a_judge_is_measured_and_a_recipe_that_names_the_file_is_corrected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two women are labelled as men, as if the judge had taken them for women."""
     drawn = {"woman": ["woman"] * 6, "man": ["man"] * 4 + ["woman"] * 2}
     for label, genders in drawn.items():
@@ -28,6 +31,10 @@ def test_a_judge_is_measured_and_a_recipe_that_names_the_file_is_corrected(tmp_p
 
     recipe = load_recipe(Path("portraits"))
     judge = recipe.judge.model_copy(update={"confusion": out})
+    found = load_judge_confusion(recipe.model_copy(update={"judge": judge}))
+    assert found is not None and found.counts == counts
+    monkeypatch.chdir(out.parent)  # as the command says it: by a path from here
+    judge = recipe.judge.model_copy(update={"confusion": Path(out.name)})
     found = load_judge_confusion(recipe.model_copy(update={"judge": judge}))
     assert found is not None and found.counts == counts
     refused = CliRunner().invoke(app, ["judge", str(tmp_path), "-o", str(out)])

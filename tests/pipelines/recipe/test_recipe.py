@@ -22,6 +22,7 @@ from pipelines.recipe.sections import Threshold
 from tests.pipelines.conftest import SHIPPED
 from tests.tiny import tiny_pipeline
 
+HELD_OUT = load_recipe("portraits-quick").concepts.held_out
 EVALUATION = {
     "target": {"gender": "uniform", "age": "uniform"},
     "quick": {"num_images": 2, "concepts": ["doctor"]},
@@ -118,6 +119,10 @@ def test_another_base_model_can_replace_the_recipes_own(
         ("registry", {"prefix": None}, "registry.prefix: got None"),
         ("thresholds", {"height": {"max_fd": 0.1, "min_hit_rate": 0.9}}, "allowed are exactly the attributes"),
         ("thresholds", {"age": {"max_fd": 9, "min_hit_rate": 1}}, "thresholds.age.max_fd: got 9, allowed is less"),
+        ("concepts", {"train": [""]}, "concepts.train.0: got '', allowed is"),
+        ("concepts", {"held_out": [" "]}, "concepts.held_out.0: got ' ', allowed is"),
+        ("generation", {"guidance_scale": float("inf")}, "generation.guidance_scale: got inf, allowed is"),
+        ("discovery", {"eta": float("inf")}, "discovery.eta: got inf, allowed is"),
         ("concepts", {"held_out": ["doctor"]}, "concepts.held_out: got ['doctor'], which train holds too"),
         ("evaluation", {"joints": [["gender", "height"]]}, "evaluation.joints: got ['height'], allowed are ['gender', 'age']"),
         ("evaluation", {"quick": {"num_images": 4, "concepts": ["pope"]}}, "evaluation.quick.concepts: got ['pope']"),
@@ -157,6 +162,21 @@ def test_templates_missing_fields_and_broken_files_are_named(
         yaml.safe_dump({name: part for name, part in content.items() if name != "judge"})
     )
     with pytest.raises(ValueError, match="judge: got nothing"):
+        load_recipe(path)
+    one = {**content["attributes"][0], "categories": content["attributes"][0]["categories"][:1]}
+    path.write_text(yaml.safe_dump({**content, "attributes": [one]}))
+    with pytest.raises(ValueError) as refused:
+        load_recipe(path)
+    assert "attributes.0.categories" in str(refused.value)
+    assert str(refused.value).count("allowed is") == 1, "what follows from it is told, too"
+    gender = content["attributes"][0]
+    same = [{**category, "word": word} for category, word in zip(
+        gender["categories"], ("Female ", "female"), strict=True)]  # fmt: skip
+    path.write_text(yaml.safe_dump({**content, "attributes": [{**gender, "categories": same}]}))
+    with pytest.raises(ValueError, match=r"attributes: got the words .* in 'gender', allowed are"):
+        load_recipe(path)
+    path.write_text("name: a\ndiscovery: {rank: 1}\nbase: b\ndiscovery: {eta: 2}\n")
+    with pytest.raises(ValueError, match=r"got 'discovery' twice, again in line 4; allowed is"):
         load_recipe(path)
     path.write_text("name: [x")
     with pytest.raises(ValueError, match="no valid YAML"):
@@ -372,3 +392,31 @@ def test_a_scheduler_that_the_engine_does_not_follow_is_refused_before_anything_
     with pytest.raises(ValueError, match=r"^generation\.scheduler: got 'own', which is PNDMSched"):
         check_models(own)
     check_models(load_recipe(write_recipe(generation={"scheduler": "ddim"}), base))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"attributes": [{"name": "hair", "categories": [
+                {"name": "short", "word": "short-haired"}, {"name": "long", "word": "long-haired"},
+            ]}], "evaluation": {"target": {"hair": "uniform"}, "joints": []},
+             "thresholds": {"hair": {"max_fd": 0.1, "min_hit_rate": 0.9}}},
+            r"judge: got \['long', 'short'\] of 'hair', which the judge of the drawn world does",
+        ),
+        ({"concepts": {"held_out": [*HELD_OUT, "plumber"]}}, r"judge: got \['plumber'\] of concepts, which the"),
+    ],
+)  # fmt: skip
+def test_what_the_judge_of_the_drawn_world_does_not_name_is_refused_before_anything_is_trained(
+    changes: dict[str, Any], message: str
+) -> None:
+    content = load_recipe("portraits-quick").model_dump(mode="json", exclude_unset=True)
+    for field in ("joint_round", "joint_stages", "overrides", "comparison", "ablation"):
+        content.pop(field, None)
+    for field, change in changes.items():
+        content[field] = (
+            {**content[field], **change} if field in ("concepts", "evaluation") else change
+        )
+    recipe = Recipe.model_validate(content)
+    with pytest.raises(ValueError, match=message):
+        check_models(recipe)
