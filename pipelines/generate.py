@@ -1,10 +1,10 @@
 """`fairgen generate`: pictures in the prescribed distribution into a folder, without a server."""
 
 import asyncio
-import io
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fairgen.pictures import Block, picture_grid
-from fairgen.provenance import CredentialFiles, encode
-from pipelines.files import check_out
+from fairgen.provenance import CredentialFiles, Credentials, encode
+from pipelines.files import check_out, write, write_bytes
 from pipelines.recipe import Recipe
 from pipelines.registry import tracking_server
 from pipelines.serve import (
@@ -22,13 +22,14 @@ from pipelines.serve import (
     GeneratorService,
     ImageRequest,
     IndicatorService,
+    PlannedImage,
     Provenance,
     ServeSettings,
     asked_of,
     plan_images,
 )
 
-_COLUMNS, _SIDE_PX = 4, 256
+_COLUMNS, _SIDE_PX, _MOST_SHOWN = 4, 256, 64
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,15 @@ def generate(
     credentials: CredentialFiles | None = None,
     mark: bool = False,
 ) -> Generated:
-    """Paint with the champions of the registry under `home` and write files, records and a grid.
+    """Paint with the champions of the registry under `home` into a folder that is new or empty:
+    each picture once it is finished, then the records, and a grid of the first 64. Who ends it
+    before the last picture has all that with those that were finished.
 
     With `calibrate`, what the measured adapters miss is made up for; with `credentials` the files
     are signed, with `mark` they bear an invisible mark. Raises ValueError for a target that the
     champions cannot meet, for credentials that cannot sign, and for pictures too small for a mark.
     """
-    check_out(out)
+    check_out(out, empty="since pictures of before would stand beside the new ones")
     with tracking_server(home) as tracking_uri:
         settings = ServeSettings(
             tracking_uri=tracking_uri,
@@ -72,21 +75,33 @@ def generate(
             indicator.assign(asked_of(request, "", service.prompt_cut_at(request.prompt)), served)
         )
         plan = plan_images(request, assignment, recipe.generation)
-        files = asyncio.run(_paint(service, recipe, plan, console))
+        out.mkdir(parents=True, exist_ok=True)
+        painted: dict[Path, Provenance] = {}
+        try:
+            asyncio.run(_paint(service, recipe, plan, out, painted, console))
+        finally:
+            records = _finish(out, painted, service.credentials)
+            if len(records) < len(plan):
+                console.print(f"{len(records)} of {len(plan)} pictures were finished: {out}")
     finally:
         service.close()
-    out.mkdir(parents=True, exist_ok=True)
-    suffix = request.output_format
-    for index, (content, _) in files.items():
-        (out / f"{index:03d}.{suffix}").write_bytes(content)
-    painted = [files[index] for index in sorted(files)]
-    records = [record for _, record in painted]
-    (out / "records.json").write_text(
-        json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n"
-    )
-    grid = encode(_grid(painted), "png", credentials=service.credentials)
-    (out / "grid.png").write_bytes(grid)
     return Generated(records, _not_applied(recipe, request, assignment, served))
+
+
+def _finish(
+    out: Path, painted: Mapping[Path, Provenance], credentials: Credentials | None
+) -> list[Provenance]:
+    """Write records and grid of what was painted; return the records, by picture."""
+    files = sorted(painted, key=lambda file: int(file.stem))
+    records = [painted[file] for file in files]
+    write(
+        out / "records.json",
+        json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n",
+    )
+    if files:
+        shown = [(file, painted[file]) for file in files[:_MOST_SHOWN]]
+        write_bytes(out / "grid.png", encode(_grid(shown), "png", credentials=credentials))
+    return records
 
 
 def _not_applied(
@@ -108,27 +123,35 @@ def _not_applied(
 
 
 async def _paint(
-    service: GeneratorService, recipe: Recipe, plan: list, console: Console
-) -> dict[int, tuple[bytes, Provenance]]:
-    files: dict[int, tuple[bytes, Provenance]] = {}
+    service: GeneratorService,
+    recipe: Recipe,
+    plan: Sequence[PlannedImage],
+    out: Path,
+    painted: dict[Path, Provenance],
+    console: Console,
+) -> None:
+    """Write every picture as it comes, and put its file and record into `painted`."""
+    digits = max(3, len(str(len(plan) - 1)))
     columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("pictures", total=len(plan))
-        async for delivery in service.paint(plan, recipe.registry.prefix):
-            if delivery.error is not None:
-                raise RuntimeError(f"picture {delivery.index}: {delivery.error}")
-            if delivery.provenance is None:
-                continue
-            files[delivery.index] = delivery.content, delivery.provenance
-            progress.update(task, completed=len(files))
-    return files
+        async with aclosing(service.paint(plan, recipe.registry.prefix)) as updates:
+            async for update in updates:
+                if update.error is not None:
+                    raise RuntimeError(f"picture {update.index}: {update.error}")
+                if update.provenance is None:
+                    continue
+                file = out / f"{update.index:0{digits}d}.png"
+                write_bytes(file, update.content)
+                painted[file] = update.provenance
+                progress.update(task, completed=len(painted))
 
 
-def _grid(files: Iterable[tuple[bytes, Provenance]]) -> Image.Image:
+def _grid(files: Iterable[tuple[Path, Provenance]]) -> Image.Image:
     """Return the pictures, four a row, with what was asked of each below it."""
     images, captions = [], []
-    for content, record in files:
-        images.append(Image.open(io.BytesIO(content)))
+    for file, record in files:
+        images.append(Image.open(file))
         captions.append("\n".join(record.categories.values()))
     rows = range(0, len(images), _COLUMNS)
     return picture_grid(

@@ -97,7 +97,7 @@ def record_of(image: Image.Image) -> dict[str, Any] | None:
     text = image.info.get(CHUNK) or image.getexif().get(_EXIF_DESCRIPTION)
     try:
         record = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):  # of another tool, or nested past what Python reads
         return None
     is_ours = isinstance(record, dict) and {"seed", "categories"} <= record.keys()
     return record if is_ours else None

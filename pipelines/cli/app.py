@@ -22,11 +22,13 @@ from pipelines.cli.options import (
     Mark,
     OneSentence,
     RecipePath,
+    check_seeds,
     credential_files,
     load,
     load_here,
     parse_fairness,
     settings_of,
+    unused,
 )
 from pipelines.cli.portraits import portraits_app
 from pipelines.cli.provenance import credentials_app, inspect_app
@@ -138,7 +140,13 @@ def evaluate(
     """Measure the trained adapters over the recipe's full prompt set; writes report/."""
     from rich.console import Console
 
-    if cluster is not None and endpoint is None:
+    what = {"--endpoint": endpoint, "--candidates": candidates, "--champions": champions}
+    if len(asked := [flag for flag, given in what.items() if given]) > 1:
+        raise ValueError(f"evaluate: got {' and '.join(asked)}, allowed is one of them")
+    if cluster is not None and endpoint is not None:
+        raise ValueError("evaluate: got --endpoint and --cluster, allowed is one of them: an "
+                         "endpoint is measured from here")  # fmt: skip
+    if cluster is not None:
         flags = {"--candidates": candidates, "--champions": champions}
         chosen = [flag for flag, on in flags.items() if on]
         run_on_cluster(load(recipe, base), "evaluate", cluster, chosen)
@@ -287,7 +295,14 @@ def generate(
         typer.Option(help="off, ATTRIBUTE=uniform or ATTRIBUTE=CATEGORY:SHARE,...; repeatable."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The first picture's seed.", min=0)] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("out"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The folder to write, new or empty; by default out, out-2 and so on.",
+        ),
+    ] = None,
     calibrate: Annotated[bool, typer.Option(help=CALIBRATE)] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with status 3 where fairness was not applied.")
@@ -304,9 +319,11 @@ def generate(
     from pipelines.serve import ImageRequest
 
     asked = parse_fairness(fairness or [])
+    check_seeds(seed, num_images)
     request = ImageRequest(prompt=prompt, n=num_images, seed=seed, fairness=asked)
     signing = credential_files(credentials, credentials_key)
     loaded, console = load_here(recipe, base), Console()
+    out = unused("out") if out is None else out
     if isinstance(asked, dict):
         TargetDistribution.from_request(asked, loaded.attributes)
     from pipelines import generate as painting

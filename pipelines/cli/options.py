@@ -1,5 +1,6 @@
 """What the verbs of the `fairgen` command share: folders, options, the recipe, refusals."""
 
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,6 +122,23 @@ def credential_files(chain: Path | None, key: Path | None) -> "CredentialFiles |
     if chain is None or key is None:
         raise ValueError("credentials: got one of chain and key, allowed are both")
     return CredentialFiles(chain=chain.resolve(), key=key.resolve())
+
+
+def check_seeds(seed: int | None, num_images: int) -> None:
+    """Raise ValueError where a picture's seed could not be asked for again."""
+    from pipelines.serve import MAX_SEED
+
+    if seed is not None and seed + num_images - 1 > MAX_SEED:
+        raise ValueError(
+            f"seed: got {seed} of the first of {num_images} pictures, allowed are at most "
+            f"{MAX_SEED} of the last"
+        )
+
+
+def unused(name: str) -> Path:
+    """Return the first of the folders NAME, NAME-2, NAME-3 and so on that nothing lies in."""
+    names = (Path(name if count == 1 else f"{name}-{count}") for count in itertools.count(1))
+    return next(path for path in names if not path.exists())
 
 
 def parse_fairness(given: list[str]) -> "Fairness | None":

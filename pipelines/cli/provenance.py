@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 credentials_app = typer.Typer(no_args_is_help=True, help="Sign pictures with Content Credentials.")
 inspect_app = typer.Typer()
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # what moves a cursor
+_HALVES = "\ud800-\udfff"  # of letters: no terminal takes them
+_UNSEEN = re.compile(
+    f"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069{_HALVES}]"
+)  # or moves a cursor
 _STATES = {
     "trusted": "holds, and a trusted issuer vouches for the signer",
     "valid": "holds; whether the signer is who it says is not known",
@@ -92,7 +95,8 @@ def inspect(
             name: {"error": one} if isinstance(one, str) else one.model_dump(mode="json")
             for name, one in found.items()
         }
-        typer.echo(json.dumps(table, indent=2, ensure_ascii=False))
+        text = json.dumps(table, indent=2, ensure_ascii=False)
+        typer.echo(re.sub(f"[{_HALVES}]", _escaped, text))
     else:
         for name, one in found.items():
             if isinstance(one, str):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, load, parse_fairness
+from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, check_seeds, load, parse_fairness
 from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def export_adapters(
     asked = parse_fairness(fairness or [])
     if asked == "off":
         raise ValueError("fairness: got 'off', allowed for --set are shares")
+    check_seeds(seed, num_images)
     text = prompt if prompt is not None else render(loaded.templates[0], "person")
     request = TargetRequest(tuple(sets or ()), asked, num_images, text, tool, seed, candidate)
     typer.echo(export_target(loaded, request, out, HOME))

@@ -1,17 +1,18 @@
 from .access.keys import check_open
 from .access.middleware import PICTURES
 from .generator import GeneratorService
-from .image_plan import asked_of, plan_images
+from .image_plan import PlannedImage, asked_of, plan_images
 from .indicator import Asked, Assignment, IndicatorService
 from .models import read_aliases
 from .remote import deploy, serve_config
 from .retries import Retry
 from .run import APP, Tls, serve_until_interrupted, served
-from .schemas import Fairness, ImageRequest, Provenance
+from .schemas import MAX_SEED, Fairness, ImageRequest, Provenance
 from .settings import AccessConfig, ServeSettings, check_marked_sizes
 
 __all__ = [
     "APP",
+    "MAX_SEED",
     "PICTURES",
     "AccessConfig",
     "Asked",
@@ -20,6 +21,7 @@ __all__ = [
     "GeneratorService",
     "ImageRequest",
     "IndicatorService",
+    "PlannedImage",
     "Provenance",
     "Retry",
     "ServeSettings",

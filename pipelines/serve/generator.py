@@ -4,8 +4,9 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 
 from PIL import Image
 
@@ -202,7 +203,7 @@ class GeneratorService:
 
     async def paint(
         self, plan: Sequence[PlannedImage], model: str, caller: str = ""
-    ) -> AsyncIterator[ImageUpdate]:
+    ) -> AsyncGenerator[ImageUpdate, None]:
         """Yield, once all is accepted, an empty update, then previews and finished pictures.
         Callers share the engine's time.
 
@@ -211,9 +212,12 @@ class GeneratorService:
         """
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
-        handle, served = await self._submit(
-            plan, caller, lambda event: loop.call_soon_threadsafe(events.put_nowait, event)
-        )
+
+        def tell(event: Event) -> None:
+            with suppress(RuntimeError):  # the loop is closed: who asked has ended
+                loop.call_soon_threadsafe(events.put_nowait, event)
+
+        handle, served = await self._submit(plan, caller, tell)
         num_left = len(plan)
         try:
             yield ImageUpdate(plan[0].index, b"")  # accepted

@@ -1,6 +1,10 @@
 """Pictures into a folder without a server, and the registry from the command line."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +18,7 @@ from fairgen.provenance import inspect_file, write_test_chain
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry, TrainingRuns, promote
+from tests.pipelines.processes import wait_for
 from tests.pipelines.records import read_provenance
 from tests.pipelines.registered import register_champions
 from tests.pipelines.registry.test_registry import trained
@@ -27,11 +32,14 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
     path = write_recipe("folder")
     register_champions(tracking_uri, load_recipe(path), tmp_path / "adapters", seed=1)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"
-    arguments = ["generate", "a doctor", "-n", "6", "--recipe", str(path), "-o", str(out)]
+    arguments = ["generate", "a doctor", "-n", "6", "--recipe", str(path)]
     asked = ["--fairness", "gender=woman:0.5,man:0.5", "--seed", "9"]
     result = CliRunner().invoke(app, [*arguments, *asked])
     assert result.exit_code == 0, result.output
+    again = CliRunner().invoke(app, [*arguments, *asked, "-o", "out"])
+    assert again.exit_code == 2 and "out: got 'out', which holds files; allowed is" in again.stderr
     assert "gender: man 3, woman 3" in result.stdout
     records = json.loads((out / "records.json").read_text())
     assert [record["seed"] for record in records] == list(range(9, 15))
@@ -42,14 +50,14 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
         assert grid.width > 4 * 256 and grid.height > 2 * 256  # four a row, words below
     calibrated = ["--calibrate", "--fairness", "gender=woman:0.25,man:0.75"]  # hit 97 of 100
     assert CliRunner().invoke(app, [*arguments, *calibrated]).exit_code == 0
-    records = json.loads((out / "records.json").read_text())
+    records = json.loads((tmp_path / "out-2" / "records.json").read_text())
     woman = next(r for r in records if r["categories"]["gender"] == "woman")
     assert woman["probability"] == pytest.approx(0.22 / 0.94, abs=1e-4)
     chain = write_test_chain(tmp_path / "credentials")
     signing = ["--credentials", str(chain.chain), "--credentials-key", str(chain.key)]
     assert CliRunner().invoke(app, [*arguments, *signing]).exit_code == 0
     for name in ("000.png", "005.png", "grid.png"):
-        signature = inspect_file(out / name, chain.root).signature
+        signature = inspect_file(tmp_path / "out-3" / name, chain.root).signature
         assert signature is not None and signature.state == "trusted"
     unmarked = CliRunner().invoke(app, [*arguments, "--mark"])
     assert unmarked.exit_code == 2 and "allowed are 256 and more a side" in unmarked.stderr
@@ -61,11 +69,39 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
         ("two doctors", "the prompt is about several people"),
         ("a female doctor", r"the prompt names it (woman)"),
     ):
-        alone = CliRunner().invoke(app, ["generate", prompt, *arguments[2:], "--strict"])
+        named = str(tmp_path / prompt.replace(" ", "-"))
+        alone = CliRunner().invoke(
+            app, ["generate", prompt, *arguments[2:], "--strict", "-o", named]
+        )
         assert alone.exit_code == 3 and f"gender was not balanced: {why}" in alone.stderr
-        assert (out / "grid.png").exists()
+        assert (Path(named) / "grid.png").exists()
     listed = CliRunner().invoke(app, ["adapters", str(path)])
     assert listed.exit_code == 0 and "folder-gender-woman" in listed.stdout
+
+
+@pytest.mark.slow
+def test_who_ends_it_keeps_what_was_finished(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe, out = write_recipe("ended"), tmp_path / "out"
+    command = [sys.executable, "-m", "pipelines.cli", "generate", "a doctor", "-n", "5000"]
+    painting = subprocess.Popen(
+        [*command, "--recipe", str(recipe), "-o", str(out)],
+        env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: len(list(out.glob("*.png"))) > 8)
+    painting.send_signal(signal.SIGINT)
+    shown, errors = painting.communicate(timeout=60)
+    records = json.loads((out / "records.json").read_text())
+    files = sorted(out.glob("[0-9]*.png"))
+    assert painting.returncode == 130 and "Traceback" not in errors
+    assert f"{len(files)} of 5000 pictures were finished" in shown
+    assert 8 < len(files) < 5000 and (out / "grid.png").exists()
+    by_name = {f"{record['seed'] - records[0]['seed']:04d}": record for record in records}
+    for file in files:
+        inside = read_provenance(file.read_bytes())
+        assert inside is not None and inside.seed == by_name[file.stem]["seed"]
 
 
 @pytest.mark.slow
@@ -74,8 +110,8 @@ def test_pictures_without_champions_are_said_to_be_the_bare_model_s(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-    path, out = write_recipe("bare"), str(tmp_path / "out")
-    arguments = ["generate", "a doctor", "-n", "2", "--recipe", str(path), "-o", out]
+    monkeypatch.chdir(tmp_path)
+    arguments = ["generate", "a doctor", "-n", "2", "--recipe", str(write_recipe("bare"))]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     for attribute in ("gender", "age"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 from fairgen.provenance import CredentialFiles, Credentials, encode
@@ -45,6 +46,22 @@ def test_what_a_signed_picture_says_is_shown(signed: Path) -> None:
         assert line in shown.stdout
     trusted = run("inspect", "--trust", signed.parent / "root.pem", signed)
     assert trusted.exit_code == 0 and "a trusted issuer vouches for the signer" in trusted.stdout
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_record_that_others_have_spoilt_costs_no_other_file(
+    flags: list[str], signed: Path, tmp_path: Path
+) -> None:
+    """A JSON nested past what Python reads, and half a letter, which no terminal takes."""
+    for name, value in (("deep", "[" * 60_000 + "]" * 60_000), ("half", '"\\ud800"')):
+        chunks = PngInfo()
+        chunks.add_itxt("fairgen", f'{{"seed": 1, "categories": {value}}}')
+        picture().save(tmp_path / f"{name}.png", pnginfo=chunks)
+    shown = run("inspect", *flags, tmp_path / "deep.png", tmp_path / "half.png", signed)
+    assert shown.exit_code == 0, shown.output
+    for name in ("deep.png", "half.png", signed.name):
+        assert name in shown.stdout
+    assert "\\ud800" in shown.stdout and "医者の写真" in shown.stdout
 
 
 def test_the_status_tells_what_does_not_hold(signed: Path, tmp_path: Path) -> None:
