@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fairgen.attributes import adapter_name
+from fairgen.attributes import Attribute, Category, adapter_name
 from fairgen.base_model import is_same_base, short
 from fairgen.files import written_whole
 
@@ -105,6 +105,21 @@ class Adapter:
                     "into it, wears the adapter where `siblings` is set"
                 )
             raise ValueError(message)
+
+
+def attributes_of(adapters: Sequence[Adapter]) -> tuple[Attribute, ...]:
+    """Return the attributes that adapters balance. Raises ValueError for a lone category."""
+    found: dict[str, list[Category]] = {}
+    for metadata in (adapter.metadata for adapter in adapters):
+        category = Category(name=metadata.category, word=metadata.word)
+        found.setdefault(metadata.attribute, []).append(category)
+    for name, categories in found.items():
+        if len(categories) == 1:
+            raise ValueError(
+                f"adapters: got {categories[0].name!r} alone of {name}, "
+                "allowed are two or more categories of an attribute"
+            )
+    return tuple(Attribute(name=name, categories=tuple(found[name])) for name in found)
 
 
 def lora_state_dict(

@@ -22,7 +22,8 @@ _TOLERANCE = 1e-6
 class TargetDistribution(BaseModel):
     """A pmf over joint cells: one category name per attribute in every cell.
 
-    Raises ValueError unless there is one probability a cell and they are shares that sum to 1.
+    Raises ValueError unless each attribute and each cell is there once, with one probability a cell
+    that are shares which sum to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,9 @@ class TargetDistribution(BaseModel):
 
     @model_validator(mode="after")
     def _is_a_pmf(self) -> "TargetDistribution":
+        for field, got in (("attributes", self.attributes), ("cells", self.cells)):
+            if len(set(got)) != len(got):
+                raise ValueError(f"{field}: got {got}, allowed is each once")
         if len(self.probabilities) != len(self.cells):
             raise ValueError(
                 f"probabilities: got {len(self.probabilities)}, "
@@ -114,6 +118,19 @@ class TargetDistribution(BaseModel):
             cells=all_cells,
             probabilities=tuple(probability_of.get(cell, 0.0) for cell in all_cells),
         )
+
+    def check(self, known: Mapping[str, Sequence[str]]) -> None:
+        """Raise ValueError for a category that the target can ask for and that is none of `known`,
+        attribute -> categories.
+        """
+        for name in self.attributes:
+            if name not in known:
+                raise ValueError(f"fairness: got {name!r}, allowed are {sorted(known)}")
+            for category, share in self.marginal(name).items():
+                if share > 0 and category not in known[name]:
+                    raise ValueError(
+                        f"fairness.{name}: got {category!r}, allowed are {list(known[name])}"
+                    )
 
     def marginalised(self, attributes: Sequence[str]) -> "TargetDistribution":
         """Return the distribution over some of the attributes, in the given order."""

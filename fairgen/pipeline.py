@@ -13,8 +13,8 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from fairgen.adapters import Adapter, load_adapter
-from fairgen.attributes import Attribute, Category, adapter_name
+from fairgen.adapters import Adapter, attributes_of, load_adapter
+from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.bank import AdapterBank
 from fairgen.base_model import short, storage_of
@@ -119,6 +119,9 @@ class FairGenPipeline:
         for adapter in self.adapters:
             self.bank.add(adapter.name, adapter.directions)
         self._digests = {adapter.name: adapter.sha256[:12] for adapter in self.adapters}
+        self._categories: dict[str, list[str]] = {}
+        for metadata in (adapter.metadata for adapter in self.adapters):
+            self._categories.setdefault(metadata.attribute, []).append(metadata.category)
         self._passes, self._reader = (
             PassGates(self._backbone, self.bank),
             PromptReader(self._backbone),
@@ -143,21 +146,7 @@ class FairGenPipeline:
     @property
     def attributes(self) -> tuple[Attribute, ...]:
         """The attributes whose adapters are loaded. Raises ValueError for a lone category."""
-        found: dict[str, list[Category]] = {}
-        for adapter in self.adapters:
-            metadata = adapter.metadata
-            found.setdefault(metadata.attribute, []).append(
-                Category(name=metadata.category, word=metadata.word)
-            )
-        for name, categories in found.items():
-            if len(categories) == 1:
-                raise ValueError(
-                    f"adapters: got {categories[0].name!r} alone of {name}, "
-                    "allowed are two or more categories of an attribute"
-                )
-        return tuple(
-            Attribute(name=name, categories=tuple(values)) for name, values in found.items()
-        )
+        return attributes_of(self.adapters)
 
     def __call__(
         self,
@@ -250,6 +239,7 @@ class FairGenPipeline:
             return asked
         if isinstance(fairness, TargetDistribution):
             target = fairness
+            target.check(self._categories)
         else:
             uniform = {attribute.name: "uniform" for attribute in self.attributes}
             wanted = uniform if fairness is None else fairness
@@ -274,9 +264,7 @@ class FairGenPipeline:
 
     def _pinned(self, categories: Mapping[str, str]) -> TargetDistribution | None:
         """Return the one cell that is asked for. Raises ValueError for what has no adapter."""
-        known: dict[str, list[str]] = {}
-        for adapter in self.adapters:
-            known.setdefault(adapter.metadata.attribute, []).append(adapter.metadata.category)
+        known = self._categories
         for name, category in categories.items():
             if name not in known:
                 raise ValueError(f"categories: got {name!r}, allowed are {sorted(known)}")
@@ -320,21 +308,13 @@ class FairGenPipeline:
         categories: dict[str, str] = {}
         if target is not None and cell is not None:
             categories = dict(zip(target.attributes, target.cells[cell], strict=True))
-        on = {}
-        for attribute, category in categories.items():
-            name = adapter_name(attribute, category)
-            if name not in self._digests:
-                known = sorted(self._digests)
-                raise ValueError(
-                    f"fairness: got {name!r}, which has no adapter; loaded are {known}"
-                )
-            on[name] = self._digests[name]
+        on = [adapter_name(attribute, category) for attribute, category in categories.items()]
         return ImageRecord(
             prompt=asked.prompt,
             seed=seed,
             categories=categories,
             probability=1.0 if target is None or cell is None else target.probabilities[cell],
-            adapters=on,
+            adapters={name: self._digests[name] for name in on},
             base=self._base,
             storage=self._storage,
             gate=asked.gate,

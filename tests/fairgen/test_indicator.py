@@ -58,6 +58,22 @@ def test_a_target_is_a_pmf_or_refused(
 
 
 @pytest.mark.parametrize(
+    ("attributes", "cells", "message"),
+    [
+        (("thing", "thing"), (("a", "b"),), "attributes: got .* allowed is each once"),
+        (("thing",), (("a",), ("a",)), "cells: got .* allowed is each once"),
+    ],
+)
+def test_attributes_and_cells_of_a_target_come_once(
+    attributes: tuple[str, ...], cells: tuple[tuple[str, ...], ...], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TargetDistribution(
+            attributes=attributes, cells=cells, probabilities=(1 / len(cells),) * len(cells)
+        )
+
+
+@pytest.mark.parametrize(
     ("fairness", "message"),
     [
         ({}, "got nothing, allowed are"),

@@ -1,0 +1,75 @@
+"""What is asked of the library's pipeline is done, or refused by its name before it is counted."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from diffusers import StableDiffusionPipeline
+
+from fairgen.indicator import TargetDistribution
+from fairgen.ledger import Ledger
+from fairgen.pipeline import FairGenPipeline
+from tests.pipeline_options import adapters_for
+
+PROMPT = "a photo of a doctor"
+STEP = {"num_inference_steps": 1}
+
+
+def target(**cells: float) -> TargetDistribution:
+    """Return a target over gender, category -> share."""
+    return TargetDistribution(
+        attributes=("gender",),
+        cells=tuple((name,) for name in cells),
+        probabilities=tuple(cells.values()),
+    )
+
+
+SKIN = TargetDistribution(
+    attributes=("skin",), cells=(("light",), ("dark",)), probabilities=(0.5, 0.5)
+)
+BOTH = TargetDistribution(
+    attributes=("gender", "skin"),
+    cells=(("woman", "light"), ("man", "dark")),
+    probabilities=(0.5, 0.5),
+)
+
+
+def given_by(ledger: Ledger) -> int:
+    """Return how many pictures a recorded ledger counts as given since it was last asked, over all
+    streams.
+    """
+    return sum(sum(stream.counts) for stream in ledger.changes().values() if stream is not None)
+
+
+def open_gate(*_: object) -> Any:
+    raise AssertionError("a target that cannot be met is refused before the gate is asked")
+
+
+@pytest.mark.parametrize("gate", [open_gate, None])
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (SKIN, r"fairness: got 'skin', allowed are \['gender'\]"),
+        (BOTH, r"fairness: got 'skin', allowed are \['gender'\]"),
+        (target(woman=0.5, nb=0.5), r"fairness\.gender: got 'nb', allowed are \['woman', 'man'\]"),
+    ],
+)
+def test_a_target_without_adapters_is_refused_each_time_and_nothing_is_counted(
+    pipe: StableDiffusionPipeline, asked: TargetDistribution, message: str, gate: Any
+) -> None:
+    ledger = Ledger(recorded=True)
+    with FairGenPipeline(pipe, adapters_for(pipe), gate=gate, ledger=ledger) as fair:
+        for _ in range(4):
+            with pytest.raises(ValueError, match=message):
+                fair(PROMPT, 1, asked, **STEP)
+            with pytest.raises(ValueError, match=message):
+                fair(PROMPT, 1, asked, seed=1, **STEP)
+    assert given_by(ledger) == 0
+
+
+def test_a_target_of_loaded_adapters_is_met_and_categories_of_no_share_need_none(
+    pipe: StableDiffusionPipeline,
+) -> None:
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+        records = fair(PROMPT, 4, target(woman=0.75, man=0.25, nb=0.0), **STEP).records
+    assert Counter(record.categories["gender"] for record in records) == {"woman": 3, "man": 1}
