@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -167,7 +168,7 @@ class FairGenPipeline:
         Without a `seed` the next pictures that the ledger owes are given, with a seed of torch's
         own generator. With one, pictures have the seeds seed, seed + 1, ..., and prompt and seed
         alone decide on the categories, so that the same call gives the same pictures again; the
-        ledger does not count them. `categories` pins one category an attribute, whatever the prompt
+        ledger does not count them, nor any picture of a call that raises. `categories` pins one category an attribute, whatever the prompt
         says: with a record's seed and categories its picture comes again. `original_prompt` is what
         the user wrote where the one prompt is a rewriting of it: the gate reads that, and what only
         the rewriting names of the person is taken out.
@@ -193,30 +194,26 @@ class FairGenPipeline:
             for text in prompts
         ]
         whole = FairGenOutput([], [])
-        with self._one_at_a_time:
+        with self._one_at_a_time, ExitStack() as undelivered:
             for one in asked:
                 text, target = one.words, one.target
                 first_seed = int(torch.randint(_SEEDS, ())) if seed is None else seed
-                streams: tuple[bytes, ...] = ()
                 cells: list[int | None] = [None] * num_images
                 if target is not None and seed is None and assignment == "quota":
                     streams = _streams(text, target, one.gate)
                     cells = [*self._ledger.assign_to(streams, target, num_images)]
+                    for cell in cells:
+                        undelivered.callback(self._ledger.give_back, streams, target.cells[cell])
                 elif target is not None:
                     cells = [*assign(target, num_images, _digest(first_seed, text), assignment)]
                 records = [
                     self._record(one, first_seed + index, cell) for index, cell in enumerate(cells)
                 ]
-                painted = 0
-                try:
-                    for start in range(0, num_images, batch_size):
-                        batch = self._paint(records[start : start + batch_size], pipe_options)
-                        painted += len(batch.images)
-                        whole.images.extend(batch.images)
-                        whole.records.extend(batch.records)
-                finally:
-                    for record in records[painted:]:
-                        self._ledger.give_back(streams, tuple(record.categories.values()))
+                for start in range(0, num_images, batch_size):
+                    batch = self._paint(records[start : start + batch_size], pipe_options)
+                    whole.images.extend(batch.images)
+                    whole.records.extend(batch.records)
+            undelivered.pop_all()
         return whole
 
     def _asked(
