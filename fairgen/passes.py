@@ -28,13 +28,16 @@ class PassGates:
         self._gates_NK = torch.empty(0, 0)
         self._encoded_with: Mapping[str, Any] = {}  # the arguments
         self._prompts: list[Embedded] = []  # the prompt's embedding, then what else was encoded
+        self._given: list[Embedded] = []  # in their place where nothing was
         # by what a pass reads, and which layers it skips
         self._known: list[tuple[Embedded, frozenset[str], ActiveDirections]] = []
         self._num_gated = 0
 
     @contextmanager
-    def gating(self, gates_NK: Tensor) -> Iterator[None]:
+    def gating(self, gates_NK: Tensor, embedded: Sequence[Embedded] = ()) -> Iterator[None]:
         """Let the pipeline's next call wear gates, N pictures x K adapters; zeros leave it alone.
+        `embedded` are the prompt and the negative one where the pipeline is given them embedded:
+        some encode nothing then.
 
         Raises ValueError where a pass reads another prompt than the pipeline has encoded,
         LayerNotReached where adapters did not act on a conditional pass, or there was none.
@@ -43,6 +46,7 @@ class PassGates:
             yield
             return
         self._gates_NK, self._prompts, self._known, self._num_gated = gates_NK, [], [], 0
+        self._given = list(embedded)
         self._encoded_with = {}
         denoiser = self._backbone.denoiser
         signature = inspect.signature(type(denoiser).forward)  # a helper's own names no argument
@@ -119,8 +123,9 @@ class PassGates:
         device = read[0].device
         gates_NK = self._gates_NK.to(device)
         num_images, num_rows = len(gates_NK), len(read)
-        conditional = _rows_that_read(read, self._prompts[:1])
-        unconditional = _rows_that_read(read, self._prompts[1:])
+        prompts = self._prompts or self._given
+        conditional = _rows_that_read(read, prompts[:1])
+        unconditional = _rows_that_read(read, prompts[1:])
         either = conditional & unconditional
         if bool(either.any()):  # both prompts are one: in a batch unconditional rows come first
             if num_rows == num_images:

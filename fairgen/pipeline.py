@@ -35,6 +35,7 @@ Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
 _OURS = {"num_images_per_prompt": "num_images", "generator": "seed"}
 _BESIDE = re.compile(r"prompt_\d")  # texts of a pipeline's further encoders
 _UNDESIRED = re.compile(r"negative_prompt(_\d)?")
+_EMBEDDED = ("prompt_embeds", "negative_prompt_embeds")
 _SEEDS = 2**31
 
 
@@ -287,7 +288,8 @@ class FairGenPipeline:
         # some pipelines write into the lists that they are given, and the next batch has them again
         given = {k: list(v) if isinstance(v, list) else v for k, v in given.items()}
         options = self._backbone.call_options(len(records), given)
-        with self._passes.gating(gates_NK), self._backbone.drawing_from(generators):
+        embedded = [options[name] for name in _EMBEDDED if options.get(name) is not None]
+        with self._passes.gating(gates_NK, embedded), self._backbone.drawing_from(generators):
             output = self.pipe(generator=generators, **options)
         images = output[0]  # they have not the same name in all
         flags = getattr(output, "nsfw_content_detected", None) or [False] * len(images)

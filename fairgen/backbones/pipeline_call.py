@@ -133,5 +133,9 @@ def repeated_prompts(options: Mapping[str, Any], num_images: int) -> dict[str, A
         return found
     for name, given in found.items():
         if name.endswith(("prompt_embeds", "prompt_attention_mask")) and given is not None:
-            found[name] = given.repeat_interleave(num_images, 0)
+            found[name] = (
+                [row for row in given for _ in range(num_images)]  # each as long as its prompt
+                if isinstance(given, list)
+                else given.repeat_interleave(num_images, 0)
+            )
     return found | {"num_images_per_prompt": 1}

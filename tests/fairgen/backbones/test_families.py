@@ -227,6 +227,27 @@ def test_embedded_prompts_with_their_masks_paint_what_the_prompts_do(family: str
         assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.parametrize("family", ["Z-Image", "Z-Image-Turbo"])
+@pytest.mark.parametrize("guidance_scale", [0.0, 3.0])
+def test_prompts_embedded_as_lists_paint_what_the_prompts_do(
+    family: str, guidance_scale: float
+) -> None:
+    pipe = tiny(family)
+    names = ("prompt_embeds", "negative_prompt_embeds")
+    with torch.no_grad():
+        embedded = dict(zip(names, pipe.encode_prompt(PROMPT), strict=True))
+    pipe.text_encoder = None  # who embeds prompts has no room for it
+    options, woman = options_of(pipe, guidance_scale), {"gender": {"woman": 1.0}}
+    with FairGenPipeline(tiny(family), adapters_of(family)) as fair:
+        expected = fair(PROMPT, 3, woman, seed=3, **options).images
+    with FairGenPipeline(pipe, adapters_of(family)) as fair:
+        for batch_size in (1, 3):
+            asked = options | embedded | {"batch_size": batch_size}
+            painted = fair(None, 3, woman, seed=3, **asked).images
+            for one, other in zip(painted, expected, strict=True):
+                assert np.abs(np.asarray(one, float) - np.asarray(other, float)).max() <= 1
+
+
 def test_no_family_is_named_but_in_its_file_the_registry_and_the_recipes() -> None:
     """The embedded model is exempt: it *is* such a pipeline."""
     root = Path(__file__).parents[3]
