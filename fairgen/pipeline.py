@@ -169,10 +169,11 @@ class FairGenPipeline:
         Without a `seed` the next pictures that the ledger owes are given, with a seed of torch's
         own generator. With one, pictures have the seeds seed, seed + 1, ..., and prompt and seed
         alone decide on the categories, so that the same call gives the same pictures again; the
-        ledger does not count them, nor any picture of a call that raises. `categories` pins one category an attribute, whatever the prompt
-        says: with a record's seed and categories its picture comes again. `original_prompt` is what
-        the user wrote where the one prompt is a rewriting of it: the gate reads that, and what only
-        the rewriting names of the person is taken out.
+        ledger does not count them, nor any picture of a call that raises. `categories` pins one
+        category an attribute, whatever the prompt says: with a record's seed and categories its
+        picture comes again. `original_prompt` is what the user wrote where the one prompt is a
+        rewriting of it: the gate reads that, and what only the rewriting names of the person is
+        taken out.
 
         `pipe_options` go to the wrapped pipeline as they are, prompt by prompt, and the gate reads
         the texts among them, such as `prompt_2`; an embedded prompt is given as its `prompt_embeds`

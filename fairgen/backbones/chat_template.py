@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from diffusers import DiffusionPipeline
 
+from fairgen.backbones.pipeline_call import reader_of
+
 
 class ChatTemplate:
     """Prompts stand in the tokenizer's own template, with `chat_options`; `message_has_parts` says
@@ -26,13 +28,13 @@ class ChatTemplate:
     @cached_property
     def num_head_tokens(self) -> int:
         """How many tokens stand before a prompt."""
-        tokenize = self.pipe.tokenizer
+        tokenize = reader_of(self.pipe, "tokenizer")
         return num_shared(*(tokenize(self._message(text))["input_ids"] for text in ("a", "1")))
 
     def _message(self, prompt: str) -> str:
         """Return a prompt as the only message of a user."""
         parts = [{"type": "text", "text": prompt}]
-        return self.pipe.tokenizer.apply_chat_template(
+        return reader_of(self.pipe, "tokenizer").apply_chat_template(
             [{"role": "user", "content": parts if self.message_has_parts else prompt}],
             tokenize=False,
             add_generation_prompt=True,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fairgen.backbones.chat_template import num_shared
 from fairgen.backbones.flux2 import Flux2Backbone
+from fairgen.backbones.pipeline_call import reader_of
 
 _LAYERS = (10, 20, 30)  # the pipeline's own
 
@@ -75,10 +76,10 @@ class Flux2DevBackbone(Flux2Backbone):
     @torch.no_grad()
     def _embedded(self, prompts: list[str], instruction: str, **options: Any) -> Tensor:
         options = {"device": self.device, "system_message": instruction, **options}
-        read_by = self.pipe.text_encoder, self.pipe.tokenizer
+        read_by = (reader_of(self.pipe, name) for name in ("text_encoder", "tokenizer"))
         return self.pipe._get_mistral_3_small_prompt_embeds(*read_by, prompts, **options)
 
     def _messages(self, prompts: Sequence[str], instruction: str, **options: Any) -> Any:
         """Return prompts in the processor's own template, behind a message of the system."""
         messages = format_input(list(prompts), instruction)
-        return self.pipe.tokenizer.apply_chat_template(messages, **options)
+        return reader_of(self.pipe, "tokenizer").apply_chat_template(messages, **options)

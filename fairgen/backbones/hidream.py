@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairgen.backbones.backbone import Backbone
+from fairgen.backbones.pipeline_call import reader_of
 from fairgen.backbones.routed_experts import experts_with_gradients
 from fairgen.backbones.two_then_one import TwoThenOneBackbone
 from fairgen.bank import Positions, TextPositions
@@ -83,7 +84,7 @@ class HiDreamBackbone(TwoThenOneBackbone):
 
     def _tokens(self, part: int, texts: list[str], length: int) -> Tensor:
         """Return where prompts' own tokens stand among those that an encoder reads, N x L."""
-        tokenizer = getattr(self.pipe, f"tokenizer_{part}")
+        tokenizer = reader_of(self.pipe, f"tokenizer_{part}")
         options = {"padding": "max_length", "max_length": length, "truncation": True}
         read = tokenizer(texts, return_tensors="pt", **options)
         return (read.attention_mask > 0) & (read.input_ids != tokenizer.bos_token_id)  # or None

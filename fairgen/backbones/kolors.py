@@ -11,7 +11,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from fairgen.backbones.codec import UpcastingCodec
-from fairgen.backbones.pipeline_call import repeated_prompts
+from fairgen.backbones.pipeline_call import reader_of, repeated_prompts
 from fairgen.backbones.stable_diffusion_xl import StableDiffusionXLBackbone
 from fairgen.bank import Positions, TextPositions
 
@@ -48,8 +48,9 @@ class KolorsBackbone(StableDiffusionXLBackbone):
     @torch.no_grad()
     def head(self) -> Tensor:
         """The embedded tokens that stand before every prompt, 2 x D."""
-        read = self.pipe.tokenizer([""], return_tensors="pt").to(self.device)
-        states = self.pipe.text_encoder(**read, output_hidden_states=True).hidden_states
+        encoder, tokenizer = (reader_of(self.pipe, name) for name in ("text_encoder", "tokenizer"))
+        read = tokenizer([""], return_tensors="pt").to(self.device)
+        states = encoder(**read, output_hidden_states=True).hidden_states
         return states[-2][:, 0]
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:

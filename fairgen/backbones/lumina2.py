@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.pipeline_call import reader_of
 from fairgen.bank import Positions, TextPositions
 from fairgen.guidance import guided
 
@@ -91,7 +92,8 @@ class Lumina2Backbone(FlowBackbone):
         """Return where prompts stand behind an instruction, alone and before the picture, which
         follows on each row's last token.
         """
-        before = len(self.pipe.tokenizer((instruction + _START).rstrip())["input_ids"])
+        tokenize = reader_of(self.pipe, "tokenizer")
+        before = len(tokenize((instruction + _START).rstrip())["input_ids"])
         alone = (mask > 0) & (torch.arange(mask.shape[1], device=mask.device) >= before)
         num_pixels = sides[0] * sides[1] // self.patch_size**2
         both = functional.pad(alone[:, : int(mask.sum(1).max())], (0, num_pixels))

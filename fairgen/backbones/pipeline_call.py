@@ -124,6 +124,18 @@ class PipelineCall(PromptContexts):
         return frozenset()
 
 
+def reader_of(pipe: Any, name: str) -> Any:
+    """Return a component by which adapters find the prompt's own tokens among those that the
+    denoiser reads. Raises ValueError where it was taken off the pipeline.
+    """
+    if (part := getattr(pipe, name, None)) is None:
+        raise ValueError(
+            f"{name}: got None, allowed is the pipeline's own: adapters act at the prompt's "
+            "tokens, and where these stand among embedded ones is found with it"
+        )
+    return part
+
+
 def repeated_prompts(options: Mapping[str, Any], num_images: int) -> dict[str, Any]:
     """Return a call's arguments with its embedded prompts repeated, if it has any, where the
     pipeline itself does not repeat all of them.

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from fairgen.backbones.codec import AlphaCodec
 from fairgen.backbones.flow import FlowBackbone
+from fairgen.backbones.pipeline_call import reader_of
 from fairgen.backbones.prompt_tokens import EqualLengths
 from fairgen.bank import Positions, TextPositions
 
@@ -109,7 +110,8 @@ class QwenImage21Backbone(EqualLengths, FlowBackbone):
     def num_head_tokens(self) -> int:
         """How many tokens stand before a prompt, of those that the pipeline does not cut off."""
         before, _ = self.pipe.prompt_template_t2i.split("{}")
-        return len(self.pipe.processor.tokenizer(before)["input_ids"]) - self.pipe._drop_idx
+        tokenize = reader_of(self.pipe, "processor").tokenizer
+        return len(tokenize(before)["input_ids"]) - self.pipe._drop_idx
 
     def _shift_mu(self, shape: tuple[int, int, int] | None, num_steps: int) -> float:
         _, height, width = shape or self.latent_shape()

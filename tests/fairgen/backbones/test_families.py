@@ -248,6 +248,23 @@ def test_prompts_embedded_as_lists_paint_what_the_prompts_do(
                 assert np.abs(np.asarray(one, float) - np.asarray(other, float)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("family", "name"), [("FLUX.2 dev", "text_encoder"), ("FLUX.2 klein", "tokenizer")]
+)
+def test_what_finds_the_tokens_of_embedded_prompts_is_named_where_it_is_gone(
+    family: str, name: str
+) -> None:
+    pipe = tiny(family)
+    with torch.no_grad():
+        text, *_ = pipe.encode_prompt(PROMPT)
+    setattr(pipe, name, None)
+    options = options_of(pipe) | {"prompt_embeds": text}
+    with FairGenPipeline(pipe, adapters_of(family)) as fair:
+        assert fair(None, 1, "off", **options).images
+        with pytest.raises(ValueError, match=f"^{name}: got None, allowed is the pipeline's own"):
+            fair(None, 1, **options)
+
+
 def test_no_family_is_named_but_in_its_file_the_registry_and_the_recipes() -> None:
     """The embedded model is exempt: it *is* such a pipeline."""
     root = Path(__file__).parents[3]

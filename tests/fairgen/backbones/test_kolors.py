@@ -144,6 +144,19 @@ def test_embedded_prompts_paint_what_the_prompts_do() -> None:
         assert one.tobytes() == other.tobytes()
 
 
+def test_without_their_encoder_embedded_prompts_are_found_only_once_they_were_before() -> None:
+    pipe = tiny("Kolors")
+    fair, late = (FairGenPipeline(pipe, adapters_of("Kolors")) for _ in range(2))
+    options = options_of(pipe) | embedded(pipe)
+    expected = fair(None, 2, WOMAN, seed=3, **options).images
+    pipe.text_encoder = None
+    again = fair(None, 2, WOMAN, seed=3, **options).images
+    assert [one.tobytes() for one in again] == [one.tobytes() for one in expected]
+    assert late(None, 2, "off", seed=3, **options).images
+    with pytest.raises(ValueError, match="text_encoder: got None, allowed is the pipeline's own"):
+        late(None, 2, WOMAN, seed=3, **options)
+
+
 def test_a_longest_prompt_that_is_asked_is_not_what_the_pipeline_reads() -> None:
     """Its pipeline does not hand it on (diffusers 0.42.1)."""
     pipe = tiny("Kolors")
