@@ -101,7 +101,7 @@ class FairGenPipeline:
 
         `gate` says of a prompt which attributes it leaves open; None acts on every prompt. `ledger`
         is a ledger to go on with, None a new one. Raises ValueError for an adapter of another base
-        model, or a file that cannot be trusted.
+        model, one without effect, or a file that cannot be trusted.
         """
         self.pipe = pipe
         self._one_at_a_time = threading.RLock()
@@ -119,6 +119,7 @@ class FairGenPipeline:
             self._backbone.denoiser, projections, self._backbone.device, self._backbone.columns()
         )
         for adapter in self.adapters:
+            self.bank.check(adapter.name, adapter.directions)
             self.bank.add(adapter.name, adapter.directions)
         self._digests = {adapter.name: adapter.sha256[:12] for adapter in self.adapters}
         self._categories: dict[str, list[str]] = {}

@@ -85,7 +85,7 @@ class AdapterBank(nn.Module):
 
         Raises ValueError on a name that is loaded, a wrong projection or a wrong shape.
         """
-        self.check(name, directions)
+        self._check_fit(name, directions)
         rank = next(iter(directions.values()))[0].shape[0]
         fitted = {}
         for path, layer in self.layers.items():
@@ -98,7 +98,17 @@ class AdapterBank(nn.Module):
         self._append(name, fitted, requires_grad=False)
 
     def check(self, name: str, directions: Directions) -> None:
-        """Raise ValueError for directions that do not fit the bank's projections."""
+        """Raise ValueError for directions that do not fit the bank's projections, and for those
+        that no picture would feel, as they are before they are learnt.
+        """
+        self._check_fit(name, directions)
+        if not any(bool((up.float() @ down.float()).any()) for down, up in directions.values()):
+            raise ValueError(
+                f"directions of {name!r}: got zeros on every projection, allowed are some "
+                "that change a picture"
+            )
+
+    def _check_fit(self, name: str, directions: Directions) -> None:
         odd = sorted(set(directions) - set(self.projections))
         if odd or not directions:
             got = f"other projections than the bank's, such as {odd[:3]}" if odd else "none"
@@ -158,7 +168,7 @@ class AdapterBank(nn.Module):
 
     def remove(self, name: str) -> None:
         """Unload an adapter. Raises ValueError that lists the loaded."""
-        columns = self._columns(name)
+        columns = _columns(self._ranks, name)
         keep = torch.ones(sum(self._ranks.values()), dtype=torch.bool)
         keep[columns] = False
         for path in self.projections:
@@ -170,7 +180,7 @@ class AdapterBank(nn.Module):
 
     def directions(self, name: str) -> dict[str, tuple[Tensor, Tensor]]:
         """Return a copy of an adapter's directions: projection -> (A: r x in, B: out x r)."""
-        columns = self._columns(name)
+        columns = _columns(self._ranks, name)
         return {
             path: (
                 self.A[_key(path)].detach()[columns].clone(),
@@ -303,19 +313,17 @@ class AdapterBank(nn.Module):
         self._ranks[name] = next(iter(directions.values()))[0].shape[0]
         self._without = _keys_without_effect(self.B)
 
-    def _columns(self, name: str) -> list[int]:
-        if name not in self._ranks:
-            raise ValueError(f"name: got {name!r}, loaded are {list(self._ranks)}")
-        start = 0
-        for other, rank in self._ranks.items():
-            if other == name:
-                return list(range(start, start + rank))
-            start += rank
-        raise AssertionError(name)
-
 
 class LayerNotReached(RuntimeError):
     """A pass went past a layer that adapters act on: the picture would not be what was asked."""
+
+
+def _columns(ranks: Mapping[str, int], name: str) -> list[int]:
+    """Return where an adapter's directions stand among those of all."""
+    if name not in ranks:
+        raise ValueError(f"name: got {name!r}, loaded are {list(ranks)}")
+    start = sum(list(ranks.values())[: list(ranks).index(name)])
+    return list(range(start, start + ranks[name]))
 
 
 def _zeros_for(layer: nn.Linear, device: torch.device | None) -> Callable[..., Tensor]:

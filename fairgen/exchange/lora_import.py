@@ -23,8 +23,8 @@ def import_adapter(
     `path` is a safetensors file in the form of diffusers, kohya, ComfyUI or XLabs, that of the
     paper's own code among them, or a folder that PEFT or diffusers wrote. Every key of it is used,
     each layer with its own alpha and rank. Raises ValueError, which names the keys, for a pickle,
-    what cannot be read or does not fit, what is more than plain LoRA, and directions elsewhere
-    than on the family's projections.
+    what cannot be read or does not fit, what is more than plain LoRA, what changes no picture,
+    and directions elsewhere than on the family's projections.
     """
     word = attribute.category(category).word
     layers, scales = read_lora(path)

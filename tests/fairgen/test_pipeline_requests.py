@@ -4,8 +4,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
+import torch
 from diffusers import StableDiffusionPipeline
 
+from fairgen.adapters import Adapter
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import Ledger
 from fairgen.pipeline import FairGenPipeline
@@ -73,3 +75,19 @@ def test_a_target_of_loaded_adapters_is_met_and_categories_of_no_share_need_none
     with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
         records = fair(PROMPT, 4, target(woman=0.75, man=0.25, nb=0.0), **STEP).records
     assert Counter(record.categories["gender"] for record in records) == {"woman": 3, "man": 1}
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_adapters_without_effect_are_refused_when_they_are_loaded(
+    pipe: StableDiffusionPipeline, half: int
+) -> None:
+    woman, man = adapters_for(pipe)
+    pairs = {path: list(pair) for path, pair in man.directions.items()}
+    for pair in pairs.values():
+        pair[half] = torch.zeros_like(pair[half])
+    empty = Adapter(man.metadata, {path: (down, up) for path, (down, up) in pairs.items()})
+    with pytest.raises(ValueError, match="directions of 'gender-man': got zeros on every projec"):
+        FairGenPipeline(pipe, [woman, empty])
+    path = next(iter(pairs))
+    one_layer = Adapter(man.metadata, empty.directions | {path: man.directions[path]})
+    assert FairGenPipeline(pipe, [woman, one_layer])(PROMPT, 2, **STEP).images

@@ -216,3 +216,12 @@ def test_importing_leaves_the_denoiser_as_it_was(tmp_path: Path) -> None:
     after = backbone.denoiser.state_dict()
     assert before.keys() == after.keys() == tiny("FLUX.1 dev").transformer.state_dict().keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("half", ["lora_up", "lora_down"])
+def test_a_lora_that_changes_no_picture_is_refused(half: str, tmp_path: Path) -> None:
+    backbone = open_backbone("SD 1.x")
+    tensors, _ = kohya(backbone)
+    tensors |= {key: torch.zeros_like(one) for key, one in tensors.items() if half in key}
+    with pytest.raises(ValueError, match=r"'gender-woman, from .*got zeros on every projection"):
+        imported(tensors, backbone, tmp_path)
