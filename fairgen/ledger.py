@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,9 @@ def assign(
 
     By "quota" the counts are those of a ledger's first `num_images`: within one image of the
     target in every cell, and each attribute's own counts as near as the cells allow. By "iid" each
-    image is an independent draw.
+    image is an independent draw. Raises ValueError for another method.
     """
+    check_method(method)
     rng = random.Random(seed)
     if method == "iid":
         return rng.choices(range(len(target.cells)), weights=target.probabilities, k=num_images)
@@ -49,6 +50,12 @@ def assign(
     cells = [plan.next_cell([stream]) for _ in range(num_images)]
     rng.shuffle(cells)
     return cells
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError, as of a call's `assignment`, for what is no method."""
+    if method not in (allowed := get_args(AssignmentMethod)):
+        raise ValueError(f"assignment: got {method!r}, allowed are {list(allowed)}")
 
 
 class Ledger:

@@ -28,7 +28,7 @@ from fairgen.gate import (
     without_additions,
 )
 from fairgen.indicator import TargetDistribution
-from fairgen.ledger import AssignmentMethod, Ledger, assign, stream_keys
+from fairgen.ledger import AssignmentMethod, Ledger, assign, check_method, stream_keys
 from fairgen.passes import PassGates
 
 Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
@@ -187,6 +187,7 @@ class FairGenPipeline:
             raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")
         if refused := sorted(_OURS.keys() & pipe_options.keys()):
             raise ValueError(f"{refused[0]}: allowed is {_OURS[refused[0]]!r} in its place")
+        check_method(assignment)
         prompts = _checked_prompts(prompt, pipe_options.get("prompt_embeds"))
         if categories is not None and fairness is not None:
             raise ValueError("categories: got fairness beside it, allowed is one of both")

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 
 from fairgen.adapters import Adapter
 from fairgen.indicator import TargetDistribution
-from fairgen.ledger import Ledger
+from fairgen.ledger import Ledger, assign
 from fairgen.pipeline import FairGenPipeline
 from tests.pipeline_options import adapters_for
 
@@ -75,6 +75,19 @@ def test_a_target_of_loaded_adapters_is_met_and_categories_of_no_share_need_none
     with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
         records = fair(PROMPT, 4, target(woman=0.75, man=0.25, nb=0.0), **STEP).records
     assert Counter(record.categories["gender"] for record in records) == {"woman": 3, "man": 1}
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize("fairness", [None, "off"])
+@pytest.mark.parametrize("method", ["Quota", "quotta", None, ["quota"]])
+def test_only_the_two_ways_of_assignment_are_allowed(
+    pipe: StableDiffusionPipeline, method: Any, fairness: Any, seed: int | None
+) -> None:
+    fair = FairGenPipeline(pipe, adapters_for(pipe))
+    with pytest.raises(ValueError, match=r"assignment: got .*, allowed are \['quota', 'iid'\]"):
+        fair(["a car", PROMPT], 1, fairness, seed=seed, assignment=method, **STEP)
+    with pytest.raises(ValueError, match=r"assignment: got .*, allowed are \['quota', 'iid'\]"):
+        assign(SKIN, 2, 0, method)
 
 
 @pytest.mark.parametrize("half", [0, 1])
