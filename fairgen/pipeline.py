@@ -108,7 +108,8 @@ class FairGenPipeline:
         self._gate, self._ledger = gate, ledger if ledger is not None else Ledger()
         self._backbone = load_backbone(pipe)
         base = self._backbone.fingerprint
-        self._base, self._storage = short(base), storage_of(self._backbone.denoiser)
+        self._base = short(base)
+        self._storage, self._stored_as = "", set[object]()
         self.adapters = [
             given if isinstance(given, Adapter) else load_adapter(Path(given)) for given in adapters
         ]
@@ -199,6 +200,7 @@ class FairGenPipeline:
         ]
         whole = FairGenOutput([], [])
         with self._one_at_a_time, ExitStack() as undelivered:
+            self._look_at_storage()
             for one in asked:
                 text, target = one.words, one.target
                 first_seed = int(torch.randint(_SEEDS, ())) if seed is None else seed
@@ -303,6 +305,12 @@ class FairGenPipeline:
                 for record, flag in zip(records, flags, strict=True)
             ],
         )
+
+    def _look_at_storage(self) -> None:
+        """Look at how the weights are stored again where their types have changed."""
+        denoiser = self._backbone.denoiser
+        if (now := {(type(p.data), p.dtype) for p in denoiser.parameters()}) != self._stored_as:
+            self._storage, self._stored_as = storage_of(denoiser), now
 
     def _record(self, asked: "_Asked", seed: int, cell: int | None) -> ImageRecord:
         """Return the record of a picture of a cell, or of one without fairness."""

@@ -12,6 +12,7 @@ from fairgen.indicator import TargetDistribution
 from fairgen.ledger import Ledger, assign
 from fairgen.pipeline import FairGenPipeline
 from tests.pipeline_options import adapters_for
+from tests.tiny import tiny_pipeline
 
 PROMPT = "a photo of a doctor"
 STEP = {"num_inference_steps": 1}
@@ -88,6 +89,16 @@ def test_only_the_two_ways_of_assignment_are_allowed(
         fair(["a car", PROMPT], 1, fairness, seed=seed, assignment=method, **STEP)
     with pytest.raises(ValueError, match=r"assignment: got .*, allowed are \['quota', 'iid'\]"):
         assign(SKIN, 2, 0, method)
+
+
+def test_a_record_says_how_the_weights_are_stored_when_it_is_painted() -> None:
+    pipe = tiny_pipeline()
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+        found = [fair(PROMPT, 1, **STEP).records[0].storage]
+        for move in (fair.to, pipe.to):  # the pipeline's own, too
+            move(torch.bfloat16 if move == fair.to else torch.float32)
+            found += [record.storage for record in fair(PROMPT, 2, **STEP).records]
+    assert found == ["float32", "bfloat16", "bfloat16", "float32", "float32"]
 
 
 @pytest.mark.parametrize("half", [0, 1])
