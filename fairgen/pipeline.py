@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -35,8 +36,7 @@ Fairness = Mapping[str, object] | TargetDistribution | Literal["off"] | None
 _OURS = {"num_images_per_prompt": "num_images", "generator": "seed"}
 _BESIDE = re.compile(r"prompt_\d")  # texts of a pipeline's further encoders
 _UNDESIRED = re.compile(r"negative_prompt(_\d)?")
-_EMBEDDED = ("prompt_embeds", "negative_prompt_embeds")
-_SEEDS = 2**31
+_SEEDS, _MOST_SEED = 2**31, 2**63 - 1
 
 
 class ImageRecord(BaseModel):
@@ -109,7 +109,7 @@ class FairGenPipeline:
         self._backbone = load_backbone(pipe)
         base = self._backbone.fingerprint
         self._base = short(base)
-        self._storage, self._stored_as = "", set[object]()
+        self._storage, self._stored_as = "", frozenset[object]()
         self.adapters = [
             given if isinstance(given, Adapter) else load_adapter(Path(given)) for given in adapters
         ]
@@ -188,8 +188,12 @@ class FairGenPipeline:
             raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")
         if refused := sorted(_OURS.keys() & pipe_options.keys()):
             raise ValueError(f"{refused[0]}: allowed is {_OURS[refused[0]]!r} in its place")
+        num_images = _whole("num_images", num_images, 1)
+        batch_size = _whole("batch_size", batch_size, 1)
+        if seed is not None:
+            seed = _whole("seed", seed, 0, _MOST_SEED + 1 - num_images)
         check_method(assignment)
-        prompts = _checked_prompts(prompt, pipe_options.get("prompt_embeds"))
+        prompts = self._backbone.prompts_in(prompt, pipe_options)
         if categories is not None and fairness is not None:
             raise ValueError("categories: got fairness beside it, allowed is one of both")
         if original_prompt is not None and (len(prompts) != 1 or prompts[0] is None):
@@ -207,8 +211,9 @@ class FairGenPipeline:
                 cells: list[int | None] = [None] * num_images
                 if target is not None and seed is None and assignment == "quota":
                     streams = _streams(text, target, one.gate)
-                    cells = [*self._ledger.assign_to(streams, target, num_images)]
-                    for cell in cells:
+                    assigned = self._ledger.assign_to(streams, target, num_images)
+                    cells = [*assigned]
+                    for cell in assigned:
                         undelivered.callback(self._ledger.give_back, streams, target.cells[cell])
                 elif target is not None:
                     cells = [*assign(target, num_images, _digest(first_seed, text), assignment)]
@@ -293,7 +298,7 @@ class FairGenPipeline:
         # some pipelines write into the lists that they are given, and the next batch has them again
         given = {k: list(v) if isinstance(v, list) else v for k, v in given.items()}
         options = self._backbone.call_options(len(records), given)
-        embedded = [options[name] for name in _EMBEDDED if options.get(name) is not None]
+        embedded = self._backbone.embedded_in(options)
         with self._passes.gating(gates_NK, embedded), self._backbone.drawing_from(generators):
             output = self.pipe(generator=generators, **options)
         images = output[0]  # they have not the same name in all
@@ -309,7 +314,8 @@ class FairGenPipeline:
     def _look_at_storage(self) -> None:
         """Look at how the weights are stored again where their types have changed."""
         denoiser = self._backbone.denoiser
-        if (now := {(type(p.data), p.dtype) for p in denoiser.parameters()}) != self._stored_as:
+        now = frozenset((type(p.data), p.dtype) for p in denoiser.parameters())
+        if now != self._stored_as:
             self._storage, self._stored_as = storage_of(denoiser), now
 
     def _record(self, asked: "_Asked", seed: int, cell: int | None) -> ImageRecord:
@@ -348,21 +354,13 @@ class _Asked:
     removed: tuple[str, ...] = ()
 
 
-def _checked_prompts(prompt: Any, prompt_embeds: torch.Tensor | None) -> list[str | None]:
-    """Return the prompts, None for an embedded one. Raises ValueError for what is none."""
-    if prompt_embeds is not None and len(prompt_embeds) != 1:
-        raise ValueError(f"prompt_embeds: got {len(prompt_embeds)} rows, allowed is 1")
-    if prompt_embeds is not None and prompt is None:
-        return [None]
-    texts = [prompt] if isinstance(prompt, str) else prompt
-    is_list = isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)
-    if prompt_embeds is not None or not is_list or not texts:
-        beside = "without" if prompt_embeds is None else "with"
-        raise ValueError(
-            f"prompt: got {type(prompt).__name__} {beside} prompt_embeds, allowed is one text, a "
-            "list of them, or one embedded prompt"
-        )
-    return list(texts)
+def _whole(field: str, got: int, least: int, most: int | None = None) -> int:
+    """Return a whole number, numpy's as well. Raises ValueError for what is none, or too far."""
+    is_whole = isinstance(got, Integral) and not isinstance(got, bool)
+    if not is_whole or got < least or (most is not None and got > most):
+        limit = "on" if most is None else f"to {most}"
+        raise ValueError(f"{field}: got {got!r}, allowed are whole numbers from {least} {limit}")
+    return int(got)
 
 
 def _texts(pipe_options: Mapping[str, Any], name: re.Pattern[str]) -> list[str]:

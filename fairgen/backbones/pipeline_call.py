@@ -23,7 +23,7 @@ class PipelineCall(PromptContexts):
     the lines that it puts before a prompt, which a language model reads first; "" where there is
     none. `hands_generators_on` says that its scheduler draws noise from the generators that the
     pipeline is given. `most_clip_tokens` is how many a CLIP reads at most, where that is no limit
-    of its tokenizer's.
+    of its tokenizer's. `embedded_argument` is the pipeline's argument for an embedded prompt.
     """
 
     pipe: DiffusionPipeline
@@ -35,6 +35,33 @@ class PipelineCall(PromptContexts):
     instruction_argument: ClassVar[str] = ""
     hands_generators_on: ClassVar[bool] = True
     most_clip_tokens: ClassVar[int | None] = None
+    embedded_argument: ClassVar[str] = "prompt_embeds"
+
+    def prompts_in(self, prompt: object, options: Mapping[str, Any]) -> list[str | None]:
+        """Return the prompts of a call, None for the one that is embedded among its options.
+
+        Raises ValueError for what is no prompt, and for both kinds or several embedded ones.
+        """
+        embedded = options.get(self.embedded_argument)
+        if embedded is not None and len(embedded) != 1:
+            got = f"{len(embedded)} rows"
+            raise ValueError(f"{self.embedded_argument}: got {got}, allowed is 1")
+        if embedded is not None and prompt is None:
+            return [None]
+        texts: Any = [prompt] if isinstance(prompt, str) else prompt
+        is_list = isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)
+        if embedded is not None or not is_list or not texts:
+            beside = "without" if embedded is None else "with"
+            raise ValueError(
+                f"prompt: got {type(prompt).__name__} {beside} {self.embedded_argument}, allowed "
+                "is one text, a list of them, or one embedded prompt"
+            )
+        return list(texts)
+
+    def embedded_in(self, options: Mapping[str, Any]) -> list[Any]:
+        """Return the embedded prompt of a call and the negative one, as far as they are given."""
+        names = self.embedded_argument, f"negative_{self.embedded_argument}"
+        return [options[name] for name in names if options.get(name) is not None]
 
     def call_options(self, num_images: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with which the pipeline paints several pictures of one prompt."""

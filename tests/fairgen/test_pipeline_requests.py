@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -10,7 +11,7 @@ from diffusers import StableDiffusionPipeline
 from fairgen.adapters import Adapter
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import Ledger, assign
-from fairgen.pipeline import FairGenPipeline
+from fairgen.pipeline import FairGenPipeline, ImageRecord
 from tests.pipeline_options import adapters_for
 from tests.tiny import tiny_pipeline
 
@@ -89,6 +90,41 @@ def test_only_the_two_ways_of_assignment_are_allowed(
         fair(["a car", PROMPT], 1, fairness, seed=seed, assignment=method, **STEP)
     with pytest.raises(ValueError, match=r"assignment: got .*, allowed are \['quota', 'iid'\]"):
         assign(SKIN, 2, 0, method)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"num_images": 0}, "num_images: got 0, allowed are whole numbers from 1 on"),
+        ({"num_images": -3}, "num_images: got -3, allowed are"),
+        ({"num_images": 1.5}, "num_images: got 1.5, allowed are"),
+        ({"num_images": True}, "num_images: got True, allowed are"),
+        ({"batch_size": 0}, "batch_size: got 0, allowed are whole numbers from 1 on"),
+        ({"batch_size": -1}, "batch_size: got -1, allowed are"),
+        ({"batch_size": None}, "batch_size: got None, allowed are"),
+        ({"seed": -1}, "seed: got -1, allowed are whole numbers from 0 to"),
+        ({"seed": 2**64}, f"seed: got {2**64}, allowed are whole numbers from 0 to {2**63 - 2}"),
+        ({"seed": 2**63 - 1}, f"allowed are whole numbers from 0 to {2**63 - 2}"),  # of two
+        ({"seed": 1.5}, "seed: got 1.5, allowed are"),
+        ({"seed": "7"}, "seed: got '7', allowed are"),
+    ],
+)
+def test_numbers_that_give_no_pictures_are_refused(
+    pipe: StableDiffusionPipeline, asked: dict[str, Any], message: str
+) -> None:
+    ledger = Ledger(recorded=True)
+    fair = FairGenPipeline(pipe, adapters_for(pipe), ledger=ledger)
+    with pytest.raises(ValueError, match=message):
+        fair(PROMPT, **{"num_images": 2} | asked, **STEP)
+    assert given_by(ledger) == 0
+
+
+def test_the_largest_seeds_and_those_of_numpy_paint(pipe: StableDiffusionPipeline) -> None:
+    fair = FairGenPipeline(pipe, adapters_for(pipe))
+    for seed in (2**63 - 2, np.int64(3)):
+        records = fair(PROMPT, np.int32(2), seed=seed, **STEP).records
+        assert [record.seed for record in records] == [seed, int(seed) + 1]
+        assert ImageRecord.model_validate_json(records[1].model_dump_json()) == records[1]
 
 
 def test_a_record_says_how_the_weights_are_stored_when_it_is_painted() -> None:
