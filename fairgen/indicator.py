@@ -7,7 +7,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -62,13 +63,18 @@ class TargetDistribution(BaseModel):
         Raises ValueError that names the field, what was got and what is allowed.
         """
         known = {attribute.name: attribute for attribute in attributes}
+        if not isinstance(fairness, Mapping):
+            raise ValueError(
+                f"fairness: got {fairness!r}, allowed are 'off' or a table over {sorted(known)}, "
+                "such as {'gender': 'uniform'}"
+            )
         if not fairness:
             raise ValueError(f"fairness: got nothing, allowed are {sorted(known)} or 'joint'")
         if "joint" in fairness:
             if len(fairness) > 1:
-                raise ValueError(f"fairness: got {sorted(fairness)}, 'joint' stands alone")
+                raise ValueError(f"fairness: got {sorted(fairness, key=str)}, 'joint' stands alone")
             return cls._from_table(fairness["joint"], known)
-        if unknown := sorted(set(fairness) - known.keys()):
+        if unknown := sorted(set(fairness) - known.keys(), key=str):
             raise ValueError(f"fairness: got {unknown}, allowed are {sorted(known)} or 'joint'")
         pmfs = [
             _pmf(f"fairness.{name}", value, known[name].names) for name, value in fairness.items()
@@ -156,7 +162,7 @@ class TargetDistribution(BaseModel):
 
 def _pmf(field: str, value: object, names: Sequence[str]) -> dict[str, float]:
     """Return a checked pmf over all names; "uniform" is equal shares, a name left out has none."""
-    if value == "uniform":
+    if isinstance(value, str) and value == "uniform":
         return dict.fromkeys(names, 1 / len(names))
     if not isinstance(value, Mapping):
         raise ValueError(
@@ -166,8 +172,8 @@ def _pmf(field: str, value: object, names: Sequence[str]) -> dict[str, float]:
         raise ValueError(f"{field}: got {unknown}, allowed are {list(names)}")
     shares: dict[str, float] = {}
     for name in names:
-        share = value.get(name, 0.0)
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        share: Any = value.get(name, 0.0)
+        if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
             raise ValueError(f"{field}.{name}: got {share!r}, allowed are shares from 0 to 1")
         shares[name] = float(share)
     total = sum(shares.values())

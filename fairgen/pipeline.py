@@ -196,6 +196,8 @@ class FairGenPipeline:
         prompts = self._backbone.prompts_in(prompt, pipe_options)
         if categories is not None and fairness is not None:
             raise ValueError("categories: got fairness beside it, allowed is one of both")
+        if not isinstance(original_prompt, str | None):
+            raise ValueError(f"original_prompt: got {original_prompt!r}, allowed is one text")
         if original_prompt is not None and (len(prompts) != 1 or prompts[0] is None):
             raise ValueError("original_prompt: allowed is one beside one prompt")
         asked = [
@@ -273,6 +275,11 @@ class FairGenPipeline:
     def _pinned(self, categories: Mapping[str, str]) -> TargetDistribution | None:
         """Return the one cell that is asked for. Raises ValueError for what has no adapter."""
         known = self._categories
+        if not isinstance(categories, Mapping):
+            raise ValueError(
+                f"categories: got {categories!r}, allowed is a table over {sorted(known)}, such as "
+                "{'gender': 'woman'}"
+            )
         for name, category in categories.items():
             if name not in known:
                 raise ValueError(f"categories: got {name!r}, allowed are {sorted(known)}")

@@ -1,5 +1,8 @@
 """Target distributions of requests, and the gates of their cells."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -29,6 +32,15 @@ def test_products_and_marginals() -> None:
     assert swapped.cells[0] == ("light", "woman")
     with pytest.raises(ValueError, match=r"got \['age'\], allowed are"):
         target.marginal("age")
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.longdouble])
+def test_shares_may_be_numbers_of_numpy(kind: Any) -> None:
+    plain = {"gender": {"woman": 0.25, "man": 0.75}}
+    fairness = {"gender": {name: kind(share) for name, share in plain["gender"].items()}}
+    assert TargetDistribution.from_request(fairness, ATTRIBUTES) == (
+        TargetDistribution.from_request(plain, ATTRIBUTES)
+    )
 
 
 def test_a_category_that_two_attributes_share_is_ambiguous_in_a_joint_table() -> None:
@@ -77,6 +89,16 @@ def test_attributes_and_cells_of_a_target_come_once(
     ("fairness", "message"),
     [
         ({}, "got nothing, allowed are"),
+        (
+            "uniform",
+            r"fairness: got 'uniform', allowed are 'off' or a table over \['age', 'gender'",
+        ),
+        (["gender"], r"fairness: got \['gender'\], allowed are 'off' or a table over"),
+        (True, "fairness: got True, allowed are 'off' or a table over"),
+        (False, "fairness: got False, allowed are 'off' or a table over"),
+        ({1: "uniform", "x": "uniform"}, r"fairness: got \[1, 'x'\], allowed are"),
+        ({1: "uniform", "joint": {}}, r"fairness: got \[1, 'joint'\], 'joint' stands alone"),
+        ({"gender": np.array([0.5, 0.5])}, "gender: got array.*, allowed are 'uniform' or a table"),
         ({"height": "uniform"}, r"got \['height'\], allowed are \['age', 'gender', 'skin'\]"),
         ({"gender": {"woman": 0.5, "child": 0.5}}, r"gender: got \['child'\], allowed are"),
         ({"gender": {"woman": 0.7, "man": 0.7}}, r"gender: got shares that sum to 1\.4"),
@@ -92,6 +114,6 @@ def test_attributes_and_cells_of_a_target_come_once(
         ({"joint": {"woman,light": 0.5, "woman, light": 0.5}}, "got a cell twice"),
     ],
 )
-def test_a_wrong_request_names_the_field(fairness: dict[str, object], message: str) -> None:
+def test_a_wrong_request_names_the_field(fairness: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TargetDistribution.from_request(fairness, (GENDER, SKIN, AGE))

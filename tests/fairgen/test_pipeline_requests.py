@@ -119,6 +119,32 @@ def test_numbers_that_give_no_pictures_are_refused(
     assert given_by(ledger) == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"fairness": "uniform"}, "fairness: got 'uniform', allowed are 'off' or a table"),
+        ({"fairness": ["gender"]}, r"fairness: got \['gender'\], allowed are 'off' or a table"),
+        ({"fairness": True}, "fairness: got True, allowed are 'off' or a table"),
+        ({"categories": "woman"}, r"categories: got 'woman', allowed is a table over \['gender'\]"),
+        ({"categories": ["woman"]}, r"categories: got \['woman'\], allowed is a table"),
+        ({"categories": {"gender": ["woman"]}}, r"categories.gender: got \['woman'\], allowed are"),
+        ({"original_prompt": 5}, "original_prompt: got 5, allowed is one text"),
+        ({"original_prompt": [PROMPT]}, "original_prompt: got .*, allowed is one text"),
+    ],
+)
+def test_what_has_another_type_is_named(
+    pipe: StableDiffusionPipeline, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        FairGenPipeline(pipe, adapters_for(pipe))(PROMPT, 2, **asked, **STEP)
+
+
+def test_shares_of_numpy_are_met(pipe: StableDiffusionPipeline) -> None:
+    shares = {"gender": {"woman": np.float32(0.75), "man": np.float32(0.25)}}
+    records = FairGenPipeline(pipe, adapters_for(pipe))(PROMPT, 4, shares, **STEP).records
+    assert Counter(record.categories["gender"] for record in records) == {"woman": 3, "man": 1}
+
+
 def test_the_largest_seeds_and_those_of_numpy_paint(pipe: StableDiffusionPipeline) -> None:
     fair = FairGenPipeline(pipe, adapters_for(pipe))
     for seed in (2**63 - 2, np.int64(3)):
