@@ -107,6 +107,26 @@ class Adapter:
             raise ValueError(message)
 
 
+def load_adapters(adapters: Iterable[Adapter | Path | str]) -> list[Adapter]:
+    """Return adapters, those that are named by a folder read from there.
+
+    Raises ValueError for what is no list of them, and as `load_adapter` does.
+    """
+    allowed = "a list of adapters and of their folders"
+    if isinstance(adapters, Adapter | Path | str) or not isinstance(adapters, Iterable):
+        raise ValueError(f"adapters: got {_named(adapters)}, allowed is {allowed}")
+    found = []
+    for given in adapters:
+        if not isinstance(given, Adapter | Path | str):
+            raise ValueError(f"adapters: got {_named(given)} in it, allowed is {allowed}")
+        found.append(given if isinstance(given, Adapter) else load_adapter(given))
+    return found
+
+
+def _named(given: object) -> str:
+    return given.name if isinstance(given, Adapter) else repr(given)
+
+
 def attributes_of(adapters: Sequence[Adapter]) -> tuple[Attribute, ...]:
     """Return the attributes that adapters balance. Raises ValueError for a lone category."""
     found: dict[str, list[Category]] = {}
@@ -133,13 +153,19 @@ def lora_state_dict(
     }
 
 
-def save_adapter(adapter: Adapter, folder: Path) -> Path:
+def save_adapter(adapter: Adapter, folder: Path | str) -> Path:
     """Write the folder that plain `pipe.load_lora_weights(folder)` reads; return the weights' path.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. Raises ValueError for directions that could not be read
+    again.
     """
-    metadata = adapter.metadata
-    tensors = lora_state_dict(adapter.directions, f"{metadata.denoiser_name}.")
+    metadata, folder = adapter.metadata, Path(folder)
+    written = {path: (down.float(), up.float()) for path, (down, up) in adapter.directions.items()}
+    odd = _odd(written, metadata.rank)
+    if odd or not written:
+        got = odd[:1] or "none"
+        raise ValueError(f"directions of {adapter.name!r}: got {got}, {_allowed(metadata.rank)}")
+    tensors = lora_state_dict(written, f"{metadata.denoiser_name}.")
     lora = {
         "r": metadata.rank,
         "lora_alpha": metadata.alpha,
@@ -161,13 +187,14 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
 
 
 def load_adapter(
-    folder: Path, base_fingerprint: str | None = None, siblings: bool = False
+    folder: Path | str, base_fingerprint: str | None = None, siblings: bool = False
 ) -> Adapter:
     """Read an adapter's folder; `base_fingerprint` is that of the denoiser it shall run on, if any,
     and `siblings` as for `check_base`.
 
     Raises ValueError for a missing, foreign or corrupted file, a pickle, or another base model's.
     """
+    folder = Path(folder)
     file = folder / WEIGHTS
     if not file.is_file():
         pickles = [
@@ -214,11 +241,8 @@ def read_adapter(file: Path) -> Adapter:
         path: (tensors[f"{prefix}{path}.lora_A.weight"], tensors[f"{prefix}{path}.lora_B.weight"])
         for path in paths
     }
-    if odd := [path for path, pair in directions.items() if not _is_whole(*pair, metadata.rank)]:
-        raise ValueError(
-            f"{file}: corrupted, got {odd[:1]}, allowed on each projection are A and B of rank "
-            f"{metadata.rank} in fp32, all of their values finite"
-        )
+    if odd := _odd(directions, metadata.rank):
+        raise ValueError(f"{file}: corrupted, got {odd[:1]}, {_allowed(metadata.rank)}")
     adapter = Adapter(metadata, directions)
     if adapter.sha256 != header.get("fairgen_sha256"):
         raise ValueError(
@@ -228,8 +252,18 @@ def read_adapter(file: Path) -> Adapter:
     return adapter
 
 
+def _odd(directions: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> list[str]:
+    """Return the projections of A and B that are no directions of the rank."""
+    return [path for path, pair in directions.items() if not _is_whole(*pair, rank)]
+
+
+def _allowed(rank: int) -> str:
+    return (
+        f"allowed on each projection are A and B of rank {rank} in fp32, all of their values finite"
+    )
+
+
 def _is_whole(down: Tensor, up: Tensor, rank: int) -> bool:
-    """Return whether A and B are what `save_adapter` writes."""
     return (
         down.dtype == up.dtype == torch.float32
         and down.ndim == up.ndim == 2

@@ -173,7 +173,8 @@ def _pmf(field: str, value: object, names: Sequence[str]) -> dict[str, float]:
     shares: dict[str, float] = {}
     for name in names:
         share: Any = value.get(name, 0.0)
-        if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
+        is_number = isinstance(share, Real) and not isinstance(share, bool)  # numpy's are, too
+        if not is_number or not 0 <= share <= 1:
             raise ValueError(f"{field}.{name}: got {share!r}, allowed are shares from 0 to 1")
         shares[name] = float(share)
     total = sum(shares.values())

@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from fairgen.adapters import Adapter, attributes_of, load_adapter
+from fairgen.adapters import Adapter, attributes_of, load_adapters
 from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import PromptReader, load_backbone
 from fairgen.bank import AdapterBank
@@ -101,7 +101,7 @@ class FairGenPipeline:
 
         `gate` says of a prompt which attributes it leaves open; None acts on every prompt. `ledger`
         is a ledger to go on with, None a new one. Raises ValueError for an adapter of another base
-        model, one without effect, or a file that cannot be trusted.
+        model, one without effect, a file that cannot be trusted, and what is no list of them.
         """
         self.pipe = pipe
         self._one_at_a_time = threading.RLock()
@@ -110,9 +110,7 @@ class FairGenPipeline:
         base = self._backbone.fingerprint
         self._base = short(base)
         self._storage, self._stored_as = "", frozenset[object]()
-        self.adapters = [
-            given if isinstance(given, Adapter) else load_adapter(Path(given)) for given in adapters
-        ]
+        self.adapters = load_adapters(adapters)
         for adapter in self.adapters:
             adapter.check_base(base, siblings)
         projections = list(dict.fromkeys(path for a in self.adapters for path in a.directions))

@@ -51,6 +51,41 @@ def test_a_saved_adapter_comes_back(pipe: StableDiffusionPipeline, tmp_path: Pat
         assert torch.equal(loaded.directions[path][1], up)
 
 
+def test_folders_may_be_texts(pipe: StableDiffusionPipeline, tmp_path: Path) -> None:
+    adapter, folder = make_adapter(pipe), str(tmp_path / "woman")
+    assert save_adapter(adapter, folder) == tmp_path / "woman" / WEIGHTS
+    assert load_adapter(folder).sha256 == adapter.sha256
+
+
+@pytest.mark.parametrize("odd", ["not finite", "too large for fp32", "of another rank", "none"])
+def test_directions_that_could_not_be_read_again_are_not_written(
+    pipe: StableDiffusionPipeline, tmp_path: Path, odd: str
+) -> None:
+    adapter = make_adapter(pipe)
+    path, (down, up) = next(iter(adapter.directions.items()))
+    pairs = {
+        "not finite": {path: (down * float("nan"), up)},
+        "too large for fp32": {path: (down, up.double() * 1e300)},
+        "of another rank": {path: (down[:1], up[:, :1])},
+    }
+    directions = adapter.directions | pairs[odd] if odd in pairs else {}
+    with pytest.raises(
+        ValueError, match=r"^directions of 'gender-woman': got .*and B of rank 2 in"
+    ):
+        save_adapter(Adapter(adapter.metadata, directions), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_directions_of_half_precision_are_written_as_fp32(
+    pipe: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    adapter = make_adapter(pipe)
+    halves = {path: (down.half(), up.half()) for path, (down, up) in adapter.directions.items()}
+    save_adapter(Adapter(adapter.metadata, halves), tmp_path)
+    for path, (down, _) in load_adapter(tmp_path).directions.items():
+        assert torch.equal(down, halves[path][0].float())
+
+
 def test_plain_diffusers_draws_what_the_bank_draws(
     pipe: StableDiffusionPipeline, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from peft.tuners.lora import LoraLayer
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fairgen.adapters import WEIGHTS, Adapter, load_adapter, save_adapter
@@ -161,6 +162,8 @@ def no_safetensors(marker: Path) -> Variants:
 
 def told_wrong(adapter: Adapter, folder: Path) -> Variants:
     """Yield adapters with a true checksum, whose tensors are no directions."""
+    with safe_open(save_adapter(adapter, folder), framework="pt") as stored:
+        words = stored.metadata()
     for name, change in {
         "nan": lambda down, up: (down * float("nan"), up),
         "infinite": lambda down, up: (down, up * float("inf")),
@@ -175,7 +178,7 @@ def told_wrong(adapter: Adapter, folder: Path) -> Variants:
         pairs = {path: change(*pair) for path, pair in adapter.directions.items()}
         pairs = {path: (down.contiguous(), up.contiguous()) for path, (down, up) in pairs.items()}
         changed = Adapter(adapter.metadata, pairs)
-        words = {"fairgen": adapter.metadata.model_dump_json(), "fairgen_sha256": changed.sha256}
+        words |= {"fairgen_sha256": changed.sha256}
         tensors = {
             f"unet.{path}.lora_{side}.weight": tensor
             for path, pair in pairs.items()
@@ -183,8 +186,8 @@ def told_wrong(adapter: Adapter, folder: Path) -> Variants:
         }
         save_file(tensors, folder / "wrong.safetensors", metadata=words)
         yield name, (folder / "wrong.safetensors").read_bytes()
-    save_adapter(Adapter(adapter.metadata, {}), folder)
-    yield "no directions", (folder / WEIGHTS).read_bytes()
+    save_file({}, folder / "wrong.safetensors", metadata=words)
+    yield "no directions", (folder / "wrong.safetensors").read_bytes()
 
 
 def is_refused(

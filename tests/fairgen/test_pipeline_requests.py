@@ -1,6 +1,7 @@
 """What is asked of the library's pipeline is done, or refused by its name before it is counted."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,22 @@ def test_a_record_says_how_the_weights_are_stored_when_it_is_painted() -> None:
             move(torch.bfloat16 if move == fair.to else torch.float32)
             found += [record.storage for record in fair(PROMPT, 2, **STEP).records]
     assert found == ["float32", "bfloat16", "bfloat16", "float32", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("/tmp", "adapters: got '/tmp', allowed is a list of adapters and of their folders"),
+        (Path("/tmp"), "adapters: got PosixPath.*, allowed is a list"),
+        (None, "adapters: got None, allowed is a list"),
+        ([5], "adapters: got 5 in it, allowed is a list"),
+    ],
+)
+def test_adapters_come_in_a_list(pipe: StableDiffusionPipeline, given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FairGenPipeline(pipe, given)
+    with pytest.raises(ValueError, match="adapters: got gender-woman, allowed is a list"):
+        FairGenPipeline(pipe, adapters_for(pipe)[0])
 
 
 @pytest.mark.parametrize("half", [0, 1])
