@@ -130,8 +130,8 @@ class PassGates:
         if bool(either.any()):  # both prompts are one: in a batch unconditional rows come first
             if num_rows == num_images:
                 raise ValueError(
-                    "negative_prompt: got the prompt itself, which has a pass of its own; allowed "
-                    "is another"
+                    "prompt: got what the negative prompt is, too (an empty one where none is "
+                    "given), and each has a pass of its own; allowed are two that differ"
                 )
             conditional &= ~(either & (torch.arange(num_rows, device=device) < num_images))
         if not bool((conditional | unconditional).all()):

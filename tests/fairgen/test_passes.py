@@ -210,13 +210,22 @@ def test_a_negative_prompt_that_is_the_prompt_itself(family: str) -> None:
     options = {**call_options(family), "negative_prompt": PROMPT}
     with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
         if family == "FLUX.1 dev":  # a pass each, which nothing tells apart
-            with pytest.raises(ValueError, match="negative_prompt: got the prompt itself"):
+            with pytest.raises(ValueError, match="prompt: got what the negative prompt is, too"):
                 fair(PROMPT, 1, WOMAN, **options, true_cfg_scale=2.0)
             return
         passes = Passes(pipe.unet)
         fair(PROMPT, 2, WOMAN, **options)
         for _, _, output, _ in passes.seen[:1]:
             assert (output[:2] - output[2:]).abs().max() > 1e-3
+
+
+def test_an_empty_prompt_is_the_negative_one_where_none_is_given() -> None:
+    pipe = tiny("Chroma")
+    message = r"^prompt: got what the negative prompt is, too \(an empty one where none is given\)"
+    with FairGenPipeline(pipe, adapters_for(pipe), gate=None) as fair:
+        with pytest.raises(ValueError, match=message):
+            fair("", 1, WOMAN, **call_options("Chroma"))
+        assert fair("", 1, WOMAN, **call_options("Chroma"), negative_prompt="a car").images
 
 
 @pytest.mark.parametrize(
