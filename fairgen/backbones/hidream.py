@@ -39,6 +39,7 @@ class HiDreamBackbone(TwoThenOneBackbone):
     takes_pictures = False
     hands_generators_on = False
     most_clip_tokens = 218
+    embedded_argument = "prompt_embeds_t5"
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> TensorDict:
@@ -70,10 +71,19 @@ class HiDreamBackbone(TwoThenOneBackbone):
     def text_positions(self, context: TensorDict, shape: Sequence[int]) -> Positions:
         return self._positions(context["mask"], shape[-2:])
 
+    def prompts_in(self, prompt: object, options: Mapping[str, Any]) -> list[str | None]:
+        """Return the prompts of a call, None for an embedded one; an embedded part of it may stand
+        beside a text.
+        """
+        return super().prompts_in(prompt, options if prompt is None else {})
+
     def positions_in(self, arguments: Mapping[str, Any]) -> Positions:
         embedded = ("prompt_embeds_t5", "prompt_embeds_llama3")
         if name := next((name for name in embedded if arguments.get(name) is not None), ""):
-            raise ValueError(f"{name}: allowed is none: it does not say where its tokens stand")
+            raise ValueError(
+                f"{name}: allowed is none: it does not say where its tokens stand, at which "
+                "adapters act; give the prompt as a text"
+            )
         text, sides = arguments[self.prompt_argument], arguments["hidden_states"].shape[-2:]
         found = []
         for part in (3, 4):

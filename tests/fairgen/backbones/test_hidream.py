@@ -228,3 +228,22 @@ def test_embedded_prompts_do_not_say_where_their_tokens_stand() -> None:
     assert fair(PROMPT, 1, "off", seed=3, **options).images
     with pytest.raises(ValueError, match=r"^prompt_embeds_t5: allowed is none: it does not say"):
         fair(PROMPT, 1, WOMAN, seed=3, **options)
+
+
+def test_a_prompt_that_is_all_embedded_paints_without_fairness_as_the_pipeline_does() -> None:
+    pipe = tiny("HiDream")
+    fair, options = FairGenPipeline(pipe, adapters_of("HiDream")), options_of(pipe)
+    names = "prompt_embeds_t5", "prompt_embeds_llama3", "pooled_prompt_embeds"
+    with torch.no_grad():
+        encoded = pipe.encode_prompt(*["a nurse"] * 4)
+    pairs = zip(names, encoded[::2], encoded[1::2], strict=True)
+    embedded = {}
+    for name, one, none in pairs:
+        embedded |= {name: one, f"negative_{name}": none}
+    painted = fair(None, 2, "off", seed=3, **options, **embedded).images
+    expected = fair("a nurse", 2, "off", seed=3, **options).images
+    assert [one.tobytes() for one in painted] == [one.tobytes() for one in expected]
+    with pytest.raises(ValueError, match=r"^prompt_embeds_t5: allowed is none: .* as a text$"):
+        fair(None, 1, WOMAN, seed=3, **options, **embedded)
+    with pytest.raises(ValueError, match=r"^prompt: got NoneType without prompt_embeds_t5"):
+        fair(None, 1, WOMAN, seed=3, **options)
