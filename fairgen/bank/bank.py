@@ -98,10 +98,12 @@ class AdapterBank(nn.Module):
         self._append(name, fitted, requires_grad=False)
 
     def check(self, name: str, directions: Directions) -> None:
-        """Raise ValueError for directions that do not fit the bank's projections, and for those
-        that no picture would feel, as they are before they are learnt.
+        """Raise ValueError for directions that do not fit the bank's projections, those that are
+        not finite, and those that no picture would feel, as they are before they are learnt.
         """
         self._check_fit(name, directions)
+        if not all(bool(one.isfinite().all()) for pair in directions.values() for one in pair):
+            raise ValueError(f"directions of {name!r}: got numbers that are not finite")
         if not any(bool((up.float() @ down.float()).any()) for down, up in directions.values()):
             raise ValueError(
                 f"directions of {name!r}: got zeros on every projection, allowed are some "

@@ -181,7 +181,7 @@ def test_adapters_come_in_a_list(pipe: StableDiffusionPipeline, given: Any, mess
 
 
 @pytest.mark.parametrize("half", [0, 1])
-def test_adapters_without_effect_are_refused_when_they_are_loaded(
+def test_adapters_without_effect_or_not_finite_are_refused_when_they_are_loaded(
     pipe: StableDiffusionPipeline, half: int
 ) -> None:
     woman, man = adapters_for(pipe)
@@ -191,6 +191,9 @@ def test_adapters_without_effect_are_refused_when_they_are_loaded(
     empty = Adapter(man.metadata, {path: (down, up) for path, (down, up) in pairs.items()})
     with pytest.raises(ValueError, match="directions of 'gender-man': got zeros on every projec"):
         FairGenPipeline(pipe, [woman, empty])
+    endless = {path: (down, up * float("inf")) for path, (down, up) in man.directions.items()}
+    with pytest.raises(ValueError, match="of 'gender-man': got numbers that are not finite"):
+        FairGenPipeline(pipe, [woman, Adapter(man.metadata, endless)])
     path = next(iter(pairs))
     one_layer = Adapter(man.metadata, empty.directions | {path: man.directions[path]})
     assert FairGenPipeline(pipe, [woman, one_layer])(PROMPT, 2, **STEP).images
