@@ -150,7 +150,7 @@ class AdapterBank(nn.Module):
         """Append an adapter that trains from `start`, or without effect: A uniform and B zero.
 
         All adapters of the bank now train. The directions are fp32 whatever the denoiser's
-        precision, so that small steps are not lost.
+        precision, so that small steps are not lost. Raises ValueError for a start of another rank.
         """
         directions = {}
         for path, layer in self.layers.items():
@@ -159,6 +159,8 @@ class AdapterBank(nn.Module):
             up = torch.zeros(layer.out_features, rank)
             if start is not None:
                 down, up = start[path]
+                if len(down) != rank:
+                    raise ValueError(f"start of {name!r}: got rank {len(down)}, allowed is {rank}")
             up = up[self._own[path]]
             directions[path] = (down.float().to(device), up.float().to(device))
         self._append(name, directions, requires_grad=True)

@@ -206,3 +206,10 @@ def test_adapters_of_other_projections_share_a_bank(pipe: StableDiffusionPipelin
         zero = denoise(pipe)
     torch.testing.assert_close(lacking, zero, atol=1e-5, rtol=1e-5)
     assert bank.directions("gender-woman").keys() == whole.keys()
+
+
+def test_training_does_not_begin_from_directions_of_another_rank(bank: AdapterBank) -> None:
+    start = random_directions(bank, 2, seed=0)
+    with pytest.raises(ValueError, match="start of 'gender-nb': got rank 2, allowed is 4"):
+        bank.add_trainable("gender-nb", 4, torch.Generator(), start)
+    assert "gender-nb" not in bank.names

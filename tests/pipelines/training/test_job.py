@@ -63,7 +63,9 @@ def test_resuming_a_finished_checkpoint_trains_no_further(
 def test_directions_are_kept_apart_from_those_of_the_company(
     write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
-    recipe = load_recipe(write_recipe(discovery={"orth_weight": 0.1}, joint_round={"eta": 1.0}))
+    recipe = load_recipe(
+        write_recipe(discovery={"orth_weight": 0.1, "rank": 1}, joint_round={"eta": 1.0})
+    )
     alone, beside = Reports(tmp_path / "alone"), Reports(tmp_path / "beside")
     train_attribute(job_of(recipe), alone)
     assert {metrics["orth"] for metrics in alone.metrics} == {0}
