@@ -114,6 +114,8 @@ def _side(form: str) -> str:
 def _weights_of(path: Path) -> Path:
     """Return the safetensors file of a path. Raises ValueError where there is none."""
     file = path
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such file")
     if path.is_dir():
         from_peft = (path / "adapter_config.json").exists()
         file = path / ("adapter_model.safetensors" if from_peft else WEIGHTS)

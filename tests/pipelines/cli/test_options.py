@@ -55,6 +55,7 @@ def test_what_contradicts_itself_is_refused(given: list[str], message: str) -> N
         (["serve", "--port", "99999"], "less than or equal to 65535"),
         (["registry", "push", "--to", "http://127.0.0.1:1"], "to: got 'http://127.0.0.1:1', which"),
         (["evaluate", "--endpoint", "nonsense"], "endpoint: got 'nonsense', allowed is"),
+        (["import", "gender", "woman=/nowhere", "man=/nowhere"], "/nowhere: there is no such file"),
         (["evaluate", "--candidates", "--champions"], "got --candidates and --champions, allowed"),
         (
             ["evaluate", "--endpoint", "http://a", "--cluster", "http://b"],
