@@ -24,6 +24,7 @@ from fairgen.gate import (
     Gate,
     GateDecision,
     decide,
+    decide_rewriting,
     decide_together,
     foreign_signs,
     without_additions,
@@ -266,6 +267,8 @@ class FairGenPipeline:
         gate = decide_together(
             self._gate, (words, *beside), attributes, ", ".join(undesired) or None
         )
+        if original_prompt is not None:
+            gate = decide_rewriting(gate, prompt, attributes, self._gate)
         free = [name for name in target.attributes if name in gate.free]
         left = target.marginalised(free) if free else None
         return _Asked(prompt, words, cut_at, left, gate, removed)

@@ -17,6 +17,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def check_appended(field: str, file: Path) -> None:
+    """Raise ValueError for a file that cannot be written to; it need not be there."""
+    there = file if file.exists() else file.parent
+    if file.is_dir() or not there.exists() or not os.access(there, os.W_OK):
+        raise ValueError(f"{field}: got {str(file)!r}, allowed is a file that can be written to")
+
+
 def check_out(out: Path, empty: str = "") -> None:
     """Raise ValueError for a folder that cannot be written, before what it is for takes its time;
     with `empty`, the reason, for one that holds files, too.

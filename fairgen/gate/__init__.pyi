@@ -1,5 +1,5 @@
 from .decision import Gate, GateDecision, decide, decide_together
-from .rewriting import Rewriting, without_additions
+from .rewriting import Rewriting, decide_rewriting, without_additions
 from .syntax import foreign_signs
 
 __all__ = [
@@ -7,6 +7,7 @@ __all__ = [
     "GateDecision",
     "Rewriting",
     "decide",
+    "decide_rewriting",
     "decide_together",
     "foreign_signs",
     "without_additions",

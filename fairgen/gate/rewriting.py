@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from fairgen.attributes import Attribute
-from fairgen.gate.decision import decide
+from fairgen.gate.decision import Gate, GateDecision, decide
 from fairgen.gate.grammar import they_for, tidy, with_article
 from fairgen.gate.lexicon import Kind, english
 from fairgen.gate.mentions import find_mentions
@@ -90,6 +90,21 @@ def without_additions(
         removed += [prompt[mention.start : mention.end] for mention in mentions]
         prompt = tidy(_without(prompt, mentions, decision.person or "person"))
     return Rewriting(prompt=_without_sentences(prompt, opened), removed=tuple(removed))
+
+
+def decide_rewriting(
+    original: GateDecision, prompt: str, attributes: Sequence[Attribute], gate: Gate = decide
+) -> GateDecision:
+    """Return the word on a rewritten prompt as it is painted: what the gate said of the user's own,
+    without what the rewriting does not leave open, too. It may name what nobody could take out, in
+    another language than English, or show nobody, or several people.
+    """
+    painted = gate(prompt, attributes, None).attributes
+    found = {
+        name: painted[name] if said.act and not painted[name].act else said
+        for name, said in original.attributes.items()
+    }
+    return original.model_copy(update={"attributes": found})
 
 
 def _find(prompt: str, attributes: Sequence[Attribute]) -> list[_Mention]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipelines.registry import RegisteredVersion
 
 registry_app = typer.Typer()
+_DRAWN = 24  # pictures of a set, unless said
 _moving = typer.Typer(no_args_is_help=True, help="Move a registry.")
 registry_app.add_typer(_moving, name="registry")
 
@@ -72,12 +73,17 @@ def export_adapters(
         typer.Option(help="ATTRIBUTE=uniform or ATTRIBUTE=CATEGORY:SHARE,... of a --set."),
     ] = None,
     num_images: Annotated[
-        int, typer.Option("-n", "--num-images", help="Pictures of a --set.", min=1, max=10_000)
-    ] = 24,
+        int | None,
+        typer.Option(
+            "-n", "--num-images", help=f"Pictures of a --set: {_DRAWN}.", min=1, max=10_000
+        ),
+    ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="What a --set paints; a person when left out.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The first picture's seed of a --set.", min=0)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="The first picture's seed of a --set: 0.", min=0)
+    ] = None,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The folder to write, a new or an empty one.")
     ] = Path("exported"),
@@ -94,8 +100,11 @@ def export_adapters(
         raise ValueError(f"format: got {form!r} and --for {tool}, allowed is one of the two")
     loaded = load(recipe, base)
     if name:
-        if fairness or prompt is not None:
-            raise ValueError("fairness: got one for an adapter, allowed is it for --set only")
+        of_sets = {"--fairness": fairness, "--prompt": prompt, "-n": num_images, "--seed": seed}
+        if given := [flag for flag, value in of_sets.items() if value not in (None, [])]:
+            raise ValueError(
+                f"export: got {', '.join(given)} for an adapter, allowed for --set only"
+            )
         from pipelines.registry import export_registered
 
         form = form or "diffusers"
@@ -109,6 +118,7 @@ def export_adapters(
     asked = parse_fairness(fairness or [])
     if asked == "off":
         raise ValueError("fairness: got 'off', allowed for --set are shares")
+    num_images, seed = num_images or _DRAWN, seed or 0
     check_seeds(seed, num_images)
     text = prompt if prompt is not None else render(loaded.templates[0], "person")
     request = TargetRequest(tuple(sets or ()), asked, num_images, text, tool, seed, candidate)
@@ -159,6 +169,8 @@ def push_registry(
     from pipelines.registry import Registry, check_answers, push, tracking_server
 
     loaded, console = load(recipe, base), Console()
+    if "://" not in to and to != "databricks":
+        raise ValueError(f"to: got {to!r}, allowed is the address of a running MLflow server")
     check_answers(to, "to")
     with tracking_server(HOME) as uri, ProgressView(console).open() as view:
         if uri.rstrip("/") == to.rstrip("/"):

@@ -19,6 +19,7 @@ from pipelines.cli.options import (
     load_here,
     settings_of,
 )
+from pipelines.files import check_appended
 from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ def serve(
         loaded = load(recipe, base)
     from pipelines.serve import (
         AccessConfig,
+        Limits,
         ServeSettings,
         Tls,
+        check_aliases,
         check_marked_sizes,
         check_open,
         deploy,
@@ -104,6 +107,10 @@ def serve(
 
     if mark:
         check_marked_sizes(loaded.generation)
+    aliases = read_aliases(models) if models else {}
+    check_aliases(aliases, loaded.attributes, Limits().num_steps)
+    if decisions is not None and cluster is None:
+        check_appended("decisions", decisions)
     changes: dict[str, Any] = {
         "max_replicas": replicas,
         "max_rows": max_rows,
@@ -112,7 +119,7 @@ def serve(
         "inspect_share": inspect_share,
         "credentials": signing,
         "mark": mark,
-        "models": read_aliases(models) if models else {},
+        "models": aliases,
         "access": AccessConfig(
             keys_file=keys_file.resolve() if keys_file else None,
             requests_per_minute=requests_per_minute,

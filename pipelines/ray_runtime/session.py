@@ -4,7 +4,9 @@ with the run.
 
 import os
 import secrets
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -54,7 +56,10 @@ def cluster_session() -> Iterator[None]:
         local = {"include_dashboard": False}
     with _on_loopback() if local else nullcontext():
         address = os.environ.get("RAY_ADDRESS", _LOCAL)
+        on_term = signal.getsignal(signal.SIGTERM)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term)  # Ray's own aborts the process
     try:
         yield
     finally:

@@ -3,12 +3,12 @@ from .access.middleware import PICTURES
 from .generator import GeneratorService
 from .image_plan import PlannedImage, asked_of, plan_images
 from .indicator import Asked, Assignment, IndicatorService
-from .models import read_aliases
+from .models import check_aliases, read_aliases
 from .remote import deploy, serve_config
 from .retries import Retry
 from .run import APP, Tls, serve_until_interrupted, served
 from .schemas import MAX_SEED, Fairness, ImageRequest, Provenance
-from .settings import AccessConfig, ServeSettings, check_marked_sizes
+from .settings import AccessConfig, Limits, ServeSettings, check_marked_sizes
 
 __all__ = [
     "APP",
@@ -21,12 +21,14 @@ __all__ = [
     "GeneratorService",
     "ImageRequest",
     "IndicatorService",
+    "Limits",
     "PlannedImage",
     "Provenance",
     "Retry",
     "ServeSettings",
     "Tls",
     "asked_of",
+    "check_aliases",
     "check_marked_sizes",
     "check_open",
     "deploy",

@@ -276,6 +276,10 @@ def _first_finding(findings: Sequence[Any], fields: Iterable[str]) -> RequestErr
         return RequestError(
             400, f"{path}: unknown field; allowed are {allowed}", param=path, code="unknown_field"
         )
+    if found["type"] == "missing":
+        return RequestError(
+            400, f"{path}: got nothing, it is required", param=path, code="invalid_value"
+        )
     message = found["msg"].removeprefix("Value error, ")
     if not message.startswith("got "):
         message = f"got {got}: {message}"

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from fairgen.attributes import Attribute
 from fairgen.calibration import Confusion, calibrated
-from fairgen.gate import GateDecision, decide, without_additions
+from fairgen.gate import GateDecision, decide, decide_rewriting, without_additions
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import Ledger, stream_keys
 from pipelines.recipe import Recipe
@@ -123,6 +123,8 @@ class IndicatorService:
             rewriting = self._rewritten(words, prompt)
             prompt, removed = rewriting.prompt, rewriting.removed
         gate = self._gate(words, asked.negative_prompt)
+        if asked.original_prompt is not None:
+            gate = decide_rewriting(gate, prompt, self._attributes)
         target = self._target(json.dumps(wanted), tuple(served), gate.free)
         if target is None:
             return Assignment(nothing, gate, prompt, removed)

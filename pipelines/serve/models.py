@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fairgen.attributes import Attribute
+from fairgen.indicator import TargetDistribution
 from pipelines.recipe import read_yaml
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.schemas import Fairness, ImageRequest, sides_of
@@ -32,15 +34,32 @@ class ModelAlias(BaseModel):
     size_policy: SizePolicy = "refuse"
     url: bool = False
 
+    @model_validator(mode="after")
+    def _is_one_model(self) -> "ModelAlias":
+        if self.base and self.fairness not in (None, "off"):
+            raise ValueError("got fairness beside base, which has no adapters; allowed is one")
+        return self
+
+    def check(self, attributes: Sequence[Attribute], most_steps: int) -> None:
+        """Raise ValueError for what requests of the name would be refused for."""
+        if isinstance(self.fairness, dict):
+            TargetDistribution.from_request(self.fairness, attributes)
+        if (self.steps or 0) > most_steps:
+            raise ValueError(f"steps: got {self.steps}, allowed are at most {most_steps}")
+
     def applied(self, request: Asked, sizes: tuple[str, ...]) -> Asked:
         """Return a request with what it leaves open; `sizes` are those that the recipe lists, none
         for any.
 
-        Raises RequestError for a size that is refused.
+        Raises RequestError for a size that is refused, and for fairness that the base cannot have.
         """
         changes: dict[str, Any] = {}
+        if self.base and (request.categories or request.fairness not in (None, "off")):
+            field = "categories" if request.categories else "fairness"
+            message = f"{field}: got some of the base model, which has no adapters; allowed is none"
+            raise RequestError(400, message, param=field, code="invalid_value")
         if self.base:
-            changes |= {"fairness": "off", "categories": None}
+            changes["fairness"] = "off"
         elif request.fairness is None and request.categories is None:
             changes["fairness"] = self.fairness
         if request.num_inference_steps is None:
@@ -98,6 +117,17 @@ class Models:
         return self._base if alias.base else self._default, alias
 
 
+def check_aliases(
+    aliases: Mapping[str, ModelAlias], attributes: Sequence[Attribute], most_steps: int
+) -> None:
+    """Raise ValueError for a name whose requests would all be refused."""
+    for name, alias in aliases.items():
+        try:
+            alias.check(attributes, most_steps)
+        except ValueError as error:
+            raise ValueError(f"models.{name}: {error}") from error
+
+
 def read_aliases(path: Path) -> dict[str, ModelAlias]:
     """Return the aliases of a YAML file, a table under `models`. Raises ValueError for another."""
     found = read_yaml(path)
@@ -106,6 +136,8 @@ def read_aliases(path: Path) -> dict[str, ModelAlias]:
         raise ValueError(f"{path}: got no table, allowed is `models:` with a table of names")
     aliases = {}
     for name, alias in table.items():
+        if not str(name).strip():
+            raise ValueError(f"{path}: models: got the name {name!r}, allowed is one with letters")
         try:
             aliases[str(name)] = ModelAlias.model_validate(alias or {})
         except ValidationError as error:

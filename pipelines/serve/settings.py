@@ -1,14 +1,18 @@
 """What an operator sets of the endpoint: one frozen object, from flags, YAML or a Serve config."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from fairgen.provenance import CredentialFiles
 from pipelines.recipe import DEFAULT_RECIPE, GenerationConfig
 from pipelines.serve.models import ModelAlias
 from pipelines.serve.schemas import sides_of
+
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
+_HOST = re.compile(r"(\*\.)?[\w.-]+|\*|\[?[0-9a-f:]+\]?")
 
 
 class Limits(BaseModel):
@@ -55,6 +59,21 @@ class AccessConfig(BaseModel):
     concurrent_requests: int | None = Field(default=None, ge=1)
     cors_origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> "AccessConfig":
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"cors_origins: got {origin!r}, allowed are http://HOST and https://HOST, with "
+                    "a port where it is another than 80 and 443, and nothing behind it"
+                )
+        for name in self.hosts:
+            if not _HOST.fullmatch(name):
+                raise ValueError(
+                    f"hosts: got {name!r}, allowed are names alone: no scheme, no port, no path"
+                )
+        return self
 
 
 class ServeSettings(BaseModel):

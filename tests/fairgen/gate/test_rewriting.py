@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairgen.gate import decide
-from fairgen.gate.rewriting import without_additions
+from fairgen.gate.rewriting import decide_rewriting, without_additions
 from fairgen.judging.gate_suite import Line, read_suite
 from pipelines.recipe.recipe import load_recipe
 from tests.growth import grows_linearly
@@ -160,3 +160,25 @@ def test_a_long_rewriting_takes_no_time() -> None:
     assert grows_linearly(
         lambda rewritten: without_additions("a doctor", rewritten, ATTRIBUTES), unit
     )
+
+
+@pytest.mark.parametrize(
+    ("original", "rewritten", "left_alone"),
+    [
+        ("eine Person", "eine junge Ärztin im Krankenhaus", {"gender", "age"}),
+        ("una persona", "una enfermera joven en un hospital", {"gender", "age"}),
+        ("a doctor", "a photo of two doctors, a man and a woman", {"gender", "skin", "age"}),
+        ("a doctor", "a photo of a car", {"gender", "skin", "age"}),
+        ("a doctor", "A doctor, a middle-aged man with grey hair, smiles in his office.", set()),
+        ("an old doctor", "An old doctor, a man, smiles.", {"age"}),
+    ],
+)
+def test_what_a_rewriting_does_not_leave_open_is_left_alone(
+    original: str, rewritten: str, left_alone: set[str]
+) -> None:
+    """Or a record would say what the painted words contradict."""
+    said = decide(original, ATTRIBUTES)
+    prompt = without_additions(original, rewritten, ATTRIBUTES).prompt
+    found = decide_rewriting(said, prompt, ATTRIBUTES)
+    assert set(found.attributes) - set(found.free) == left_alone
+    assert found.person == said.person

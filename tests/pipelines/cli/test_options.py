@@ -55,6 +55,12 @@ def test_what_contradicts_itself_is_refused(given: list[str], message: str) -> N
         (["serve", "--port", "99999"], "less than or equal to 65535"),
         (["registry", "push", "--to", "http://127.0.0.1:1"], "to: got 'http://127.0.0.1:1', which"),
         (["evaluate", "--endpoint", "nonsense"], "endpoint: got 'nonsense', allowed is"),
+        (["registry", "push", "--to", "nonsense"], "to: got 'nonsense', allowed is the address"),
+        (["export", "gender-woman", "-n", "3"], "export: got -n for an adapter, allowed for --set"),
+        (["serve", "--decisions", "/nowhere/log"], "decisions: got '/nowhere/log', allowed is a"),
+        (["serve", "--cors-origin", "example.org"], "cors_origins: got 'example.org', allowed are"),
+        (["serve", "--cors-origin", "http://a/"], "cors_origins: got 'http://a/', allowed are"),
+        (["serve", "--allowed-host", "http://a:80"], "hosts: got 'http://a:80', allowed are names"),
         (["import", "gender", "woman=/nowhere", "man=/nowhere"], "/nowhere: there is no such file"),
         (["evaluate", "--candidates", "--champions"], "got --candidates and --champions, allowed"),
         (

@@ -1,5 +1,7 @@
 """Jobs that a cluster can never hold are refused before they wait for ever."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -42,3 +44,19 @@ def test_jobs_that_never_fit_are_refused_with_what_is_asked_and_what_there_is(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         check_jobs(JobsConfig(**jobs), nodes, gpus)
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_session_as_its_owner_says() -> None:
+    """Ray's own handler aborts the process: systemd and Kubernetes end programs by this signal."""
+    script = (
+        "import os, signal, threading\n"
+        "from pipelines.ray_runtime import cluster_session\n"
+        "ended = threading.Event()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: ended.set())\n"
+        "with cluster_session():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print(ended.wait(10))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr

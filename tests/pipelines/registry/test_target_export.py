@@ -94,7 +94,10 @@ def test_an_adapter_is_written_for_a_tool(tool: str, export: Export, tmp_path: P
             ["--set", "gender", "--for", "comfyui", "--prompt", "a photo of a car"],
             "prompt: got 'a photo of a car', which leaves gender alone",
         ),
-        (["gender-woman", "--fairness", "gender=uniform"], "allowed is it for --set only"),
+        (
+            ["gender-woman", "--fairness", "gender=uniform"],
+            "got --fairness for an adapter, allowed for --set only",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_told_and_nothing_is_written(
@@ -212,7 +215,7 @@ def test_a_set_without_champions_is_told(
     [
         (("woman={}", "man={}"), "gender: got the same LoRA for woman and man"),
         (("woman={}", "woman={}", "man={}"), "allowed is one file for each category"),
-        (("woman={}", "man=nowhere.safetensors"), "nowhere.safetensors: holds no nowhere"),
+        (("woman={}", "man=nowhere.safetensors"), "nowhere.safetensors: there is no such file"),
     ],
 )
 def test_loras_that_make_no_set_are_not_imported(

@@ -13,10 +13,11 @@ from openai import BadRequestError, NotFoundError
 
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.access.errors import RequestError
-from pipelines.serve.models import ModelAlias, Models, read_aliases
+from pipelines.serve.models import ModelAlias, Models, check_aliases, read_aliases
 from pipelines.serve.schemas import ImageRequest
 from tests.pipelines.endpoint import OPTIONS, Endpoint, open_endpoint
 from tests.pipelines.records import read_provenance
+from tests.tiny import ATTRIBUTES
 
 TABLE = """
 models:
@@ -48,6 +49,32 @@ def test_a_size_that_is_not_painted_is_answered_by_policy(
 ) -> None:
     alias = ModelAlias(size_policy=policy)
     assert alias.applied(request(size=asked), ("64x64", "96x64", "64x96")).size == painted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("half: {fairness: {gender: {woman: 0.5}}}", r"models\.half: .*0\.5"),
+        ("race: {fairness: {race: uniform}}", r"models\.race: .*race"),
+        ("many: {steps: 5000}", r"models\.many: steps: got 5000, allowed are at most 100"),
+        ("both: {base: true, fairness: {gender: uniform}}", "got fairness beside base, which has"),
+        ("'': {steps: 2}", "models: got the name '', allowed is one with letters"),
+    ],
+)
+def test_a_name_whose_requests_would_all_be_refused_is_refused_at_the_start(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "names.yaml").write_text(f"models:\n  {text}\n")
+    with pytest.raises(ValueError, match=message):
+        check_aliases(read_aliases(tmp_path / "names.yaml"), ATTRIBUTES, 100)
+
+
+@pytest.mark.parametrize("field", ["fairness", "categories"])
+def test_the_base_model_refuses_what_it_cannot_do(field: str) -> None:
+    asked = request(**{field: {"gender": "uniform" if field == "fairness" else "woman"}})
+    with pytest.raises(RequestError, match=f"{field}: got some of the base model, which has no"):
+        ModelAlias(base=True).applied(asked, ())
+    assert ModelAlias(base=True).applied(request(fairness="off"), ()).fairness == "off"
 
 
 def test_a_size_that_is_refused_names_those_that_are_not() -> None:

@@ -165,6 +165,16 @@ def test_what_a_person_needs_first_is_on_the_first_screen_and_pictures_stand_sid
     assert page.complaints() == []
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_a_long_word_makes_the_page_no_wider_than_its_window(
+    page: Page, endpoint: Endpoint, width: int, height: int
+) -> None:
+    page.resize(width, height)
+    page.open(endpoint.address)
+    page.write("prompt", "a doctor " + "x" * 300)
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_bars_stand_out_from_what_they_lie_on(page: Page, endpoint: Endpoint, scheme: str) -> None:
     """The least contrast of what is drawn, by WCAG 2.2, 1.4.11."""
@@ -317,9 +327,22 @@ def test_a_person_begins_from_a_picture(page: Page, endpoint: Endpoint, tmp_path
     ("prompt", "title", "notes"),
     [
         (
+            "a nonbinary doctor",
+            "As prescribed, but for gender",
+            ["gender: the prompt names it, so it is left alone."],
+        ),
+        (
             "a photo of a female nurse",
             "As prescribed, but for gender",
             ["gender: the prompt names it (woman), so it is left alone."],
+        ),
+        (
+            "a portrait of Albert Einstein",
+            "Not balanced",
+            [
+                f"{name}: the prompt names albert, so it is left alone."
+                for name in ("gender", "skin", "age")
+            ],
         ),
         (
             "a photo of a car",
