@@ -91,14 +91,12 @@ def generate(
 def _finish(
     out: Path, painted: Mapping[Path, Provenance], credentials: Credentials | None
 ) -> list[Provenance]:
-    """Write records and grid of what was painted; return the records, by picture."""
+    """Write records and grid of what was painted, if anything was; return the records, by picture."""
     files = sorted(painted, key=lambda file: int(file.stem))
     records = [painted[file] for file in files]
-    write(
-        out / "records.json",
-        json.dumps([record.model_dump(mode="json") for record in records], indent=2) + "\n",
-    )
     if files:
+        table = [record.model_dump(mode="json") for record in records]
+        write(out / "records.json", json.dumps(table, indent=2) + "\n")
         shown = [(file, painted[file]) for file in files[:_MOST_SHOWN]]
         write_bytes(out / "grid.png", encode(_grid(shown), "png", credentials=credentials))
     return records

@@ -143,10 +143,7 @@ def evaluate(
     what = {"--endpoint": endpoint, "--candidates": candidates, "--champions": champions}
     if len(asked := [flag for flag, given in what.items() if given]) > 1:
         raise ValueError(f"evaluate: got {' and '.join(asked)}, allowed is one of them")
-    if cluster is not None and endpoint is not None:
-        raise ValueError("evaluate: got --endpoint and --cluster, allowed is one of them: an "
-                         "endpoint is measured from here")  # fmt: skip
-    if cluster is not None:
+    if cluster is not None and endpoint is None:  # an endpoint is measured from here
         flags = {"--candidates": candidates, "--champions": champions}
         chosen = [flag for flag, on in flags.items() if on]
         run_on_cluster(load(recipe, base), "evaluate", cluster, chosen)

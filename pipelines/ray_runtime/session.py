@@ -58,8 +58,8 @@ def cluster_session() -> Iterator[None]:
         address = os.environ.get("RAY_ADDRESS", _LOCAL)
         on_term = signal.getsignal(signal.SIGTERM)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_term)  # Ray's own aborts the process
+        if on_term is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term)  # Ray has set its own
     try:
         yield
     finally:

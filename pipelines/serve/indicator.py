@@ -124,7 +124,9 @@ class IndicatorService:
             prompt, removed = rewriting.prompt, rewriting.removed
         gate = self._gate(words, asked.negative_prompt)
         if asked.original_prompt is not None:
-            gate = decide_rewriting(gate, prompt, self._attributes)
+            gate = decide_rewriting(
+                gate, prompt, self._attributes, lambda text, *_: self._gate(text, None)
+            )
         target = self._target(json.dumps(wanted), tuple(served), gate.free)
         if target is None:
             return Assignment(nothing, gate, prompt, removed)

@@ -63,10 +63,6 @@ def test_what_contradicts_itself_is_refused(given: list[str], message: str) -> N
         (["serve", "--allowed-host", "http://a:80"], "hosts: got 'http://a:80', allowed are names"),
         (["import", "gender", "woman=/nowhere", "man=/nowhere"], "/nowhere: there is no such file"),
         (["evaluate", "--candidates", "--champions"], "got --candidates and --champions, allowed"),
-        (
-            ["evaluate", "--endpoint", "http://a", "--cluster", "http://b"],
-            "--endpoint and --cluster",
-        ),
         (["generate", "x", "--seed", str(2**63 - 1), "-n", "2"], "of the first of 2 pictures"),
         (
             ["export", "--set", "gender", "--for", "comfyui", "--seed", str(10**20)],

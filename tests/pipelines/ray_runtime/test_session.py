@@ -48,7 +48,7 @@ def test_jobs_that_never_fit_are_refused_with_what_is_asked_and_what_there_is(
 
 @pytest.mark.slow
 def test_sigterm_ends_a_session_as_its_owner_says() -> None:
-    """Ray's own handler aborts the process: systemd and Kubernetes end programs by this signal."""
+    """Ray sets a handler of its own: systemd and Kubernetes end programs by this signal."""
     script = (
         "import os, signal, threading\n"
         "from pipelines.ray_runtime import cluster_session\n"
