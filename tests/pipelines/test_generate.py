@@ -1,10 +1,7 @@
 """Pictures into a folder without a server, and the registry from the command line."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +15,7 @@ from fairgen.provenance import inspect_file, write_test_chain
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry, TrainingRuns, promote
+from tests.pipelines.commands import output_of, start
 from tests.pipelines.processes import wait_for
 from tests.pipelines.records import read_provenance
 from tests.pipelines.registered import register_champions
@@ -83,19 +81,16 @@ def test_pictures_are_painted_into_a_folder_in_the_asked_distribution(
 def test_who_ends_it_keeps_what_was_finished(
     tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
-    recipe, out = write_recipe("ended"), tmp_path / "out"
-    command = [sys.executable, "-m", "pipelines.cli", "generate", "a doctor", "-n", "5000"]
-    painting = subprocess.Popen(
-        [*command, "--recipe", str(recipe), "-o", str(out)],
-        env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    recipe, out = str(write_recipe("ended")), tmp_path / "out"
+    asked = ("generate", "a doctor", "-n", "5000", "--recipe", recipe)
+    painting = start(tmp_path, *asked, MLFLOW_TRACKING_URI=tracking_uri)
     wait_for(lambda: len(list(out.glob("*.png"))) > 8)
     painting.send_signal(signal.SIGINT)
-    shown, errors = painting.communicate(timeout=60)
+    assert painting.wait(timeout=60) == 130
+    shown = output_of(tmp_path)
     records = json.loads((out / "records.json").read_text())
     files = sorted(out.glob("[0-9]*.png"))
-    assert painting.returncode == 130 and "Traceback" not in errors
+    assert "Traceback" not in shown
     assert f"{len(files)} of 5000 pictures were finished" in shown
     assert 8 < len(files) < 5000 and (out / "grid.png").exists()
     by_name = {f"{record['seed'] - records[0]['seed']:04d}": record for record in records}
