@@ -91,7 +91,7 @@ def generate(
 def _finish(
     out: Path, painted: Mapping[Path, Provenance], credentials: Credentials | None
 ) -> list[Provenance]:
-    """Write records and grid of what was painted, if anything was; return the records, by picture."""
+    """Write records and grid of what was painted, if anything; return the records, by picture."""
     files = sorted(painted, key=lambda file: int(file.stem))
     records = [painted[file] for file in files]
     if files:

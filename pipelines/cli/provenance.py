@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 credentials_app = typer.Typer(no_args_is_help=True, help="Sign pictures with Content Credentials.")
 inspect_app = typer.Typer()
 _HALVES = "\ud800-\udfff"  # of letters: no terminal takes them
-_UNSEEN = re.compile(
-    f"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069{_HALVES}]"
-)  # or moves a cursor
+_MOVES = "\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"  # the cursor, or the order of letters
+_UNSEEN = re.compile(f"[{_MOVES}{_HALVES}]")
 _STATES = {
     "trusted": "holds, and a trusted issuer vouches for the signer",
     "valid": "holds; whether the signer is who it says is not known",

@@ -144,6 +144,14 @@ class Evaluation(BaseModel):
         row = self.hit_rates[group][attribute].get(category)
         return None if row is None else row[category]
 
+    def lowest_hit_rate(self, attribute: Attribute) -> float | None:
+        """Return the lowest hit rate of an attribute's categories over all prompts, None where one
+        of them has none.
+        """
+        rates = [self.hit_rate(attribute.name, name, "all") for name in attribute.names]
+        known = [rate for rate in rates if rate is not None]
+        return min(known) if known == rates else None
+
 
 def evaluation_targets(
     recipe: Recipe, joint: TargetDistribution | None = None

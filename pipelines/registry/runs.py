@@ -199,12 +199,11 @@ def _own_figures(evaluation: "Evaluation", attribute: Attribute) -> dict[str, fl
     where every category has one, and where the judge may abstain how often it did.
     """
     fairness = evaluation.fairness[attribute.name]
-    rates = [evaluation.hit_rate(attribute.name, name, "all") for name in attribute.names]
-    measured = [rate for rate in rates if rate is not None]
+    lowest = evaluation.lowest_hit_rate(attribute)
     abstained = fairness["fairgen"].abstained
     return {
         "fd": fairness["fairgen"].fd,
         "base_fd": fairness["base"].fd,
-        **({"hit_rate": min(measured)} if measured == rates else {}),
+        **({} if lowest is None else {"hit_rate": lowest}),
         **({"abstained": abstained.share.value} if abstained else {}),
     }
