@@ -112,10 +112,17 @@ class Ledger:
     ) -> list[int]:
         """Return the next cell indices of the streams of `keys`, assigned by a distribution."""
         plan = _plan(by)
-        levels = [self._stream(key, plan) for key in keys]
-        if self._changed is not None:
-            self._changed.update(keys)
+        levels = self._levels(keys, plan)
         return [plan.next_cell(levels) for _ in range(num_images)]
+
+    def count(self, keys: Sequence[bytes], by: TargetDistribution, cells: Sequence[int]) -> None:
+        """Count images in the streams of `keys` whose cells, indices of `by`, were chosen already:
+        by a ledger that is lost.
+        """
+        plan = _plan(by)
+        levels = self._levels(keys, plan)
+        for cell in cells:
+            plan.count(levels, cell)
 
     def give_back(self, keys: Sequence[bytes], cell: Sequence[str]) -> None:
         """Take an image off the streams of `keys` that was assigned and that nobody got: its cell
@@ -141,6 +148,12 @@ class Ledger:
             plan = _plan(found.target)
             self._streams[key] = plan.new_stream(self._seed_of(key))
             self._streams[key].counts_X[:] = found.counts
+
+    def _levels(self, keys: Sequence[bytes], plan: "_Plan") -> "list[_Stream]":
+        """Return the states of streams, which change now."""
+        if self._changed is not None:
+            self._changed.update(keys)
+        return [self._stream(key, plan) for key in keys]
 
     def _stream(self, key: bytes, plan: "_Plan") -> "_Stream":
         """Return the state of a stream under a plan."""
@@ -264,6 +277,11 @@ class _Plan:
         for stream in levels:
             stream.counts_X[chosen] += 1
         return self._cells[chosen]
+
+    def count(self, levels: "Sequence[_Stream]", cell: int) -> None:
+        """Count an image of a cell in a stream and those above it."""
+        for stream in levels:
+            stream.counts_X[self._cells.index(cell)] += 1
 
     def _window_of(self, due: bytes, slack: float) -> tuple[NDArray[np.bool], NDArray[np.int_]]:
         """Return which cells a stream's next image may be of, and until which image, counted from

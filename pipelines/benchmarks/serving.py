@@ -35,7 +35,7 @@ from pipelines.benchmarks.mixed_steps import SAMPLED_ALIKE, mixed_steps_figures
 from pipelines.benchmarks.sharing import sharing_figures
 from pipelines.recipe import Recipe, load_painter, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
-from pipelines.serve import APP, PICTURES, Asked, ServeSettings, served
+from pipelines.serve import APP, PICTURES, Asked, Claim, ServeSettings, served
 
 Figures = dict[str, float]
 MEANING = {
@@ -271,12 +271,13 @@ def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
 
     def behind_serve() -> None:
         for start in range(0, size.decisions, size.at_once):
-            answers = [
-                handle.assign.remote(asked, served)
-                for asked in requests[start : start + size.at_once]
+            group = requests[start : start + size.at_once]
+            answers = [handle.assign.remote(asked, served) for asked in group]
+            claims = [
+                Claim(asked, served, None, answer.result())
+                for asked, answer in zip(group, answers, strict=True)
             ]
-            for answer in answers:
-                answer.result()
+            handle.keep.remote(claims).result()
 
     behind_serve()
     return {"indicator_requests_per_s": size.decisions / measured_seconds(behind_serve)}

@@ -2,7 +2,7 @@ from .access.keys import check_open
 from .access.middleware import PICTURES
 from .generator import GeneratorService
 from .image_plan import PlannedImage, asked_of, plan_images
-from .indicator import Asked, Assignment, IndicatorService
+from .indicator import Asked, Assignment, Claim, IndicatorService
 from .models import check_aliases, read_aliases
 from .remote import deploy, serve_config
 from .retries import Retry
@@ -17,6 +17,7 @@ __all__ = [
     "AccessConfig",
     "Asked",
     "Assignment",
+    "Claim",
     "Fairness",
     "GeneratorService",
     "ImageRequest",

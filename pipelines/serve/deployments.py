@@ -26,8 +26,9 @@ from fairgen.gate import decide
 from pipelines.recipe import load_recipe
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
+from pipelines.serve.gathered import Gathered
 from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
-from pipelines.serve.indicator import Asked, Assignment, IndicatorService
+from pipelines.serve.indicator import Asked, Assignment, Claim, IndicatorService
 from pipelines.serve.kept_answer import KeptAnswer
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.recovery import LOST, all_painted, retried
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ray.serve")
 _ATTRIBUTES_FRESH_S, _ATTRIBUTES_HOLD_S = 1.0, 5.0
 _MAX_KNOWN = 4096
+_GATHER_S = 0.01  # far below a picture's time
 _LAST_WORDS_S = 0.5
 _HEALTH_S = 1.0
 
@@ -62,8 +64,12 @@ class Indicator:
         retry: Retry | None = None,
         name: str = "",
     ) -> Assignment:
-        """Return what each picture of a request shows."""
-        return await self._service.assign(asked, served, retry, name)
+        """Return what each picture of a request shows; `keep` has to follow."""
+        return self._service.decided(asked, served, retry, name)
+
+    async def keep(self, claims: list[Claim]) -> None:
+        """Return once what was assigned is on disk."""
+        await self._service.keep(claims)
 
     async def settle(self, reservation: str, lost: list[int]) -> None:
         """Take note of what nobody got of a request that has ended."""
@@ -145,6 +151,9 @@ class Gateway:
         self._chosen = random.Random()
         self._metrics = GatewayMetrics()
         self._known: OrderedDict[tuple[Hashable, ...], Any] = OrderedDict()
+        self._claims: Gathered[Claim] = Gathered(
+            lambda claims: retried(lambda: self._indicator.keep.remote(claims)), _GATHER_S
+        )
         self._attributes: KeptAnswer[list[AttributeInfo]] = KeptAnswer(
             lambda: retried(lambda: self._generator.attributes.remote()),
             fresh_s=_ATTRIBUTES_FRESH_S,
@@ -164,19 +173,21 @@ class Gateway:
         check = self._generator.check_picture
         return float(await self._once("weight", check, width_px, height_px, num_steps))
 
-    async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
-        """Ask the indicator; an answer that is lost with it was counted, and is asked again by its
-        name.
-        """
+    async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Claim:
+        """Ask the indicator; an answer that is lost with it is asked again by its name."""
         served = {info.name: info.confusion for info in await self.attributes()}
-        asked = asked_of(request, caller, await self._cut_at(request.prompt))
+        cut_at = await self._once("cut", self._generator.prompt_cut_at, request.prompt)
+        asked = asked_of(request, caller, cut_at)
         name = uuid4().hex
-        return await retried(lambda: self._indicator.assign.remote(asked, served, retry, name))
+        ask = self._indicator.assign
+        found = await retried(lambda: ask.remote(asked, served, retry, name))
+        return Claim(asked, served, retry, found)
 
-    async def _cut_at(self, prompt: str) -> int | None:
-        """Return where the encoders stop reading a prompt; each is asked about once."""
-        found: int | None = await self._once("cut", self._generator.prompt_cut_at, prompt)
-        return found
+    async def keep(self, claim: Claim) -> None:
+        """Return once the indicator has on disk what it assigned; an indicator that has lost it
+        takes it from the claim.
+        """
+        await self._claims.pass_on(claim)
 
     async def _once(self, what: str, ask: DeploymentHandle, *about: Hashable) -> Any:
         """Return an answer that stays the same as long as the model does; the last few thousand are

@@ -26,7 +26,7 @@ from pipelines.serve.image_plan import (
     pinned,
     plan_images,
 )
-from pipelines.serve.indicator import Assignment
+from pipelines.serve.indicator import Claim
 from pipelines.serve.models import Models
 from pipelines.serve.retries import RecentAnswers, Retry
 from pipelines.serve.schemas import (
@@ -57,9 +57,9 @@ class Backend(Protocol):
 
     async def check_picture(self, width_px: int, height_px: int, num_steps: int) -> float: ...
 
-    async def assign(
-        self, request: ImageRequest, caller: str, retry: Retry | None
-    ) -> Assignment: ...
+    async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Claim: ...
+
+    async def keep(self, claim: Claim) -> None: ...
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None: ...
 
@@ -80,10 +80,12 @@ class Backend(Protocol):
 class Orders:
     """The pictures of a request, the ledger's reservation for them, who asked, what their answer is
     known by to a client that asks again, "" for one that does not, and what they hold of the queue.
+    Nobody gets a picture before the reservation is `kept`, on disk.
     """
 
     images: Sequence[PlannedImage]
     reservation: str
+    kept: asyncio.Future[None] | None
     caller: str
     known_by: str
     admitted: Admitted
@@ -180,10 +182,15 @@ class ImageEndpoint:
                 async with self._decoding:
                     starts = await asyncio.to_thread(edit.uploads.starts, edit.strength, size_of)
                 edit.held_bytes.keep(num_bytes)
+            kept = None
             if request.categories is not None and request.fairness is None:
                 assignment = pinned(request, await self._backend.attributes())
             else:
-                assignment = await self._backend.assign(request, caller, retry)
+                claim = await self._backend.assign(request, caller, retry)
+                assignment = claim.assignment
+                if assignment.reservation:
+                    keeping = self._backend.keep(claim)
+                    kept = self._in_background(keeping, "the ledger does not say what it keeps")
             images = plan_images(request, assignment, self._recipe.generation, starts)
         except BaseException as error:
             admitted.leave()
@@ -191,7 +198,7 @@ class ImageEndpoint:
                 raise refused_field(error) from error
             raise
         known_by = (assignment.reservation or (retry.named and retry.key)) if retry else ""
-        return Orders(images, assignment.reservation, caller, known_by, admitted)
+        return Orders(images, assignment.reservation, kept, caller, known_by, admitted)
 
     def _of_all(self, request: ImageRequest, num_starts: int) -> ImageRequest:
         """Return a request for as many pictures as there are of all that it begins from."""
@@ -247,6 +254,8 @@ class ImageEndpoint:
             while on_their_way:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     delivery = await anext(painting)
+                    if delivery.content and orders.kept is not None:
+                        await asyncio.shield(orders.kept)
                 if delivery.error is not None:
                     raise RequestError(500, "a picture could not be painted", code="failed")
                 if delivery.provenance is not None:
@@ -260,7 +269,7 @@ class ImageEndpoint:
             raise RequestError(408, f"no picture within {limit:g} s", code="timeout") from error
         finally:
             orders.admitted.leave()
-            self._settle(orders.reservation, sorted(left_over))  # before anything can fail here
+            self._settle(orders, sorted(left_over))  # before anything can fail here
             if on_their_way:
                 await painting.aclose()  # type: ignore[attr-defined]
             else:  # nobody waits for the end of a stream of which all is there
@@ -268,14 +277,18 @@ class ImageEndpoint:
             if self._decisions is not None:
                 self._decisions.write(orders.caller, request, orders.images, delivered)
 
-    def _settle(self, reservation: str, lost: Sequence[int]) -> None:
+    def _settle(self, orders: Orders, lost: Sequence[int]) -> None:
         """Tell the indicator, in a task of its own: whoever asked may have left."""
-        if not reservation:
+        if orders.kept is None:
             return
-        settling = self._backend.settle(reservation, lost)
-        self._in_background(settling, "the ledger was not told what nobody got")
 
-    def _in_background(self, work: Coroutine[Any, Any, None], failed: str) -> None:
+        async def settle(kept: asyncio.Future[None]) -> None:
+            await asyncio.wait({kept})
+            await self._backend.settle(orders.reservation, lost)
+
+        self._in_background(settle(orders.kept), "the ledger was not told what nobody got")
+
+    def _in_background(self, work: Coroutine[Any, Any, None], failed: str) -> asyncio.Future[None]:
         """Do some work in a task of its own; where it fails the log says so."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
@@ -286,6 +299,7 @@ class ImageEndpoint:
                 log.warning("%s: %s", failed, error)
 
         task.add_done_callback(done)
+        return task
 
     async def answer(self, request: ImageRequest, orders: Orders) -> str:
         """Return the whole response as JSON when every picture is there; a next try of a request
@@ -293,7 +307,7 @@ class ImageEndpoint:
         """
         if (before := self._answers.get(orders.known_by)) is not None:
             orders.admitted.leave()
-            self._settle(orders.reservation, ())
+            self._settle(orders, ())
             return before
         data: dict[int, ImageData] = {}
         sizes: dict[int, str] = {}

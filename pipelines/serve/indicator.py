@@ -62,6 +62,31 @@ class Assignment:
     reservation: str = ""
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What was assigned to a request, and what it was decided by: who asked holds it until it is on
+    disk.
+    """
+
+    asked: Asked
+    served: Mapping[str, Confusion | None]
+    retry: Retry | None
+    assignment: Assignment
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a request asks for: the prompt to paint, what its pictures are counted by, and the
+    target, None where nothing is free.
+    """
+
+    prompt: str
+    words: str
+    removed: tuple[str, ...] = ()
+    gate: GateDecision | None = None
+    target: TargetDistribution | None = None
+
+
 class IndicatorService:
     """Decides what every picture of every request shows; the only state is the ledger, which lies
     in the settings' database, or below their home folder. One event loop may call it.
@@ -102,20 +127,89 @@ class IndicatorService:
         retry: Retry | None = None,
         name: str = "",
     ) -> Assignment:
-        """Return the next pictures of a prompt's stream under the asked target, once they are on
-        disk; they count for the person that the prompt shows, for the caller, and in all traffic,
-        too. The gate reads the user's own words, as far as an encoder reads them. A next try gets
-        the pictures of the one that it repeats, and so does who asks for a reservation of the same
-        name again.
+        """Return what `decided` does, once it is on disk."""
+        found = self.decided(asked, served, retry, name)
+        if found.reservation:
+            await self._writer.kept()
+        return found
+
+    def decided(
+        self,
+        asked: Asked,
+        served: Mapping[str, Confusion | None],
+        retry: Retry | None = None,
+        name: str = "",
+    ) -> Assignment:
+        """Return the next pictures of a prompt's stream under the asked target; they count for the
+        person that the prompt shows, for the caller, and in all traffic, too. Nobody may get one
+        before `keep` has returned. The gate reads the user's own words, as far as an encoder reads
+        them. A next try gets the pictures of the one that it repeats, and so does who asks for a
+        reservation of the same name again.
 
         `served` holds the attributes that have adapters, with the confusion of those that were
         measured. An attribute that the gate does not free is left out of the target. Raises
         ValueError for a target that cannot be met.
         """
-        nothing = [Assigned({}, 1.0)] * asked.num_images
+        reading = self._read(asked, served)
+        if reading.target is None:
+            nothing = [Assigned({}, 1.0)] * asked.num_images
+            return Assignment(nothing, reading.gate, reading.prompt, reading.removed)
+        repeated = self._reservations.repeat(retry.key) if retry and retry.again else None
+        if repeated is None:
+            keys, by = self._counted_by(asked, served, reading, reading.target)
+            kept_by = retry.key if retry else ""
+            repeated = self._reservations.assign(keys, by, asked.num_images, kept_by, name)
+        reservation, found = repeated
+        pictures = [
+            Assigned(
+                dict(zip(found.target.attributes, found.target.cells[cell], strict=True)),
+                found.target.probabilities[cell],
+            )
+            for cell in found.cells
+        ]
+        return Assignment(pictures, reading.gate, reading.prompt, reading.removed, reservation)
+
+    async def keep(self, claims: Sequence[Claim]) -> None:
+        """Return once what was decided is on disk. What another indicator has decided, and lost
+        with its process, counts as it was decided.
+        """
+        for claim in claims:
+            if claim.assignment.reservation not in self._reservations:
+                self._take_over(claim)
+        await self._writer.kept()
+
+    def _take_over(self, claim: Claim) -> None:
+        """Count what was decided, unless it was by settings that are not ours."""
+        asked, assignment = claim.asked, claim.assignment
+        try:
+            reading = self._read(asked, claim.served)
+        except ValueError:
+            return
+        if reading.target is None:
+            return
+        keys, by = self._counted_by(asked, claim.served, reading, reading.target)
+        indices = {cell: index for index, cell in enumerate(by.cells)}
+        shown = [
+            tuple(picture.categories.get(name, "") for name in by.attributes)
+            for picture in assignment.pictures
+        ]
+        if indices.keys() >= set(shown):
+            cells = tuple(indices[cell] for cell in shown)
+            kept_by = claim.retry.key if claim.retry else ""
+            self._reservations.take_over(assignment.reservation, keys, by, cells, kept_by)
+
+    async def settle(self, reservation: str, lost: Sequence[int]) -> None:
+        """Take note that a request has ended, and of which of its pictures nobody got."""
+        self._reservations.settle(reservation, lost)
+        await self._writer.kept()
+
+    def _read(self, asked: Asked, served: Mapping[str, Confusion | None]) -> _Reading:
+        """Ask the gate, unless fairness is off. Raises ValueError for a target that cannot be
+        met.
+        """
         wanted = self._wanted(asked.fairness, served)
         if wanted == "off":
-            return Assignment(nothing, None, asked.prompt)
+            return _Reading(asked.prompt, asked.prompt)
         prompt, removed = asked.prompt, tuple[str, ...]()
         words = prompt[: asked.cut_at]
         if asked.original_prompt is not None:
@@ -128,31 +222,20 @@ class IndicatorService:
                 gate, prompt, self._attributes, lambda text, *_: self._gate(text, None)
             )
         target = self._target(json.dumps(wanted), tuple(served), gate.free)
-        if target is None:
-            return Assignment(nothing, gate, prompt, removed)
-        repeated = self._reservations.repeat(retry.key) if retry and retry.again else None
-        if repeated is None:
-            by = target
-            if self._calibrate:
-                by = calibrated(target, {n: found for n, found in served.items() if found})
-            keys = stream_keys(words.strip(), target, _levels(gate, asked.caller))
-            kept_by = retry.key if retry else ""
-            repeated = self._reservations.assign(keys, by, asked.num_images, kept_by, name)
-        reservation, found = repeated
-        await self._writer.kept()
-        pictures = [
-            Assigned(
-                dict(zip(found.target.attributes, found.target.cells[cell], strict=True)),
-                found.target.probabilities[cell],
-            )
-            for cell in found.cells
-        ]
-        return Assignment(pictures, gate, prompt, removed, reservation)
+        return _Reading(prompt, words, removed, gate, target)
 
-    async def settle(self, reservation: str, lost: Sequence[int]) -> None:
-        """Take note that a request has ended, and of which of its pictures nobody got."""
-        self._reservations.settle(reservation, lost)
-        await self._writer.kept()
+    def _counted_by(
+        self,
+        asked: Asked,
+        served: Mapping[str, Confusion | None],
+        reading: _Reading,
+        target: TargetDistribution,
+    ) -> tuple[tuple[bytes, ...], TargetDistribution]:
+        """Return the ledger's streams of a request, and what cells are assigned by."""
+        by = target
+        if self._calibrate:
+            by = calibrated(target, {n: found for n, found in served.items() if found})
+        return stream_keys(reading.words.strip(), target, _levels(reading.gate, asked.caller)), by
 
     def _changes(self) -> Batch:
         """Return what the ledger's database does not know yet."""

@@ -82,6 +82,21 @@ class Reservations:
         self._put(name, Reservation(keys, by, cells, self._clock() + self._timeout_s, retry))
         return name, self._reservations[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._reservations
+
+    def take_over(
+        self,
+        name: str,
+        keys: tuple[bytes, ...],
+        by: TargetDistribution,
+        cells: tuple[int, ...],
+        retry: str = "",
+    ) -> None:
+        """Count the pictures of a reservation whose keeper has ended before it was on disk."""
+        self._ledger.count(keys, by, cells)
+        self._put(name, Reservation(keys, by, cells, self._clock() + self._timeout_s, retry))
+
     def repeat(self, retry: str) -> tuple[str, Reservation] | None:
         """Return the reservation of the try that another one repeats, open again; None where there
         is none, or its pictures were given back. Of several that are alike it is a lost one, else

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.generator import GeneratorService
 from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
-from pipelines.serve.indicator import Assignment, IndicatorService
+from pipelines.serve.indicator import Claim, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import AttributeInfo, ImageRequest
@@ -44,12 +44,15 @@ class InProcess:
         """Return whether so many were assigned, and all of them given back."""
         return len(self.assigned) == self.num_given_back == num_images
 
-    async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Assignment:
+    async def assign(self, request: ImageRequest, caller: str, retry: Retry | None) -> Claim:
         served = {info.name: info.confusion for info in self.generator.attributes()}
         asked = asked_of(request, caller, self.generator.prompt_cut_at(request.prompt))
-        found = await self.indicator.assign(asked, served, retry)
+        found = self.indicator.decided(asked, served, retry)
         self.assigned += [picture.categories for picture in found.pictures]
-        return found
+        return Claim(asked, served, retry, found)
+
+    async def keep(self, claim: Claim) -> None:
+        await self.indicator.keep([claim])
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
         await self.indicator.settle(reservation, lost)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from fairgen.ledger import Ledger, stream_keys
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve.indicator import Asked, Assignment, IndicatorService
+from pipelines.serve.indicator import Asked, Assignment, Claim, IndicatorService
 from pipelines.serve.ledger_store import Batch, LedgerStore
 from pipelines.serve.retries import Retry
 from pipelines.serve.settings import ServeSettings
@@ -68,6 +68,46 @@ def test_what_was_on_its_way_is_taken_by_the_next_try_after_a_kill(
     lost = ask(again=False)
     assert ask(again=True) == lost  # its reservation, too
     assert ask(again=False).reservation != lost.reservation
+
+
+def test_what_is_lost_before_it_is_on_disk_counts_as_it_was_decided(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    """However often it is said: the answer to who said it may be lost, too."""
+    whole = IndicatorService(ServeSettings(), recipe)
+    expected = [asked(whole, prompt) for prompt in prompts(60)]
+    settings, seen = ServeSettings(home=tmp_path), []
+
+    async def lose(prompts: list[str]) -> None:
+        service = IndicatorService(settings, recipe)
+        claims = []
+        for prompt in prompts:
+            found = service.decided(ask_for(prompt), SERVED, Retry(prompt, again=False))
+            claims.append(Claim(ask_for(prompt), SERVED, Retry(prompt, again=False), found))
+            seen.append(tuple(found.pictures[0].categories.values()))
+        for _ in range(2):
+            service = IndicatorService(settings, recipe)
+            await service.keep(claims)
+        again = service.decided(ask_for(prompts[0]), SERVED, Retry(prompts[0], again=True))
+        assert again == claims[0].assignment
+        for claim in claims:
+            await service.settle(claim.assignment.reservation, ())
+
+    for start in range(0, 60, 20):
+        asyncio.run(lose(prompts(60)[start : start + 20]))
+    assert seen == expected
+
+
+def test_what_was_decided_by_other_settings_is_let_go(
+    recipe: Recipe, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """An indicator that comes with others does not fail for it."""
+    before = IndicatorService(ServeSettings(), recipe)
+    wanted = Asked("a photo of a chef", 2, {"age": "uniform"})
+    claim = Claim(wanted, SERVED, None, before.decided(wanted, SERVED))
+    others = load_recipe(write_recipe("others", only=("gender",)))
+    after = IndicatorService(ServeSettings(home=tmp_path), others)
+    asyncio.run(after.keep([claim]))
 
 
 def test_targets_that_nothing_counts_for_leave_the_disk(tmp_path: Path) -> None:

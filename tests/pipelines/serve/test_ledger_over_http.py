@@ -19,7 +19,7 @@ from pipelines.serve.access.inlined import InlinedBodies
 from pipelines.serve.gateway import create_app
 from pipelines.serve.image_endpoint import ImageEndpoint
 from pipelines.serve.image_plan import ImageUpdate
-from pipelines.serve.indicator import Asked
+from pipelines.serve.indicator import Asked, Claim
 from pipelines.serve.schemas import ImageRequest
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, LosesAnswers, open_endpoint
@@ -119,6 +119,54 @@ def test_who_leaves_as_something_comes_has_left(served_recipe: Recipe, tracking_
             await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(leave(), 60))
+    backend.generator.close()
+
+
+class SlowDisk(InProcess):
+    """A backend whose ledger is on disk late."""
+
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.written = asyncio.Event()
+
+    async def keep(self, claim: Claim) -> None:
+        await self.written.wait()
+        await super().keep(claim)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["answer", "stream"])
+def test_nobody_gets_a_picture_that_is_not_on_disk(
+    served_recipe: Recipe, tracking_uri: str, streams: bool
+) -> None:
+    """It is painted meanwhile."""
+    settings = ServeSettings(poll_s=None, limits=LIMITS, tracking_uri=tracking_uri)
+    backend = SlowDisk(settings, served_recipe)
+    desk = ImageEndpoint(backend, settings, served_recipe)
+    asked = {"prompt": "a photo of a pilot", "stream": streams, "partial_images": int(streams)}
+    request = desk.completed(ImageRequest.model_validate(asked))
+
+    async def seen(events: list[str]) -> None:
+        orders = await desk.orders(request, "", None)
+        if not streams:
+            events.append(await desk.answer(request, orders))
+        else:
+            events.extend([event async for event in desk.stream(request, orders)])
+
+    async def ask() -> None:
+        events: list[str] = []
+        asking = asyncio.create_task(seen(events))
+        while not backend.assigned or backend.generator.engine_state.waiting:
+            await asyncio.sleep(0.01)
+        done, _ = await asyncio.wait({asking}, timeout=1.0)
+        assert not done and not any("b64_json" in event for event in events)
+        assert backend.num_settled == 0
+        backend.written.set()
+        await asking
+        assert "b64_json" in events[-1]
+        while backend.num_settled == 0:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(ask(), 60))
     backend.generator.close()
 
 
