@@ -23,6 +23,7 @@ SPARE = 1.2
 PER_REQUEST = 4
 RATES = (10, 1000)
 _FEWEST_REQUESTS = 1000
+_MOST_PER_S, _MOST_PER_REQUEST = 10_000, 1000  # pictures; with more a simulation takes minutes
 INDICATOR_REQUESTS_PER_S = 490  # docs/operations.md, `indicator_requests_per_s`
 
 
@@ -64,8 +65,14 @@ def scaling_table(
 ) -> str:
     """Return a Markdown table of what loads need, by default that of docs/operations.md.
 
-    Raises ValueError for a load that is not positive.
+    Raises ValueError for a load that is not positive, and for one that would take too long.
     """
+    for rate in rates:
+        if not (0 < rate <= _MOST_PER_S and 1 <= per_request <= _MOST_PER_REQUEST):
+            raise ValueError(
+                f"load: got {rate:g} images/s, {per_request} a request; allowed are more than 0 "
+                f"and at most {_MOST_PER_S:,} images/s, 1 to {_MOST_PER_REQUEST:,} a request"
+            )
     columns = (
         "recipe, steps", "pictures at once", "s a step", "images/s a GPU", "over plain diffusers",
         *(f"{rate:,g} images/s: replicas, p50, p95" for rate in rates),

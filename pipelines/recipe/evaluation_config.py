@@ -1,7 +1,7 @@
 """The parts of a recipe that say what is measured: evaluation, comparison with rivals, ablation."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -9,14 +9,14 @@ from fairgen.attributes import Attribute
 from fairgen.discovery import DiscoveryConfig
 from fairgen.indicator import TargetDistribution
 from pipelines.recipe.errors import describe
-from pipelines.recipe.sections import Concepts, Section
+from pipelines.recipe.sections import Concepts, Distinct, Section
 
 
 class EvaluationSize(Section):
     """How many pictures of which concepts are painted and judged."""
 
     num_images: int = Field(ge=1)
-    concepts: tuple[str, ...] = Field(min_length=1)
+    concepts: Distinct = Field(min_length=1)
 
 
 class EvaluationConfig(Section):
@@ -26,7 +26,7 @@ class EvaluationConfig(Section):
     """
 
     target: dict[str, Any]
-    joints: tuple[tuple[str, ...], ...] = ()
+    joints: tuple[Annotated[Distinct, Field(min_length=1)], ...] = ()
     seed: int = 0
     quick: EvaluationSize
     full: EvaluationSize
@@ -67,7 +67,7 @@ class ComparisonConfig(Section):
     calibration: EvaluationSize
     phrases: tuple[str, ...] = ()
     explicit: tuple[str, ...] = ()
-    condition_concepts: tuple[str, ...] = Field(min_length=1)
+    condition_concepts: Distinct = Field(min_length=1)
     quick: ComparisonSize
     full: ComparisonSize
 

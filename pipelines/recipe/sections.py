@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,6 +23,15 @@ _NOISY_SCHEDULERS = ("euler-ancestral", "lcm")
 MEASURED_DIGITS = 4  # with which the registry keeps a measured figure
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"got {twice} more than once, allowed are distinct names")
+    return names
+
+
+Distinct = Annotated[tuple[_Words, ...], AfterValidator(_distinct)]
+
+
 class Section(BaseModel):
     """A part of a recipe: it never changes, and what it does not know is refused."""
 
@@ -32,8 +42,8 @@ class Concepts(Section):
     """The concepts of prompts: those that train adapters, those that never do, and mere things."""
 
     train: tuple[_Words, ...] = Field(min_length=1)
-    held_out: tuple[_Words, ...] = ()
-    no_people: tuple[_Words, ...] = ()
+    held_out: Distinct = ()
+    no_people: Distinct = ()
 
     @model_validator(mode="after")
     def _apart(self) -> "Concepts":

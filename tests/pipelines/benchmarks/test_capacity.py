@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from pipelines.benchmarks.capacity import indicators_for, replicas_for, simulate
 from pipelines.benchmarks.full_size import Painting
-from pipelines.benchmarks.speed import RecipeSpeed
+from pipelines.benchmarks.speed import RecipeSpeed, Speed
 from pipelines.cli.app import app
 
 STEPS, BESIDE_S = 10, 0.01
@@ -68,3 +68,17 @@ def test_what_is_no_load_is_refused(speed: RecipeSpeed, tmp_path: Path) -> None:
     missing.write_text("{}")
     answer = CliRunner().invoke(app, ["scaling", "10", "--measured", str(missing)])
     assert answer.exit_code == 2 and "does not hold" in answer.output
+
+
+@pytest.mark.parametrize(
+    "load", [("0",), ("nan",), ("inf",), ("1e9",), ("10", "1e5"), ("10", "--per-request", "100000")]
+)
+def test_a_load_that_no_simulation_ends_with_is_refused(
+    load: tuple[str, ...], speed: RecipeSpeed, tmp_path: Path
+) -> None:
+    measured = tmp_path / "speed.json"
+    measured.write_text(
+        Speed(date="2026-12-01", device="none", torch="none", recipes=[speed]).model_dump_json()
+    )
+    answer = CliRunner().invoke(app, ["scaling", *load, "--measured", str(measured)])
+    assert answer.exit_code == 2 and "at most 10,000 images/s" in answer.output
