@@ -24,14 +24,24 @@ def check_appended(field: str, file: Path) -> None:
         raise ValueError(f"{field}: got {str(file)!r}, allowed is a file that can be written to")
 
 
-def check_out(out: Path, empty: str = "") -> None:
+def check_file(field: str, file: Path) -> None:
+    """Raise ValueError for a file that cannot be written, before what it is for takes its time; its
+    folder need not be there.
+    """
+    if file.parent.exists():
+        check_appended(field, file)
+    else:
+        check_out(file.parent, field=field)
+
+
+def check_out(out: Path, empty: str = "", field: str = "out") -> None:
     """Raise ValueError for a folder that cannot be written, before what it is for takes its time;
     with `empty`, the reason, for one that holds files, too.
     """
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         what = "cannot be written to" if there.is_dir() else "is a file"
-        raise ValueError(f"out: got {str(out)!r}, allowed is a folder: {there} {what}")
+        raise ValueError(f"{field}: got {str(out)!r}, allowed is a folder: {there} {what}")
     if empty and out.exists() and any(out.iterdir()):
-        raise ValueError(f"out: got {str(out)!r}, which holds files; allowed is an empty folder, "
-                         f"{empty}")  # fmt: skip
+        raise ValueError(f"{field}: got {str(out)!r}, which holds files; allowed is an empty "
+                         f"folder, {empty}")  # fmt: skip

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fairgen.files import written_whole
-from fairgen.portraits.drawing import draw
+from fairgen.portraits.drawing import SIZE_PX, draw
 from fairgen.portraits.training import Trainer, pixels
 from fairgen.portraits.world import ATTRIBUTES, CONCEPTS, THINGS, Portrait, uniform_portrait
 
@@ -60,7 +60,14 @@ class PortraitClassifier:
 
     @torch.inference_mode()
     def classify(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
-        """Return class probabilities, N x classes, by attribute name and "concept"."""
+        """Return class probabilities, N x classes, by attribute name and "concept".
+
+        Raises ValueError for a picture of another size than drawings have.
+        """
+        for image in images:
+            if image.size != (SIZE_PX, SIZE_PX):
+                raise ValueError(f"images: got one of {image.width}x{image.height} pixels, allowed "
+                                 f"are {SIZE_PX}x{SIZE_PX}")  # fmt: skip
         logits = self.network(pixels(images).to(self._device))
         return {name: logits[name].softmax(-1).cpu() for name in HEADS}
 

@@ -27,6 +27,7 @@ from pipelines.cli.options import (
     load,
     load_here,
     parse_fairness,
+    report_folder,
     settings_of,
     unused,
 )
@@ -35,6 +36,7 @@ from pipelines.cli.provenance import credentials_app, inspect_app
 from pipelines.cli.registry import registry_app
 from pipelines.cli.serve import serve_app
 from pipelines.cli.speed import speed_app
+from pipelines.files import check_file
 from pipelines.ray_runtime import collect_rarely
 from pipelines.recipe import DEFAULT_RECIPE
 
@@ -108,8 +110,8 @@ def train_all(
     from pipelines import training
 
     size = loaded.evaluation.quick if quick_eval else None
-    console = Console()
-    _show(training.train_all(loaded, size, HOME, REPORT, console), console)
+    report, console = report_folder(), Console()
+    _show(training.train_all(loaded, size, HOME, report, console), console)
 
 
 @app.command()
@@ -151,20 +153,20 @@ def evaluate(
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise ValueError(f"endpoint: got {endpoint!r}, allowed is an address with http:// or "
                          "https://")  # fmt: skip
-    loaded, console = load_here(recipe, base), Console()
+    loaded, report, console = load_here(recipe, base), report_folder(), Console()
     if endpoint is None:
         from pipelines import training
 
         measure = training.evaluate_trained
         if candidates or champions:
             measure = training.evaluate_champions if champions else training.evaluate_candidates
-        _show(measure(loaded, HOME, REPORT, console), console)
+        _show(measure(loaded, HOME, report, console), console)
         return
     from pipelines.benchmarks import audit_endpoint
     from pipelines.ray_runtime import ProgressView
 
     with ProgressView(console).open() as view:
-        evaluation = audit_endpoint(loaded, endpoint, loaded.evaluation.full, REPORT, view.show)
+        evaluation = audit_endpoint(loaded, endpoint, loaded.evaluation.full, report, view.show)
     _show_evaluation(evaluation, console)
 
 
@@ -186,11 +188,11 @@ def fit(
     """
     from rich.console import Console
 
-    loaded, console = load_here(recipe, base), Console()
+    loaded, report, console = load_here(recipe, base), report_folder(), Console()
     from pipelines import training
 
     champions_of = load(source or recipe)
-    _show(training.fit_champions(loaded, champions_of, HOME, REPORT, console), console)
+    _show(training.fit_champions(loaded, champions_of, HOME, report, console), console)
 
 
 @app.command()
@@ -233,6 +235,7 @@ def judge(
     """
     from rich.console import Console
 
+    check_file("out", out)
     loaded = load(recipe)
     from fairgen.judging import measure_confusion
     from pipelines.evaluation import judge_table
@@ -269,6 +272,7 @@ def bench(
 
     from pipelines import benchmarks
 
+    check_file("out", out)
     if against is not None:
         raced = benchmarks.race(against, benchmarks.RaceSize(whole=whole))
         benchmarks.write_race(raced, out)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import HOME, REPORT, Base, RecipePath, load, load_here
+from pipelines.cli.options import HOME, REPORT, Base, RecipePath, load, load_here, report_folder
 from pipelines.recipe import DEFAULT_RECIPE
 
 experiments_app = typer.Typer()
@@ -24,7 +24,7 @@ def compare(
     loaded, console = load_here(recipe, base), Console()
     from pipelines import experiments
 
-    found = experiments.compare(loaded, full, HOME, REPORT, console)
+    found = experiments.compare(loaded, full, HOME, report_folder(), console)
     conditions = experiments.eval_conditions(loaded)
     robustness = experiments.robustness_table(found, conditions)
     console.print(*experiments.comparison_tables(found), robustness)
@@ -39,7 +39,7 @@ def ablate(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
     loaded, console = load_here(recipe, base), Console()
     from pipelines import experiments
 
-    found = experiments.ablate(loaded, HOME, REPORT, console)
+    found = experiments.ablate(loaded, HOME, report_folder(), console)
     console.print(*experiments.ablation_tables(found))
     typer.echo(f"Plot: {REPORT / 'ablation.png'}; every figure: {REPORT / 'ablation.json'}")
 
@@ -60,7 +60,7 @@ def groups(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     loaded, console = load(recipe), Console()
     size = experiments.GroupsSize(num_updates, num_images)
-    found = experiments.groups(loaded, HOME, REPORT, console, size)
+    found = experiments.groups(loaded, HOME, report_folder(), console, size)
     console.print(experiments.groups_table(found))
     typer.echo(f"Pictures: {REPORT / 'groups.png'}; every figure: {REPORT / 'groups.json'}")
 
@@ -78,6 +78,6 @@ def edits(
 
     loaded, console = load(recipe), Console()
     size = EvaluationSize(num_images=num_images, concepts=loaded.concepts.held_out)
-    found = experiments.edits(loaded, HOME, REPORT, console, size)
+    found = experiments.edits(loaded, HOME, report_folder(), console, size)
     console.print(experiments.edits_table(found))
     typer.echo(f"Pictures: {REPORT / 'edits.png'}; every figure: {REPORT / 'edits.json'}")

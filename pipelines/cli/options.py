@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipelines.files import check_out
+
 if TYPE_CHECKING:
     from fairgen.provenance import CredentialFiles
     from pipelines.recipe import Recipe
@@ -100,6 +102,14 @@ def load_here(path: Path, base: str | None = None) -> "Recipe":
     recipe = load(path, base)
     check_models(recipe)
     return recipe
+
+
+def report_folder() -> Path:
+    """Return the folder of reports. Raises ValueError where it cannot be written, before what they
+    tell takes its time.
+    """
+    check_out(REPORT, field="report")
+    return REPORT
 
 
 def settings_of(recipe: Path, base: str | None, **changes: Any) -> "ServeSettings":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.options import HOME, REPORT
+from pipelines.files import check_file
 
 if TYPE_CHECKING:
     from fairgen.provenance import Inspection
@@ -62,6 +63,7 @@ def bench(
     """Measure what signing and marking cost a picture, and what of both is left of a file."""
     from pipelines import benchmarks
 
+    check_file("out", out)
     found = (
         benchmarks.embedded_pictures() if pictures is None else benchmarks.read_pictures(pictures)
     )

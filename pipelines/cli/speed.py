@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import HOME, REPORT, Base, RecipePath, load_here, settings_of
+from pipelines.files import check_file
 from pipelines.recipe import DEFAULT_RECIPE
 
 speed_app = typer.Typer()
@@ -41,6 +42,7 @@ def speed(
 
     from pipelines.benchmarks import RECIPES, learning_table, measure_speed, speed_table
 
+    check_file("out", out)
     logging.set_verbosity_error()
     console = Console()
     for speed_of_recipe in measure_speed(out, recipes or RECIPES, rounds):
@@ -59,6 +61,7 @@ def traffic(
 
     from rich.console import Console
 
+    check_file("out", out)
     loaded, console = load_here(recipe, base), Console()
     from pipelines import benchmarks
     from pipelines.registry import Registry, free_port, tracking_server

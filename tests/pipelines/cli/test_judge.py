@@ -39,3 +39,18 @@ def test_a_judge_is_measured_and_a_recipe_that_names_the_file_is_corrected(
     assert found is not None and found.counts == counts
     refused = CliRunner().invoke(app, ["judge", str(tmp_path), "-o", str(out)])
     assert refused.exit_code == 2 and "labelled: got ['labelled', 'report']" in refused.stderr
+
+
+def test_what_a_judge_cannot_read_or_write_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for category in ("woman", "man"):
+        (folder := tmp_path / "labelled" / "gender" / category).mkdir(parents=True)
+        (picture,) = draw_all("doctor", [{"gender": category}], random.Random(0))
+        picture.resize((96, 80)).save(folder / "0.png")
+    asked = ["judge", str(tmp_path / "labelled"), "-o"]
+    refused = CliRunner().invoke(app, [*asked, str(tmp_path / "out.json")])
+    assert refused.exit_code == 2
+    assert "images: got one of 96x80 pixels, allowed are 64x64" in refused.stderr
+    refused = CliRunner().invoke(app, [*asked, str(tmp_path)])
+    assert refused.exit_code == 2 and "allowed is a file that can be written to" in refused.stderr
+    refused = CliRunner().invoke(app, [*asked, str(folder / "0.png" / "new" / "out.json")])
+    assert refused.exit_code == 2 and "0.png is a file" in refused.stderr

@@ -1,5 +1,6 @@
 """What the verbs share: fairness on the command line, and errors in a sentence."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -207,3 +208,20 @@ def test_no_verb_s_help_loads_anything_heavy() -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     number, heavy = result.stdout.split(maxsplit=1)
     assert int(number) > 20 and heavy.strip() == "set()"
+
+
+@pytest.mark.parametrize("verb", ["train-all", "edits"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    verb: str, tmp_path: Path
+) -> None:
+    (tmp_path / "report").write_text("no folder")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", verb],
+        env={**os.environ, "FAIRGEN_HOME": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "report: got" in done.stderr and "is a file" in done.stderr
