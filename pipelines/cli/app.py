@@ -84,6 +84,7 @@ def fairgen(
     """Text-to-image diffusion in the distribution you prescribe."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what is not needed
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one an adapter
     collect_rarely()
 
 

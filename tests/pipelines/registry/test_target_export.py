@@ -53,6 +53,7 @@ def test_an_adapter_is_written_for_a_tool(tool: str, export: Export, tmp_path: P
     done = export("gender-woman", "--for", tool)
     file = tmp_path / "out" / "gender-woman.safetensors"
     assert done.exit_code == 0 and done.stdout.strip() == str(file)
+    assert "Downloading artifacts" not in done.stderr
     with safe_open(file, framework="pt") as stored:
         assert stored.metadata()["ss_base_model_version"] == "sd_v1"
     assert all(key.startswith("lora_unet_") for key in load_file(file))
