@@ -26,9 +26,11 @@ unexport PYTHONDONTWRITEBYTECODE # a run has many processes, each would compile 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY)  ## Install into .venv (3.11 or 3.12; CPU torch where there is no GPU); every target does it when needed
+setup: $(READY)  ## Install into .venv (3.11 to 3.13; CPU torch where there is no GPU); every target does it when needed
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "PYTHON: got $$($(PYTHON) --version 2>&1), allowed are 3.11 to 3.13: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 # Without a GPU the CPU build of torch is taken, from an index of its own that PyPI does not know the hashes of. With one,

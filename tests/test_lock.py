@@ -1,6 +1,7 @@
 """The lock files hold all that set-up installs, each version once, each file by its hash."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,13 +11,14 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 GROUPS = ("serve", "dev", "torch", "quantization", "faces")
 CLIENTS = sorted((ROOT / "tests/clients/python").glob("*.txt"))
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13")
 
 
 def locked(path: Path) -> dict[str, tuple[Version, str, int]]:
@@ -144,3 +146,36 @@ def test_a_file_of_another_hash_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", *options, "--no-deps", "-r", str(lock)]
     done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True)
     assert done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stderr
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.14"])
+def test_a_python_that_nothing_is_locked_for_is_refused_before_set_up(
+    version: str, tmp_path: Path
+) -> None:
+    """It takes minutes and gigabytes, and would fail at its end."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    python = tmp_path / "python"
+    minor = version.split(".")[1]
+    python.write_text(
+        f"""#!{sys.executable}
+import sys
+if sys.argv[1] == "--version":
+    print("Python {version}.1")
+else:
+    sys.version_info = (3, {minor}, 1)
+    exec(sys.argv[2])
+"""
+    )
+    python.chmod(0o755)
+    made = subprocess.run(
+        ["make", "setup", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert made.returncode != 0 and not (tmp_path / ".venv").exists()
+    assert f"got Python {version}.1, allowed are 3.11 to 3.13" in made.stdout
+
+
+def test_the_pythons_are_those_of_the_package() -> None:
+    allowed = SpecifierSet(PROJECT["project"]["requires-python"])
+    assert [f"3.{minor}" for minor in range(8, 20) if f"3.{minor}.1" in allowed] == list(PYTHONS)
