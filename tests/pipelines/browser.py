@@ -11,7 +11,8 @@ from selenium import webdriver
 
 _FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,1000"
+    "--disable-component-update --disable-sync --disable-features=BackForwardCache "
+    "--window-size=1280,1000"
 )
 
 

@@ -416,6 +416,25 @@ def test_stop_frees_the_server(page: Page, endpoint: Endpoint) -> None:
     assert page.complaints() == []
 
 
+def test_a_picture_that_the_browser_chooses_again_is_seen_to_be_chosen(
+    page: Page, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    """A browser may fill in a form again that a person comes back to, and the page is not told."""
+    (tmp_path / "photo.png").write_bytes(b"chosen, never sent")
+    page.open(endpoint.address)
+    page.one("#begin summary").click()
+    page.one("#image").send_keys(str(tmp_path / "photo.png"))
+    page.driver.get(f"{endpoint.address}/health")
+    page.driver.back()
+    page.wait(lambda: page.one("#attributes").get_attribute("aria-busy") == "false")
+
+    assert str(page.one("#image").get_property("value")).endswith("photo.png")
+    assert page.one("#no-image").is_displayed() and page.one("#strength").is_enabled()
+    assert "image=" in page.text("#curl")
+    page.one("#no-image").click()
+    assert "image=" not in page.text("#curl")
+
+
 def test_an_answer_that_breaks_off_says_why(page: Page, endpoint: Endpoint) -> None:
     hasty = endpoint.settings.model_copy(update={"limits": Limits(timeout_s=1.0)})
     with listening(create_app(endpoint.backend, hasty, endpoint.recipe)) as address:
