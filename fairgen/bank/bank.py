@@ -234,9 +234,9 @@ class AdapterBank(nn.Module):
         for path in self.projections:
             if _key(path) in seen:
                 where = (positions or {}).get(path)
-                layer, columns = _called_for(denoiser, path, self._own[path])
-                hook = self._hook(_key(path), columns, active, seen, where)
-                handles.append(layer.register_forward_hook(hook, prepend=True))
+                for layer, columns in _called_for(denoiser, path, self._own[path]):
+                    hook = self._hook(_key(path), columns, active, seen, where)
+                    handles.append(layer.register_forward_hook(hook, prepend=True))
         try:
             with uncompiled:
                 yield
@@ -370,20 +370,19 @@ def _reason(denoiser: nn.Module, path: str, is_skipped: bool) -> str:
     return f"its attention goes past it ({processor}); allowed is what calls every projection"
 
 
-def _called_for(denoiser: nn.Module, path: str, own: slice) -> tuple[nn.Module, slice]:
-    """Return the layer that is called for a projection, and which columns of its output adapters
-    act on: those of the projection's `own` where diffusers has fused it with others.
+def _called_for(denoiser: nn.Module, path: str, own: slice) -> Iterator[tuple[nn.Module, slice]]:
+    """Yield the layers of which one is called for a projection, and which columns of its output
+    adapters act on: its own, and one that diffusers has fused it with others into, which a UNet
+    keeps when its processors no longer call it.
     """
+    yield denoiser.get_submodule(path), own
     above, _, name = path.rpartition(".")
     attention = denoiser.get_submodule(above)
     for fused, parts in FUSED_LAYERS.items():
-        if getattr(attention, "fused_projections", False) and name in parts:
-            if (layer := getattr(attention, fused, None)) is None:
-                continue
+        if name in parts and (layer := getattr(attention, fused, None)) is not None:
             before = parts[: parts.index(name)]
             start = sum(_linear(getattr(attention, p), p).out_features for p in before)
-            return layer, slice(start + own.start, start + own.stop)
-    return denoiser.get_submodule(path), own
+            yield layer, slice(start + own.start, start + own.stop)
 
 
 def _linear(layer: nn.Module, path: str) -> nn.Linear:

@@ -115,6 +115,19 @@ def test_adapters_reach_what_reads_the_prompt_and_nothing_else(option: str, fami
                 assert (output[rows] - found["u"][rows]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "FLUX.1 dev"])
+def test_projections_that_are_fused_no_more_are_reached(family: str) -> None:
+    pipe = tiny(family)
+    denoiser, options = load_backbone(pipe).denoiser, call_options(family)
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+        before = fair(PROMPT, 2, WOMAN, seed=0, **options)
+        denoiser.fuse_qkv_projections()
+        fair(PROMPT, 2, WOMAN, seed=0, **options)
+        denoiser.unfuse_qkv_projections()
+        after = fair(PROMPT, 2, WOMAN, seed=0, **options)
+    assert [image.tobytes() for image in after.images] == [i.tobytes() for i in before.images]
+
+
 @pytest.mark.cell("options", "refused")
 @pytest.mark.parametrize(("option", "family"), [("`enable_cache`", "FLUX.1 dev")])
 def test_a_cache_that_passes_over_blocks_is_refused(option: str, family: str) -> None:
