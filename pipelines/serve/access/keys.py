@@ -5,18 +5,21 @@ import hmac
 import ipaddress
 import logging
 import os
+import re
 from collections.abc import Iterable
 
 from pipelines.serve.settings import AccessConfig
 
 log = logging.getLogger(__name__)
 _LEAST_CHARS = 16
+_REMARK = re.compile(r"(^|\s)#.*")
 
 
 class ApiKeys:
     """The keys of an environment variable and of a file, which is read again when it changes.
 
-    In a file a line is a key, and one that begins with # a remark; a key has 16 characters or more.
+    In a file a line is a key; # begins a remark, at its begin or behind the key and a space. A key
+    has 16 characters or more.
     """
 
     def __init__(self, config: AccessConfig) -> None:
@@ -54,8 +57,8 @@ class ApiKeys:
         try:
             found = self._file.stat()
             if (seen := (found.st_mtime_ns, found.st_size)) != self._seen:
-                self._seen = seen
-                self._of_file = _digests(self._file.read_text("utf-8").splitlines(), self._file)
+                lines = self._file.read_text("utf-8-sig").splitlines()
+                self._seen, self._of_file = seen, _digests(lines, self._file)
         except (OSError, UnicodeDecodeError) as error:
             log.warning("the keys of %s cannot be read, those before hold: %s", self._file, error)
 
@@ -80,8 +83,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _digests(keys: Iterable[str], source: object) -> list[bytes]:
-    found = [key.strip() for key in keys]
-    found = [key for key in found if key and not key.startswith("#")]
+    found = [key for key in (_REMARK.sub("", given).strip() for given in keys) if key]
     if short := sum(len(key) < _LEAST_CHARS for key in found):
         log.warning("%s: %d keys have fewer than %d characters and open nothing",
                     source, short, _LEAST_CHARS)  # fmt: skip

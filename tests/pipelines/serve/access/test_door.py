@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,6 +98,27 @@ def test_keys_are_replaced_without_a_restart(tmp_path: Path) -> None:
         assert client.get("/v1/who", headers=bearer(newer)).status_code == 200
         keys.unlink()
         assert client.get("/v1/who", headers=bearer(newer)).status_code == 200
+
+
+def test_a_file_of_keys_that_could_not_be_read_is_read_once_it_can_be(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"\xff" * len(FIRST))
+    changed = keys.stat()
+    with behind_the_guard(AccessConfig(keys_file=keys)) as client:
+        assert client.get("/v1/who", headers=bearer(FIRST)).status_code == 401
+        keys.write_text(FIRST)
+        os.utime(keys, ns=(changed.st_atime_ns, changed.st_mtime_ns))  # as where a mode is mended
+        assert client.get("/v1/who", headers=bearer(FIRST)).status_code == 200
+
+
+def test_remarks_and_a_byte_order_mark_are_no_part_of_a_key(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"{FIRST}  # of the team\r\n{SECOND}\t#\n{THIRD}#1\n # none\n", "utf-8-sig")
+    with behind_the_guard(AccessConfig(keys_file=keys)) as client:
+        for key in (FIRST, SECOND, f"{THIRD}#1"):
+            assert client.get("/v1/who", headers=bearer(key)).status_code == 200
+        for wrong in (THIRD, f"{FIRST}  # of the team"):
+            assert client.get("/v1/who", headers=bearer(wrong)).status_code == 401
 
 
 @pytest.mark.parametrize("given", ["", " , ", "short", "x,y"])
