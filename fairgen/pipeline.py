@@ -177,11 +177,12 @@ class FairGenPipeline:
         taken out.
 
         `pipe_options` go to the wrapped pipeline as they are, prompt by prompt, and the gate reads
-        the texts among them, such as `prompt_2`; an embedded prompt is given as its `prompt_embeds`
-        (and what else the family takes), with `prompt` left out, and no gate can read it. Raises
-        ValueError for a request that the adapters cannot meet, and for options that would return no
-        pictures, or another number of them; LayerNotReached where the adapters did not act, so that
-        no record names one that the picture did not feel.
+        the texts among them, such as `prompt_2`; a list of texts, such as negative prompts, holds
+        one for each prompt. An embedded prompt is given as its `prompt_embeds` (and what else the
+        family takes), with `prompt` left out, and no gate can read it. Raises ValueError for a
+        request that the adapters cannot meet, and for options that would return no pictures, or
+        another number of them; LayerNotReached where the adapters did not act, so that no record
+        names one that the picture did not feel.
         """
         if refused := sorted({"output_type", "return_dict"} & pipe_options.keys()):
             raise ValueError(f"{refused[0]}: allowed are PIL pictures only, call `pipe` itself")
@@ -199,14 +200,15 @@ class FairGenPipeline:
             raise ValueError(f"original_prompt: got {original_prompt!r}, allowed is one text")
         if original_prompt is not None and (len(prompts) != 1 or prompts[0] is None):
             raise ValueError("original_prompt: allowed is one beside one prompt")
+        options = self._backbone.options_of_each(len(prompts), pipe_options)
         asked = [
-            self._asked(text, fairness, categories, original_prompt, pipe_options)
-            for text in prompts
+            self._asked(text, fairness, categories, original_prompt, own)
+            for text, own in zip(prompts, options, strict=True)
         ]
         whole = FairGenOutput([], [])
         with self._one_at_a_time, ExitStack() as undelivered:
             self._look_at_storage()
-            for one in asked:
+            for one, own in zip(asked, options, strict=True):
                 text, target = one.words, one.target
                 first_seed = int(torch.randint(_SEEDS, ())) if seed is None else seed
                 cells: list[int | None] = [None] * num_images
@@ -222,7 +224,7 @@ class FairGenPipeline:
                     self._record(one, first_seed + index, cell) for index, cell in enumerate(cells)
                 ]
                 for start in range(0, num_images, batch_size):
-                    batch = self._paint(records[start : start + batch_size], pipe_options)
+                    batch = self._paint(records[start : start + batch_size], own)
                     whole.images.extend(batch.images)
                     whole.records.extend(batch.records)
             undelivered.pop_all()
@@ -373,12 +375,8 @@ def _whole(field: str, got: int, least: int, most: int | None = None) -> int:
 
 def _texts(pipe_options: Mapping[str, Any], name: re.Pattern[str]) -> list[str]:
     """Return the texts of the options that have such a name."""
-    found: list[str] = []
-    for option, value in pipe_options.items():
-        if name.fullmatch(option):
-            texts = [value] if isinstance(value, str) else value or ()
-            found += [text for text in texts if isinstance(text, str)]
-    return found
+    given = (value for option, value in pipe_options.items() if name.fullmatch(option))
+    return [value for value in given if isinstance(value, str)]
 
 
 def _streams(

@@ -1,6 +1,7 @@
 """How a family's own pipeline is called, and what a pass of its denoiser reads."""
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,8 @@ from diffusers import DiffusionPipeline
 
 from fairgen.backbones.prompt_contexts import PromptContexts
 from fairgen.bank import Positions
+
+_TEXTS = re.compile(r"prompt_\d|negative_prompt(_\d)?")  # beside the prompt
 
 
 class PipelineCall(PromptContexts):
@@ -57,6 +60,25 @@ class PipelineCall(PromptContexts):
                 "is one text, a list of them, or one embedded prompt"
             )
         return list(texts)
+
+    def options_of_each(self, num_prompts: int, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the options of each prompt's call: of a list of negative prompts, or of texts for
+        further encoders, the one that is its own.
+
+        Raises ValueError for a list of another length.
+        """
+        each = [dict(options) for _ in range(num_prompts)]
+        for name, texts in options.items():
+            if not _TEXTS.fullmatch(name) or not isinstance(texts, list | tuple):
+                continue
+            if len(texts) != num_prompts:
+                raise ValueError(
+                    f"{name}: got {len(texts)} texts, allowed is one for all prompts, or a list of "
+                    f"as many, {num_prompts}"
+                )
+            for own, text in zip(each, texts, strict=True):
+                own[name] = text
+        return each
 
     def embedded_in(self, options: Mapping[str, Any]) -> list[Any]:
         """Return the embedded prompt of a call and the negative one, as far as they are given."""

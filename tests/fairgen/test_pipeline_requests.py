@@ -13,7 +13,8 @@ from fairgen.adapters import Adapter
 from fairgen.indicator import TargetDistribution
 from fairgen.ledger import Ledger, assign
 from fairgen.pipeline import FairGenPipeline, ImageRecord
-from tests.pipeline_options import adapters_for
+from tests.families import tiny
+from tests.pipeline_options import adapters_for, call_options
 from tests.tiny import tiny_pipeline
 
 PROMPT = "a photo of a doctor"
@@ -197,3 +198,24 @@ def test_adapters_without_effect_or_not_finite_are_refused_when_they_are_loaded(
     path = next(iter(pairs))
     one_layer = Adapter(man.metadata, empty.directions | {path: man.directions[path]})
     assert FairGenPipeline(pipe, [woman, one_layer])(PROMPT, 2, **STEP).images
+
+
+@pytest.mark.parametrize("family", ["SD 1.x", "SDXL", "Chroma"])
+def test_of_a_list_of_negative_prompts_each_prompt_has_its_own(family: str) -> None:
+    pipe, options = tiny(family), call_options(family)
+    prompts, undesired = [PROMPT, "a portrait of a nurse"], ["blurry", "a female face"]
+    with FairGenPipeline(pipe, adapters_for(pipe)) as fair:
+        both = fair(prompts, 1, seed=0, negative_prompt=undesired, **options)
+        each = [
+            fair(prompt, 1, seed=0, negative_prompt=text, **options)
+            for prompt, text in zip(prompts, undesired, strict=True)
+        ]
+        alone = fair(PROMPT, 1, seed=0, negative_prompt=undesired[:1], **options)
+        for texts in ([], ["blurry"], ["blurry"] * 3):
+            with pytest.raises(ValueError, match=f"negative_prompt: got {len(texts)} texts, allo"):
+                fair(prompts, 1, negative_prompt=texts, **options)
+    assert [record for one in each for record in one.records] == both.records
+    assert [set(record.categories) for record in both.records] == [{"gender"}, set()]
+    for image, (one,) in zip(both.images, (found.images for found in each), strict=True):
+        assert image.tobytes() == one.tobytes()
+    assert alone.images[0].tobytes() == both.images[0].tobytes()
