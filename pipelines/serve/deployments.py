@@ -6,7 +6,6 @@ A replica imports what its own service needs: the gateway and the indicator star
 import asyncio
 import logging
 import os
-import random
 import threading
 import time
 from collections import OrderedDict
@@ -29,11 +28,12 @@ from pipelines.serve.gateway import create_app
 from pipelines.serve.gathered import Gathered
 from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
 from pipelines.serve.indicator import Asked, Assignment, Claim, IndicatorService
+from pipelines.serve.inspections import Inspections
 from pipelines.serve.kept_answer import KeptAnswer
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.recovery import LOST, all_painted, retried
 from pipelines.serve.retries import Retry
-from pipelines.serve.schemas import AttributeInfo, ImageRequest, Provenance
+from pipelines.serve.schemas import AttributeInfo, ImageRequest
 from pipelines.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -146,10 +146,11 @@ class Gateway:
     ) -> None:
         self._settings, self._recipe = settings, load_recipe(settings.recipe, settings.base)
         self._indicator, self._generator = on_this_side(indicator), on_this_side(generator)
-        self._inspector = None if inspector is None else on_this_side(inspector)
-        self._inspections: set[asyncio.Task[None]] = set()
-        self._chosen = random.Random()
         self._metrics = GatewayMetrics()
+        self._inspections = None
+        if inspector is not None:
+            ask = on_this_side(inspector).inspect
+            self._inspections = Inspections(ask.remote, settings.inspect_share, self._metrics)
         self._known: OrderedDict[tuple[Hashable, ...], Any] = OrderedDict()
         self._claims: Gathered[Claim] = Gathered(
             lambda claims: retried(lambda: self._indicator.keep.remote(claims)), _GATHER_S
@@ -161,7 +162,15 @@ class Gateway:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self, self._settings, self._recipe)
+        app = create_app(self, self._settings, self._recipe)
+        self._end = app.state.end
+        return app
+
+    async def end(self) -> None:
+        """Take no more requests for pictures; return when those on their way are answered and
+        settled.
+        """
+        await self._end()
 
     async def sizes(self) -> PaintableSizes:
         """Return what the generator's model paints, asked once."""
@@ -220,7 +229,8 @@ class Gateway:
             async for update in updates:
                 if update.provenance is not None or update.error is not None:
                     self._metrics.count(update, time.monotonic() - started)
-                    self._offer_for_inspection(update)
+                    if self._inspections is not None:
+                        self._inspections.offer(update)
                 yield update
 
     async def check_generator(self) -> None:
@@ -245,31 +255,6 @@ class Gateway:
     def count_answer(self, status: int) -> None:
         """Count a request for pictures by its answer."""
         self._metrics.count_answer(status)
-
-    def _offer_for_inspection(self, delivery: ImageUpdate) -> None:
-        """Let the inspector look at a share of the pictures, after they have been delivered; of
-        those that are black for the safety checker it looks at none.
-        """
-        if delivery.provenance is None or not delivery.provenance.categories:
-            return
-        if delivery.provenance.safety_checker == "flagged":
-            return
-        if self._inspector is None or self._chosen.random() >= self._settings.inspect_share:
-            return
-        inspection = asyncio.create_task(self._inspect(delivery.content, delivery.provenance))
-        self._inspections.add(inspection)
-        inspection.add_done_callback(self._inspections.discard)
-
-    async def _inspect(self, content: bytes, provenance: Provenance) -> None:
-        assert self._inspector is not None
-        try:
-            found = await self._inspector.inspect.remote(content, provenance.categories)
-        except BackPressureError:
-            return
-        except Exception as error:  # no picture depends on it
-            log.warning("a picture is not inspected: %s", error)
-            return
-        self._metrics.show_inspected(found)
 
 
 def on_this_side(bound: DeploymentHandle) -> DeploymentHandle:

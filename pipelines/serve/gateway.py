@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.recipe import Recipe
+from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.errors import ErrorBody, RequestError
 from pipelines.serve.access.middleware import (
     ASSETS,
@@ -52,8 +53,15 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 
 
 def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
-    """Return the HTTP application."""
+    """Return the HTTP application. Its state's `end` takes no more requests for pictures, and
+    returns when those on their way are answered and settled.
+    """
     desk, running, refusals = ImageEndpoint(backend, settings, recipe), RunningKeys(), Refusals()
+    closing = Closing()
+
+    async def end() -> None:
+        await closing.end()
+        await desk.settled()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -68,8 +76,9 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         description="Text-to-image in the distribution you prescribe.",
         responses=_ERRORS,
     )
-    app.add_middleware(AccessMiddleware, settings=settings, refusals=refusals)
-    app.add_middleware(AnswerCounter, count=backend.count_answer)
+    app.state.end = end
+    app.add_middleware(AccessMiddleware, settings=settings, refusals=refusals, closing=closing)
+    app.add_middleware(AnswerCounter, count=backend.count_answer, closing=closing)
     if settings.access.cors_origins:  # outermost: a browser asks first, without a key
         app.add_middleware(
             CORSMiddleware,
@@ -179,6 +188,7 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
+        closing.check()
         await backend.check_generator()
         served = [attribute.name for attribute in await backend.attributes()]
         missing = [a.name for a in recipe.attributes if a.name not in served]

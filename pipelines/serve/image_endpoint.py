@@ -123,6 +123,11 @@ class ImageEndpoint:
         if self._decisions is not None:
             self._decisions.close()
 
+    async def settled(self) -> None:
+        """Return once the ledger knows how all requests that have ended did."""
+        while self._running:
+            await asyncio.wait(self._running)
+
     def check_limits(self, request: ImageRequest) -> None:
         """Raise 400 for what is larger than the operator allows."""
         limits = self._settings.limits

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from pipelines.serve.app import build
 from pipelines.serve.settings import ServeSettings
 
 APP = "fairgen"
+_LOOK_S = 0.5
+_LAST_BYTES_S = 0.3  # from the proxy to the clients
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -101,7 +104,9 @@ def serve_until_interrupted(
     tls: Tls | None = None,
     trusted_proxies: Sequence[str] = (),
 ) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM, and until requests on their way are answered; a second one
+    ends at once.
+    """
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
@@ -120,6 +125,28 @@ def serve_until_interrupted(
                 style="red",
             )
         ended.wait()
+        ended.clear()
+        _finish(settings.limits.timeout_s, ended, console)
+
+
+def _finish(within_s: float, at_once: threading.Event, console: Console) -> None:
+    """Take no more requests, and wait until those on their way are answered."""
+    from ray import serve
+
+    ending, since = serve.get_deployment_handle("Gateway", APP).end.remote(), time.monotonic()
+    said = False
+    while not at_once.is_set() and time.monotonic() - since < within_s:
+        try:
+            ending.result(timeout_s=_LOOK_S)
+            at_once.wait(_LAST_BYTES_S)
+            return
+        except TimeoutError:
+            if not said:
+                console.print("Requests on their way are finished; a second signal ends at once.")
+            said = True
+        except Exception as error:
+            console.print(f"requests are not finished: {error}", style="red")
+            return
 
 
 def unserved(address: str) -> list[str]:

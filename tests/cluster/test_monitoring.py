@@ -25,10 +25,12 @@ from starlette.routing import Route
 from fairgen.judging import sampling_floor
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry.local_server import free_port
+from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.middleware import AccessMiddleware
 from pipelines.serve.image_plan import ImageUpdate, ReplicaState
 from pipelines.serve.inspector import Inspected
 from pipelines.serve.metrics import FORGOTTEN_AFTER_S, GatewayMetrics
+from pipelines.serve.retries import Refusals
 from pipelines.serve.schemas import Provenance
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.in_process import listening
@@ -271,11 +273,10 @@ def address(metrics: GatewayMetrics, tmp_path: Path) -> Iterator[str]:
     async def page(_: Request) -> PlainTextResponse:
         return PlainTextResponse(metrics.render())
 
-    (tmp_path / "keys").write_text("somebody's\nthe scraper's\n")
+    (tmp_path / "keys").write_text("the key of somebody\nthe key of the scraper\n")
     app = Starlette(routes=[Route("/metrics", page)])
-    app.add_middleware(
-        AccessMiddleware, settings=ServeSettings(access=AccessConfig(keys_file=tmp_path / "keys"))
-    )
+    settings = ServeSettings(access=AccessConfig(keys_file=tmp_path / "keys"))
+    app.add_middleware(AccessMiddleware, settings=settings, refusals=Refusals(), closing=Closing())
     with listening(app) as found:
         yield found.removeprefix("http://")
 
@@ -303,7 +304,10 @@ def test_prometheus_reads_the_page_once_behind_many_proxies(address: str, tmp_pa
         "metrics_path": ENDPOINT["path"], "scrape_interval": "1s", "static_configs": pods,
         "relabel_configs": relabelings(address),
     }  # fmt: skip
-    with_key = {"job_name": "a", "authorization": {"credentials": "the scraper's"}} | common
+    with_key = {
+        "job_name": "a",
+        "authorization": {"credentials": "the key of the scraper"},
+    } | common
     without = {"job_name": "b"} | common
     without["relabel_configs"] = [
         *relabelings(address), {"target_label": "job", "replacement": "keyless"}

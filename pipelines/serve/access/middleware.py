@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.access.inlined import INLINED
 from pipelines.serve.access.keys import ApiKeys
@@ -33,10 +34,12 @@ _HEADERS = [
 
 
 class AnswerCounter:
-    """Plain ASGI around all else: tells the status of each answer to a request for pictures."""
+    """Plain ASGI around all else: tells the status of each answer to a request for pictures, and
+    that it is on its way.
+    """
 
-    def __init__(self, app: ASGIApp, count: Callable[[int], None]) -> None:
-        self._app, self._count = app, count
+    def __init__(self, app: ASGIApp, count: Callable[[int], None], closing: Closing) -> None:
+        self._app, self._count, self._closing = app, count, closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("method") != "POST" or not scope["path"].endswith((PICTURES, EDITS)):
@@ -52,7 +55,8 @@ class AnswerCounter:
             await send(message)
 
         try:
-            await self._app(scope, receive, counted)
+            with self._closing.on_its_way():
+                await self._app(scope, receive, counted)
         except Exception:
             if not begun:  # the application answers it outside of all that is around it
                 self._count(500)
@@ -68,9 +72,11 @@ class AccessMiddleware:
     request's state).
     """
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, refusals: Refusals) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServeSettings, refusals: Refusals, closing: Closing
+    ) -> None:
         self._app, self._limits, self._hosts = app, settings.limits, settings.access.hosts
-        self._refusals = refusals
+        self._refusals, self._closing = refusals, closing
         self._keys, self._turnstile = ApiKeys(settings.access), RateLimiter(settings.access)
         self._sending: Counter[str] = Counter()
         self._uploads = UploadMemory(settings.limits.uploads_bytes)
@@ -95,6 +101,7 @@ class AccessMiddleware:
                 if not (counted and request.url.path.endswith((PICTURES, EDITS))):
                     await self._app(scope, receive, guarded)
                     return
+                self._closing.check()
                 with self._uploads.of(_address(request)) as held:
                     scope["state"]["held_bytes"] = held
                     body = await self._body_in_time(request, held)

@@ -35,7 +35,7 @@ def speed() -> RecipeSpeed:
 
 def test_replicas_have_a_fifth_to_spare() -> None:
     assert [replicas_for(rate, of_one=5.0) for rate in (1, 10, 1000)] == [1, 3, 240]
-    assert [indicators_for(rate) for rate in (10, 1000, 2400)] == [1, 1, 2]
+    assert [indicators_for(rate) for rate in (10, 1000, 3600)] == [1, 1, 2]
 
 
 def test_a_request_that_finds_nobody_takes_its_own_steps(speed: RecipeSpeed) -> None:

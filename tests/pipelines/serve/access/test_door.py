@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
+from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.access.keys import check_open
@@ -48,7 +49,9 @@ def behind_the_guard(access: AccessConfig, **limits: Any) -> Iterator[TestClient
                               Route(EDITS, read, methods=["POST"]),
                               Route("/health", who)])  # fmt: skip
     settings = ServeSettings(access=access, limits=Limits(**limits))
-    inner.add_middleware(AccessMiddleware, settings=settings, refusals=Refusals())
+    inner.add_middleware(
+        AccessMiddleware, settings=settings, refusals=Refusals(), closing=Closing()
+    )
     with TestClient(inner) as client:
         yield client
 
@@ -277,7 +280,7 @@ def test_a_body_that_arrives_too_slowly_is_a_408(path: str, limit: str) -> None:
             sent.append(message)
 
         limits = Limits(**{limit: 0.1})
-        guard = AccessMiddleware(Starlette(), ServeSettings(limits=limits), Refusals())
+        guard = AccessMiddleware(Starlette(), ServeSettings(limits=limits), Refusals(), Closing())
         await asyncio.wait_for(guard(scope, receive, send), 10)
 
     sent: list[Any] = []

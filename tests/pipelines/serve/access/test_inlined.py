@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from pipelines.serve.access import inlined
+from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.inlined import INLINED, InlinedBodies
 from pipelines.serve.access.middleware import PICTURES, AccessMiddleware
 from pipelines.serve.retries import Refusals
@@ -119,5 +120,7 @@ def test_the_guard_waits_for_no_body_that_is_there() -> None:
         "type": "http", "method": "POST", "path": PICTURES, "headers": [], "query_string": b"",
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "scheme": "http", INLINED: b"{}",
     }  # fmt: skip
-    asyncio.run(AccessMiddleware(inner, ServeSettings(), Refusals())(scope, receive, send))
+    asyncio.run(
+        AccessMiddleware(inner, ServeSettings(), Refusals(), Closing())(scope, receive, send)
+    )
     assert seen == [b"{}", 2, 0]
