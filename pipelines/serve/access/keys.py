@@ -34,6 +34,7 @@ class ApiKeys:
             )
         self._of_file: list[bytes] = []
         self._seen: tuple[int, int] | None = None
+        self._failure = ""
 
     @property
     def locked(self) -> bool:
@@ -59,8 +60,13 @@ class ApiKeys:
             if (seen := (found.st_mtime_ns, found.st_size)) != self._seen:
                 lines = self._file.read_text("utf-8-sig").splitlines()
                 self._seen, self._of_file = seen, _digests(lines, self._file)
+            self._failure = ""
         except (OSError, UnicodeDecodeError) as error:
-            log.warning("the keys of %s cannot be read, those before hold: %s", self._file, error)
+            if str(error) != self._failure:  # said once, not at every request
+                log.warning(
+                    "the keys of %s cannot be read, those before hold: %s", self._file, error
+                )
+            self._failure = str(error)
 
 
 def check_open(access: AccessConfig, host: str, is_open: bool) -> None:
