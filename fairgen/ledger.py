@@ -280,8 +280,9 @@ class _Plan:
 
     def count(self, levels: "Sequence[_Stream]", cell: int) -> None:
         """Count an image of a cell in a stream and those above it."""
+        index = self._cells.index(cell)
         for stream in levels:
-            stream.counts_X[self._cells.index(cell)] += 1
+            stream.counts_X[index] += 1
 
     def _window_of(self, due: bytes, slack: float) -> tuple[NDArray[np.bool], NDArray[np.int_]]:
         """Return which cells a stream's next image may be of, and until which image, counted from

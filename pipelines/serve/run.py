@@ -144,7 +144,7 @@ def _finish(within_s: float, at_once: threading.Event, console: Console) -> None
             if not said:
                 console.print("Requests on their way are finished; a second signal ends at once.")
             said = True
-        except Exception as error:
+        except Exception as error:  # the endpoint ends all the same
             console.print(f"requests are not finished: {error}", style="red")
             return
 

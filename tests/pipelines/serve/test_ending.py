@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx2
@@ -27,13 +27,21 @@ def served_recipe(make_served: Callable[..., Recipe]) -> Recipe:
     return make_served("ending")
 
 
+class SlowLedger(InProcess):
+    """A backend whose ledger takes its time to hear of a request's end."""
+
+    async def settle(self, reservation: str, lost: Sequence[int]) -> None:
+        await asyncio.sleep(0.5)
+        await super().settle(reservation, lost)
+
+
 @pytest.mark.parametrize("streams", [False, True], ids=["answer", "stream"])
 def test_what_is_on_its_way_is_answered_and_settled_and_nothing_more_is_taken(
     served_recipe: Recipe, tracking_uri: str, streams: bool
 ) -> None:
     limits = LIMITS.model_copy(update={"num_steps": 100})
     settings = ServeSettings(poll_s=None, limits=limits, tracking_uri=tracking_uri)
-    backend = InProcess(settings, served_recipe)
+    backend = SlowLedger(settings, served_recipe)
     app = create_app(backend, settings, served_recipe)
     asked = ASK | {"num_inference_steps": 100, "stream": streams}
 

@@ -170,6 +170,30 @@ def test_nobody_gets_a_picture_that_is_not_on_disk(
     backend.generator.close()
 
 
+def test_who_leaves_before_it_is_on_disk_is_settled_after_it(
+    served_recipe: Recipe, tracking_uri: str
+) -> None:
+    """Else the ledger would count anew what was given back."""
+    settings = ServeSettings(poll_s=None, limits=LIMITS, tracking_uri=tracking_uri)
+    backend = SlowDisk(settings, served_recipe)
+    desk = ImageEndpoint(backend, settings, served_recipe)
+    request = desk.completed(ImageRequest(prompt="a photo of a pilot", n=3))
+
+    async def leave() -> None:
+        asking = asyncio.create_task(desk.answer(request, await desk.orders(request, "", None)))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.wait({asking})
+        await asyncio.sleep(0.1)
+        assert backend.num_settled == 0
+        backend.written.set()
+        await desk.settled()
+        assert backend.has_given_back(3)
+
+    asyncio.run(asyncio.wait_for(leave(), 60))
+    backend.generator.close()
+
+
 def test_calibration_makes_up_for_measured_misses(tracking_uri: str, served_recipe: Recipe) -> None:
     """The champions hit 97 of 100: to show a quarter women, 0.22 / 0.94 of the pictures are asked
     to. An attribute that the prompt names is not asked at all, calibrated or not.
