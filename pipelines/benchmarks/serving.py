@@ -277,7 +277,7 @@ def _indicator(recipe: Recipe, handle: Any, size: BenchmarkSize) -> Figures:
                 Claim(asked, served, None, answer.result())
                 for asked, answer in zip(group, answers, strict=True)
             ]
-            handle.keep.remote(claims).result()
+            handle.note.remote(claims).result()
 
     behind_serve()
     return {"indicator_requests_per_s": size.decisions / measured_seconds(behind_serve)}

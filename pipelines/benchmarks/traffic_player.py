@@ -11,7 +11,7 @@ import psutil
 from fairgen.attributes import Attribute
 from pipelines.benchmarks.traffic_shapes import Request, one_person
 from pipelines.recipe import Recipe
-from pipelines.serve import Asked, IndicatorService, Retry, ServeSettings
+from pipelines.serve import Asked, Ended, IndicatorService, Retry, ServeSettings
 
 _AT_ONCE = 64
 _FIRST = 100  # requests until all is loaded
@@ -33,7 +33,7 @@ class Player:
 
     async def settle(self, reservation: str, lost: bool = False) -> None:
         """Say whether a picture was delivered."""
-        await self._service.settle(reservation, [0] if lost else [])
+        await self._service.note([Ended(reservation, (0,) if lost else ())])
 
     async def deliver(self, requests: Iterable[Request]) -> None:
         """Decide on requests, many at once, and deliver each."""

@@ -1,8 +1,8 @@
 from .access.keys import check_open
-from .access.middleware import PICTURES
+from .access.paths import PICTURES
 from .generator import GeneratorService
 from .image_plan import PlannedImage, asked_of, plan_images
-from .indicator import Asked, Assignment, Claim, IndicatorService
+from .indicator import Asked, Assignment, Claim, Ended, IndicatorService
 from .models import check_aliases, read_aliases
 from .remote import deploy, serve_config
 from .retries import Retry
@@ -18,6 +18,7 @@ __all__ = [
     "Asked",
     "Assignment",
     "Claim",
+    "Ended",
     "Fairness",
     "GeneratorService",
     "ImageRequest",

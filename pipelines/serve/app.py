@@ -49,6 +49,7 @@ def build(args: ServeSettings) -> "Application":
         "max_ongoing_requests": 1024,
         "graceful_shutdown_timeout_s": args.limits.timeout_s + DRAIN_MARGIN_S,
     }
+    behind = {"logging_config": {"enable_access_log": False}}  # the gateway's says each request
     gpus = gpus_per_replica(args)
     if args.tracking_uri is None:
         args = args.model_copy(update={"tracking_uri": os.environ.get("MLFLOW_TRACKING_URI")})
@@ -63,13 +64,14 @@ def build(args: ServeSettings) -> "Application":
         name="Generator",
         **scaling,
         **common,
+        **behind,
         ray_actor_options=heavy,
         max_queued_requests=args.limits.queued_images,
         user_config={"look": 0},
     ).bind(args)
-    indicator = serve.deployment(Indicator, num_replicas=1, **common, ray_actor_options=small).bind(
-        args
-    )
+    indicator = serve.deployment(
+        Indicator, num_replicas=1, **common, **behind, ray_actor_options=small
+    ).bind(args)
     inspector = None
     if args.inspect_share:
         inspector = serve.deployment(

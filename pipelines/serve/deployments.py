@@ -27,7 +27,7 @@ from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
 from pipelines.serve.gathered import Gathered
 from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
-from pipelines.serve.indicator import Asked, Assignment, Claim, IndicatorService
+from pipelines.serve.indicator import Asked, Assignment, Claim, Ended, IndicatorService
 from pipelines.serve.inspections import Inspections
 from pipelines.serve.kept_answer import KeptAnswer
 from pipelines.serve.metrics import GatewayMetrics
@@ -43,6 +43,7 @@ log = logging.getLogger("ray.serve")
 _ATTRIBUTES_FRESH_S, _ATTRIBUTES_HOLD_S = 1.0, 5.0
 _MAX_KNOWN = 4096
 _GATHER_S = 0.01  # far below a picture's time
+_ENDED_S = 0.05  # the next request's claim takes along what has ended
 _LAST_WORDS_S = 0.5
 _HEALTH_S = 1.0
 
@@ -64,16 +65,12 @@ class Indicator:
         retry: Retry | None = None,
         name: str = "",
     ) -> Assignment:
-        """Return what each picture of a request shows; `keep` has to follow."""
+        """Return what each picture of a request shows; `note` has to follow."""
         return self._service.decided(asked, served, retry, name)
 
-    async def keep(self, claims: list[Claim]) -> None:
-        """Return once what was assigned is on disk."""
-        await self._service.keep(claims)
-
-    async def settle(self, reservation: str, lost: list[int]) -> None:
-        """Take note of what nobody got of a request that has ended."""
-        await self._service.settle(reservation, lost)
+    async def note(self, notes: list[Claim | Ended]) -> None:
+        """Return once what was assigned, and how requests have ended, is on disk."""
+        await self._service.note(notes)
 
 
 class Generator:
@@ -152,8 +149,8 @@ class Gateway:
             ask = on_this_side(inspector).inspect
             self._inspections = Inspections(ask.remote, settings.inspect_share, self._metrics)
         self._known: OrderedDict[tuple[Hashable, ...], Any] = OrderedDict()
-        self._claims: Gathered[Claim] = Gathered(
-            lambda claims: retried(lambda: self._indicator.keep.remote(claims)), _GATHER_S
+        self._notes: Gathered[Claim | Ended] = Gathered(
+            lambda notes: retried(lambda: self._indicator.note.remote(notes))
         )
         self._attributes: KeptAnswer[list[AttributeInfo]] = KeptAnswer(
             lambda: retried(lambda: self._generator.attributes.remote()),
@@ -196,7 +193,7 @@ class Gateway:
         """Return once the indicator has on disk what it assigned; an indicator that has lost it
         takes it from the claim.
         """
-        await self._claims.pass_on(claim)
+        await self._notes.pass_on(claim, _GATHER_S)
 
     async def _once(self, what: str, ask: DeploymentHandle, *about: Hashable) -> Any:
         """Return an answer that stays the same as long as the model does; the last few thousand are
@@ -212,8 +209,9 @@ class Gateway:
         return found
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
-        """Tell the indicator what nobody got."""
-        await retried(lambda: self._indicator.settle.remote(reservation, list(lost)))
+        """Tell the indicator what nobody got: at once, where there is any."""
+        ended = Ended(reservation, tuple(lost))
+        await self._notes.pass_on(ended, _GATHER_S if lost else _ENDED_S)
 
     async def attributes(self) -> list[AttributeInfo]:
         """Return what the generator serves, asked at most once a second."""
@@ -259,9 +257,11 @@ class Gateway:
 
 def on_this_side(bound: DeploymentHandle) -> DeploymentHandle:
     """Return a handle with the settings of the replica that calls: a bound one has those of the
-    process that built the application, and whether calls go by gRPC is one of them.
+    process that built the application, and whether calls go by gRPC is one of them. What it sends
+    is data, which pickle writes faster than cloudpickle, Serve's own choice.
     """
-    return get_deployment_handle(bound.deployment_name, bound.app_name)
+    handle = get_deployment_handle(bound.deployment_name, bound.app_name)
+    return handle.options(request_serialization="pickle", response_serialization="pickle")
 
 
 def _end_process() -> None:

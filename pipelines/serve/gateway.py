@@ -28,13 +28,8 @@ from starlette.middleware.cors import CORSMiddleware
 from pipelines.recipe import Recipe
 from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.errors import ErrorBody, RequestError
-from pipelines.serve.access.middleware import (
-    ASSETS,
-    EDITS,
-    PICTURES,
-    AccessMiddleware,
-    AnswerCounter,
-)
+from pipelines.serve.access.middleware import AccessMiddleware, AnswerCounter
+from pipelines.serve.access.paths import ASSETS, EDITS, PICTURES
 from pipelines.serve.image_endpoint import Asked, Backend, Edit, ImageEndpoint
 from pipelines.serve.retries import FAIRNESS_HEADER, Refusals, Retry, RunningKeys, retry_of
 from pipelines.serve.schemas import AttributeInfo, EditRequest, ImageRequest, ImageResponse

@@ -75,6 +75,14 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """A request that has ended, and the indices of its pictures that nobody got."""
+
+    reservation: str
+    lost: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Reading:
     """What a request asks for: the prompt to paint, what its pictures are counted by, and the
     target, None where nothing is free.
@@ -142,7 +150,7 @@ class IndicatorService:
     ) -> Assignment:
         """Return the next pictures of a prompt's stream under the asked target; they count for the
         person that the prompt shows, for the caller, and in all traffic, too. Nobody may get one
-        before `keep` has returned. The gate reads the user's own words, as far as an encoder reads
+        before `note` has returned. The gate reads the user's own words, as far as an encoder reads
         them. A next try gets the pictures of the one that it repeats, and so does who asks for a
         reservation of the same name again.
 
@@ -169,13 +177,15 @@ class IndicatorService:
         ]
         return Assignment(pictures, reading.gate, reading.prompt, reading.removed, reservation)
 
-    async def keep(self, claims: Sequence[Claim]) -> None:
-        """Return once what was decided is on disk. What another indicator has decided, and lost
-        with its process, counts as it was decided.
+    async def note(self, notes: Sequence[Claim | Ended]) -> None:
+        """Return once what was decided, and how requests have ended, is on disk. What another
+        indicator has decided, and lost with its process, counts as it was decided.
         """
-        for claim in claims:
-            if claim.assignment.reservation not in self._reservations:
-                self._take_over(claim)
+        for note in notes:
+            if isinstance(note, Ended):
+                self._reservations.settle(note.reservation, note.lost)
+            elif note.assignment.reservation not in self._reservations:
+                self._take_over(note)
         await self._writer.kept()
 
     def _take_over(self, claim: Claim) -> None:
@@ -197,11 +207,6 @@ class IndicatorService:
             cells = tuple(indices[cell] for cell in shown)
             kept_by = claim.retry.key if claim.retry else ""
             self._reservations.take_over(assignment.reservation, keys, by, cells, kept_by)
-
-    async def settle(self, reservation: str, lost: Sequence[int]) -> None:
-        """Take note that a request has ended, and of which of its pictures nobody got."""
-        self._reservations.settle(reservation, lost)
-        await self._writer.kept()
 
     def _read(self, asked: Asked, served: Mapping[str, Confusion | None]) -> _Reading:
         """Ask the gate, unless fairness is off. Raises ValueError for a target that cannot be

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from pipelines.recipe.recipe import Recipe
 from pipelines.serve.generator import GeneratorService
 from pipelines.serve.image_plan import ImageUpdate, PaintableSizes, PlannedImage, asked_of
-from pipelines.serve.indicator import Claim, IndicatorService
+from pipelines.serve.indicator import Claim, Ended, IndicatorService
 from pipelines.serve.metrics import GatewayMetrics
 from pipelines.serve.retries import Retry
 from pipelines.serve.schemas import AttributeInfo, ImageRequest
@@ -52,10 +52,10 @@ class InProcess:
         return Claim(asked, served, retry, found)
 
     async def keep(self, claim: Claim) -> None:
-        await self.indicator.keep([claim])
+        await self.indicator.note([claim])
 
     async def settle(self, reservation: str, lost: Sequence[int]) -> None:
-        await self.indicator.settle(reservation, lost)
+        await self.indicator.note([Ended(reservation, tuple(lost))])
         self.num_given_back += len(lost)
         self.num_settled += 1
 

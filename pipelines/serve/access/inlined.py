@@ -6,6 +6,8 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.serve.access.paths import EDITS, PICTURES
+
 INLINED = "fairgen.body"
 """The key of a scope that holds the body of its request."""
 WITHIN_S = 0.05
@@ -13,15 +15,15 @@ _MAX_BYTES = 65_536
 
 
 class InlinedBodies:
-    """Plain ASGI: a small body that is there with its head goes on in the request's scope. Else a
-    replica asks the proxy for it, by a call of its own.
+    """Plain ASGI: a request for pictures has its body in its scope, and there alone, where it is
+    small and there with its head. Else a replica asks the proxy for it, by a call of its own.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("method") != "POST" or not _is_small(scope):
+        if not _is_for_pictures(scope) or not _is_small(scope):
             await self._app(scope, receive, send)
             return
         read: list[Message] = []
@@ -30,12 +32,18 @@ class InlinedBodies:
                 while not read or read[-1].get("more_body"):
                     read.append(await receive())
         if read and not read[-1].get("more_body") and read[-1]["type"] == "http.request":
-            scope = {**scope, INLINED: b"".join(message.get("body", b"") for message in read)}
+            body = b"".join(message.get("body", b"") for message in read)
+            await self._app({**scope, INLINED: body}, receive, send)
+            return
 
         async def again() -> Message:
             return read.pop(0) if read else await receive()
 
         await self._app(scope, again, send)
+
+
+def _is_for_pictures(scope: Scope) -> bool:
+    return scope.get("method") == "POST" and scope["path"].endswith((PICTURES, EDITS))
 
 
 def _is_small(scope: Scope) -> bool:

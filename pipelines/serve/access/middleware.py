@@ -16,14 +16,12 @@ from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.access.inlined import INLINED
 from pipelines.serve.access.keys import ApiKeys
+from pipelines.serve.access.paths import ASSETS, EDITS, PICTURES
 from pipelines.serve.access.rate_limiter import RateLimiter
 from pipelines.serve.access.uploads import HeldBytes, UploadMemory
 from pipelines.serve.retries import Refusals, retry_of
 from pipelines.serve.settings import ServeSettings
 
-PICTURES = "/v1/images/generations"
-EDITS = "/v1/images/edits"
-ASSETS = "/assets"  # of the page of docs
 _OPEN = {"/health", "/", "/docs", "/openapi.json"}
 _BODIES_AT_ONCE = 64  # that one address may be sending
 _HEADERS = [

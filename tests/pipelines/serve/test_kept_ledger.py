@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from fairgen.ledger import Ledger, stream_keys
 from pipelines.recipe.recipe import Recipe, load_recipe
-from pipelines.serve.indicator import Asked, Assignment, Claim, IndicatorService
+from pipelines.serve.indicator import Asked, Assignment, Claim, Ended, IndicatorService
 from pipelines.serve.ledger_store import Batch, LedgerStore
 from pipelines.serve.retries import Retry
 from pipelines.serve.settings import ServeSettings
@@ -36,7 +36,7 @@ def asked(service: IndicatorService, prompt: str, retry: Retry | None = None) ->
 
     async def ask() -> tuple[str, ...]:
         found = await service.assign(ask_for(prompt), SERVED, retry)
-        await service.settle(found.reservation, ())
+        await service.note([Ended(found.reservation)])
         return tuple(found.pictures[0].categories.values())
 
     return asyncio.run(ask())
@@ -87,11 +87,10 @@ def test_what_is_lost_before_it_is_on_disk_counts_as_it_was_decided(
             seen.append(tuple(found.pictures[0].categories.values()))
         for _ in range(2):
             service = IndicatorService(settings, recipe)
-            await service.keep(claims)
+            await service.note(claims)
         again = service.decided(ask_for(prompts[0]), SERVED, Retry(prompts[0], again=True))
         assert again == claims[0].assignment
-        for claim in claims:
-            await service.settle(claim.assignment.reservation, ())
+        await service.note([Ended(claim.assignment.reservation) for claim in claims])
 
     for start in range(0, 60, 20):
         asyncio.run(lose(prompts(60)[start : start + 20]))
@@ -107,7 +106,7 @@ def test_what_was_decided_by_other_settings_is_let_go(
     claim = Claim(wanted, SERVED, None, before.decided(wanted, SERVED))
     others = load_recipe(write_recipe("others", only=("gender",)))
     after = IndicatorService(ServeSettings(home=tmp_path), others)
-    asyncio.run(after.keep([claim]))
+    asyncio.run(after.note([claim]))
 
 
 def test_targets_that_nothing_counts_for_leave_the_disk(tmp_path: Path) -> None:
@@ -169,7 +168,7 @@ def test_a_database_that_fails_costs_no_picture_and_no_count(
         found = asyncio.run(service.assign(ask_for(prompts(12)[4]), SERVED))
         seen.append(tuple(found.pictures[0].categories.values()))
     assert "the ledger is not written" in caplog.text
-    asyncio.run(service.settle(found.reservation, ()))
+    asyncio.run(service.note([Ended(found.reservation)]))
     seen += [asked(service, prompt) for prompt in prompts(12)[5:8]]
     assert "the ledger is written again" in caplog.text
     service = IndicatorService(ServeSettings(home=tmp_path), recipe)

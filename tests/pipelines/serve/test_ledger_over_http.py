@@ -19,7 +19,7 @@ from pipelines.serve.access.inlined import InlinedBodies
 from pipelines.serve.gateway import create_app
 from pipelines.serve.image_endpoint import ImageEndpoint
 from pipelines.serve.image_plan import ImageUpdate
-from pipelines.serve.indicator import Asked, Claim
+from pipelines.serve.indicator import Asked, Claim, Ended
 from pipelines.serve.schemas import ImageRequest
 from pipelines.serve.settings import AccessConfig, ServeSettings
 from tests.pipelines.endpoint import LIMITS, OPTIONS, Endpoint, LosesAnswers, open_endpoint
@@ -229,7 +229,7 @@ def test_the_deployed_indicator_takes_back_what_nobody_got(
 
     async def next_categories(lost: bool) -> dict[str, str]:
         found = await indicator.assign(*ask)
-        await indicator.settle(found.reservation, [0] if lost else [])
+        await indicator.note([Ended(found.reservation, (0,) if lost else ())])
         return found.pictures[0].categories
 
     first = asyncio.run(next_categories(lost=True))

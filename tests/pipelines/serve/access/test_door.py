@@ -23,7 +23,8 @@ from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.decisions import DecisionLog
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.access.keys import check_open
-from pipelines.serve.access.middleware import EDITS, PICTURES, AccessMiddleware
+from pipelines.serve.access.middleware import AccessMiddleware
+from pipelines.serve.access.paths import EDITS, PICTURES
 from pipelines.serve.access.rate_limiter import RateLimiter
 from pipelines.serve.access.uploads import UploadMemory
 from pipelines.serve.app import build

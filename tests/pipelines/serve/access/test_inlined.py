@@ -16,7 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 from pipelines.serve.access import inlined
 from pipelines.serve.access.closing import Closing
 from pipelines.serve.access.inlined import INLINED, InlinedBodies
-from pipelines.serve.access.middleware import PICTURES, AccessMiddleware
+from pipelines.serve.access.middleware import AccessMiddleware
+from pipelines.serve.access.paths import PICTURES
 from pipelines.serve.retries import Refusals
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.in_process import listening
@@ -26,22 +27,21 @@ LEFT: list[str] = []
 
 
 async def echo(request: Request) -> PlainTextResponse:
-    """Answer with the length of the body in the scope, and of the one that is read."""
+    """Answer with where the body is, in the scope or behind it, and its length."""
     there = request.scope.get(INLINED)
     try:
-        body = await request.body()
+        body = await request.body() if there is None else there
     except ClientDisconnect:
         LEFT.append(f"half a body, {there}")
         raise
     if body == b"waits":
         LEFT.append((await request.receive())["type"])
-    found = [None if there is None else len(there), len(body), there in (None, body)]
-    return PlainTextResponse(json.dumps(found))
+    return PlainTextResponse(json.dumps(["behind" if there is None else "in the scope", len(body)]))
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
-    app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
+    app = Starlette(routes=[Route(path, echo, methods=["POST"]) for path in (PICTURES, "/other")])
     app.add_middleware(InlinedBodies)
     with listening(app) as url:
         host, _, port = url.removeprefix("http://").partition(":")
@@ -60,27 +60,32 @@ def answer(address: tuple[str, int], *parts: bytes, after_s: float = 0.0) -> lis
     return found
 
 
-def head(size: int | None) -> bytes:
+def head(size: int | None, path: str = PICTURES) -> bytes:
     length = b"Transfer-Encoding: chunked" if size is None else b"Content-Length: %d" % size
-    return b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + length + b"\r\n\r\n"
+    first = f"POST {path} HTTP/1.1".encode()
+    return b"\r\n".join((first, b"Host: h", b"Connection: close", length, b"", b""))
 
 
 def test_a_small_body_goes_on_with_its_head(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inlined, "WITHIN_S", 30.0)
-    assert answer(address, head(5) + b"hello") == [5, 5, True]
-    assert answer(address, head(0)) == [0, 0, True]
-    assert answer(address, head(5), b"hel", b"lo", after_s=0.01) == [5, 5, True]
+    assert answer(address, head(5) + b"hello") == ["in the scope", 5]
+    assert answer(address, head(0)) == ["in the scope", 0]
+    assert answer(address, head(5), b"hel", b"lo", after_s=0.01) == ["in the scope", 5]
+
+
+def test_what_is_no_request_for_pictures_arrives_as_it_is(address: tuple[str, int]) -> None:
+    assert answer(address, head(5, "/other") + b"hello") == ["behind", 5]
 
 
 def test_one_that_is_large_slow_or_of_no_said_length_arrives_whole(
     address: tuple[str, int],
 ) -> None:
-    assert answer(address, head(100_000) + b"x" * 100_000) == [None, 100_000, True]
-    assert answer(address, head(5), b"hello", after_s=0.1) == [None, 5, True]
-    assert answer(address, head(5) + b"hel", b"lo", after_s=0.1) == [None, 5, True]
-    assert answer(address, head(None) + b"5\r\nhello\r\n0\r\n\r\n") == [None, 5, True]
+    assert answer(address, head(100_000) + b"x" * 100_000) == ["behind", 100_000]
+    assert answer(address, head(5), b"hello", after_s=0.1) == ["behind", 5]
+    assert answer(address, head(5) + b"hel", b"lo", after_s=0.1) == ["behind", 5]
+    assert answer(address, head(None) + b"5\r\nhello\r\n0\r\n\r\n") == ["behind", 5]
 
 
 def test_the_application_hears_that_its_client_has_left(address: tuple[str, int]) -> None:
