@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ from pipelines.benchmarks.kernels import (
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.benchmarks.mixed_steps import SAMPLED_ALIKE, mixed_steps_figures
 from pipelines.benchmarks.sharing import sharing_figures
+from pipelines.ray_runtime import cluster_session, is_local
 from pipelines.recipe import Recipe, load_painter, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
 from pipelines.serve import APP, PICTURES, Asked, Claim, ServeSettings, served
@@ -173,11 +175,16 @@ def _serving(
     from pipelines.benchmarks.serving_baselines import OneAtATime, RequestBatches
 
     port = free_port()
-    with served(settings, home, "127.0.0.1", port) as address:
+    proxy_port = free_port() if is_local() else port  # the endpoint answers at a door of its own
+    with ExitStack() as stack:
+        stack.enter_context(cluster_session())
+        serve.start(http_options={"host": "127.0.0.1", "port": proxy_port})
+        address = stack.enter_context(served(settings, home, "127.0.0.1", port))
         baselines: dict[str, Any] = {"one_at_a_time": OneAtATime, "request_batches": RequestBatches}
         for name, baseline in baselines.items():
             serve.run(baseline.bind(recipe, list(folders)), name=name, route_prefix=f"/{name}")
-        urls = {"serve": address + PICTURES} | {name: f"{address}/{name}" for name in baselines}
+        proxy = f"http://127.0.0.1:{proxy_port}"
+        urls = {"serve": address + PICTURES} | {name: f"{proxy}/{name}" for name in baselines}
         sampling = recipe.generation.sampling
         alone = _engine(recipe, folders, sampling)
         figures = _lone_requests(recipe, urls["serve"], alone, size)

@@ -1,3 +1,4 @@
+from .access.door import Tls
 from .access.keys import check_open
 from .access.paths import PICTURES
 from .generator import GeneratorService
@@ -6,7 +7,7 @@ from .indicator import Asked, Assignment, Claim, Ended, IndicatorService
 from .models import check_aliases, read_aliases
 from .remote import deploy, serve_config
 from .retries import Retry
-from .run import APP, Tls, serve_until_interrupted, served
+from .run import APP, serve_until_interrupted, served
 from .schemas import MAX_SEED, Fairness, ImageRequest, Provenance
 from .settings import AccessConfig, Limits, ServeSettings, check_marked_sizes
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from pipelines.serve.access.door import Door
 from pipelines.serve.access.keys import ApiKeys
 from pipelines.serve.settings import ServeSettings
 
@@ -19,8 +20,13 @@ _PICTURES_TO_INSPECT = 32  # what is more is let pass: traffic does not wait for
 
 
 def build(args: ServeSettings) -> "Application":
+    """Return what Serve's config names: the application of `args`, behind Serve's own proxies."""
+    return application(args, None)
+
+
+def application(args: ServeSettings, door: Door | None) -> "Application":
     """Return gateway -> indicator -> generator, and an inspector where one is wanted, bound and
-    ready to run.
+    ready to run. With a door the gateway answers there by itself.
 
     What the settings leave open the cluster decides: MLFLOW_TRACKING_URI names the registry,
     FAIRGEN_HOME the storage, FAIRGEN_LEDGER the database of the ledger, FAIRGEN_GPUS_PER_REPLICA
@@ -83,7 +89,7 @@ def build(args: ServeSettings) -> "Application":
         ).bind(args)
     return serve.deployment(
         serve.ingress()(Gateway), num_replicas=1, **common, ray_actor_options=small
-    ).bind(args, indicator, generator, inspector)
+    ).bind(args, indicator, generator, inspector, door)
 
 
 def gpus_per_replica(args: ServeSettings) -> float:

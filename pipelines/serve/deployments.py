@@ -23,6 +23,7 @@ from ray.serve.handle import DeploymentHandle
 from fairgen.calibration import Confusion
 from fairgen.gate import decide
 from pipelines.recipe import load_recipe
+from pipelines.serve.access.door import Door
 from pipelines.serve.access.errors import RequestError
 from pipelines.serve.gateway import create_app
 from pipelines.serve.gathered import Gathered
@@ -140,7 +141,9 @@ class Gateway:
         indicator: DeploymentHandle,
         generator: DeploymentHandle,
         inspector: DeploymentHandle | None,
+        door: Door | None,
     ) -> None:
+        self._door = door
         self._settings, self._recipe = settings, load_recipe(settings.recipe, settings.base)
         self._indicator, self._generator = on_this_side(indicator), on_this_side(generator)
         self._metrics = GatewayMetrics()
@@ -159,7 +162,7 @@ class Gateway:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        app = create_app(self, self._settings, self._recipe)
+        app = create_app(self, self._settings, self._recipe, self._door)
         self._end = app.state.end
         return app
 

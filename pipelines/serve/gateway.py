@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.recipe import Recipe
 from pipelines.serve.access.closing import Closing
+from pipelines.serve.access.door import Door, answering
 from pipelines.serve.access.errors import ErrorBody, RequestError
 from pipelines.serve.access.middleware import AccessMiddleware, AnswerCounter
 from pipelines.serve.access.paths import ASSETS, EDITS, PICTURES
@@ -47,9 +48,12 @@ _CLIENT_CLOSED = 499  # nobody reads it; as nginx counts it
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
-def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> FastAPI:
-    """Return the HTTP application. Its state's `end` takes no more requests for pictures, and
-    returns when those on their way are answered and settled.
+def create_app(
+    backend: Backend, settings: ServeSettings, recipe: Recipe, door: Door | None = None
+) -> FastAPI:
+    """Return the HTTP application; with a door it answers there while it lives. Its state's `end`
+    takes no more requests for pictures, and returns when those on their way are answered and
+    settled.
     """
     desk, running, refusals = ImageEndpoint(backend, settings, recipe), RunningKeys(), Refusals()
     closing = Closing()
@@ -59,8 +63,9 @@ def create_app(backend: Backend, settings: ServeSettings, recipe: Recipe) -> Fas
         await desk.settled()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with answering(door, app) if door else nullcontext():
+            yield
         desk.close()
 
     app = FastAPIOffline(  # its page of docs loads nothing from elsewhere

@@ -3,49 +3,27 @@
 import json
 import os
 import signal
-import socket
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Self
 
 from rich.console import Console
 
 from pipelines.ray_runtime import cluster_session, is_local
 from pipelines.registry import starting_server
+from pipelines.serve.access.door import Door, Tls, open_door
 from pipelines.serve.access.keys import is_loopback
-from pipelines.serve.app import build
+from pipelines.serve.app import application
 from pipelines.serve.settings import ServeSettings
 
 APP = "fairgen"
 _LOOK_S = 0.5
 _LAST_BYTES_S = 0.3  # from the proxy to the clients
 _HERE = ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True)
-class Tls:
-    """The files of an HTTPS endpoint."""
-
-    certificate: Path
-    key: Path
-
-    @classmethod
-    def of(cls, certificate: Path | None, key: Path | None) -> Self:
-        """Raise ValueError unless both are there and belong together."""
-        if certificate is None or key is None:
-            raise ValueError("tls: got one of certificate and key, allowed are both")
-        try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
-            raise ValueError(f"tls: got {certificate} and {key}, which no server can use: "
-                             f"{error}") from error  # fmt: skip
-        return cls(certificate.resolve(), key.resolve())
 
 
 @contextmanager
@@ -64,35 +42,37 @@ def served(
     """
     from ray import serve
 
-    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(trusted_proxies)  # read by the proxy's uvicorn
     if is_loopback(host) and not settings.access.hosts:
         access = settings.access.model_copy(update={"hosts": tuple(dict.fromkeys((*_HERE, host)))})
         settings = settings.model_copy(update={"access": access})
 
-    if is_local():
-        _check_free(host, port)
-    files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
-    with starting_server(home) as registry, cluster_session():
-        serve.start(http_options={"host": host, "port": port, **files})
+    with (
+        open_door(host, port, tls, trusted_proxies) if is_local() else nullcontext() as door,
+        starting_server(home) as registry,
+        cluster_session(),
+    ):
+        _start(host, port, tls, trusted_proxies, door)
         here = {"tracking_uri": registry(), "home": home.resolve()}
         named = settings.model_copy(update=here)
-        serve.run(build(named), name=APP)
+        serve.run(application(named, door), name=APP)
         try:
             yield f"{'https' if tls else 'http'}://{host}:{port}"
         finally:
             serve.shutdown()
 
 
-def _check_free(host: str, port: int) -> None:
-    """Raise ValueError where somebody listens: Ray's proxy shares a port with one of another
-    cluster without a word, and requests would go to either.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise ValueError(f"port: got {port} of {host}, where nobody can listen ({error}); allowed "
-                         "is a free one") from error  # fmt: skip
+def _start(
+    host: str, port: int, tls: Tls | None, trusted_proxies: Sequence[str], door: Door | None
+) -> None:
+    """Start Serve, with proxies where there is no door."""
+    from ray import serve
+
+    if door is not None:
+        serve.start(proxy_location="Disabled")
+        return
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(trusted_proxies)  # read by the proxy's uvicorn
+    files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
+    serve.start(http_options={"host": host, "port": port, **files})
 
 
 def serve_until_interrupted(

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipelines.serve.run import Tls
+from pipelines.serve.access.door import Tls
 
 
 def certificate(folder: Path) -> Tls:

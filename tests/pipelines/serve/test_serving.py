@@ -26,8 +26,9 @@ from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import free_port
+from pipelines.serve.access.door import Tls
 from pipelines.serve.app import build
-from pipelines.serve.run import APP, Tls, served
+from pipelines.serve.run import APP, served
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.certificate import certificate
 from tests.pipelines.endpoint import LosesAnswers

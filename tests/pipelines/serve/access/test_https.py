@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.serve.run import Tls
+from pipelines.serve.access.door import Tls
 from tests.pipelines.certificate import certificate
 
 
