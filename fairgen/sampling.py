@@ -1,12 +1,27 @@
-"""How pictures are sampled: steps, guidance and where it holds, and which steps are forecast.
+"""How pictures are sampled: steps and how many there may be, guidance and where it holds, and which
+steps are forecast.
 
 Guidance in a limited interval: arXiv 2404.07724. TaylorSeer: arXiv 2503.06923. Imports no torch.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 WHOLE = (0.0, 1.0)
+_SCHEDULE, _OF_LCM = 1000, 50  # diffusers' own, where a configuration does not say
+
+
+def most_steps(scheduler: str, config: Mapping[str, Any]) -> int | None:
+    """Return the most steps that a scheduler of diffusers takes, by its class and configuration:
+    those of its schedule. None for any number, as on a flow that is followed between its ends.
+    """
+    if scheduler == "FlowMatchEulerDiscreteScheduler":
+        return None
+    most = int(config.get("num_train_timesteps", _SCHEDULE))
+    if scheduler == "LCMScheduler":
+        most = min(most, int(config.get("original_inference_steps", _OF_LCM)))
+    return most
 
 
 def guided_steps(num_steps: int, interval: tuple[float, float]) -> range:

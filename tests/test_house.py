@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "fairgen": (
         "attributes", "gate", "files", "pictures", "provenance", "indicator", "ledger",
-        "calibration", "solvers", "sampling", "guidance", "gradients", "bank",
+        "calibration", "sampling", "solvers", "guidance", "gradients", "bank",
         "base_model", "adapters",
         "backbones", "passes", "discovery", "engine", "exchange", "pipeline", "portraits",
         "judging", "baselines",

@@ -31,6 +31,7 @@ from diffusers import (
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fairgen.sampling import most_steps
 from fairgen.solvers.saved_fields import (
     FLOW_SCHEDULERS,
     OTHER_FLOW_SCHEDULERS,
@@ -305,14 +306,10 @@ def _flow_euler(theirs: SchedulerMixin) -> Solver:
 
 def _check_steps(scheduler: SchedulerMixin, num_steps: int) -> None:
     """Raise ValueError for more steps than a scheduler's schedule has."""
-    most = scheduler.config.num_train_timesteps
-    if isinstance(scheduler, LCMScheduler):
-        most = min(most, scheduler.config.original_inference_steps)
-    if num_steps > most:
-        raise ValueError(
-            f"num_steps: got {num_steps}, "
-            f"allowed are at most {most} with {type(scheduler).__name__}"
-        )
+    name = type(scheduler).__name__
+    most = most_steps(name, scheduler.config)
+    if most is not None and num_steps > most:
+        raise ValueError(f"num_steps: got {num_steps}, allowed are at most {most} with {name}")
 
 
 def _pred_x0_weights(

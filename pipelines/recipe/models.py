@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fairgen.backbones import Backbone
     from fairgen.judging import JudgeConfusion
 
-_SCHEDULERS = {
+SCHEDULERS = {  # what `generation.scheduler` names
     "ddim": "DDIMScheduler",
     "dpm-solver++": "DPMSolverMultistepScheduler",
     "euler": "EulerDiscreteScheduler",
@@ -41,7 +41,7 @@ def load_pipe(recipe: Recipe) -> "DiffusionPipeline":
     import diffusers
 
     pipe, generation = load_base(recipe), recipe.generation
-    if (name := _SCHEDULERS.get(generation.scheduler)) is not None:
+    if (name := SCHEDULERS.get(generation.scheduler)) is not None:
         saved = pipe.scheduler.config
         # DDIM's own default clips latents, which a configuration of another class never means
         clip = {"clip_sample": saved.get("clip_sample", False)} if name == "DDIMScheduler" else {}

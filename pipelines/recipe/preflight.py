@@ -1,12 +1,16 @@
 """What can be said of a recipe's models before any of them is loaded: seconds, not minutes."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from fairgen.sampling import most_steps
 from pipelines.recipe.loading import LoadingConfig, check_form, check_loading
 from pipelines.recipe.loras import check_loras
-from pipelines.recipe.models import judge_root
+from pipelines.recipe.models import SCHEDULERS, judge_root
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.sections import GenerationConfig
 from pipelines.recipe.weights import check_unscaled, parts_of, variant_of
 
 _INDEX = "model_index.json"
@@ -42,20 +46,31 @@ def _check_base(recipe: Recipe, ask_hub: bool) -> None:
     parts = parts_of(named, folder)
     variant_of(named, folder, loading.variant)
     check_unscaled(named, folder)
-    if recipe.generation.scheduler == "own" and "scheduler" in parts:
-        _check_scheduler(field, folder / "scheduler" / "scheduler_config.json")
+    if "scheduler" in parts:
+        file = folder / "scheduler" / "scheduler_config.json"
+        try:
+            saved = json.loads(file.read_text())
+            _ = saved["_class_name"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{field}: {file} cannot be read: {error}") from error
+        _check_scheduler(recipe.generation, saved)
 
 
-def _check_scheduler(field: str, saved: Path) -> None:
+def _check_scheduler(generation: GenerationConfig, saved: Mapping[str, Any]) -> None:
     """Raise ValueError where the base was saved with a scheduler that the engine does not follow:
-    its fields are looked at when the engine starts.
+    its fields are looked at when the engine starts. Also for more steps than the one has that the
+    recipe paints with.
     """
+    got = SCHEDULERS.get(generation.scheduler, saved["_class_name"])
+    most = most_steps(got, saved)
+    if most is not None and generation.steps > most:
+        raise ValueError(
+            f"generation.steps: got {generation.steps}, allowed are at most {most} with {got}"
+        )
+    if generation.scheduler != "own":
+        return
     from fairgen.solvers import SCHEDULER_FIELDS  # imports diffusers
 
-    try:
-        got = json.loads(saved.read_text())["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{field}: {saved} cannot be read: {error}") from error
     allowed = [kind.__name__ for kind in SCHEDULER_FIELDS]
     if got not in allowed:
         raise ValueError(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from diffusers import PNDMScheduler
+from diffusers import DDIMScheduler, PNDMScheduler, SchedulerMixin
 
 from fairgen.portraits.world import WORDS
 from pipelines.recipe.folders import DEFAULT_RECIPE
@@ -397,6 +397,36 @@ def test_a_scheduler_that_the_engine_does_not_follow_is_refused_before_anything_
     with pytest.raises(ValueError, match=r"^generation\.scheduler: got 'own', which is PNDMSched"):
         check_models(own)
     check_models(load_recipe(write_recipe(generation={"scheduler": "ddim"}), base))
+
+
+@pytest.mark.parametrize(
+    ("base_has", "scheduler", "most"),
+    [
+        (DDIMScheduler(num_train_timesteps=500), "own", 500),
+        (DDIMScheduler(num_train_timesteps=500), "dpm-solver++", 500),
+        (DDIMScheduler(), "lcm", 50),
+    ],
+)
+def test_more_steps_than_a_schedule_has_are_refused_before_anything_is_trained(
+    base_has: SchedulerMixin,
+    scheduler: str,
+    most: int,
+    write_recipe: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    pipe = tiny_pipeline()
+    pipe.register_modules(scheduler=base_has)
+    pipe.save_pretrained(tmp_path / "base")
+
+    def check(steps: int) -> None:
+        generation = {"scheduler": scheduler, "steps": steps}
+        check_models(load_recipe(write_recipe(generation=generation), str(tmp_path / "base")))
+
+    check(most)
+    with pytest.raises(
+        ValueError, match=rf"^generation\.steps: got {most + 1}, allowed are at most {most} with"
+    ):
+        check(most + 1)
 
 
 @pytest.mark.parametrize(
