@@ -34,6 +34,7 @@ from pipelines.benchmarks.kernels import (
 from pipelines.benchmarks.memory_estimate import full_size_shapes
 from pipelines.benchmarks.mixed_steps import SAMPLED_ALIKE, mixed_steps_figures
 from pipelines.benchmarks.sharing import sharing_figures
+from pipelines.files import write
 from pipelines.ray_runtime import cluster_session, is_local
 from pipelines.recipe import Recipe, load_painter, load_pipe
 from pipelines.registry import Registry, free_port, tracking_server
@@ -114,7 +115,7 @@ def bench(
         "base": recipe.base,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(about | figures, indent=2) + "\n")
+    write(out, json.dumps(about | figures, indent=2) + "\n")
     return figures
 
 

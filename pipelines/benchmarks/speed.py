@@ -20,6 +20,7 @@ from pipelines.benchmarks.memory_estimate import (
     full_size_shapes,
     markdown_table,
 )
+from pipelines.files import write
 from pipelines.recipe import Recipe, load_recipe
 
 RECIPES = ("sd15", "sdxl")
@@ -91,7 +92,7 @@ def measure_speed(
     for name in names:
         recipe = load_recipe(name)
         found.recipes.append(family_speed(recipe, shapes[name], rounds=rounds))
-        out.write_text(json.dumps(found.model_dump(), indent=2) + "\n")
+        write(out, json.dumps(found.model_dump(), indent=2) + "\n")
         yield found.recipes[-1]
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
 from fairgen.attributes import Attribute
+from fairgen.files import written_whole
 from fairgen.judging import class_shares, fairness_discrepancy, sampling_floor
 from pipelines.benchmarks.traffic_player import Player, decide_until_killed, growth_mb
 from pipelines.benchmarks.traffic_shapes import (
@@ -338,4 +339,5 @@ def draw_traffic(traffic: Traffic, path: Path) -> None:
     axes.set_xlabel("FD, 0 is fair")
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import HOME, REPORT, Base, RecipePath, load_here, settings_of
-from pipelines.files import check_file
+from pipelines.files import check_file, write
 from pipelines.recipe import DEFAULT_RECIPE
 
 speed_app = typer.Typer()
@@ -79,7 +79,7 @@ def traffic(
             console.print(f"No endpoint is asked: the registry has no champions of {name}.")
         found = benchmarks.measure_traffic(loaded, size, address)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(found.model_dump_json(indent=1) + "\n")
+    write(out, found.model_dump_json(indent=1) + "\n")
     benchmarks.draw_traffic(found, out.with_suffix(".png"))
     console.print(benchmarks.traffic_table(found))
     console.print(

@@ -2,12 +2,15 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from fairgen.files import written_whole
+from tests.pipelines.disk import small_disk
 
 
 @pytest.fixture
@@ -50,3 +53,26 @@ def test_what_raises_leaves_the_file_of_before(tmp_path: Path) -> None:
         partial.write_bytes(b"half")
         raise OSError("the disk is full")
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: needs root")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda partial: partial.write_bytes(bytes(1 << 20)),
+        lambda partial: save_file({"weights": torch.zeros(1 << 18)}, partial),
+    ],
+)
+def test_a_full_disk_is_told_with_the_file_that_was_not_written(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, size_kib=64):
+        path = disk / "adapter.bin"
+        path.write_bytes(b"before")
+        with (
+            pytest.raises(OSError, match=r"No space left on device: .*adapter\.bin'$"),
+            written_whole(path) as partial,
+        ):
+            write(partial)
+        assert path.read_bytes() == b"before" and list(disk.iterdir()) == [path]

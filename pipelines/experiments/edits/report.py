@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from fairgen.files import written_whole
 from fairgen.judging import Estimate
 from fairgen.pictures import Block, picture_grid
 from pipelines.experiments.edits.painting import EditPainter
@@ -18,6 +19,7 @@ from pipelines.experiments.edits.results import (
     EditFigures,
     Edits,
 )
+from pipelines.files import write
 
 HEADINGS = (
     "edit", "strength", "asked is seen", "of those turned", "lighter", "darker",
@@ -30,7 +32,7 @@ _SHOWN_CONCEPTS, _SHOWN_STEP, _SIDE_PX = 4, 5, 52
 def write_edits(found: Edits, painter: EditPainter, out: Path) -> None:
     """Write `edits.json` and `edits.png` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "edits.json").write_text(found.model_dump_json(indent=1) + "\n")
+    write(out / "edits.json", found.model_dump_json(indent=1) + "\n")
     methods = [method for method in METHODS if method not in (CODEC, AFRESH)]
     rows = [
         _row(painter, methods, concept, start, masked, number * _SHOWN_STEP + 2, found.num_images)
@@ -39,7 +41,8 @@ def write_edits(found: Edits, painter: EditPainter, out: Path) -> None:
     ]
     headings = ["before", *(METHODS[method] for method in methods)]
     grid = picture_grid(rows, headings, side_px=_SIDE_PX).quantize()
-    grid.save(out / "edits.png", optimize=True)
+    with written_whole(out / "edits.png") as partial:
+        grid.save(partial, format="PNG", optimize=True)
 
 
 def _row(
