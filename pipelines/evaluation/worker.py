@@ -108,21 +108,22 @@ def evaluate(
     )
     things = recipe.concepts.no_people
     base_pictures = list(workers.map(lambda actor, thing: actor.paint_base.remote(thing), things))
-    scores: list[PromptScore] = []
+    scores: dict[str, list[PromptScore]] = {}
     shown: dict[str, dict[str, list[bytes]]] = {}
     measured = workers.map_unordered(
         lambda actor, row: actor.measure.remote(row[0], size.num_images, row[1]),
         list(shown_cells(recipe, size).items()),
     )
     for done, (prompt_scores, pictures) in enumerate(measured, start=1):
-        scores += prompt_scores
-        shown[prompt_scores[0].concept] = pictures
+        concept = prompt_scores[0].concept
+        scores[concept], shown[concept] = prompt_scores, pictures
         progress("evaluate", done, len(size.concepts))
     unchanged = workers.map(
         lambda actor, pair: actor.unchanged.remote(*pair),
         list(zip(things, base_pictures, strict=True)),
     )
-    evaluation = summarise(recipe, scores, dict(zip(things, unchanged, strict=True)))
+    in_order = [score for concept in size.concepts for score in scores[concept]]  # so are intervals
+    evaluation = summarise(recipe, in_order, dict(zip(things, unchanged, strict=True)))
     write_report(evaluation, {concept: shown[concept] for concept in size.concepts}, out)
     return evaluation
 

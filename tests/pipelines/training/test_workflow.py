@@ -162,6 +162,8 @@ def test_a_run_ends_with_figures_and_pictures(run: Run) -> None:
     report = json.loads((run.folder / "report" / "evaluation.json").read_text())
     assert set(report["fairness"]) == {"gender", "skin", "age", "gender x skin"}
     for systems in report["fairness"].values():
+        prompts = list(systems["fairgen"]["prompts"])  # whichever was painted first
+        assert prompts == list(run.recipe.evaluation.quick.concepts)
         assert {"fd", "interval", "floor", "n"} <= set(systems["fairgen"])
         assert set(systems) == {"base", "iid", "fairgen"}
     assert report["no_people_unchanged"] == dict.fromkeys(run.recipe.concepts.no_people, True)
