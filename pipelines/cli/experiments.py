@@ -59,7 +59,7 @@ def groups(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     loaded, console = load(recipe), Console()
-    size = experiments.GroupsSize(num_updates, num_images)
+    size = experiments.GroupsSize(num_updates=num_updates, num_images=num_images)
     found = experiments.groups(loaded, HOME, report_folder(), console, size)
     console.print(experiments.groups_table(found))
     typer.echo(f"Pictures: {REPORT / 'groups.png'}; every figure: {REPORT / 'groups.json'}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from fairgen.adapters import Adapter, load_adapter, save_adapter
@@ -27,6 +28,7 @@ from pipelines.experiments.groups.regions import halves
 from pipelines.experiments.groups.report import write_groups
 from pipelines.experiments.groups.results import Condition, Groups
 from pipelines.files import write
+from pipelines.ray_runtime import results_key
 from pipelines.recipe import Recipe, load_pipe
 
 PROMPTS = (
@@ -64,9 +66,10 @@ PLANS = (
 )
 
 
-@dataclass(frozen=True)
-class GroupsSize:
+class GroupsSize(BaseModel):
     """How much is trained and painted: `num_images` of each prompt and choice of categories."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_updates: int = 2400
     num_images: int = 8
@@ -77,7 +80,11 @@ class GroupsSize:
 def groups(recipe: Recipe, home: Path, report: Path, console: Console, size: GroupsSize) -> Groups:
     """Train the base model of pairs and its adapters, paint and judge; writes `groups.json`,
     `groups.png`.
+
+    Raises ValueError for a recipe of another base model, or another gender, than the adapters have
+    that ship.
     """
+    _check_embedded(recipe)
     torch.set_num_threads(1)
     folder = home.resolve() / "groups" / f"{recipe.name}-{recipe.recipe_hash}-{size.num_updates}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +115,8 @@ class _Run:
 
     def __init__(self, recipe: Recipe, folder: Path, size: GroupsSize) -> None:
         self._recipe, self._folder, self._size = recipe, folder, size
+        key = results_key(recipe, ("generation",), size)
+        self._conditions = folder / f"conditions-{key}"
         self._seeds = range(_FIRST_SEED, _FIRST_SEED + size.num_images)
         self.prompts = PROMPTS[: size.num_prompts]
         self._painters: dict[tuple[str, str], PairPainter] = {}
@@ -134,7 +143,7 @@ class _Run:
     def condition(self, plan: Plan) -> Condition:
         """Return all pictures of a condition, judged."""
         name = f"{plan.method}-{plan.attribute}-{plan.adapters_of.split()[0]}"
-        path = self._folder / "conditions" / f"{name}.json"
+        path = self._conditions / f"{name}.json"
         if path.exists():
             return Condition.model_validate_json(path.read_text())
         painter = self.painter(plan.attribute, plan.adapters_of)
@@ -219,6 +228,14 @@ class _Run:
             folder = self._folder / "adapters" / attribute
             self._learn(attribute)
         return [load_adapter(folder / name) for name in self._recipe.adapter_names(attribute)]
+
+
+def _check_embedded(recipe: Recipe) -> None:
+    """Raise ValueError for a recipe that the shipped adapters of gender do not fit."""
+    if recipe.base_path != str(MODEL):
+        raise ValueError(f"base: got {recipe.base!r}, allowed is the embedded model, {MODEL}")
+    if set(names := recipe.attribute("gender").names) != {"woman", "man"}:
+        raise ValueError(f"gender: got {list(names)}, allowed are woman and man")
 
 
 def asked_of(plan: Plan, categories: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from rich.table import Table
 
+from fairgen.files import written_whole
 from fairgen.judging import Estimate
 from fairgen.pictures import Block, picture_grid
 from pipelines.experiments.groups.painting import PairPainter
 from pipelines.experiments.groups.results import METHODS, Groups
+from pipelines.files import write
 
 _SHOWN_SEEDS = (1000, 1001)
 _SHOWN_PROMPTS = 4
@@ -20,7 +22,7 @@ def write_groups(
 ) -> None:
     """Write `groups.json` and `groups.png` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "groups.json").write_text(found.model_dump_json(indent=1) + "\n")
+    write(out / "groups.json", found.model_dump_json(indent=1) + "\n")
     names = painter.attribute.names
     columns = [("base", ("", "")), *(("region_strong", (a, b)) for a in names for b in names)]
     rows = [
@@ -34,7 +36,8 @@ def write_groups(
         for concepts in prompts[:_SHOWN_PROMPTS]
     ]
     headings = [" / ".join(asked) if all(asked) else method for method, asked in columns]
-    picture_grid(rows, headings, side_px=_SIDE_PX).save(out / "groups.png", optimize=True)
+    with written_whole(out / "groups.png") as partial:
+        picture_grid(rows, headings, side_px=_SIDE_PX).save(partial, format="PNG", optimize=True)
 
 
 def groups_table(found: Groups) -> Table:

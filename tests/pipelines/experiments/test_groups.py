@@ -289,3 +289,21 @@ def test_the_experiment_trains_paints_and_judges_and_does_nothing_twice(tmp_path
     again = groups(recipe, tmp_path, report, console, size)
     assert again.figures == found.figures
     assert {path: path.stat().st_mtime_ns for path in files} == files
+    more = groups(recipe, tmp_path, report, console, size.model_copy(update={"num_images": 2}))
+    assert [f.num_pictures for f in more.figures] == [2 * f.num_pictures for f in found.figures]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("sd15", {}, "base: got 'stable-diffusion-v1-5/stable-diffusion-v1-5', allowed is the emb"),
+        ("portraits", {"attributes": ()}, "attribute: got 'gender', allowed are"),
+    ],
+)
+def test_a_recipe_of_another_world_is_refused_before_anything_is_trained(
+    name: str, changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    recipe = load_recipe(name).model_copy(update=changes)
+    with pytest.raises(ValueError, match=message):
+        groups(recipe, tmp_path, tmp_path / "report", Console(), GroupsSize())
+    assert not list(tmp_path.iterdir())
