@@ -22,7 +22,9 @@ from pipelines.cli.options import (
     Mark,
     OneSentence,
     RecipePath,
+    check_home,
     check_seeds,
+    counted,
     credential_files,
     load,
     load_here,
@@ -36,7 +38,7 @@ from pipelines.cli.provenance import credentials_app, inspect_app
 from pipelines.cli.registry import registry_app
 from pipelines.cli.serve import serve_app
 from pipelines.cli.speed import speed_app
-from pipelines.files import check_file
+from pipelines.files import check_file, write
 from pipelines.ray_runtime import collect_rarely
 from pipelines.recipe import DEFAULT_RECIPE
 
@@ -82,6 +84,7 @@ def fairgen(
     ] = False,
 ) -> None:
     """Text-to-image diffusion in the distribution you prescribe."""
+    check_home()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what is not needed
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one an adapter
@@ -247,7 +250,7 @@ def judge(
         raise ValueError("second: the recipe has no second judge")
     confusion = measure_confusion(found_judge, loaded.attributes, labelled)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(confusion.model_dump_json(indent=1) + "\n")
+    write(out, confusion.model_dump_json(indent=1) + "\n")
     Console().print(judge_table(confusion))
     typer.echo(f"Name it in the recipe, judge: {{confusion: {out}}}; figures are corrected then.")
 
@@ -334,10 +337,11 @@ def generate(
     for attribute, counts in painting.tally(generated.records).items():
         shares = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         console.print(f"{attribute}: {shares}")
-    console.print(f"{len(generated.records)} pictures, records.json and grid.png: {out}")
+    pictures = counted(len(generated.records), "picture")
+    console.print(f"{pictures}, records.json and grid.png: {out}")
     if num_flagged := sum(r.safety_checker == "flagged" for r in generated.records):
-        typer.secho(f"{num_flagged} pictures are black: the base model's safety checker flagged "
-                    "them", fg="red", err=True)  # fmt: skip
+        typer.secho(f"The base model's safety checker flagged {counted(num_flagged, 'picture')}, "
+                    "which it made black", fg="red", err=True)  # fmt: skip
     for attribute, reason in generated.not_applied.items():
         typer.secho(f"{attribute} was not balanced: {reason}", fg="red", err=True)
     if strict and generated.not_applied:

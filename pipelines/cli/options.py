@@ -145,6 +145,17 @@ def check_seeds(seed: int | None, num_images: int) -> None:
         )
 
 
+def check_home() -> None:
+    """Raise ValueError where the folder of runs, versions and checkpoints is no folder."""
+    if HOME.exists() and not HOME.is_dir():
+        raise ValueError(f"FAIRGEN_HOME: got {str(HOME)!r}, which is a file; allowed is a folder")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 picture", "2 pictures"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def unused(name: str) -> Path:
     """Return the first of the folders NAME, NAME-2, NAME-3 and so on that nothing lies in."""
     names = (Path(name if count == 1 else f"{name}-{count}") for count in itertools.count(1))

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import HOME, RECIPE, Base, RecipePath, check_seeds, load, parse_fairness
+from pipelines.cli.options import (
+    HOME,
+    RECIPE,
+    Base,
+    RecipePath,
+    check_seeds,
+    counted,
+    load,
+    parse_fairness,
+)
+from pipelines.files import check_out
 from pipelines.recipe import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -176,8 +186,12 @@ def push_registry(
         if uri.rstrip("/") == to.rstrip("/"):
             raise ValueError(f"to: got {to!r}, which is where it would come from: "
                              "MLFLOW_TRACKING_URI names it")  # fmt: skip
-        new = push(Registry(uri, loaded), Registry(to, loaded), view.show)
-    typer.echo(f"{new} versions are new in {to}")
+        source = Registry(uri, loaded)
+        if not source.versions():
+            raise ValueError(f"recipe: got {loaded.name!r}, of which the registry here holds no "
+                             "versions; allowed is one with some")  # fmt: skip
+        new = push(source, Registry(to, loaded), view.show)
+    typer.echo(f"{counted(new, 'version')} {'is' if new == 1 else 'are'} new in {to}")
 
 
 @registry_app.command()
@@ -189,6 +203,7 @@ def ui(
     """Browse runs and registered adapters in MLflow until interrupted."""
     from pipelines.registry import local_view_pages, serve_in_foreground
 
+    check_out(HOME, field="FAIRGEN_HOME")
     address = f"http://127.0.0.1:{port}"
     typer.echo(f"Registered adapters: {address}/#/models")
     for experiment, page in local_view_pages(HOME):

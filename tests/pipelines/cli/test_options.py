@@ -225,3 +225,19 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
     )
     assert done.returncode == 2
     assert "report: got" in done.stderr and "is a file" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["adapters", "ui"])
+def test_a_home_that_is_a_file_is_refused_in_a_sentence(verb: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("no folder")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", verb],
+        env={**os.environ, "FAIRGEN_HOME": str(home)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"FAIRGEN_HOME: got '{home}', which is a file; allowed is a folder\n"

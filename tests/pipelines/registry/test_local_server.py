@@ -18,7 +18,9 @@ import pytest
 from rich.console import Console
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+from typer.testing import CliRunner
 
+from pipelines.cli.app import app
 from pipelines.recipe.recipe import load_recipe
 from pipelines.registry import Registry, push
 from pipelines.registry.local_server import (
@@ -52,6 +54,20 @@ def test_the_environment_goes_before_a_server(
     with tracking_server(tmp_path) as uri:
         assert uri == "http://tracking.example:5000"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_registry_without_a_version_of_the_recipe_is_not_pushed(
+    tracking_uri: str,
+    write_recipe: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = write_recipe("never-trained")
+    with tracking_server(tmp_path) as target:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+        done = CliRunner().invoke(app, ["registry", "push", str(path), "--to", target])
+    assert done.exit_code == 2
+    assert "recipe: got 'never-trained', of which the registry here holds no" in done.stderr
 
 
 def test_an_address_where_nobody_answers_is_told_before_anything_is_trained() -> None:
