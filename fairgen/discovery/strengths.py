@@ -29,12 +29,13 @@ _LEAST_STEPS = 4  # of which some lie between noise and picture
 
 @dataclass(frozen=True)
 class StrengthFit:
-    """The strength of an adapter, and the share of its pictures that show its category by each that
-    was tried.
+    """The strength of an adapter, and the share of its `num_images` pictures that show its category
+    by each that was tried.
     """
 
     strength: float
     shown: Mapping[float, float]
+    num_images: int
 
 
 class StrengthSearch:
@@ -82,7 +83,8 @@ class StrengthSearch:
             if shown[strength] == 1:
                 break
         strength = self._least(shown)
-        return adapter.fitted_to(fingerprint, strength), StrengthFit(strength, shown)
+        fit = StrengthFit(strength, shown, len(self._subjects))
+        return adapter.fitted_to(fingerprint, strength), fit
 
     def _least(self, shown: Mapping[float, float]) -> float:
         """Return the least strength that is as good as the best, within a standard error; one

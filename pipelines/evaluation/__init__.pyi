@@ -24,6 +24,7 @@ from .report import (
     hit_rate_table,
     judge_table,
     judges_table,
+    sample_size,
     write_report,
 )
 from .strengths import fit_strengths, strength_table
@@ -53,6 +54,7 @@ __all__ = [
     "pick_shown",
     "picture_seeds",
     "plan_prompt",
+    "sample_size",
     "shown_cells",
     "strength_table",
     "summarise",

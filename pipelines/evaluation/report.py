@@ -10,9 +10,11 @@ from pathlib import Path
 from PIL import Image
 from rich.table import Table
 
+from fairgen.files import written_whole
 from fairgen.judging import Estimate, JudgeConfusion, SuiteCount, proportion_interval
-from fairgen.pictures import Block, picture_grid
+from fairgen.pictures import Block, picture_grid, png
 from pipelines.evaluation.evaluation import Evaluation, SystemFairness
+from pipelines.files import write, write_bytes
 
 _LABELS = {"base": "indicator off", "fairgen": "indicator on"}
 _FEW, _SMALL_PX = 4, 48  # concepts and pictures of the small grid: as wide as a page's text
@@ -27,10 +29,10 @@ def write_report(
     `out`; `shown` holds PNGs per concept and system.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(evaluation.model_dump_json(indent=2) + "\n")
-    draw_grid(shown).save(out / "grid.png")
+    write(out / "evaluation.json", evaluation.model_dump_json(indent=2) + "\n")
+    write_bytes(out / "grid.png", png(draw_grid(shown)))
     some = dict(islice(shown.items(), _FEW))
-    draw_grid(some, _SMALL_PX).save(out / "grid-small.png")
+    write_bytes(out / "grid-small.png", png(draw_grid(some, _SMALL_PX)))
     draw_bars(evaluation, out / "bars.png")
 
 
@@ -50,7 +52,7 @@ def draw_grid(shown: Mapping[str, Mapping[str, Sequence[bytes]]], side_px: int =
 
 def draw_bars(evaluation: Evaluation, path: Path) -> None:
     """Plot, per attribute and concept, the delivered share of each category, which has a colour of
-    its own; dashed lines are the shares asked for.
+    its own; dashed lines are the shares asked for. The title says of how many pictures.
     """
     from matplotlib import color_sequences
     from matplotlib.figure import Figure
@@ -58,6 +60,7 @@ def draw_bars(evaluation: Evaluation, path: Path) -> None:
     names = [name for name in evaluation.fairness if " x " not in name]
     palette = cycle(color_sequences["petroff10"])
     figure = Figure(figsize=(13, 3.0 * len(names)), layout="constrained")
+    figure.suptitle(f"{_sample(evaluation)}; dashed: the shares asked for", fontsize=10)
     for row, name in enumerate(names):
         colours = dict(zip(evaluation.targets[name], palette, strict=False))
         for column, system in enumerate(_LABELS):
@@ -76,14 +79,15 @@ def draw_bars(evaluation: Evaluation, path: Path) -> None:
             axes.set_ylim(0, 1)
             if column:
                 axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
-    figure.savefig(path, dpi=110)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Return the terminal's table: FD per target with interval and floor, base against FairGen."""
     table = Table(
-        title=f"Fairness, N={evaluation.num_images} pictures a prompt, {_prompts(evaluation)} "
-        "prompts, mean of per-prompt FD [95 % interval over prompts and pictures]"
+        title=f"Fairness, {_sample(evaluation)}, mean of per-prompt FD [95 % interval over prompts "
+        "and pictures]"
     )
     known = [system for system in _SYSTEMS if system in evaluation.preservation]
     for heading in ("target", *(_SYSTEMS[s] for s in known), "floor of a fair coin"):
@@ -192,8 +196,18 @@ def gate_table(suites: Sequence[SuiteCount], classes: bool) -> Table:
     return table
 
 
-def _prompts(evaluation: Evaluation) -> int:
-    return len(next(iter(evaluation.fairness.values()))["base"].prompts)
+def sample_size(num_images: int, num_prompts: int) -> str:
+    """Return what a table says of its sample: "N=24 pictures a prompt, 4 prompts"."""
+    pictures, prompts = (
+        noun if number == 1 else f"{noun}s"
+        for number, noun in ((num_images, "picture"), (num_prompts, "prompt"))
+    )
+    return f"N={num_images} {pictures} a prompt, {num_prompts} {prompts}"
+
+
+def _sample(evaluation: Evaluation) -> str:
+    prompts = next(iter(evaluation.fairness.values()))["base"].prompts
+    return sample_size(evaluation.num_images, len(prompts))
 
 
 def _of(fairness: SystemFairness) -> str:

@@ -68,7 +68,11 @@ def strength_table(fits: "Mapping[str, StrengthFit]") -> Table:
     """Return the terminal's table: strengths, and what share of pictures shows the category by the
     model's own predictions.
     """
-    table = Table(title="Pictures that show their category, by the model's own predictions")
+    num_images = max(fit.num_images for fit in fits.values())
+    table = Table(
+        title=f"Share of N={num_images} pictures each that shows the category, by the model's own "
+        "predictions"
+    )
     tried = sorted({strength for fit in fits.values() for strength in fit.shown})
     for heading in ("adapter", "strength", *(f"x {strength:g}" for strength in tried)):
         table.add_column(heading)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from fairgen.files import written_whole
+from pipelines.evaluation import sample_size
 from pipelines.experiments.ablation.results import OWN, Ablation, Variant
 from pipelines.experiments.labels import part_labels
+from pipelines.files import write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,24 +26,30 @@ _CURVES = {"fairgen": "FairGen", "official": "official loop"}
 def write_ablation(ablation: Ablation, out: Path) -> None:
     """Write `ablation.json` and `ablation.png` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "ablation.json").write_text(ablation.model_dump_json(indent=2) + "\n")
-    ablation_figure(ablation).savefig(out / "ablation.png", dpi=120)
+    write(out / "ablation.json", ablation.model_dump_json(indent=2) + "\n")
+    with written_whole(out / "ablation.png") as partial:
+        ablation_figure(ablation).savefig(partial, format="png", dpi=120)
 
 
 def ablation_figure(ablation: Ablation) -> "Figure":
-    """Return the plots: FD against SSIM and against drift, hit rates over rows."""
+    """Return the plots: FD against SSIM and, where the judge names what was not asked, against its
+    drift; hit rates over rows.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(16, 6.4), layout="constrained")
-    ssim, drift, cost = figure.subplots(1, 3)
+    measures: dict[str, Callable[[Variant], float]] = {
+        "same-seed SSIM (right is better)": lambda variant: variant.ssim
+    }
+    if ablation.variants[0].drift:
+        measures["drift of what was not asked, mean (left is better)"] = mean_drift
+    *panels, cost = figure.subplots(1, len(measures) + 1)
     labels = {
-        ssim: _against(ssim, ablation, "same-seed SSIM (right is better)", lambda v: v.ssim),
-        drift: _against(
-            drift, ablation, "drift of what was not asked, mean (left is better)", mean_drift
-        ),
+        axes: _against(axes, ablation, label, measure)
+        for axes, (label, measure) in zip(panels, measures.items(), strict=True)
     }
     _learning(cost, ablation)
-    ssim.legend(fontsize=8, frameon=False)
+    panels[0].legend(fontsize=8, frameon=False)
     figure.draw_without_rendering()  # labels are placed once the axes have their places
     for axes, texts in labels.items():
         part_labels(axes, texts)
@@ -51,12 +60,12 @@ def ablation_tables(ablation: Ablation) -> list[Table]:
     """Return the terminal's tables: the variants, and the cost of a hit rate."""
     variants = Table(
         title=f"{ablation.attribute}, first round alone, one setting changed at a time, "
-        f"N={ablation.num_images} pictures a prompt, {len(ablation.concepts)} prompts"
+        f"{sample_size(ablation.num_images, len(ablation.concepts))}"
     )
     for heading in (
         "setting", "value", "FD [95 %]", "lowest hit rate", "recognised", "SSIM", "drift", "rows",
     ):  # fmt: skip
-        variants.add_column(heading)
+        variants.add_column(heading, no_wrap=heading in ("setting", "value"))
     for v in ablation.variants:
         variants.add_row(
             v.group,
@@ -65,7 +74,7 @@ def ablation_tables(ablation: Ablation) -> list[Table]:
             f"{v.hit_rate:.3f}",
             f"{v.recognised:.3f}",
             f"{v.ssim:.3f}",
-            f"{mean_drift(v):.3f}",
+            f"{mean_drift(v):.3f}" if v.drift else "-",
             f"{v.denoiser_rows / 1000:,.0f}k",
         )
     learning = Table(title=f"{ablation.learning}: rows to a hit rate of {ablation.hit_rate:g}")

@@ -20,6 +20,7 @@ from pipelines.experiments.comparison.tables import (
     robustness_figures,
     system_cells,
 )
+from pipelines.files import write
 
 _NUM_CONCEPTS_SHOWN, _NUM_SHOWN = 4, 8
 _SCALE = 1.5
@@ -36,8 +37,8 @@ def write_comparison(
 ) -> None:
     """Write `compare.json` and `compare.html` into `out`; pictures come from the run's folder."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "compare.json").write_text(comparison.model_dump_json(indent=2) + "\n")
-    (out / "compare.html").write_text(_page(comparison, conditions, folder))
+    write(out / "compare.json", comparison.model_dump_json(indent=2) + "\n")
+    write(out / "compare.html", _page(comparison, conditions, folder))
 
 
 def _page(comparison: Comparison, conditions: Sequence[EvalCondition], folder: Path) -> str:
@@ -57,6 +58,7 @@ def _page(comparison: Comparison, conditions: Sequence[EvalCondition], folder: P
         headings=comparison_headings(comparison),
         figures={name: system_cells(comparison, name) for name in comparison.systems},
         scatter=scatter(comparison),
+        condition_concepts=", ".join(conditions[0].concepts),
         first_attribute=next(iter(comparison.fairness)),
         robustness=robustness(comparison, conditions),
         robustness_table=_robustness(comparison, conditions),

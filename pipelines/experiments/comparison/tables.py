@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from pipelines.evaluation import sample_size
 from pipelines.experiments.comparison.comparison import Comparison
 from pipelines.experiments.comparison.conditions import EvalCondition
 from pipelines.experiments.comparison.plots import mean_fd
@@ -99,8 +100,8 @@ def _is_detail(heading: str) -> bool:
 
 def comparison_caption(comparison: Comparison) -> str:
     return (
-        f"N={comparison.num_images} pictures a prompt, {_num_prompts(comparison)} prompts "
-        f"({len(comparison.held_out)} of concepts that no system trained on), same seeds; "
+        f"{sample_size(comparison.num_images, _num_prompts(comparison))} ("
+        f"{len(comparison.held_out)} of concepts that no system trained on), same seeds; "
         "FD is the mean of per-prompt FD"
     )
 

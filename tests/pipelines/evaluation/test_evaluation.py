@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from pipelines.evaluation import (
     hit_rate_table,
     judge_table,
     judges_table,
+    sample_size,
     summarise,
     write_report,
 )
 from pipelines.evaluation.report import draw_bars
 from pipelines.recipe.recipe import Recipe, load_recipe
+from tests.pipelines.disk import small_disk
 
 N = 4
 
@@ -161,6 +164,23 @@ def test_the_report_holds_figures_grid_and_bars(evaluation: Evaluation, tmp_path
     for name in ("grid.png", "bars.png"):
         with Image.open(tmp_path / name) as image:
             assert image.width > 400 and len(image.convert("RGB").getcolors(1 << 24) or []) > 3
+
+
+def test_a_table_says_of_how_many_pictures_it_is(evaluation: Evaluation) -> None:
+    assert "N=4 pictures a prompt, 2 prompts" in shown(evaluation_table(evaluation))
+    assert sample_size(1, 1) == "N=1 picture a prompt, 1 prompt"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: needs root")
+def test_a_full_disk_leaves_the_report_of_before(evaluation: Evaluation, tmp_path: Path) -> None:
+    disk, long = tmp_path / "disk", {"judge": "a judge" * 10_000}
+    with small_disk(disk, size_kib=64):
+        before = disk / "evaluation.json"
+        before.write_text(evaluation.model_dump_json())
+        with pytest.raises(OSError, match=r"No space left on device: .*evaluation\.json"):
+            write_report(evaluation.model_copy(update=long), {}, disk)
+        assert Evaluation.model_validate_json(before.read_text()) == evaluation
+        assert list(disk.iterdir()) == [before]
 
 
 def test_every_category_has_a_colour_of_its_own(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from matplotlib.axes import Axes
 from PIL import Image
+from rich.console import Console
 
-from pipelines.experiments.ablation.report import ablation_figure
+from pipelines.experiments.ablation.report import ablation_figure, ablation_tables
 from pipelines.experiments.ablation.results import Ablation
 from pipelines.experiments.comparison.comparison import Comparison
 from pipelines.experiments.comparison.conditions import PLAIN, eval_conditions
@@ -46,6 +47,7 @@ def test_the_page_shows_every_system_with_figures_and_pictures(
     assert page.count('class="own"') == 1
     fd = comparison.fairness["gender"]["fairgen"].fd
     assert f"<td>{fd:.3f}<br><small>" in page
+    assert "doctor, nurse, firefighter, teacher, one thing changed" in " ".join(page.split())
     assert "http" not in page  # it needs no network
     assert "{{" not in page and "{%" not in page
 
@@ -66,6 +68,17 @@ def test_labels_of_an_ablation_do_not_lie_on_each_other() -> None:
     ablation = Ablation.model_validate_json(FIGURES.with_name("ablation.json").read_text())
     figure = ablation_figure(ablation)
     assert all(lie_apart(axes, len(ablation.variants) - 1) for axes in figure.axes[:2])
+
+
+def test_an_ablation_whose_judge_names_only_what_was_asked_has_no_plot_of_drift() -> None:
+    ablation = Ablation.model_validate_json(FIGURES.with_name("ablation.json").read_text())
+    alone = [variant.model_copy(update={"drift": {}}) for variant in ablation.variants]
+    found = ablation.model_copy(update={"variants": alone})
+    assert len(ablation_figure(found).axes) == len(ablation_figure(ablation).axes) - 1
+    console = Console(record=True, width=80)
+    console.print(*ablation_tables(found))
+    text = console.export_text()
+    assert "keep_weight" in text and "predictions" in text  # on a narrow terminal, too
 
 
 def test_labels_of_a_comparison_do_not_lie_on_each_other(comparison: Comparison) -> None:
