@@ -340,8 +340,8 @@ def generate(
     pictures = counted(len(generated.records), "picture")
     console.print(f"{pictures}, records.json and grid.png: {out}")
     if num_flagged := sum(r.safety_checker == "flagged" for r in generated.records):
-        typer.secho(f"The base model's safety checker flagged {counted(num_flagged, 'picture')}, "
-                    "which it made black", fg="red", err=True)  # fmt: skip
+        typer.secho(f"{num_flagged} pictures are black: the base model's safety checker flagged "
+                    "them", fg="red", err=True)  # fmt: skip
     for attribute, reason in generated.not_applied.items():
         typer.secho(f"{attribute} was not balanced: {reason}", fg="red", err=True)
     if strict and generated.not_applied:
