@@ -26,8 +26,8 @@ from ray import serve
 
 from pipelines.recipe.recipe import Recipe, load_recipe
 from pipelines.registry import free_port
-from pipelines.serve.access.door import Tls
-from pipelines.serve.app import build
+from pipelines.serve.access.door import Tls, open_door
+from pipelines.serve.app import application
 from pipelines.serve.run import APP, served
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.certificate import certificate
@@ -39,7 +39,7 @@ from tests.tiny import save_tiny_clip
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-PORT = free_port()
+PORT, OTHER_PORT = free_port(), free_port()
 OPTIONS: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
 
 
@@ -215,9 +215,9 @@ def test_the_judge_looks_at_delivered_pictures_beside_the_traffic(client: OpenAI
     )
 
 
-def page(tls: Tls) -> str:
+def page(tls: Tls, port: int = PORT) -> str:
     """Return what Prometheus scrapes."""
-    address = f"https://127.0.0.1:{PORT}/metrics"
+    address = f"https://127.0.0.1:{port}/metrics"
     with urllib.request.urlopen(address, timeout=30, context=trusted(tls)) as answer:
         return answer.read().decode()
 
@@ -257,6 +257,13 @@ def test_a_new_champion_goes_live_under_load_without_a_failed_request(
         assert {gender, age} <= {"1", "2"}
 
 
+def test_while_a_killed_gateway_is_replaced_nobody_is_refused(client: OpenAI) -> None:
+    (gateway,) = children(f"ServeReplica:{APP}:Gateway")
+    gateway.kill()
+    wait_for(lambda: not gateway.is_running())
+    assert paint(client.with_options(timeout=60), "a chef")["adapters"]  # also for the handshake
+
+
 def test_replicas_follow_the_load_and_share_one_ledger(
     client: OpenAI,
     tls: Tls,
@@ -269,16 +276,18 @@ def test_replicas_follow_the_load_and_share_one_ledger(
         recipe=path, tracking_uri=tracking_uri, max_rows=4, max_replicas=2, cpus_per_replica=0.5,
         upscale_delay_s=0.5,
     )  # fmt: skip
-    serve.run(build(settings), name=APP, route_prefix="/")
-    assert generators_running() == 1
     deadline, records = time.monotonic() + 120, []
-    with ThreadPoolExecutor(8) as pool:
+    with open_door("127.0.0.1", OTHER_PORT, tls, ()) as door, ThreadPoolExecutor(8) as pool:
+        serve.run(application(settings, door), name=APP, route_prefix="/")
+        assert generators_running() == 1
+        client = client.copy(base_url=f"https://127.0.0.1:{OTHER_PORT}/v1")
         while generators_running() < 2:
             assert time.monotonic() < deadline, "no second replica"
             records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
         records += pool.map(lambda i: paint(client, "a sailor", seed=i), range(24))
+        heard_of = {
+            line for line in page(tls, OTHER_PORT).splitlines() if "fairgen_reloads{" in line
+        }
     cells = Counter((r["categories"]["gender"], r["categories"]["age"]) for r in records)
     assert max(cells.values()) - min(cells.values()) <= 1 and len(cells) == 4
-    assert (
-        len({line for line in page(tls).splitlines() if line.startswith("fairgen_reloads{")}) == 2
-    )
+    assert len({line for line in heard_of if line.startswith("fairgen_reloads{")}) == 2
