@@ -24,6 +24,7 @@ from pipelines.serve import (
     IndicatorService,
     PlannedImage,
     Provenance,
+    RequestError,
     ServeSettings,
     asked_of,
     plan_images,
@@ -56,7 +57,8 @@ def generate(
 
     With `calibrate`, what the measured adapters miss is made up for; with `credentials` the files
     are signed, with `mark` they bear an invisible mark. Raises ValueError for a target that the
-    champions cannot meet, for credentials that cannot sign, and for pictures too small for a mark.
+    champions cannot meet, for credentials that cannot sign, and for pictures too small for a mark,
+    RuntimeError where champions cannot be had.
     """
     check_out(out, empty="since pictures of before would stand beside the new ones")
     with tracking_server(home) as tracking_uri:
@@ -83,6 +85,8 @@ def generate(
             records = _finish(out, painted, service.credentials)
             if len(records) < len(plan):
                 console.print(f"{len(records)} of {len(plan)} pictures were finished: {out}")
+    except RequestError as error:
+        raise RuntimeError(error.message) from error
     finally:
         service.close()
     return Generated(records, _not_applied(recipe, request, assignment, served))

@@ -176,11 +176,10 @@ def push_registry(
     from rich.console import Console
 
     from pipelines.ray_runtime import ProgressView
-    from pipelines.registry import Registry, check_answers, push, tracking_server
+    from pipelines.registry import Registry, check_address, check_answers, push, tracking_server
 
     loaded, console = load(recipe, base), Console()
-    if "://" not in to and to != "databricks":
-        raise ValueError(f"to: got {to!r}, allowed is the address of a running MLflow server")
+    check_address(to, "to")
     check_answers(to, "to")
     with tracking_server(HOME) as uri, ProgressView(console).open() as view:
         if uri.rstrip("/") == to.rstrip("/"):

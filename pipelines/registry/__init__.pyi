@@ -1,6 +1,7 @@
 from .champions import ChampionPoller
 from .exchange import export_registered, import_set
 from .local_server import (
+    check_address,
     check_answers,
     free_port,
     serve_in_foreground,
@@ -28,6 +29,7 @@ __all__ = [
     "TargetRequest",
     "TrainedAttribute",
     "TrainingRuns",
+    "check_address",
     "check_answers",
     "export_registered",
     "export_target",

@@ -9,11 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from requests import Response
 
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 15
@@ -30,19 +33,21 @@ _SERVER_ENVIRONMENT = {
 @contextmanager
 def tracking_server(store: Path) -> Iterator[str]:
     """Yield the tracking URI: the environment's, or a server's over `store` that is stopped at the
-    end.
+    end. Raises ValueError where the environment's does not answer, or is too old.
     """
     with starting_server(store) as address:
-        yield address()
+        check_answers(uri := address())
+        yield uri
 
 
 @contextmanager
 def starting_server(store: Path) -> Iterator[Callable[[], str]]:
     """Start what `tracking_server` yields; yield a function that waits until it answers and returns
     its URI: whoever has other things to start does so meanwhile. Raises ValueError where the
-    environment's is of a server that is too old.
+    environment's is no address, or that of a server that is too old.
     """
     if given := os.environ.get("MLFLOW_TRACKING_URI"):
+        check_address(given)
         check_version(given)
         yield lambda: given
         return
@@ -67,22 +72,33 @@ def starting_server(store: Path) -> Iterator[Callable[[], str]]:
             _stop(server)
 
 
+def check_address(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
+    """Raise ValueError, with the name of the field, for what names no server: mlflow would take it
+    for a folder.
+    """
+    if "://" not in uri and uri != "databricks":
+        raise ValueError(
+            f"{field}: got {uri!r}, allowed is the address of a running MLflow server, such as "
+            "http://127.0.0.1:5000"
+        )
+
+
 def check_answers(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
     """Raise ValueError, with the name of the field, where an address is that of a server which does
-    not answer: before hours of training, not after them.
+    not answer: before hours of training, not after them. An answer that wants a password is one.
     """
     if not uri.startswith(("http://", "https://")):
         return
+    from mlflow.exceptions import MlflowException
+
     for left in reversed(range(_ASKED)):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_S):
-                return
-        except urllib.error.HTTPError:
-            return  # it answers, if only that it wants a password
-        except OSError as error:
+            _ask(uri, "/health", _ANSWER_S)
+            return
+        except MlflowException as error:
             if not left:
                 raise ValueError(
-                    f"{field}: got {uri!r}, which does not answer ({error}); allowed "
+                    f"{field}: got {uri!r}, which does not answer ({error.message}); allowed "
                     "is the address of a running MLflow server"
                 ) from error
             time.sleep(1)
@@ -94,10 +110,11 @@ def check_version(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
     """
     if not uri.startswith(("http://", "https://")):
         return
+    from mlflow.exceptions import MlflowException
+
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/version", timeout=_VERSION_S) as answer:
-            version = answer.read(_VERSION_CHARS).decode().strip()
-    except (OSError, UnicodeDecodeError):
+        version = _ask(uri, "/version", _VERSION_S).text[:_VERSION_CHARS].strip()
+    except MlflowException:
         return
     major = version.partition(".")[0]
     if major.isdigit() and int(major) < _OLDEST_MAJOR:
@@ -105,6 +122,17 @@ def check_version(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
             f"{field}: got {uri!r}, a server of MLflow {version}; allowed is one of MLflow "
             f"{_OLDEST_MAJOR}.0 or later"
         )
+
+
+def _ask(uri: str, page: str, timeout_s: int) -> "Response":
+    """Return a server's answer, of any status, to a request that says who asks and trusts its
+    certificate as all of mlflow's do. Raises MlflowException where there is none.
+    """
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    who = get_default_host_creds(uri)
+    return http_request(who, page, "GET", max_retries=0, timeout=timeout_s, raise_on_status=False)
 
 
 def serve_in_foreground(store: Path, port: int) -> int:

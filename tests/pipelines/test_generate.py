@@ -117,6 +117,22 @@ def test_pictures_without_champions_are_said_to_be_the_bare_model_s(
 
 
 @pytest.mark.slow
+def test_champions_that_cannot_be_had_are_told_in_a_sentence(
+    tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = write_recipe("damaged")
+    register_champions(tracking_uri, load_recipe(path), tmp_path / "adapters", seed=1)
+    registry = Registry(tracking_uri, load_recipe(path))
+    champion = registry.champions()["gender"].members["woman"]
+    registry.client.set_model_version_tag(champion.name, champion.version, "sha256", "0" * 64)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    asked = ["generate", "a doctor", "--recipe", str(path), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 1 and "adapters of ['gender'] cannot be had" in result.stderr
+
+
+@pytest.mark.slow
 def test_a_set_is_promoted_only_when_it_was_measured_or_forced(
     tracking_uri: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:

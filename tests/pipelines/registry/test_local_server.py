@@ -1,7 +1,10 @@
 """The local MLflow server lives as long as its run, also when the run is killed."""
 
+import base64
 import os
+import re
 import signal
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -31,8 +34,10 @@ from pipelines.registry.local_server import (
     tracking_server,
 )
 from pipelines.registry.server import connect
+from pipelines.serve.run import Tls
 from pipelines.training.workflow import train_all
 from tests.pipelines.browser import headless_browser
+from tests.pipelines.certificate import certificate
 from tests.pipelines.processes import wait_for
 
 
@@ -50,12 +55,14 @@ def servers_over(store: Path) -> list[psutil.Process]:
 def test_the_environment_goes_before_a_server(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
-    with tracking_server(tmp_path) as uri:
-        assert uri == "http://tracking.example:5000"
+    with answering("3.1.0") as given:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        with tracking_server(tmp_path) as uri:
+            assert uri == given
     assert list(tmp_path.iterdir()) == []
 
 
+<<<<<<< HEAD
 def test_a_registry_without_a_version_of_the_recipe_is_not_pushed(
     tracking_uri: str,
     write_recipe: Callable[..., Path],
@@ -71,30 +78,86 @@ def test_a_registry_without_a_version_of_the_recipe_is_not_pushed(
 
 
 def test_an_address_where_nobody_answers_is_told_before_anything_is_trained() -> None:
+=======
+@pytest.mark.parametrize("odd", ["127.0.0.1:5000", "http//127.0.0.1:5000", "http://[::1"])
+def test_what_is_no_address_is_told_by_its_name(
+    odd: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", odd)
+    told = re.escape(f"MLFLOW_TRACKING_URI: got '{odd}'")
+    with pytest.raises(ValueError, match=rf"^{told}.*allowed is the address of"):
+        tracking_server(tmp_path).__enter__()
+
+
+def test_an_address_where_nobody_answers_is_told_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+>>>>>>> 9162115 (A registry is asked as mlflow asks it before anything begins, and a generate without its champions says so)
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(ValueError, match=f"MLFLOW_TRACKING_URI: got '{nowhere}', which does not"):
+    told = f"MLFLOW_TRACKING_URI: got '{nowhere}', which does not"
+    with pytest.raises(ValueError, match=told):
         check_answers(nowhere)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", nowhere)
+    with pytest.raises(ValueError, match=told):
+        tracking_server(tmp_path).__enter__()
     check_answers("databricks://profile")  # that asks another way
 
 
 @contextmanager
-def answering(version: str) -> Iterator[str]:
-    """Listen as a server of another version does; yield its address."""
+def answering(version: str, user: str = "", tls: Tls | None = None) -> Iterator[str]:
+    """Listen as a server of another version does, which may ask for a user such as "name:word" and
+    show a certificate; yield its address.
+    """
+    wanted = f"Basic {base64.b64encode(user.encode()).decode()}"
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/version" else 404)
+            known = not user or self.headers["Authorization"] == wanted
+            self.send_response((200 if known else 401) if self.path == "/version" else 404)
             self.end_headers()
-            self.wfile.write(version.encode())
+            self.wfile.write(version.encode() if known else b"You are not authenticated.")
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.certificate, tls.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+def test_a_server_is_asked_as_the_user_that_the_address_or_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = "a server of MLflow 2.9.2; allowed is one of MLflow 3.0"
+    with answering("2.9.2", user="anna:word") as uri:
+        named = uri.replace("//", "//anna:word@")
+        check_answers(named)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+        with pytest.raises(ValueError, match=told):
+            tracking_server(tmp_path).__enter__()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "word")
+        with pytest.raises(ValueError, match=told):
+            tracking_server(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("trusted", ["MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE"])
+def test_a_server_s_own_certificate_is_trusted_as_mlflow_trusts_it(
+    trusted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tls = certificate(tmp_path)
+    with answering("3.1.0", tls=tls) as uri:
+        with pytest.raises(ValueError, match=r"which does not answer .*CERTIFICATE_VERIFY_FAILED"):
+            check_answers(uri)
+        monkeypatch.setenv(trusted, str(tls.certificate))
+        check_answers(uri)
 
 
 @pytest.mark.parametrize("version", ["2.22.2", "1.30.1"])
