@@ -284,3 +284,21 @@ def test_the_launcher_fits_ray_s_schema() -> None:
     validate_config(prepare_config(config))
     commands = " ".join(config["head_start_ray_commands"] + config["worker_start_ray_commands"])
     assert "--head" in commands and "$RAY_HEAD_IP" in commands
+
+
+def test_what_the_launcher_s_containers_need_is_there_on_every_machine() -> None:
+    """Ray runs `docker run` and rsync on each machine by ssh: the shell of whoever says `ray up` is
+    not theirs, and the head starts the workers out of its container.
+    """
+    config = yaml.safe_load((CLUSTER / "launcher.yaml").read_text())
+    options = [option.split(maxsplit=1) for option in config["docker"]["run_options"]]
+    given = dict(value[0].partition("=")[::2] for name, *value in options if name == "--env")
+    odd = [name for name, *value in options if name == "--env" and "=" not in value[0]]
+    assert odd == [], "it would be read from the machine's own environment"
+    mounted = [value[0].split(":")[1] for name, *value in options if name == "--volume"]
+    assert Path(given["RAY_AUTH_TOKEN_PATH"]).parent in map(Path, mounted)
+    assert config["auth"]["ssh_private_key"]
+    (installed,) = re.findall(
+        r"apt-get install -y --no-install-recommends (.*?) &&", (CLUSTER / "Dockerfile").read_text()
+    )
+    assert {"openssh-client", "rsync"} <= set(installed.split())
