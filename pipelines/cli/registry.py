@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 registry_app = typer.Typer()
 _DRAWN = 24  # pictures of a set, unless said
+_WIDEST = 1000  # columns of a table that no terminal may cut: `promote` wants a whole set
 _moving = typer.Typer(no_args_is_help=True, help="Move a registry.")
 registry_app.add_typer(_moving, name="registry")
 
@@ -39,7 +40,7 @@ def adapters(recipe: RecipePath = DEFAULT_RECIPE, base: Base = None) -> None:
 
     loaded = load(recipe, base)
     with tracking_server(HOME) as uri:
-        Console().print(_versions_table(Registry(uri, loaded).versions()))
+        Console(width=_WIDEST).print(_versions_table(Registry(uri, loaded).versions()))
 
 
 @registry_app.command()
@@ -211,12 +212,11 @@ def ui(
 
 
 def _versions_table(versions: Sequence["RegisteredVersion"]) -> "Table":
-    """Return the table of registered adapters."""
+    """Return the table of registered adapters, a line each, which a narrow terminal breaks."""
     from rich.table import Table
 
-    table = Table(title="Registered adapters")
-    table.add_column("adapter", no_wrap=True)
-    for heading in ("version", "aliases", "set", "FD", "hit rate", "sha256"):
+    table = Table(title="Registered adapters", title_justify="left", box=None, pad_edge=False)
+    for heading in ("adapter", "version", "aliases", "set", "FD", "hit rate", "sha256"):
         table.add_column(heading)
     for version in versions:
         tags = version.tags
