@@ -1,8 +1,5 @@
-<<<<<<< HEAD
 from .access.door import Tls
-=======
 from .access.errors import RequestError
->>>>>>> 9162115 (A registry is asked as mlflow asks it before anything begins, and a generate without its champions says so)
 from .access.keys import check_open
 from .access.paths import PICTURES
 from .generator import GeneratorService

@@ -34,7 +34,7 @@ from pipelines.registry.local_server import (
     tracking_server,
 )
 from pipelines.registry.server import connect
-from pipelines.serve.run import Tls
+from pipelines.serve.access.door import Tls
 from pipelines.training.workflow import train_all
 from tests.pipelines.browser import headless_browser
 from tests.pipelines.certificate import certificate
@@ -62,7 +62,6 @@ def test_the_environment_goes_before_a_server(
     assert list(tmp_path.iterdir()) == []
 
 
-<<<<<<< HEAD
 def test_a_registry_without_a_version_of_the_recipe_is_not_pushed(
     tracking_uri: str,
     write_recipe: Callable[..., Path],
@@ -77,8 +76,6 @@ def test_a_registry_without_a_version_of_the_recipe_is_not_pushed(
     assert "recipe: got 'never-trained', of which the registry here holds no" in done.stderr
 
 
-def test_an_address_where_nobody_answers_is_told_before_anything_is_trained() -> None:
-=======
 @pytest.mark.parametrize("odd", ["127.0.0.1:5000", "http//127.0.0.1:5000", "http://[::1"])
 def test_what_is_no_address_is_told_by_its_name(
     odd: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -92,7 +89,6 @@ def test_what_is_no_address_is_told_by_its_name(
 def test_an_address_where_nobody_answers_is_told_before_anything_is_trained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
->>>>>>> 9162115 (A registry is asked as mlflow asks it before anything begins, and a generate without its champions says so)
     nowhere = f"http://127.0.0.1:{free_port()}"
     told = f"MLFLOW_TRACKING_URI: got '{nowhere}', which does not"
     with pytest.raises(ValueError, match=told):
