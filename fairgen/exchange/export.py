@@ -39,10 +39,10 @@ def export_adapter(
         target_modules=sorted(adapter.directions),
         inference_mode=True,
     )
-    config.save_pretrained(str(folder))
     directions = lora_state_dict(adapter.directions, "base_model.model.")
     with written_whole(folder / "adapter_model.safetensors") as partial:
         save_file(directions, partial)
+    config.save_pretrained(str(folder))
     return folder
 
 

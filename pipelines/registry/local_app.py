@@ -5,8 +5,11 @@ MLflow opens on its home page, at a first visit with its assistant beside it and
 models. What was seen before it keeps in the browser, so its page is told that all of it was.
 """
 
+import errno
 import os
+import shutil
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 import mlflow.server
@@ -16,8 +19,9 @@ from mlflow.server import constants
 from mlflow.server.fastapi_app import app
 from mlflow.server.handlers import initialize_backend_stores
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fairgen.files import written_whole
 
@@ -30,6 +34,7 @@ for (const seen of ["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "_mlflow_mo
 if (!location.hash) location.hash = "#/models";
 </script>"""  # noqa: E501
 _PROXIED = "mlflow-artifacts:/"
+_LEAST_FREE_BYTES = 2**20
 
 
 async def _page(_: object) -> HTMLResponse:
@@ -52,7 +57,7 @@ def serve(store: Path, port: int) -> None:
         constants.ARTIFACTS_DESTINATION_ENV_VAR: str(store / "artifacts"),
     }
     initialize_backend_stores(uri, uri, _PROXIED)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_config=str(_LOG_CONFIG))
+    uvicorn.run(TellsFullDisk(app, store), host="127.0.0.1", port=port, log_config=str(_LOG_CONFIG))
 
 
 def _make(database: Path) -> None:
@@ -64,6 +69,31 @@ def _make(database: Path) -> None:
             with written_whole(database) as partial:
                 Path(f"{partial}-journal").unlink(missing_ok=True)  # of the killed one's
                 SqlAlchemyStore(f"sqlite:///{partial}", _PROXIED).engine.dispose()
+
+
+class TellsFullDisk:
+    """Plain ASGI: an error of a server whose disk is full is a 507 that says so. Of MLflow's own
+    status for it a client asks again for ten minutes.
+    """
+
+    def __init__(self, app: ASGIApp, store: Path) -> None:
+        self._app, self._store = app, store
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_full = False
+
+        async def told(message: Message) -> None:
+            nonlocal is_full
+            if message["type"] == "http.response.start" and message["status"] >= 500:
+                is_full = shutil.disk_usage(self._store).free < _LEAST_FREE_BYTES
+            if not is_full:
+                await send(message)
+
+        await self._app(scope, receive, told)
+        if is_full:
+            said = f"{os.strerror(errno.ENOSPC)}: {self._store}"
+            error = {"error_code": "RESOURCE_EXHAUSTED", "message": said}
+            await JSONResponse(error, HTTPStatus.INSUFFICIENT_STORAGE)(scope, receive, send)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from pipelines.ray_runtime import cluster_session, is_local
 from pipelines.registry import starting_server
-from pipelines.serve.access.door import Door, Tls, open_door
+from pipelines.serve.access.door import Tls, open_door
 from pipelines.serve.access.keys import is_loopback
 from pipelines.serve.app import application
 from pipelines.serve.settings import ServeSettings
@@ -46,33 +46,29 @@ def served(
         access = settings.access.model_copy(update={"hosts": tuple(dict.fromkeys((*_HERE, host)))})
         settings = settings.model_copy(update={"access": access})
 
-    with (
-        open_door(host, port, tls, trusted_proxies) if is_local() else nullcontext() as door,
-        starting_server(home) as registry,
-        cluster_session(),
-    ):
-        _start(host, port, tls, trusted_proxies, door)
-        here = {"tracking_uri": registry(), "home": home.resolve()}
-        named = settings.model_copy(update=here)
-        serve.run(application(named, door), name=APP)
-        try:
-            yield f"{'https' if tls else 'http'}://{host}:{port}"
-        finally:
-            serve.shutdown()
+    with ExitStack() as entrance:
+        door = None
+        if is_local():
+            door = entrance.enter_context(open_door(host, port, tls, trusted_proxies))
+        with starting_server(home) as registry, cluster_session():
+            if door is None:
+                os.environ["FORWARDED_ALLOW_IPS"] = ",".join(trusted_proxies)  # the proxy reads it
+            serve.start(
+                proxy_location="EveryNode" if door is None else "Disabled",
+                http_options={"host": host, "port": port, **_files(tls)},
+            )
+            here = {"tracking_uri": registry(), "home": home.resolve()}
+            named = settings.model_copy(update=here)
+            serve.run(application(named, door), name=APP)
+            try:
+                yield f"{'https' if tls else 'http'}://{host}:{port}"
+            finally:
+                entrance.close()  # who comes from now on is refused, and does not wait
+                serve.shutdown()
 
 
-def _start(
-    host: str, port: int, tls: Tls | None, trusted_proxies: Sequence[str], door: Door | None
-) -> None:
-    """Start Serve, with proxies where there is no door."""
-    from ray import serve
-
-    if door is not None:
-        serve.start(proxy_location="Disabled")
-        return
-    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(trusted_proxies)  # read by the proxy's uvicorn
-    files = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
-    serve.start(http_options={"host": host, "port": port, **files})
+def _files(tls: Tls | None) -> dict[str, str]:
+    return {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)} if tls else {}
 
 
 def serve_until_interrupted(

@@ -1,7 +1,8 @@
-"""Bounds of Serve's HTTP proxy, before any request is whole: what a connection may send and how
-long it may take, and how many an address may hold.
+"""Bounds of an endpoint's connections, before any request is whole: what one may send and how long
+it may take, and how many an address may hold.
 
-The proxy reads them where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names `bound_connections`.
+A gateway at a door of its own keeps them; Serve's proxies do where
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names `bound_connections`.
 """
 
 import asyncio

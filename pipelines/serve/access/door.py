@@ -119,6 +119,7 @@ async def answering(door: Door, app: ASGIApp) -> AsyncIterator[None]:
         uvicorn.Config(
             RequestIds(InlinedBodies(app)),
             http=BoundedProtocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             log_level=logging.INFO,

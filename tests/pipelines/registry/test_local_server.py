@@ -99,6 +99,13 @@ def test_an_address_where_nobody_answers_is_told_before_anything_is_trained(
     check_answers("databricks://profile")  # that asks another way
 
 
+def test_a_password_in_an_address_is_not_shown() -> None:
+    nowhere = f"http://anna:secret@127.0.0.1:{free_port()}"
+    with pytest.raises(ValueError, match=r"got 'http://anna:\*\*\*@127.0.0.1") as refused:
+        check_answers(nowhere)
+    assert "secret" not in str(refused.value)
+
+
 @contextmanager
 def answering(version: str, user: str = "", tls: Tls | None = None) -> Iterator[str]:
     """Listen as a server of another version does, which may ask for a user such as "name:word" and
