@@ -24,7 +24,7 @@ PER_REQUEST = 4
 RATES = (10, 1000)
 _FEWEST_REQUESTS = 1000
 _MOST_PER_S, _MOST_PER_REQUEST = 10_000, 1000  # pictures; with more a simulation takes minutes
-INDICATOR_REQUESTS_PER_S = 700  # docs/operations.md, `indicator_requests_per_s`
+INDICATOR_REQUESTS_PER_S = 800  # docs/operations.md, `indicator_requests_per_s`
 
 
 class Scaling(BaseModel):
