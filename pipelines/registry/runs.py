@@ -121,9 +121,14 @@ class TrainingRuns:
     def register_adapter_set(
         self, attribute: Attribute, trained: TrainedAttribute, evaluation: "Evaluation | None"
     ) -> list[RegisteredAdapter]:
-        """Register an attribute's adapters under its child run; see `promotion`."""
+        """Register an attribute's adapters under its child run, which ends with that where no job
+        has ended it; see `promotion`.
+        """
         run_id = self.job_run(attribute.name)
-        return register_adapter_set(self.registry, run_id, attribute, trained, evaluation)
+        registered = register_adapter_set(self.registry, run_id, attribute, trained, evaluation)
+        if self.client.get_run(run_id).info.status == "RUNNING":
+            self.client.set_terminated(run_id)
+        return registered
 
     def log_evaluation(self, evaluation: "Evaluation", report: Path) -> None:
         """Log fairness, hit rates and preservation as metrics, the report as artifacts. An

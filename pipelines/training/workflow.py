@@ -5,7 +5,6 @@ skipped by the next, what it had begun goes on from its last checkpoint; both ar
 recipe's hash.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ from pipelines.registry import (
     starting_server,
 )
 from pipelines.training.checkpoints import damaged, newest_whole
+from pipelines.training.fetched import scratch_folder
 from pipelines.training.job import TrainingJob
 from pipelines.training.run import (
     ReportProgress,
@@ -94,7 +94,7 @@ def evaluate_candidates(recipe: Recipe, home: Path, report: Path, console: Conso
     """
     with (
         _at_work(recipe, home, console) as (runs, view),
-        _scratch(home) as scratch,
+        scratch_folder(home) as scratch,
     ):
         registry = runs.registry
         trained = _fetched(recipe, registry, registry.candidates(), "candidates", scratch)
@@ -113,7 +113,7 @@ def evaluate_champions(recipe: Recipe, home: Path, report: Path, console: Consol
     with (
         _cluster(home) as tracking_uri,
         ProgressView(console).open() as view,
-        _scratch(home) as scratch,
+        scratch_folder(home) as scratch,
     ):
         registry = Registry(tracking_uri, recipe)
         trained = _fetched(recipe, registry, registry.champions(), "champions", scratch)
@@ -136,7 +136,7 @@ def fit_champions(
     with (
         _cluster(home) as tracking_uri,
         ProgressView(console).open() as view,
-        _scratch(home) as scratch,
+        scratch_folder(home) as scratch,
     ):
         registry = Registry(tracking_uri, source)
         found = _fetched(recipe, registry, registry.champions(), "champions", scratch / "learnt")
@@ -179,14 +179,6 @@ def _cluster(home: Path) -> Iterator[str]:
         check_answers(tracking_uri := address())
         check_shared(home)
         yield tracking_uri
-
-
-@contextmanager
-def _scratch(home: Path) -> Iterator[Path]:
-    """Yield a folder below `home`, where all nodes see it, that is removed at the end."""
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fetched-", dir=home.resolve()) as folder:
-        yield Path(folder)
 
 
 def train_attributes(

@@ -99,6 +99,8 @@ def test_champions_are_fitted_to_a_fine_tune_and_registered_under_its_own_name(
     found = fit_champions(recipe, source, tmp_path, tmp_path / "report", console)
     assert len(found.registered) == 2 and "gender-woman" in console.export_text()
     registry = Registry(tracking_uri, recipe)
+    runs = registry.client.search_runs([registry.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
     for version in registry.candidates()["gender"].members.values():
         adapter = load_adapter(registry.download(version, tmp_path / "fitted"))
         assert adapter.metadata.scale in STRENGTHS
