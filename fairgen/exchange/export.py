@@ -14,6 +14,8 @@ from fairgen.exchange.families import Form, ToolFamily
 from fairgen.exchange.fused_names import fused
 from fairgen.files import written_whole
 
+_HEADER = "fairgen"  # where a file says what it was learnt as
+
 
 def export_adapter(
     adapter: Adapter, form: Form, folder: Path, family: ToolFamily | None = None
@@ -41,7 +43,8 @@ def export_adapter(
     )
     directions = lora_state_dict(adapter.directions, "base_model.model.")
     with written_whole(folder / "adapter_model.safetensors") as partial:
-        save_file(directions, partial)
+        header = {"format": "pt", _HEADER: adapter.metadata.model_dump_json()}
+        save_file(directions, partial, metadata=header)
     config.save_pretrained(str(folder))
     return folder
 
@@ -69,7 +72,7 @@ def _write_kohya(adapter: Adapter, folder: Path, family: ToolFamily) -> Path:
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(adapter.metadata.rank),
         "ss_network_alpha": str(adapter.metadata.alpha),
-        "fairgen": adapter.metadata.model_dump_json(),
+        _HEADER: adapter.metadata.model_dump_json(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{adapter.name}.safetensors"

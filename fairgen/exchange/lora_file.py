@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fairgen.adapters import WEIGHTS, read_adapter
+from fairgen.adapters import WEIGHTS, AdapterMetadata, read_adapter
 from fairgen.exchange.lora_config import LoraScales, scales_beside, scales_of_header
 from fairgen.files import QUANTISED_NAMES
 
@@ -90,6 +91,18 @@ def read_lora(path: Path) -> tuple[dict[str, LoraLayer], LoraScales | None]:
     if not layers:
         raise ValueError(f"{path}: got nothing that fits the denoiser, allowed is a LoRA of it")
     return layers, scales
+
+
+def learnt_as(path: Path) -> AdapterMetadata | None:
+    """Return what a FairGen adapter's header says that it was learnt as; None for any other file.
+
+    Raises ValueError for a header that cannot be read.
+    """
+    said = _read_keys(path, _weights_of(path))[1].get("fairgen")
+    try:
+        return None if said is None else AdapterMetadata.model_validate_json(said)
+    except ValidationError as error:
+        raise ValueError(f"{path}: corrupted metadata: {error}") from error
 
 
 def split_pairs(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -132,7 +132,8 @@ def load_pipeline(base: str, path: str, loading: LoadingConfig) -> "DiffusionPip
         if missing := missing_in(pipe):
             raise ValueError(missing)
     except (ImportError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        lines = [line.strip() for line in str(error).strip().splitlines()]
+        reason = " ".join(lines if lines[0].endswith(":") else lines[:1])
         raise ValueError(f"base: got {base!r}, which cannot be loaded: {reason}") from error
     if loading.quantization == "fp8-casting":
         cast_by_layer(pipe, dtype)

@@ -35,6 +35,7 @@ _NAMED = {
     "T5EncoderModel": ("text_encoders.t5xxl.transformer.",),
 }
 _WITHOUT = ("Scheduler", "Tokenizer", "Processor", "Extractor")  # classes that have no weights
+_MISFIT = "Cannot load  because "  # diffusers' words before a tensor that has another shape
 _OPTIONAL = "safety_checker"
 
 
@@ -137,6 +138,11 @@ def load_single_file(
         raise _not_of(config, str(error).partition("\n")[0]) from error
     except (LookupError, RuntimeError) as error:  # of what is renamed, parted or lacks numbers
         raise _not_of(config, f"it lacks {error}" if isinstance(error, KeyError) else "") from error
+    except ValueError as error:
+        _, is_misfit, name = str(error).partition(_MISFIT)
+        if not is_misfit:
+            raise
+        raise _not_of(config, name.partition(". If")[0]) from error
     if missing := missing_in(pipe):
         raise _not_of(config, missing)
     if quantization is not None:

@@ -27,7 +27,7 @@ def parts_of(named: str, folder: Path) -> dict[str, list[str]]:
     """Return library and class of each part of a saved pipeline, by the part's name.
 
     Raises ValueError, which begins with how the folder was `named`, where it is no saved pipeline,
-    or a part has no folder in it.
+    a part has no folder in it, or a tokenizer an empty one.
     """
     index = folder / _INDEX
     if not index.is_file():
@@ -41,6 +41,9 @@ def parts_of(named: str, folder: Path) -> dict[str, list[str]]:
         raise ValueError(f"{named}: {index} cannot be read: {error}") from error
     if missing := sorted(name for name in parts if not (folder / name).is_dir()):
         raise ValueError(f"{named}, which lacks the folders {missing}")
+    for name, (_, kind) in parts.items():
+        if "Tokenizer" in kind and not any((folder / name).iterdir()):
+            raise ValueError(f"{named}, whose {name} is an empty folder")
     return parts
 
 

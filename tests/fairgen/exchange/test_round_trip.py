@@ -9,6 +9,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from fairgen.adapters import Adapter
+from fairgen.attributes import Attribute, Category
 from fairgen.backbones import Backbone
 from fairgen.bank import AdapterBank
 from fairgen.base_model import fingerprint
@@ -86,6 +87,26 @@ def test_plain_diffusers_loads_kohya_s_form(family: str, tmp_path: Path) -> None
     assert all(key.startswith("lora_unet_") for key in load_file(file))
     backbone.pipe.load_lora_weights(tmp_path, weight_name=file.name)
     torch.testing.assert_close(denoised(backbone), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_adapter_of_ours_comes_back_as_the_category_that_it_was_learnt_as(
+    form: str, tmp_path: Path
+) -> None:
+    (woman, _) = adapters_of("SD 1.x")
+    backbone = open_backbone("SD 1.x")
+    path = export_adapter(woman, form, tmp_path, known_as(backbone, woman))
+    base = fingerprint(backbone.denoiser)
+    message = r"got gender-woman, learnt from the word 'female', for gender-man; allowed is "
+    with pytest.raises(ValueError, match=message):
+        import_adapter(path, backbone, GENDER, "man", base)
+    categories = (Category(name="feminine", word="female"), Category(name="other", word="male"))
+    looks = Attribute(name="looks", categories=categories)
+    assert import_adapter(path, backbone, looks, "feminine", base).name == "looks-feminine"
+    reworded = Attribute(
+        name="gender", categories=(Category(name="woman", word="feminine"), categories[1])
+    )
+    assert import_adapter(path, backbone, reworded, "woman", base).metadata.word == "feminine"
 
 
 def kohya_file(

@@ -186,6 +186,13 @@ def test_a_base_without_all_of_its_parts_is_refused(
             (base / path.name).symlink_to(path)
     result = CliRunner().invoke(app, ["recipe", "check", str(write_recipe()), "--base", str(base)])
     assert result.exit_code == 2 and f"which lacks the folders ['{part}']" in result.stderr
+    if part == "tokenizer":
+        (base / part).mkdir()
+        result = CliRunner().invoke(
+            app, ["recipe", "check", str(write_recipe()), "--base", str(base)]
+        )
+        assert result.exit_code == 2 and "whose tokenizer is an empty folder" in result.stderr
+        (base / part).rmdir()
     (base / part).symlink_to(tiny_base / part)
     whole = ["recipe", "check", str(write_recipe()), "--base", str(base)]
     assert CliRunner().invoke(app, whole).exit_code == 0

@@ -157,8 +157,20 @@ def test_a_file_is_refused_with_the_configuration_of_another_family(
 ) -> None:
     _, file, _ = save_in_one_file(family, tmp_path)
     tiny(other).save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"^base: got 'base', which cannot be loaded: "):
+    message = r"^base: got 'base', which cannot be loaded: its tensors are not those of the config"
+    with pytest.raises(ValueError, match=message):
         load_pipeline("base", str(file), LoadingConfig(config=str(tmp_path / "other")))
+
+
+def test_a_tensor_of_another_shape_than_the_configuration_s_is_named(tmp_path: Path) -> None:
+    _, file, config = save_in_one_file("SDXL", tmp_path)
+    tensors = load_file(file)
+    name = next(n for n in tensors if n.endswith("attn2.to_k.weight"))
+    tensors[name] = tensors[name][:, :-1].contiguous()
+    save_file(tensors, file)
+    reason = r"its tensors are not those .*: \S*attn2.to_k.weight expected shape .*\[\d+, \d+\]\)$"
+    with pytest.raises(ValueError, match=reason):
+        load_pipeline("base", str(file), LoadingConfig(config=str(config)))
 
 
 def test_a_configuration_belongs_to_a_file(tmp_path: Path) -> None:

@@ -114,3 +114,10 @@ def test_a_part_that_is_there_without_the_variant_is_loaded_as_it_is(
     assert load_backbone(loaded).fingerprint == load_backbone(pipe).fingerprint
     one, other = (load_backbone(found).encode(["a doctor"])["text"] for found in (loaded, pipe))
     assert torch.equal(one, other)
+
+
+def test_a_tokenizer_without_its_words_is_refused_with_the_whole_reason(tmp_path: Path) -> None:
+    tiny("SD 1.x").save_pretrained(tmp_path)
+    (tmp_path / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"^base: got 'base', which cannot be loaded: .*[^: ]$"):
+        load_pipeline("base", str(tmp_path), LoadingConfig())

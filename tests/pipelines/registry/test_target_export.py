@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
@@ -214,9 +214,16 @@ def test_a_set_without_champions_is_told(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (("woman={}", "man={}"), "gender: got the same LoRA for woman and man"),
-        (("woman={}", "woman={}", "man={}"), "allowed is one file for each category"),
-        (("woman={}", "man=nowhere.safetensors"), "nowhere.safetensors: there is no such file"),
+        (("woman={bare}", "man={bare}"), "gender: got the same LoRA for woman and man"),
+        (("woman={ours}", "man={ours}"), "got gender-woman, learnt from the word 'female', for"),
+        (
+            ("woman={ours}", "woman={ours}", "man={ours}"),
+            "allowed is one file for each category",
+        ),
+        (
+            ("woman={ours}", "man=nowhere.safetensors"),
+            "nowhere.safetensors: there is no such file",
+        ),
     ],
 )
 def test_loras_that_make_no_set_are_not_imported(
@@ -224,6 +231,8 @@ def test_loras_that_make_no_set_are_not_imported(
 ) -> None:
     assert export("gender-woman", "--for", "comfyui").exit_code == 0
     lora = tmp_path / "out" / "gender-woman.safetensors"
-    given = [file.format(lora) for file in files]
+    nameless = tmp_path / "nameless.safetensors"
+    save_file(load_file(lora), nameless)
+    given = [file.format(ours=lora, bare=nameless) for file in files]
     refused = CliRunner().invoke(app, ["import", "gender", *given, "--recipe", str(recipe_path)])
     assert refused.exit_code == 2 and message in " ".join(refused.stderr.split())
