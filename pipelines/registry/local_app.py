@@ -82,14 +82,14 @@ class TellsFullDisk:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_full = False
 
-        async def told(message: Message) -> None:
+        async def answered(message: Message) -> None:
             nonlocal is_full
             if message["type"] == "http.response.start" and message["status"] >= 500:
                 is_full = shutil.disk_usage(self._store).free < _LEAST_FREE_BYTES
             if not is_full:
                 await send(message)
 
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, answered)
         if is_full:
             said = f"{os.strerror(errno.ENOSPC)}: {self._store}"
             error = {"error_code": "RESOURCE_EXHAUSTED", "message": said}

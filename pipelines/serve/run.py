@@ -59,12 +59,27 @@ def served(
             )
             here = {"tracking_uri": registry(), "home": home.resolve()}
             named = settings.model_copy(update=here)
-            serve.run(application(named, door), name=APP)
             try:
+                try:
+                    serve.run(application(named, door), name=APP)
+                except RuntimeError as error:
+                    raise RuntimeError(f"the endpoint does not start: {_reason(error)}") from error
                 yield f"{'https' if tls else 'http'}://{host}:{port}"
             finally:
                 entrance.close()  # who comes from now on is refused, and does not wait
                 serve.shutdown()
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return why an application does not start: what its replica raised, where Serve knows."""
+    from ray import serve
+
+    for part in serve.status().applications[APP].deployments.values():
+        if part.status == "DEPLOY_FAILED":
+            lines = part.message.splitlines()
+            raised = next((n for n in reversed(range(len(lines))) if lines[n][:1] == " "), -1) + 1
+            return "".join(lines[raised : raised + 1]).removeprefix("ValueError: ") or str(error)
+    return str(error)
 
 
 def _files(tls: Tls | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""An endpoint that ends answers what is on its way."""
+"""An endpoint that ends answers what is on its way; one that does not start says why."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ import pytest
 from pipelines.recipe.recipe import Recipe
 from pipelines.registry import free_port
 from pipelines.serve.gateway import create_app
+from pipelines.serve.run import served
 from pipelines.serve.settings import ServeSettings
 from tests.pipelines.commands import output_of, start
 from tests.pipelines.endpoint import LIMITS
@@ -77,6 +78,26 @@ def test_an_endpoint_with_nothing_on_its_way_ends_at_once(
     app = create_app(backend, settings, served_recipe)
     asyncio.run(asyncio.wait_for(app.state.end(), 1))
     backend.generator.close()
+
+
+@pytest.mark.ray
+def test_one_that_does_not_start_says_what_its_replica_raised(
+    cluster: None,
+    make_recipe: Callable[..., Path],
+    tracking_uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "ledger.sqlite").write_text("no database")
+    settings = ServeSettings(recipe=make_recipe(tmp_path, "never"))
+    told = "the endpoint does not start: ledger: got sqlite:.*file is not a database"
+    with (
+        pytest.raises(RuntimeError, match=f"^{told}$"),
+        served(settings, tmp_path, "127.0.0.1", free_port()),
+    ):
+        raise AssertionError
 
 
 @pytest.mark.ray
