@@ -45,11 +45,14 @@ class Tls:
         """Raise ValueError unless both are there and belong together."""
         if certificate is None or key is None:
             raise ValueError("tls: got one of certificate and key, allowed are both")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+            context.load_cert_chain(certificate, key, password="")  # else OpenSSL asks the terminal
         except (OSError, ssl.SSLError) as error:
-            raise ValueError(f"tls: got {certificate} and {key}, which no server can use: "
-                             f"{error}") from error  # fmt: skip
+            raise ValueError(
+                f"tls: got {certificate} and {key}, which no server can use: {error}; allowed are "
+                "a chain and its key, without a password"
+            ) from error
         return cls(certificate.resolve(), key.resolve())
 
 
