@@ -18,12 +18,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from tensordict import TensorDict
 from torch import Tensor
 from torch.nn import functional
 
 from fairgen.adapters import Adapter, AdapterMetadata
-from fairgen.attributes import Attribute, adapter_name, render
+from fairgen.attributes import Attribute, adapter_name
 from fairgen.backbones import Backbone, PromptCache, put_channels_last
 from fairgen.bank import AdapterBank
 from fairgen.base_model import check_trains
@@ -63,8 +62,7 @@ class Discovery:
         """Begin from nothing, or from the adapters of an earlier round, `start`; `peers` are the
         frozen adapters of other attributes.
 
-        Raises ValueError for a base that cannot train, a category that the config names wrongly, or
-        words that the base reads alike.
+        Raises ValueError for a base that cannot train, or a category that the config names wrongly.
         """
         config.check_categories(attribute)
         check_trains(backbone.denoiser)
@@ -83,7 +81,6 @@ class Discovery:
         guided_path = guided_steps(config.num_steps, config.guidance_interval)
         self._guided = guided_path if backbone.is_guided(config.guidance_scale) else range(0)
         self._prompts = PromptCache(backbone)
-        self._check_words(templates, concepts[0])
         self.bank = self._trainable_bank(start)
         self.peers = AdapterBank(
             backbone.denoiser,
@@ -121,24 +118,6 @@ class Discovery:
         self.step = self.gradient_rows = self.denoiser_rows = 0
         self._rows: list[TrainingRow] = []
         self._x = torch.empty(0, device=backbone.device)
-
-    def _check_words(self, templates: Sequence[str], concept: str) -> None:
-        """Raise ValueError for two words with which a prompt reads the same: not in the tokenizer,
-        or behind where it cuts.
-        """
-        for template in templates:
-            read: list[tuple[str, TensorDict]] = []
-            for category in self.attribute.categories:
-                context = self._prompts.embed(render(template, concept, [category.word]))
-                for word, other in read:
-                    if _is_same(context, other):
-                        raise ValueError(
-                            f"attributes.{self.attribute.name}: got the words {word!r} and "
-                            f"{category.word!r}, which the base model reads alike in {template!r}; "
-                            "allowed are words that its tokenizer knows, before where it cuts "
-                            "a prompt"
-                        )
-                read.append((category.word, context))
 
     @property
     def rows(self) -> Sequence[TrainingRow]:
@@ -329,11 +308,3 @@ class Discovery:
             if row.step_index == self._solver.num_steps:
                 self._rows[index] = self._source.draw(self._rng, row.category + 1)
                 self._x[index] = torch.randn(self._x.shape[1:], generator=self._noise).to(self._x)
-
-
-def _is_same(one: TensorDict, other: TensorDict) -> bool:
-    """Return whether two contexts hold the same numbers."""
-    return all(
-        one[name].shape == other[name].shape and torch.equal(one[name], other[name])
-        for name in one.keys(True, True)
-    )

@@ -6,7 +6,7 @@ from diffusers import StableDiffusionPipeline
 from pydantic import ValidationError
 
 from fairgen.adapters import Adapter
-from fairgen.attributes import Attribute, Category
+from fairgen.attributes import Attribute
 from fairgen.backbones import load_backbone
 from fairgen.base_model import fingerprint
 from fairgen.discovery import Discovery, DiscoveryConfig
@@ -80,23 +80,6 @@ def test_a_gradient_that_is_no_number_ends_training_before_the_weights_are_lost(
     assert found.step == 1
     for name, tensor in found.bank.state_dict().items():
         assert torch.equal(tensor, before[name])
-
-
-@pytest.mark.parametrize(
-    ("words", "template"),
-    [
-        (("long-haired", "short-haired"), TEMPLATES[0]),
-        (("female", "male"), f"{'a photo of ' * 20}{{subject}}"),
-    ],
-    ids=["not in the tokenizer", "behind the cut"],
-)
-def test_words_that_the_base_reads_alike_are_refused(
-    words: tuple[str, str], template: str, pipe: StableDiffusionPipeline
-) -> None:
-    categories = tuple(Category(name=name, word=w) for name, w in zip("ab", words, strict=True))
-    looks = Attribute(name="looks", categories=categories)
-    with pytest.raises(ValueError, match=rf"attributes.looks: got the words '{words[0]}' and '"):
-        Discovery(load_backbone(pipe), looks, CONCEPTS, (TEMPLATES[1], template), CONFIG)
 
 
 def test_a_scale_multiplies_what_a_category_has_learnt(pipe: StableDiffusionPipeline) -> None:
