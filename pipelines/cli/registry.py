@@ -186,11 +186,7 @@ def push_registry(
         if uri.rstrip("/") == to.rstrip("/"):
             raise ValueError(f"to: got {to!r}, which is where it would come from: "
                              "MLFLOW_TRACKING_URI names it")  # fmt: skip
-        source = Registry(uri, loaded)
-        if not source.versions():
-            raise ValueError(f"recipe: got {loaded.name!r}, of which the registry here holds no "
-                             "versions; allowed is one with some")  # fmt: skip
-        new = push(source, Registry(to, loaded), view.show)
+        new = push(Registry(uri, loaded), Registry(to, loaded), view.show)
     typer.echo(f"{counted(new, 'version')} {'is' if new == 1 else 'are'} new in {to}")
 
 

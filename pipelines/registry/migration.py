@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from fairgen.adapters import load_adapter
 from pipelines.registry.description import describe
-from pipelines.registry.local_server import check_version
+from pipelines.registry.local_server import check_version, without_passwords
 from pipelines.registry.server import create_run, every
 from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredVersion, Registry
 
@@ -27,16 +27,21 @@ def push(source: Registry, target: Registry, show: Callable[[str, int, int], Non
     What an earlier push has brought is left alone, what it had begun is brought anew. Versions keep
     their order and tags, not their numbers, where the target has others already; its aliases become
     those of the source. `show(stage, done, total)` is called after every run and version. Raises
-    ValueError where the target does not answer, lets nobody in, or is too old.
+    ValueError where the target does not answer, lets nobody in, or is too old, and for a source
+    without versions.
     """
     check_version(target.tracking_uri, "to")
     try:
         _ = target.experiment_id
     except MlflowException as error:
         reason = error.message.strip().splitlines()[0]
-        raise ValueError(f"to: {target.tracking_uri} cannot be used: {reason}") from error
-    runs = _push_runs(source, target, show)
+        to = without_passwords(target.tracking_uri)
+        raise ValueError(f"to: {to} cannot be used: {without_passwords(reason)}") from error
     versions = sorted(source.versions(), key=lambda found: (found.name, int(found.version)))
+    if not versions:
+        raise ValueError(f"recipe: got {source.recipe.name!r}, of which the registry here holds no "
+                         "versions; allowed is one with some")  # fmt: skip
+    runs = _push_runs(source, target, show)
     new = 0
     for done, found in enumerate(versions, start=1):
         if target.find_version(found.name, found.tags["adapter_set"]) is None:
