@@ -79,7 +79,7 @@ def check_address(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
     """
     if "://" not in uri and uri != "databricks":
         raise ValueError(
-            f"{field}: got {without_passwords(uri)!r}, allowed is the address of a running MLflow server, "
+            f"{field}: got {redacted(uri)!r}, allowed is the address of a running MLflow server, "
             "such as http://127.0.0.1:5000"
         )
 
@@ -99,8 +99,9 @@ def check_answers(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
         except MlflowException as error:
             if not left:
                 raise ValueError(
-                    f"{field}: got {without_passwords(uri)!r}, which does not answer "
-                    f"({without_passwords(error.message)}); allowed is the address of a running MLflow server"
+                    f"{field}: got {redacted(uri)!r}, which does not answer "
+                    f"({redacted(error.message)}); allowed is the address of a running MLflow "
+                    "server"
                 ) from error
             time.sleep(1)
 
@@ -120,12 +121,12 @@ def check_version(uri: str, field: str = "MLFLOW_TRACKING_URI") -> None:
     major = version.partition(".")[0]
     if major.isdigit() and int(major) < _OLDEST_MAJOR:
         raise ValueError(
-            f"{field}: got {without_passwords(uri)!r}, a server of MLflow {version}; allowed is one of MLflow "
-            f"{_OLDEST_MAJOR}.0 or later"
+            f"{field}: got {redacted(uri)!r}, a server of MLflow {version}; allowed is one of "
+            f"MLflow {_OLDEST_MAJOR}.0 or later"
         )
 
 
-def without_passwords(text: str) -> str:
+def redacted(text: str) -> str:
     """Return a text without the passwords of its addresses."""
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", text)
 

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from fairgen.adapters import load_adapter
 from pipelines.registry.description import describe
-from pipelines.registry.local_server import check_version, without_passwords
+from pipelines.registry.local_server import check_version, redacted
 from pipelines.registry.server import create_run, every
 from pipelines.registry.versions import CANDIDATE, CHAMPION, RegisteredVersion, Registry
 
@@ -35,8 +35,8 @@ def push(source: Registry, target: Registry, show: Callable[[str, int, int], Non
         _ = target.experiment_id
     except MlflowException as error:
         reason = error.message.strip().splitlines()[0]
-        to = without_passwords(target.tracking_uri)
-        raise ValueError(f"to: {to} cannot be used: {without_passwords(reason)}") from error
+        to = redacted(target.tracking_uri)
+        raise ValueError(f"to: {to} cannot be used: {redacted(reason)}") from error
     versions = sorted(source.versions(), key=lambda found: (found.name, int(found.version)))
     if not versions:
         raise ValueError(f"recipe: got {source.recipe.name!r}, of which the registry here holds no "
