@@ -15,6 +15,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from openai import OpenAI
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from fairgen.adapters import load_adapter
@@ -174,6 +175,10 @@ def test_a_family_s_adapters_leave_and_come_back(
         return CliRunner().invoke(app, ["import", "gender", *files, *of_registry]).stdout
 
     assert f"{name} version 1: candidate" in bring("woman", "man")  # the very same weights
+    assert "candidate" not in bring("man", "woman")  # each says what it is
+    for category in ("woman", "man"):
+        weights = tmp_path / category / "adapter_model.safetensors"
+        save_file(load_file(weights), weights)
     assert f"{name} version 2: candidate" in bring("man", "woman")
     with TrainingRuns(tracking_uri, registered.recipe) as runs:
         registry = runs.registry
