@@ -5,7 +5,8 @@ No prompt and no caller's name is in it: a stream is known by a digest.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -138,11 +139,8 @@ class LedgerStore:
         self._engine = create_engine(url, pool_pre_ping=True)
         if kind == "sqlite":
             event.listen(self._engine, "connect", _durably)
-        try:
+        with self._usable():
             _tables.create_all(self._engine)
-        except SQLAlchemyError as error:
-            shown = make_url(url).render_as_string(hide_password=True)
-            raise ValueError(f"ledger: got {shown}, which cannot be used: {error}") from error
 
     @classmethod
     def below(cls, home: Path, endpoint: str) -> "LedgerStore":
@@ -152,8 +150,11 @@ class LedgerStore:
         return cls(f"sqlite:///{folder / 'ledger.sqlite'}", endpoint)
 
     def load(self) -> Batch:
-        """Return all that was kept, the stream that was quiet longest first, and be its keeper."""
-        with self._engine.begin() as connection:
+        """Return all that was kept, the stream that was quiet longest first, and be its keeper.
+
+        Raises ValueError for a database that cannot be read.
+        """
+        with self._usable(), self._engine.begin() as connection:
             ours = {"endpoint": self._endpoint, "keeper": self._keeper}
             self._put(connection, _KEEPERS, [ours])
             connection.execute(_UNUSED)
@@ -218,6 +219,16 @@ class LedgerStore:
             )  # fmt: skip
             self._drop(connection, _FORGOTTEN, batch.streams.keys() - streams.keys())
             self._drop(connection, _SETTLED, batch.reservations.keys() - reservations.keys())
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Raise ValueError, in a line and without a password, where the database fails within."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            shown = self._engine.url.render_as_string(hide_password=True)
+            why = str(error).strip().split("\n")[0]
+            raise ValueError(f"ledger: got {shown}, which cannot be used: {why}") from error
 
     def _put(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]

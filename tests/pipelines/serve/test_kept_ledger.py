@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,19 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(
     with pytest.raises(ValueError, match=message) as found:
         IndicatorService(ServeSettings(ledger=SecretStr(url)), recipe)
     assert "secret" not in str(found.value)
+
+
+@pytest.mark.parametrize("left_bytes", [3000, 20_000])
+def test_a_ledger_that_was_cut_short_is_named_in_a_line(
+    left_bytes: int, recipe: Recipe, tmp_path: Path
+) -> None:
+    settings = ServeSettings(home=tmp_path)
+    IndicatorService(settings, recipe)
+    file = tmp_path / "ledger" / "ledger.sqlite"
+    os.truncate(file, left_bytes)
+    with pytest.raises(ValueError, match=rf"^ledger: got .*{file}, which cannot.*$") as found:
+        IndicatorService(settings, recipe)
+    assert "\n" not in str(found.value)
 
 
 def test_what_was_quiet_longest_is_forgotten_on_disk_too(recipe: Recipe, tmp_path: Path) -> None:
